@@ -2,5 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod duration;
+pub mod election;
 pub mod lock;
 pub mod status;
