@@ -5,4 +5,6 @@ pub mod clock;
 pub mod duration;
 pub mod election;
 pub mod lock;
+pub mod record;
+pub mod rfc3339;
 pub mod status;

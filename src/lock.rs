@@ -1,5 +1,11 @@
 //! The lock: which API object it is, and how the record sits in it.
 
+use crate::election::{Sight, Version};
+use crate::record::{self, Content, MARK_ANNOTATION, Mark, RECORD_ANNOTATION, Record};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What kind of object the lock is, as `--lock` names it.
@@ -17,6 +23,14 @@ impl LockKind {
             LockKind::Endpoints => "endpoints",
             LockKind::ConfigMaps => "configmaps",
             LockKind::Leases => "leases",
+        }
+    }
+
+    fn api_version_and_kind(self) -> (&'static str, &'static str) {
+        match self {
+            LockKind::Endpoints => ("v1", "Endpoints"),
+            LockKind::ConfigMaps => ("v1", "ConfigMap"),
+            LockKind::Leases => ("coordination.k8s.io/v1", "Lease"),
         }
     }
 
@@ -58,4 +72,189 @@ impl fmt::Display for LockName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.kind.resource(), self.namespace, self.name)
     }
+}
+
+/// A lock object as the API server sent it, kept so that it goes back with every field it came with.
+///
+/// Only what holds the record is taken apart; all else stays the JSON text it was.
+#[derive(Clone, Debug)]
+pub struct Object {
+    kind: LockKind,
+    version: Version,
+    fields: Fields,
+    metadata: Fields,
+    annotations: Fields,
+    spec: Fields,
+}
+
+/// The fields of a JSON object, by name, as the texts they came as.
+type Fields = BTreeMap<String, Box<RawValue>>;
+
+impl Object {
+    /// Reads an object from an answer or a watch event.
+    ///
+    /// The error says what keeps the text from being an object that can be written back safely: it must have
+    /// a uid and a numeric resourceVersion above 0, for a write without them would be unconditional.
+    pub fn parse(kind: LockKind, text: &[u8]) -> Result<Object, String> {
+        let mut fields: Fields = serde_json::from_slice(text).map_err(|error| not_an_object(text, &error))?;
+        let mut metadata = take(&mut fields, "metadata")?;
+        let annotations = take(&mut metadata, "annotations")?;
+        let spec = if kind == LockKind::Leases { take(&mut fields, "spec")? } else { Fields::new() };
+        let version =
+            Version { uid: text_of(&metadata, "uid")?.into(), resource_version: resource_version(&metadata)? };
+        Ok(Object { kind, version, fields, metadata, annotations, spec })
+    }
+
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// What the state machine sees of it.
+    pub fn sight(&self) -> Sight {
+        Sight {
+            version: Some(self.version.clone()),
+            content: self.content(),
+            mark: self.annotation(MARK_ANNOTATION).and_then(|text| Mark::from_annotation(&text)),
+        }
+    }
+
+    fn content(&self) -> Content {
+        match self.kind {
+            LockKind::Endpoints | LockKind::ConfigMaps => match self.annotation(RECORD_ANNOTATION) {
+                Some(text) => record::from_annotation(&text),
+                None => Content::Nothing,
+            },
+            LockKind::Leases => record::from_lease_spec(&to_text(&self.spec)),
+        }
+    }
+
+    fn annotation(&self, name: &str) -> Option<String> {
+        self.annotations.get(name).and_then(|text| serde_json::from_str(text.get()).ok())
+    }
+
+    /// The body that replaces this very version of the object with one that holds the record and the mark.
+    pub fn updated(&self, record: &Record, mark: &Mark) -> Vec<u8> {
+        let mut fields = self.fields.clone();
+        let mut metadata = self.metadata.clone();
+        let mut annotations = self.annotations.clone();
+        set(&mut annotations, MARK_ANNOTATION, &mark.to_annotation());
+        match self.kind {
+            LockKind::Endpoints | LockKind::ConfigMaps => {
+                set(&mut annotations, RECORD_ANNOTATION, &record::to_annotation(record));
+            }
+            LockKind::Leases => {
+                let mut spec = self.spec.clone();
+                for (name, value) in record::to_lease_spec(record) {
+                    set(&mut spec, name, &value);
+                }
+                set(&mut fields, "spec", &spec);
+            }
+        }
+        set(&mut metadata, "annotations", &annotations);
+        set(&mut fields, "metadata", &metadata);
+        serde_json::to_vec(&fields).unwrap_or_default() // strings and JSON texts always serialise
+    }
+
+    /// The body that creates the lock with a record and a mark.
+    pub fn created(name: &LockName, record: &Record, mark: &Mark) -> Vec<u8> {
+        let (api_version, kind) = name.kind.api_version_and_kind();
+        let mut annotations = serde_json::Map::new();
+        annotations.insert(MARK_ANNOTATION.into(), mark.to_annotation().into());
+        let mut object = serde_json::json!({
+            "apiVersion": api_version, "kind": kind,
+            "metadata": { "name": name.name, "namespace": name.namespace },
+        });
+        match name.kind {
+            LockKind::Endpoints | LockKind::ConfigMaps => {
+                annotations.insert(RECORD_ANNOTATION.into(), record::to_annotation(record).into());
+            }
+            LockKind::Leases => {
+                let spec = record::to_lease_spec(record).into_iter().map(|(name, value)| (name.to_owned(), value));
+                object["spec"] = Value::Object(spec.collect());
+            }
+        }
+        object["metadata"]["annotations"] = annotations.into();
+        object.to_string().into_bytes()
+    }
+}
+
+/// Takes a field that must be an object out of its parent; a missing one, or null, is empty.
+fn take(parent: &mut Fields, name: &str) -> Result<Fields, String> {
+    let Some(text) = parent.remove(name) else { return Ok(Fields::new()) };
+    let fields: Option<Fields> =
+        serde_json::from_str(text.get()).map_err(|error| format!("its field {name} cannot be read: {error}"))?;
+    Ok(fields.unwrap_or_default())
+}
+
+/// Sets a field; what cannot be written as JSON does not occur.
+fn set<T: Serialize + ?Sized>(fields: &mut Fields, name: &str, value: &T) {
+    if let Ok(text) = serde_json::value::to_raw_value(value) {
+        fields.insert(name.to_owned(), text);
+    }
+}
+
+fn text_of(metadata: &Fields, name: &str) -> Result<String, String> {
+    let text = metadata.get(name).and_then(|text| serde_json::from_str::<String>(text.get()).ok());
+    text.filter(|text| !text.is_empty()).ok_or_else(|| format!("it has no metadata.{name}"))
+}
+
+fn resource_version(metadata: &Fields) -> Result<u64, String> {
+    let text = text_of(metadata, "resourceVersion")?;
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!("its resourceVersion {text:?} is not a number above 0")),
+        Ok(number) => Ok(number),
+    }
+}
+
+fn not_an_object(text: &[u8], error: &serde_json::Error) -> String {
+    let start: String = String::from_utf8_lossy(&text[..text.len().min(60)]).escape_debug().collect();
+    format!("the answer is not a Kubernetes object ({error}); it starts with \"{start}\"")
+}
+
+fn to_text(fields: &Fields) -> String {
+    serde_json::to_string(fields).unwrap_or_default() // JSON texts always serialise
+}
+
+/// One line of a watch stream.
+#[derive(Debug)]
+pub enum WatchEvent {
+    /// The object as it is after a change, or at the start of the watch.
+    Object(Object),
+    /// The object was deleted, at this resourceVersion.
+    Deleted { resource_version: u64 },
+    /// Nothing changed up to this resourceVersion.
+    Bookmark { resource_version: u64 },
+    /// The watch cannot go on from where it was (410), or failed otherwise.
+    Error { code: u64, message: String },
+}
+
+impl WatchEvent {
+    /// Reads one line; the error says what is wrong with it.
+    pub fn parse(kind: LockKind, line: &[u8]) -> Result<WatchEvent, String> {
+        #[derive(Deserialize)]
+        struct Line<'a> {
+            r#type: String,
+            #[serde(borrow)]
+            object: &'a RawValue,
+        }
+        let line: Line = serde_json::from_slice(line).map_err(|error| format!("a watch event is not JSON: {error}"))?;
+        let text = line.object.get().as_bytes();
+        match line.r#type.as_str() {
+            "ADDED" | "MODIFIED" => Object::parse(kind, text).map(WatchEvent::Object),
+            "DELETED" => Ok(WatchEvent::Deleted { resource_version: resource_version_of(text)? }),
+            "BOOKMARK" => Ok(WatchEvent::Bookmark { resource_version: resource_version_of(text)? }),
+            "ERROR" => {
+                let status: Value = serde_json::from_slice(text).unwrap_or_default();
+                let message =
+                    status["message"].as_str().unwrap_or("no reason given").escape_debug().take(300).collect();
+                Ok(WatchEvent::Error { code: status["code"].as_u64().unwrap_or_default(), message })
+            }
+            other => Err(format!("a watch event is of the unknown type {other:?}")),
+        }
+    }
+}
+
+fn resource_version_of(text: &[u8]) -> Result<u64, String> {
+    let mut fields: Fields = serde_json::from_slice(text).map_err(|error| not_an_object(text, &error))?;
+    resource_version(&take(&mut fields, "metadata")?)
 }
