@@ -280,14 +280,22 @@ enum Fate {
 struct Pacing {
     /// Nothing may be written before the lock was read once more.
     must_read: bool,
-    read_failures: u32,
-    write_failures: u32,
-    read_after: Time,
-    write_after: Time,
+    read: Retry,
+    write: Retry,
     write_sent: Time,
     read_sent: Time,
     /// When to look at the lock where no watch does.
     poll_at: Time,
+}
+
+/// What went wrong since a request of a kind last succeeded.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Retry {
+    /// Failures in a row, and how many of the last of them were refusals.
+    failures: u32,
+    denials: u32,
+    /// Not to be tried again before.
+    after: Time,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -404,8 +412,7 @@ impl Election {
         }
         if !unchanged || sight.version.is_some() != self.lock.as_ref().is_some_and(|lock| lock.version.is_some()) {
             // What was refused before may be possible now.
-            self.pacing.write_failures = 0;
-            self.pacing.write_after = Time::ZERO;
+            self.pacing.write = Retry::default();
         }
         let still_own = unchanged && self.own.is_some();
         let recognised = self.recognise(&sight);
@@ -470,8 +477,7 @@ impl Election {
         }
         self.own = (write.purpose != Purpose::Release).then_some(write);
         self.doubts.clear(); // each of them names a version that is no more
-        self.pacing.write_failures = 0;
-        self.pacing.write_after = Time::ZERO;
+        self.pacing.write = Retry::default();
     }
 
     // ---- What came of a request -----------------------------------------------------------------------
@@ -490,7 +496,7 @@ impl Election {
         let Answer::Seen(sight) = answer else {
             return self.read_failed(moment, sent, answer);
         };
-        self.pacing.read_failures = 0;
+        self.pacing.read = Retry::default();
         self.pacing.must_read = false;
         if self.watch.news_at.is_some_and(|news_at| sent <= news_at) {
             return; // overtaken: the watch showed something newer meanwhile
@@ -508,8 +514,7 @@ impl Election {
     }
 
     fn read_failed(&mut self, moment: Moment, sent: Time, answer: Answer) {
-        self.pacing.read_failures = self.pacing.read_failures.saturating_add(1);
-        self.pacing.read_after = self.retry_at(moment, sent, self.pacing.read_failures, &answer);
+        self.pacing.read = self.retry(moment, sent, self.pacing.read, &answer);
     }
 
     fn write_answered(&mut self, moment: Moment, write: Write, fate: Fate, answer: Answer) {
@@ -525,8 +530,7 @@ impl Election {
             Answer::Seen(_) => Answer::Unknown,
             other => other,
         };
-        self.pacing.write_failures = self.pacing.write_failures.saturating_add(1);
-        self.pacing.write_after = self.retry_at(moment, write.sent, self.pacing.write_failures, &failed);
+        self.pacing.write = self.retry(moment, write.sent, self.pacing.write, &failed);
         match failed {
             // S6: no holder was shown; look at once. Unless the watch has shown one already.
             Answer::Conflict if void => {}
@@ -564,32 +568,41 @@ impl Election {
 
     fn read_before_writing(&mut self) {
         self.pacing.must_read = true;
-        self.pacing.read_after = Time::ZERO;
+        self.pacing.read.after = Time::ZERO;
     }
 
-    /// When a request that failed for the nth time in a row may be sent again.
-    fn retry_at(&self, moment: Moment, sent: Time, failures: u32, answer: &Answer) -> Time {
+    /// When a request that failed once more may be sent again.
+    fn retry(&self, moment: Moment, sent: Time, before: Retry, answer: &Answer) -> Retry {
+        let failures = before.failures.saturating_add(1);
+        let denials = if *answer == Answer::Denied { before.denials.saturating_add(1) } else { 0 };
+        let delay = match answer {
+            Answer::Denied | Answer::Busy(_) => self.refused_pace(moment.jitter, denials, answer),
+            _ if failures == 1 => Duration::ZERO,
+            _ => self.pace(moment.jitter),
+        };
+        Retry { failures, denials, after: sent.saturating_add(delay) }
+    }
+
+    /// How long after the sending of one failed request the next may follow.
+    fn pace(&self, jitter: f64) -> Duration {
         let Settings { retry_period, request_timeout, .. } = self.settings;
         if self.is_releasing() {
-            return if failures <= 1 { moment.now } else { sent.saturating_add(RELEASE_PACE) };
+            RELEASE_PACE
+        } else if self.term.is_some() {
+            retry_period.min(request_timeout / 2) // time is short: use what is left of it
+        } else {
+            self.jittered_retry_period(jitter)
         }
-        if self.term.is_some() {
-            // Time is short: often enough to use what is left of it.
-            let pace = retry_period.min(request_timeout / 2);
-            return match answer {
-                Answer::Busy(_) | Answer::Denied => sent.saturating_add(pace),
-                _ if failures <= 1 => moment.now,
-                _ => sent.saturating_add(pace),
-            };
+    }
+
+    /// The same for a request that the server refused, and is likely to refuse again.
+    fn refused_pace(&self, jitter: f64, denials: u32, answer: &Answer) -> Duration {
+        let pace = self.pace(jitter);
+        match answer {
+            _ if self.term.is_some() || self.is_releasing() => pace,
+            Answer::Busy(Some(wait)) => (*wait).max(pace).min(LONGEST_BACKOFF),
+            _ => pace.saturating_mul(1 << denials.saturating_sub(1).min(10)).min(LONGEST_BACKOFF),
         }
-        let pace = self.jittered_retry_period(moment.jitter);
-        let delay = match answer {
-            Answer::Denied => pace.saturating_mul(1 << failures.min(10).saturating_sub(1)).min(LONGEST_BACKOFF),
-            Answer::Busy(wait) => wait.unwrap_or(pace).clamp(pace, LONGEST_BACKOFF),
-            _ if failures <= 1 => return moment.now,
-            _ => pace,
-        };
-        sent.saturating_add(delay)
     }
 
     /// Between R and 2.2 R.
@@ -636,10 +649,8 @@ impl Election {
         leaving.releasing = true;
         self.term = None; // S5
         self.give_up_request(moment);
-        self.pacing.write_failures = 0;
-        self.pacing.read_failures = 0;
-        self.pacing.write_after = Time::ZERO;
-        self.pacing.read_after = Time::ZERO;
+        self.pacing.write = Retry::default();
+        self.pacing.read = Retry::default();
         self.pacing.must_read = self.own.is_none() && !self.doubts.is_empty();
     }
 
@@ -673,10 +684,10 @@ impl Election {
     /// What to send next, and when.
     fn next_call(&self) -> Option<(Time, Next)> {
         if self.pacing.must_read {
-            return Some((self.pacing.read_after, Next::Read));
+            return Some((self.pacing.read.after, Next::Read));
         }
         let write = self.next_write();
-        let read = self.next_read().map(|at| (at.max(self.pacing.read_after), Next::Read));
+        let read = self.next_read().map(|at| (at.max(self.pacing.read.after), Next::Read));
         match (write, read) {
             (Some(write), Some(read)) if read.0 < write.0 => Some(read),
             (write, read) => write.or(read),
@@ -691,7 +702,7 @@ impl Election {
         } else if let (Some(term), Some(_)) = (&self.term, &self.own) {
             let renew = Purpose::Renew { fencing_token: term.fencing_token };
             let on_time = self.pacing.write_sent.saturating_add(self.settings.retry_period);
-            (if self.pacing.write_failures == 0 { on_time } else { Time::ZERO }, renew)
+            (if self.pacing.write.failures == 0 { on_time } else { Time::ZERO }, renew)
         } else if self.leaving.is_some() {
             return None;
         } else if self.own.is_some() || (self.term.is_some() && lock.content == Content::Nothing) {
@@ -700,7 +711,7 @@ impl Election {
         } else {
             (self.free_at(lock), Purpose::Acquire)
         };
-        Some((due.max(self.pacing.write_after), Next::Write(purpose)))
+        Some((due.max(self.pacing.write.after), Next::Write(purpose)))
     }
 
     /// S3, S9, S10: from when on the lock may be taken.
