@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod duration;
 pub mod election;
+pub mod http;
 pub mod lock;
 pub mod record;
 pub mod rfc3339;

@@ -1,0 +1,116 @@
+//! A reply, and its bytes on the wire (RFC 9112).
+//!
+//! Headers are few. `Cache-Control: no-store`, because an answer is true at one instant: a cache that replays
+//! it would let a candidate lead past its lease. No `Date`, which RFC 9110, section 6.6.1 asks only of a server
+//! with a clock to trust: no answer of this one rests on the time of day, and proxies add it by themselves.
+
+use std::io::Write;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply<'a> {
+    pub status: Status,
+    pub body: Body<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Ok,
+    BadRequest,
+    HeadTooLarge,
+    InternalServerError,
+    ServiceUnavailable,
+    VersionNotSupported,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// `{"name":"<holder>"}`, byte for byte what 0.5 said.
+    Name(&'a str),
+    /// `{"isLeader": true}` or `{"isLeader": false}`, spaced like that.
+    IsLeader(bool),
+    Text(&'static str),
+}
+
+/// What the `Connection` header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// Nothing, which in HTTP/1.1 means that the connection stays open.
+    Implied,
+    /// `keep-alive`, for an HTTP/1.0 client that asked for it.
+    KeepAlive,
+    Close,
+}
+
+impl Reply<'_> {
+    /// The refusal of a request that could not be understood: its status line is its body, as with Go.
+    pub fn refusal(status: Status) -> Reply<'static> {
+        Reply { status, body: Body::Text(status.line()) }
+    }
+
+    /// Appends this reply to `out`; without its body, but with its length, when it answers a HEAD.
+    pub fn write(&self, out: &mut Vec<u8>, without_body: bool, persistence: Persistence) {
+        let start = out.len();
+        self.body.write(out);
+        let length = out.len() - start;
+        if without_body {
+            out.truncate(start);
+        }
+        let sent = out.len() - start;
+        let _ = write!(
+            out,
+            "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {length}\r\nCache-Control: no-store\r\n{}\r\n",
+            self.status.line(),
+            self.body.content_type(),
+            persistence.header(),
+        );
+        // The length comes before the body, and is known only once the body, escaped as JSON, has been written.
+        out[start..].rotate_left(sent);
+    }
+}
+
+impl Status {
+    fn line(self) -> &'static str {
+        match self {
+            Status::Ok => "200 OK",
+            Status::BadRequest => "400 Bad Request",
+            Status::HeadTooLarge => "431 Request Header Fields Too Large",
+            Status::InternalServerError => "500 Internal Server Error",
+            Status::ServiceUnavailable => "503 Service Unavailable",
+            Status::VersionNotSupported => "505 HTTP Version Not Supported",
+        }
+    }
+}
+
+impl Body<'_> {
+    fn content_type(&self) -> &'static str {
+        match self {
+            Body::Name(_) | Body::IsLeader(_) => "application/json",
+            Body::Text(_) => "text/plain; charset=utf-8",
+        }
+    }
+
+    // Writing to a Vec cannot fail, so that the results below say nothing.
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Body::Name(name) => {
+                out.extend_from_slice(b"{\"name\":");
+                let _ = serde_json::to_writer(&mut *out, name);
+                out.push(b'}');
+            }
+            Body::IsLeader(leads) => {
+                let _ = write!(out, "{{\"isLeader\": {leads}}}");
+            }
+            Body::Text(text) => out.extend_from_slice(text.as_bytes()),
+        }
+    }
+}
+
+impl Persistence {
+    fn header(self) -> &'static str {
+        match self {
+            Persistence::Implied => "",
+            Persistence::KeepAlive => "Connection: keep-alive\r\n",
+            Persistence::Close => "Connection: close\r\n",
+        }
+    }
+}
