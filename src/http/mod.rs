@@ -24,9 +24,11 @@
 
 mod connection;
 mod head;
+mod listen;
 mod reply;
 mod routes;
 
+pub use listen::{BindError, ListenAddress, ListenAddressError};
 
 use std::time::Duration;
 
