@@ -25,10 +25,13 @@
 mod connection;
 mod head;
 mod listen;
+mod peer;
 mod reply;
 mod routes;
+mod server;
 
 pub use listen::{BindError, ListenAddress, ListenAddressError};
+pub use server::Server;
 
 use std::time::Duration;
 
