@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod credentials;
 pub mod duration;
 pub mod election;
 pub mod http;

@@ -1,0 +1,179 @@
+//! Where the API server is, and how this process shows who it is.
+//!
+//! What rotates in files (the token, the CA certificates) is read again when the files change.
+
+mod followed;
+mod server;
+mod token;
+mod trust;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use self::followed::Followed;
+pub(crate) use self::server::Server;
+pub(crate) use self::token::Token;
+
+/// Where a pod finds the files of its service account.
+pub const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// An API server and the means to be known to it.
+///
+/// The token goes out over HTTPS only, or in plain HTTP to this very machine.
+pub struct Credentials {
+    server: Server,
+    token: Option<Followed<Token>>,
+    /// There for an HTTPS server.
+    tls: Option<Followed<Arc<ClientConfig>>>,
+    namespace: Option<String>,
+    /// The log says already that the token is kept back.
+    kept_back: AtomicBool,
+}
+
+/// What a TLS connection is made with. Equal ones may share connections.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) server_name: ServerName<'static>,
+    /// Where the trusted certificates come from, for error messages.
+    pub(crate) trusted: String,
+}
+
+impl Credentials {
+    /// What a pod has: the server in its environment, the rest in the directory of its service
+    /// account ([`SERVICE_ACCOUNT_DIR`]).
+    pub fn in_cluster(service_account_dir: &Path) -> Result<Credentials, CredentialsError> {
+        let variable = |name| std::env::var(name).ok();
+        Credentials::in_cluster_at(
+            variable("KUBERNETES_SERVICE_HOST").as_deref(),
+            variable("KUBERNETES_SERVICE_PORT").as_deref(),
+            service_account_dir,
+        )
+    }
+
+    /// As [`Credentials::in_cluster`], with the two variables given.
+    pub fn in_cluster_at(
+        host: Option<&str>,
+        port: Option<&str>,
+        service_account_dir: &Path,
+    ) -> Result<Credentials, CredentialsError> {
+        let given = |name: &str, value: Option<&str>| match value {
+            Some(value) if !value.is_empty() => Ok(value.to_owned()),
+            _ => Err(CredentialsError::new(format!(
+                "looked for an API server in ${name}, which is not set; run in a pod, or give --server=URL, \
+                 for example of a `kubectl proxy`"
+            ))),
+        };
+        let host = given("KUBERNETES_SERVICE_HOST", host)?;
+        let port = given("KUBERNETES_SERVICE_PORT", port)?;
+        let server = Server::in_cluster(&host, &port)?;
+        Credentials::with_service_account(server, service_account_dir).map_err(|error| {
+            CredentialsError::new(format!(
+                "{error}; run in a pod with automountServiceAccountToken, or give --server=URL, for example of a \
+                 `kubectl proxy`"
+            ))
+        })
+    }
+
+    /// The server at a URL, as `--server` gives it. Token and CA certificates of a service account
+    /// are used only where its directory is given.
+    pub fn server(url: &str, service_account_dir: Option<&Path>) -> Result<Credentials, CredentialsError> {
+        let server = Server::parse(url)?;
+        match service_account_dir {
+            Some(dir) => Credentials::with_service_account(server, dir),
+            None if server.https => Err(CredentialsError::new(format!(
+                "no CA certificates to know {server} by; give the directory of a service account that holds ca.crt \
+                 and token, or the http:// address of a `kubectl proxy`"
+            ))),
+            None => Ok(Credentials::new(server, None, None, None)),
+        }
+    }
+
+    fn with_service_account(server: Server, dir: &Path) -> Result<Credentials, CredentialsError> {
+        let token = Followed::open(dir.join("token"), Token::parse)?;
+        let tls = match server.https {
+            true => Some(Followed::open(dir.join("ca.crt"), trust::tls_config)?),
+            false => None,
+        };
+        let namespace = std::fs::read_to_string(dir.join("namespace")).ok().map(|text| text.trim().to_owned());
+        Ok(Credentials::new(server, Some(token), tls, namespace.filter(|name| !name.is_empty())))
+    }
+
+    fn new(
+        server: Server,
+        token: Option<Followed<Token>>,
+        tls: Option<Followed<Arc<ClientConfig>>>,
+        namespace: Option<String>,
+    ) -> Credentials {
+        Credentials { server, token, tls, namespace, kept_back: AtomicBool::new(false) }
+    }
+
+    /// The namespace of the pod, where the service account says it.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    pub(crate) fn address(&self) -> &Server {
+        &self.server
+    }
+
+    /// The token to send now, if there is one and it may be sent.
+    pub(crate) fn token(&self) -> Option<Token> {
+        let token = self.token.as_ref()?;
+        if !self.server.https && !self.server.is_loopback() {
+            if !self.kept_back.swap(true, Ordering::Relaxed) {
+                log::warn!(
+                    "the token in {} is not sent to {}, for plain HTTP shows it to everyone on the way; use https://",
+                    token.path().display(),
+                    self.server
+                );
+            }
+            return None;
+        }
+        Some(token.current())
+    }
+
+    /// A token other than the one that the server has just refused, if the file holds one.
+    pub(crate) fn token_instead_of(&self, refused: Option<&Token>) -> Option<Token> {
+        let refused = refused?;
+        let token = self.token.as_ref()?.reread();
+        (token != *refused).then_some(token)
+    }
+
+    /// How to reach the server over TLS; `None` for plain HTTP.
+    pub(crate) fn tls(&self) -> Option<Tls> {
+        let followed = self.tls.as_ref()?;
+        // Checked when the address was taken apart.
+        let server_name = self.server.name()?;
+        Some(Tls { config: followed.current(), server_name, trusted: followed.path().display().to_string() })
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("server", &self.server.base()).finish_non_exhaustive()
+    }
+}
+
+/// Why there are no credentials: what was looked for, what was found, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialsError(String);
+
+impl CredentialsError {
+    fn new(message: String) -> CredentialsError {
+        CredentialsError(message)
+    }
+}
+
+impl fmt::Display for CredentialsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CredentialsError {}

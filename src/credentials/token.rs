@@ -1,0 +1,80 @@
+//! The bearer token.
+
+use std::fmt;
+use std::path::Path;
+
+use ureq::http::HeaderValue;
+
+use super::CredentialsError;
+
+/// A line of the request head has to fit in the client's output buffer of 16 KiB. The tokens of
+/// service accounts are about 1 KiB long.
+const MAX_TOKEN_BYTES: usize = 12 * 1024;
+
+/// A bearer token. It is shown nowhere: its `Debug` is redacted, and the header it becomes is
+/// marked as sensitive.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Token(HeaderValue);
+
+impl Token {
+    /// Reads the content of a token file; white space around the token is no part of it.
+    pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Token, CredentialsError> {
+        let refuse = |why: &str| CredentialsError::new(format!("cannot use the token in {}: {why}", path.display()));
+        let token = bytes.trim_ascii();
+        if token.is_empty() {
+            return Err(refuse("the file is empty"));
+        }
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(refuse(&format!("it is longer than {MAX_TOKEN_BYTES} bytes")));
+        }
+        if !token.iter().all(u8::is_ascii_graphic) {
+            return Err(refuse("it holds white space or bytes that may not stand in an HTTP header"));
+        }
+        let mut header = HeaderValue::from_bytes(&[b"Bearer ", token].concat())
+            .map_err(|_| refuse("it holds bytes that may not stand in an HTTP header"))?;
+        header.set_sensitive(true);
+        Ok(Token(header))
+    }
+
+    /// The value of the `Authorization` header.
+    pub(crate) fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(bytes: &[u8]) -> Result<Token, CredentialsError> {
+        Token::parse(Path::new("token"), bytes)
+    }
+
+    #[test]
+    fn white_space_around_a_token_is_no_part_of_it() {
+        assert_eq!(parse(b" abc.def-_~+/=\r\n").unwrap().header(), "Bearer abc.def-_~+/=");
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_carry_is_refused() {
+        for bytes in
+            [&b""[..], b"\n \n", b"one\ntwo", b"one two", b"a\0b", b"caf\xc3\xa9", &[b'a'; MAX_TOKEN_BYTES + 1]]
+        {
+            let error = parse(bytes).unwrap_err().to_string();
+            assert!(error.starts_with("cannot use the token in token: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn neither_debug_output_nor_an_error_shows_a_token() {
+        assert_eq!(format!("{:?}", parse(b"secret").unwrap()), "Token(redacted)");
+        assert!(!format!("{:?}", parse(b"secret").unwrap().header()).contains("secret"));
+        assert!(!parse(b"sec\0ret").unwrap_err().to_string().contains("sec\0"));
+    }
+}
