@@ -1,6 +1,7 @@
 //! Elects one leader among the replicas of an application on Kubernetes.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod clock;
 pub mod credentials;
 pub mod duration;

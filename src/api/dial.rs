@@ -1,0 +1,206 @@
+//! From a socket address to a connection: TCP, and TLS on top of it.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::time::Instant;
+
+use rustls::{CertificateError, ClientConnection, StreamOwned};
+use ureq::Error;
+use ureq::unversioned::transport::time::Duration;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, TcpConnector, Transport, TransportAdapter,
+};
+
+use crate::credentials::Tls;
+
+/// Makes the connections of an agent.
+///
+/// The client's own connector builds a new TLS configuration for every connection of a request that
+/// has settings of its own, so that no session ever resumes; it panics where a configuration cannot
+/// be built, and does not say whose certificate was wrong. This one takes the configuration ready
+/// made.
+pub(super) struct Dial {
+    tcp: TcpConnector,
+    /// `None` for plain HTTP.
+    tls: Option<Tls>,
+    /// The address of the server, for messages.
+    server: String,
+}
+
+impl Dial {
+    pub(super) fn new(server: String, tls: Option<Tls>) -> Dial {
+        Dial { tcp: TcpConnector::default(), tls, server }
+    }
+
+    fn open_tcp(&self, details: &ConnectionDetails) -> Result<Box<dyn Transport>, Error> {
+        let server = &self.server;
+        match Connector::<()>::connect(&self.tcp, details, None) {
+            Ok(Some(transport)) => Ok(Box::new(transport)),
+            Ok(None) => Err(Error::ConnectionFailed),
+            Err(Error::Timeout(_)) => Err(DialError::timed_out(format!("no connection to {server}")).into()),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Err(DialError::new(format!("connection refused by {server}")).into())
+            }
+            Err(Error::Io(error)) => Err(DialError::new(format!("cannot connect to {server}: {error}")).into()),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn open_tls(
+        &self,
+        tls: &Tls,
+        tcp: Box<dyn Transport>,
+        details: &ConnectionDetails,
+        timeout: NextTimeout,
+    ) -> Result<Box<dyn Transport>, Error> {
+        let server = &self.server;
+        let mut connection = ClientConnection::new(tls.config.clone(), tls.server_name.clone())?;
+        let mut socket = TransportAdapter::new(tcp, details.current_time.clone());
+        socket.set_timeout(timeout);
+        if let Err(error) = connection.complete_io(&mut socket) {
+            let problem = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(error) => describe(error, tls, server),
+                None => match Error::from(error) {
+                    Error::Timeout(_) => {
+                        return Err(DialError::timed_out(format!("no TLS handshake with {server}")).into());
+                    }
+                    Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        format!("{server} closed the connection in the TLS handshake")
+                    }
+                    other => format!("the TLS handshake with {server} failed: {other}"),
+                },
+            };
+            return Err(DialError::new(problem).into());
+        }
+        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        Ok(Box::new(TlsTransport { buffers, stream: StreamOwned::new(connection, socket) }))
+    }
+}
+
+impl Connector<()> for Dial {
+    type Out = Box<dyn Transport>;
+
+    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Box<dyn Transport>>, Error> {
+        let begun = Instant::now();
+        let tcp = self.open_tcp(details)?;
+        let Some(tls) = &self.tls else {
+            return Ok(Some(tcp));
+        };
+        // The time given is for all of this; what TCP took of it is gone.
+        let left = match details.timeout.after {
+            Duration::Exact(given) => Duration::Exact(given.saturating_sub(begun.elapsed())),
+            Duration::NotHappening => Duration::NotHappening,
+        };
+        self.open_tls(tls, tcp, details, NextTimeout { after: left, ..details.timeout }).map(Some)
+    }
+}
+
+impl fmt::Debug for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dial({})", self.server)
+    }
+}
+
+/// What is wrong with the other side's TLS, and what to do about it.
+fn describe(error: &rustls::Error, tls: &Tls, server: &str) -> String {
+    let rustls::Error::InvalidCertificate(problem) = error else {
+        return match error {
+            rustls::Error::InvalidMessage(_) => format!("{server} does not speak TLS; is it an http:// address?"),
+            _ => format!("the TLS handshake with {server} failed: {error}"),
+        };
+    };
+    let trusted = &tls.trusted;
+    match problem {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
+            "the certificate of {server} is not signed by a CA in {trusted}; give the CA certificate of this cluster"
+        ),
+        // rustls has no name of its own for this one, so its text is looked at.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => format!(
+            "{server} shows a CA certificate as its own, which is refused even if it is the one in {trusted}; give \
+             the server a certificate that is signed by the CA"
+        ),
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => {
+            format!("the certificate of {server} is not valid now: {problem}; renew it, or set the clock right")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("the certificate of {server} is for another server: {problem}")
+        }
+        _ => format!("the certificate of {server} cannot be trusted: {problem}"),
+    }
+}
+
+/// Why there is no connection, in words that end where `within 2s` would follow.
+#[derive(Debug)]
+pub(super) struct DialError {
+    what: String,
+    pub(super) timed_out: bool,
+}
+
+impl DialError {
+    pub(super) fn new(what: String) -> DialError {
+        DialError { what, timed_out: false }
+    }
+
+    pub(super) fn timed_out(what: String) -> DialError {
+        DialError { what, timed_out: true }
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl StdError for DialError {}
+
+impl From<DialError> for Error {
+    fn from(error: DialError) -> Error {
+        Error::Other(Box::new(error))
+    }
+}
+
+/// TLS over another transport.
+struct TlsTransport {
+    buffers: LazyBuffers,
+    stream: StreamOwned<ClientConnection, TransportAdapter>,
+}
+
+impl Transport for TlsTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.stream.sock.set_timeout(timeout);
+        io::Write::write_all(&mut self.stream, &self.buffers.output()[..amount])?;
+        // A write swallows what goes wrong below TLS; a flush says it.
+        io::Write::flush(&mut self.stream)?;
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.stream.sock.set_timeout(timeout);
+        let amount = io::Read::read(&mut self.stream, self.buffers.input_append_buf())?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.stream.sock.get_mut().is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for TlsTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TLS over {:?}", self.stream.sock.inner())
+    }
+}

@@ -1,0 +1,210 @@
+//! One request and its answer, as ureq is made to do them.
+
+use std::io::Read;
+use std::time::Duration;
+
+use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING};
+use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use ureq::{Agent, AsSendBody, Body, Error};
+
+use super::dial::{Dial, DialError};
+use super::failure::{Failure, FailureKind, Refusal, Verb, bounded_seconds};
+use super::names::Names;
+use crate::credentials::{Credentials, Tls, Token};
+use crate::lock::LockName;
+
+/// The largest object that is read. etcd takes objects of at most 1.5 MiB, and JSON spells a byte
+/// with at most six (`\u003c`); an etcd that was configured to take more finds room too.
+pub(super) const MAX_OBJECT_BYTES: usize = 16 * 1024 * 1024;
+
+/// As much of the body of a refusal as is read: a `Status` is far smaller.
+const MAX_REFUSAL_BYTES: u64 = 64 * 1024;
+
+/// ureq's own buffers are 128 KiB each, two to a connection, and two more where there is TLS.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Less than the input buffer: a head that fills it whole would be reported as a lost connection.
+const MAX_HEAD_BYTES: usize = 12 * 1024;
+
+/// An agent: connections to one server, and the threads of their own that they do not need.
+pub(super) fn agent(credentials: &Credentials, tls: Option<Tls>, names: Names, idle_limit: Duration) -> Agent {
+    let config = Agent::config_builder()
+        // Taken from the environment otherwise, token and all.
+        .proxy(None)
+        // A 3xx comes back as the answer, so the token goes nowhere else.
+        .max_redirects(0)
+        // Answers other than 2xx have a body that says why.
+        .http_status_as_error(false)
+        .user_agent(concat!("leader-elector/", env!("CARGO_PKG_VERSION")))
+        .accept("application/json")
+        .max_idle_age(idle_limit)
+        .max_idle_connections(2)
+        .max_response_header_size(MAX_HEAD_BYTES)
+        .input_buffer_size(BUFFER_BYTES)
+        .output_buffer_size(BUFFER_BYTES)
+        .build();
+    Agent::with_parts(config, Dial::new(credentials.address().to_string(), tls), names)
+}
+
+/// What is asked of the server.
+pub(super) struct Call<'a> {
+    pub(super) verb: Verb,
+    pub(super) lock: &'a LockName,
+    /// Path and query.
+    target: String,
+    body: Option<&'a [u8]>,
+}
+
+/// How long a request may take.
+#[derive(Clone, Copy)]
+pub(super) enum Patience {
+    /// All of it, to the last byte of the body. A connection that was idle for longer is not used.
+    Whole { timeout: Duration, idle_limit: Duration },
+    /// Each step up to the head, and then each wait for more of the body.
+    Stream { step: Duration, silence: Duration },
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(verb: Verb, lock: &'a LockName, body: Option<&'a [u8]>) -> Result<Call<'a>, Failure> {
+        for (what, name) in [("name", &lock.name), ("namespace", &lock.namespace)] {
+            if !is_one_path_segment(name) {
+                let what = format!("the {what} {name:?} holds more than letters, digits, \"-\" and \".\"");
+                return Err(Failure::new(FailureKind::Invalid, verb, lock, what));
+            }
+        }
+        let target = match verb {
+            Verb::Get | Verb::Update => lock.path(),
+            Verb::Create | Verb::Watch => lock.collection_path(),
+        };
+        Ok(Call { verb, lock, target, body })
+    }
+
+    pub(super) fn with_query(mut self, query: &str) -> Call<'a> {
+        self.target.push('?');
+        self.target.push_str(query);
+        self
+    }
+
+    pub(super) fn fail(&self, kind: FailureKind, what: impl std::fmt::Display) -> Failure {
+        Failure::new(kind, self.verb, self.lock, what)
+    }
+
+    /// Sends the request and reads the head of the answer, whatever its status.
+    pub(super) fn send(
+        &self,
+        agent: &Agent,
+        base: &str,
+        token: Option<&Token>,
+        patience: Patience,
+    ) -> Result<Response<Body>, Error> {
+        let method = match self.verb {
+            Verb::Get | Verb::Watch => Method::GET,
+            Verb::Create => Method::POST,
+            Verb::Update => Method::PUT,
+        };
+        let mut request = Request::builder().method(method).uri(format!("{base}{}", self.target));
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, token.header());
+        }
+        match self.body {
+            None => run(agent, request.body(())?, patience),
+            Some(body) => run(agent, request.header(CONTENT_TYPE, "application/json").body(body)?, patience),
+        }
+    }
+
+    /// Makes an answer other than 2xx a failure. Its status counts even if its body is cut short.
+    pub(super) fn refuse(&self, response: Response<Body>, sent_token: bool) -> Failure {
+        let (head, body) = response.into_parts();
+        let mut said = Vec::new();
+        let _ = body.into_reader().take(MAX_REFUSAL_BYTES).read_to_end(&mut said);
+        let refusal = Refusal {
+            code: head.status.as_u16(),
+            reason: head.status.canonical_reason().unwrap_or(""),
+            retry_after: retry_after(&head.headers),
+            location: head.headers.get(LOCATION).map(|value| value.as_bytes().to_vec()),
+            sent_token,
+            body: said,
+        };
+        Failure::refused(self.verb, self.lock, &refusal)
+    }
+
+    /// Reads the body of a 2xx answer to its end, which has to be one that can be told from a cut.
+    pub(super) fn read_whole(&self, response: Response<Body>, timeout: Duration) -> Result<Vec<u8>, Failure> {
+        let too_large = || {
+            let what = format!("the answer is larger than {} MiB, which no lock is", MAX_OBJECT_BYTES / (1024 * 1024));
+            self.fail(FailureKind::Unknown, what)
+        };
+        if !has_an_end(&response) {
+            let what = "the answer does not say where it ends, so it may have been cut short";
+            return Err(self.fail(FailureKind::Unknown, what));
+        }
+        let body = response.into_body();
+        if body.content_length().is_some_and(|length| length > MAX_OBJECT_BYTES as u64) {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::new();
+        match body.into_reader().take(MAX_OBJECT_BYTES as u64 + 1).read_to_end(&mut bytes) {
+            Err(error) => Err(self.fail(FailureKind::Unknown, explain(error.into(), timeout))),
+            Ok(_) if bytes.len() > MAX_OBJECT_BYTES => Err(too_large()),
+            Ok(_) => Ok(bytes),
+        }
+    }
+}
+
+/// What a request came to that got no answer, or not the whole of one.
+pub(super) fn explain(error: Error, timeout: Duration) -> String {
+    let within = format!("within {:?}", Duration::from_millis(timeout.as_millis() as u64));
+    match error {
+        Error::Timeout(_) => format!("no answer {within}; if the API server is always this slow, raise --ttl"),
+        Error::Io(error) => match error.kind() {
+            std::io::ErrorKind::UnexpectedEof
+            | std::io::ErrorKind::ConnectionReset
+            | std::io::ErrorKind::ConnectionAborted
+            | std::io::ErrorKind::BrokenPipe => "the connection was lost before the whole answer was there".into(),
+            _ => error.to_string(),
+        },
+        Error::Protocol(error) => format!("the answer is not HTTP: {error}"),
+        Error::LargeResponseHeader(..) => format!("the head of the answer is larger than {MAX_HEAD_BYTES} bytes"),
+        Error::Other(other) => match other.downcast_ref::<DialError>() {
+            Some(error) if error.timed_out => format!("{error} {within}"),
+            _ => other.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+fn run<B: AsSendBody>(agent: &Agent, request: Request<B>, patience: Patience) -> Result<Response<Body>, Error> {
+    let config = agent.configure_request(request);
+    let config = match patience {
+        Patience::Whole { timeout, idle_limit } => config.timeout_per_call(Some(timeout)).max_idle_age(idle_limit),
+        Patience::Stream { step, silence } => config
+            .timeout_resolve(Some(step))
+            .timeout_connect(Some(step))
+            .timeout_send_request(Some(step))
+            .timeout_recv_response(Some(step))
+            .timeout_per_read(Some(silence)),
+    };
+    agent.run(config.build())
+}
+
+/// Whether the end of a body is marked. Where it is only the end of the connection, ureq takes even
+/// a reset for it.
+fn has_an_end(response: &Response<Body>) -> bool {
+    let headers = response.headers();
+    let codings = headers.get_all(TRANSFER_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let is_chunked = codings.flat_map(|value| value.split(',')).any(|c| c.trim().eq_ignore_ascii_case("chunked"));
+    (is_chunked && response.version() != Version::HTTP_10)
+        || headers.contains_key(CONTENT_LENGTH)
+        || response.status() == StatusCode::NO_CONTENT
+}
+
+/// The seconds of a Retry-After header; one with a date is passed over.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(bounded_seconds)
+}
+
+/// Whether a name goes into a path as it is, and does not lead out of it.
+fn is_one_path_segment(name: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._".contains(&c);
+    !name.is_empty() && name != "." && name != ".." && name.bytes().all(plain)
+}

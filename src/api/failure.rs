@@ -1,0 +1,282 @@
+//! What a request that did not succeed came to, and how to say so in one line.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::lock::LockName;
+
+/// The body of a 2xx answer, read whole, or what came instead.
+pub type Reply = Result<Vec<u8>, Failure>;
+
+/// A request that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// One line: what was attempted, on what, what came back, and what to do.
+    pub message: String,
+    /// How long the server asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// What a failure means for the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// 404: there is no such object; to a create, no such namespace.
+    Absent,
+    /// 409: the object exists already, or is not the one that was to be replaced.
+    Conflict,
+    /// 401 or 403.
+    Denied,
+    /// 400 or 422; or a name that no request can be sent for.
+    Invalid,
+    /// 429.
+    Busy,
+    /// 410 to a watch: it has to begin afresh.
+    Expired,
+    /// Anything else. Nothing is known of what the server did: a write may have been carried out,
+    /// or be carried out yet; to a read the server is merely unavailable.
+    Unknown,
+}
+
+/// What is done to a lock object, by its name in RBAC rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Get,
+    Create,
+    Update,
+    Watch,
+}
+
+impl Verb {
+    fn in_rules(self) -> &'static str {
+        match self {
+            Verb::Get => "get",
+            Verb::Create => "create",
+            Verb::Update => "update",
+            Verb::Watch => "watch",
+        }
+    }
+}
+
+/// `get endpoints` reads as `read endpoints` in a message to people.
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Verb::Get => "read",
+            other => other.in_rules(),
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Failure {
+    pub(super) fn new(kind: FailureKind, verb: Verb, lock: &LockName, what: impl fmt::Display) -> Failure {
+        Failure { kind, message: format!("cannot {verb} {lock}: {what}"), retry_after: None }
+    }
+
+    /// A 2xx answer that does not say what it must: the caller decides that, having read it.
+    pub fn unreadable(verb: Verb, lock: &LockName, body: &[u8]) -> Failure {
+        let start = printable(&body[..body.len().min(FIRST_BYTES)]);
+        let what = format!("the answer is not JSON from a Kubernetes API server (first bytes \"{start}\")");
+        Failure::new(FailureKind::Unknown, verb, lock, what)
+    }
+
+    /// An answer with a status other than 2xx.
+    pub(super) fn refused(verb: Verb, lock: &LockName, refusal: &Refusal) -> Failure {
+        let status = Status::parse(&refusal.body);
+        let said = match status.as_ref().and_then(|status| status.message.as_deref()) {
+            Some(message) => printable(message.as_bytes()),
+            None => printable(refusal.body.trim_ascii()),
+        };
+        let mut what = refusal.code.to_string();
+        if !refusal.reason.is_empty() {
+            what.push_str(&format!(" {}", refusal.reason.to_ascii_lowercase()));
+        }
+        if !said.is_empty() {
+            what.push_str(&format!(" ({said})"));
+        }
+        if let Some(advice) = advice(verb, lock, refusal, status.as_ref(), &said) {
+            what.push_str(&format!("; {advice}"));
+        }
+        let asked = refusal.retry_after.or(status.and_then(|status| status.retry_after));
+        Failure { retry_after: asked, ..Failure::new(kind(verb, refusal.code), verb, lock, what) }
+    }
+}
+
+/// As much of a body as is shown where it was to be JSON.
+const FIRST_BYTES: usize = 60;
+
+/// The parts of an answer with a status other than 2xx.
+pub(super) struct Refusal {
+    pub(super) code: u16,
+    /// The phrase that goes with the code.
+    pub(super) reason: &'static str,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) location: Option<Vec<u8>>,
+    pub(super) sent_token: bool,
+    pub(super) body: Vec<u8>,
+}
+
+fn kind(verb: Verb, code: u16) -> FailureKind {
+    match code {
+        404 => FailureKind::Absent,
+        409 => FailureKind::Conflict,
+        401 | 403 => FailureKind::Denied,
+        400 | 422 => FailureKind::Invalid,
+        429 => FailureKind::Busy,
+        410 if verb == Verb::Watch => FailureKind::Expired,
+        _ => FailureKind::Unknown,
+    }
+}
+
+fn advice(verb: Verb, lock: &LockName, refusal: &Refusal, status: Option<&Status>, said: &str) -> Option<String> {
+    match refusal.code {
+        300..=399 => {
+            let target = printable(refusal.location.as_deref().unwrap_or_default());
+            Some(format!("a redirect, to \"{target}\", is never followed; give the address of the API server itself"))
+        }
+        400 if said.contains("HTTP request to an HTTPS server") => Some("give an https:// address".into()),
+        401 if refusal.sent_token => Some("the token was not accepted; is it of this cluster, and still valid?".into()),
+        401 => Some("no token was sent".into()),
+        403 => grant(verb, lock, said),
+        404 => match status {
+            None => Some("is that the address of a Kubernetes API server?".into()),
+            Some(status) if status.of_namespace => Some(format!(
+                "create the namespace \"{}\", or give the right one with --election-namespace",
+                lock.namespace
+            )),
+            Some(status) if status.of_path => {
+                Some(format!("this API server knows no {} at {}", lock.kind.resource(), lock.collection_path()))
+            }
+            Some(_) => None,
+        },
+        410 => Some("begin afresh, without a resourceVersion".into()),
+        _ => None,
+    }
+}
+
+/// The rule that is missing, ready to be pasted into a Role. `None` where the server's reason is
+/// another: a namespace that is going away, an admission webhook.
+fn grant(verb: Verb, lock: &LockName, said: &str) -> Option<String> {
+    let for_want_of_rights = said.contains(&format!(" cannot {} resource ", verb.in_rules()));
+    if !said.is_empty() && !for_want_of_rights {
+        return None;
+    }
+    let user = said.split_once("User \"").and_then(|(_, rest)| rest.split_once('"')).map(|(user, _)| user);
+    let (name, namespace, resource) = (&lock.name, &lock.namespace, lock.kind.resource());
+    // A rule for create cannot name the object: it does not exist yet when the rule is asked.
+    let (named, names) = match verb {
+        Verb::Create => (String::new(), String::new()),
+        _ => (format!(" named \"{name}\""), format!("resourceNames: [\"{name}\"], ")),
+    };
+    let verbs = match verb {
+        Verb::Create => "\"create\"",
+        Verb::Get | Verb::Update => "\"get\", \"update\"",
+        Verb::Watch => "\"get\", \"update\", \"watch\"",
+    };
+    Some(format!(
+        "grant the verb \"{}\" on \"{resource}\"{named} in namespace \"{namespace}\" to {}: \
+         - {{apiGroups: [\"{}\"], resources: [\"{resource}\"], {names}verbs: [{verbs}]}}",
+        verb.in_rules(),
+        user.map_or("this pod's service account".into(), |user| format!("\"{user}\"")),
+        lock.kind.api_group(),
+    ))
+}
+
+/// A Kubernetes `Status`, as far as it can be made out: the body of a refusal, or the object of an
+/// `ERROR` event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub message: Option<String>,
+    pub reason: Option<String>,
+    pub code: Option<u16>,
+    pub retry_after: Option<Duration>,
+    of_namespace: bool,
+    /// Nothing in it says which object is meant: there is no such resource, or no such path.
+    of_path: bool,
+}
+
+impl Status {
+    /// `None` if these bytes are no Status at all; fields that are missing or of another type are
+    /// passed over.
+    pub fn parse(json: &[u8]) -> Option<Status> {
+        let value: Value = serde_json::from_slice(json).ok()?;
+        if value.get("kind").and_then(Value::as_str) != Some("Status") {
+            return None;
+        }
+        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let detail = |name: &str| value.get("details").and_then(|details| details.get(name));
+        Some(Status {
+            message: text("message"),
+            reason: text("reason"),
+            code: value.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()),
+            retry_after: detail("retryAfterSeconds").and_then(Value::as_u64).map(bounded_seconds),
+            of_namespace: detail("kind").and_then(Value::as_str) == Some("namespaces"),
+            of_path: detail("kind").is_none() && detail("name").is_none(),
+        })
+    }
+}
+
+/// Nobody waits longer than an hour because a server said so.
+pub(super) fn bounded_seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds.min(3600))
+}
+
+/// As much of a server's own text as a message repeats, in characters.
+const MAX_QUOTED: usize = 300;
+
+/// Text from elsewhere, made fit for one line of a log: nothing that moves the cursor, breaks the
+/// line or turns the writing round, and not without end.
+pub(super) fn printable(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut out = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == MAX_QUOTED {
+            out.push('…');
+            break;
+        }
+        match c {
+            '\n' | '\r' | '\t' => out.extend(c.escape_default()),
+            _ if c.is_control() || is_invisible(c) => out.extend(c.escape_unicode()),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// Line and paragraph separators, zero-width characters, and marks that reorder what follows.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_elsewhere_stays_on_one_line_and_within_bounds() {
+        assert_eq!(printable(b"a\r\nb\x1b[31m\xff"), "a\\r\\nb\\u{1b}[31m\u{fffd}");
+        assert_eq!(printable("a\u{202e}b\u{2028}c".as_bytes()), "a\\u{202e}b\\u{2028}c");
+        assert_eq!(printable("ä".repeat(5000).as_bytes()).chars().count(), MAX_QUOTED + 1);
+    }
+
+    #[test]
+    fn a_status_is_read_as_far_as_it_can_be() {
+        assert_eq!(Status::parse(b"{\"kind\":\"Pod\"}"), None);
+        assert_eq!(Status::parse(b"<html>"), None);
+        let status = Status::parse(br#"{"kind":"Status","message":7,"reason":"Expired","code":410,"details":[]}"#);
+        let status = status.unwrap();
+        assert_eq!((status.message, status.reason.as_deref(), status.code), (None, Some("Expired"), Some(410)));
+        let status = Status::parse(br#"{"kind":"Status","code":99999,"details":{"retryAfterSeconds":5}}"#).unwrap();
+        assert_eq!((status.code, status.retry_after), (None, Some(Duration::from_secs(5))));
+    }
+}

@@ -1,0 +1,205 @@
+//! From the host in the server's address to socket addresses.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use ureq::Error;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+use super::dial::DialError;
+
+/// The time for a connection is shared out among the addresses of a name; more of them would each
+/// get too little.
+const MAX_ADDRESSES: usize = 4;
+
+/// A resolver for the one server that is spoken to.
+///
+/// The client's own one starts a thread for every request, even where the address is a literal or
+/// the connection is there already. This one takes literals and `localhost` as they are, and
+/// remembers a name until [`Names::doubt`].
+#[derive(Clone)]
+pub(super) struct Names {
+    shared: Arc<Shared>,
+    lookup: fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    known: Mutex<Known>,
+    answered: Condvar,
+}
+
+#[derive(Default)]
+struct Known {
+    addresses: Vec<SocketAddr>,
+    /// No request has failed since these addresses were looked up.
+    proven: bool,
+    /// A thread is looking; there is never more than one, however long it takes.
+    looking: bool,
+    error: String,
+}
+
+impl Names {
+    pub(super) fn new() -> Names {
+        Names::with_lookup(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
+    }
+
+    fn with_lookup(lookup: fn(&str, u16) -> io::Result<Vec<SocketAddr>>) -> Names {
+        Names { shared: Arc::default(), lookup }
+    }
+
+    /// Looks the name up again before the next request: one has failed. Until an answer comes, the
+    /// old addresses are better than none.
+    pub(super) fn doubt(&self) {
+        self.shared.lock().proven = false;
+    }
+
+    fn addresses(&self, host: &str, port: u16, budget: Duration) -> Result<Vec<SocketAddr>, DialError> {
+        if let Some(addresses) = without_asking(host, port) {
+            return Ok(addresses);
+        }
+        let mut known = self.shared.lock();
+        if known.proven {
+            return Ok(known.addresses.clone());
+        }
+        if !known.looking {
+            self.look_up(host, port).map_err(|error| DialError::new(format!("cannot start a thread: {error}")))?;
+            known.looking = true;
+        }
+        // What the name service does not need is left for the connection.
+        let patience = if known.addresses.is_empty() { budget } else { budget / 2 };
+        let waited = self.shared.answered.wait_timeout_while(known, patience, |known| known.looking);
+        let (known, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match (known.addresses.is_empty(), known.looking) {
+            (false, _) => Ok(known.addresses.clone()),
+            (true, true) => Err(DialError::timed_out(format!("no address found for {host}"))),
+            (true, false) => Err(DialError::new(format!("no address found for {host}: {}", known.error))),
+        }
+    }
+
+    fn look_up(&self, host: &str, port: u16) -> io::Result<()> {
+        let (shared, lookup, host) = (Arc::clone(&self.shared), self.lookup, host.to_owned());
+        let look = move || {
+            let found = lookup(&host, port);
+            let mut known = shared.lock();
+            known.looking = false;
+            match found {
+                Ok(addresses) if !addresses.is_empty() => {
+                    known.addresses = addresses;
+                    known.proven = true;
+                }
+                Ok(_) => known.error = "the name has none".into(),
+                Err(error) => known.error = error.to_string(),
+            }
+            shared.answered.notify_all();
+        };
+        thread::Builder::new().name("resolver".into()).spawn(look).map(drop)
+    }
+}
+
+/// Addresses that nobody has to be asked for. `localhost` is one of them, so that what is meant for
+/// this machine alone does not depend on a name service.
+fn without_asking(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
+    if host.eq_ignore_ascii_case("localhost") {
+        let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        return Some(both.map(|address| SocketAddr::new(address, port)).into());
+    }
+    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    literal.parse().ok().map(|address| vec![SocketAddr::new(address, port)])
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Resolver for Names {
+    fn resolve(&self, uri: &Uri, _: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        let (Some(host), Some(port)) = (uri.host(), uri.port_u16()) else {
+            return Err(Error::HostNotFound);
+        };
+        let mut resolved = self.empty();
+        for address in self.addresses(host, port, *timeout.after)?.into_iter().take(MAX_ADDRESSES) {
+            resolved.push(address);
+        }
+        Ok(resolved)
+    }
+}
+
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Names")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn never(_: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        unreachable!("nobody is to be asked")
+    }
+
+    #[test]
+    fn literals_and_localhost_are_taken_as_they_are() {
+        let names = Names::with_lookup(never);
+        for (host, expected) in [
+            ("10.0.0.1", vec!["10.0.0.1:443"]),
+            ("[fd00::1]", vec!["[fd00::1]:443"]),
+            ("LocalHost", vec!["127.0.0.1:443", "[::1]:443"]),
+        ] {
+            let expected: Vec<SocketAddr> = expected.iter().map(|address| address.parse().unwrap()).collect();
+            assert_eq!(names.addresses(host, 443, LONG).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_is_remembered_until_a_request_fails_and_then_looked_up_again() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let names = Names::with_lookup(|_, port| match ASKED.fetch_add(1, Ordering::SeqCst) {
+            0 => Ok(vec![SocketAddr::from(([10, 0, 0, 1], port))]),
+            1 => Err(io::Error::other("the name service is down")),
+            _ => Ok(vec![SocketAddr::from(([10, 0, 0, 2], port))]),
+        });
+        let first = |names: &Names| names.addresses("api.example.com", 443, LONG).unwrap()[0].to_string();
+        assert_eq!(first(&names), "10.0.0.1:443");
+        assert_eq!(first(&names), "10.0.0.1:443");
+        assert_eq!(ASKED.load(Ordering::SeqCst), 1);
+        names.doubt();
+        assert_eq!(first(&names), "10.0.0.1:443", "the old address is better than none");
+        assert_eq!(first(&names), "10.0.0.2:443");
+        assert_eq!(ASKED.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn a_name_service_that_hangs_costs_one_thread_and_no_more_than_the_time_given() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let names = Names::with_lookup(|_, _| {
+            ASKED.fetch_add(1, Ordering::SeqCst);
+            loop {
+                thread::park();
+            }
+        });
+        for _ in 0..3 {
+            assert!(names.addresses("api.example.com", 443, Duration::from_millis(1)).is_err());
+        }
+        assert!(ASKED.load(Ordering::SeqCst) <= 1);
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_an_error() {
+        let error = Names::with_lookup(|_, _| Ok(Vec::new())).addresses("a.example.com", 1, LONG).unwrap_err();
+        assert_eq!(error.to_string(), "no address found for a.example.com: the name has none");
+    }
+}
