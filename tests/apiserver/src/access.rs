@@ -1,0 +1,101 @@
+//! Who a request comes from, and what that user may do.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::Rule;
+
+/// Who comes without a token.
+const ANONYMOUS: &str = "system:anonymous";
+
+/// What a request wants to do, as rules judge it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Attributes {
+    pub(crate) verb: &'static str,
+    /// Empty when the path is about none, as are the namespace and the name.
+    pub(crate) resource: &'static str,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+/// Tokens and rules, as they are now.
+pub(crate) struct Access(RwLock<State>);
+
+struct State {
+    tokens: Vec<(String, String)>,
+    rules: Vec<Rule>,
+    /// Off until there is a token or a rule: then everybody may do everything.
+    enforced: bool,
+}
+
+impl Access {
+    pub(crate) fn new(tokens: Vec<(String, String)>, rules: Vec<Rule>) -> Access {
+        let enforced = !tokens.is_empty() || !rules.is_empty();
+        Access(RwLock::new(State {
+            tokens,
+            rules,
+            enforced,
+        }))
+    }
+
+    /// The user behind an `Authorization` header; none if its token is unknown.
+    pub(crate) fn user(&self, authorization: Option<&str>) -> Option<String> {
+        let state = self.read();
+        let Some(token) = authorization.and_then(bearer) else {
+            return Some(ANONYMOUS.to_owned());
+        };
+        match state.tokens.iter().find(|(known, _)| known == token) {
+            Some((_, user)) => Some(user.clone()),
+            None if state.enforced => None,
+            None => Some(ANONYMOUS.to_owned()),
+        }
+    }
+
+    pub(crate) fn allows(&self, user: &str, wish: &Attributes) -> bool {
+        let state = self.read();
+        !state.enforced || state.rules.iter().any(|rule| rule.grants(user, wish))
+    }
+
+    pub(crate) fn set_tokens(&self, tokens: Vec<(String, String)>) {
+        let mut state = self.write();
+        state.tokens = tokens;
+        state.enforced = true;
+    }
+
+    pub(crate) fn set_rules(&self, rules: Vec<Rule>) {
+        let mut state = self.write();
+        state.rules = rules;
+        state.enforced = true;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
+}
+
+impl Rule {
+    fn grants(&self, user: &str, wish: &Attributes) -> bool {
+        covers(&self.user, user)
+            && self.verbs.iter().any(|verb| covers(verb, wish.verb))
+            && covers(&self.resource, wish.resource)
+            && (self.names.is_empty() || self.names.contains(&wish.name))
+            && self
+                .namespace
+                .as_ref()
+                .is_none_or(|namespace| *namespace == wish.namespace)
+    }
+}
+
+fn covers(granted: &str, wanted: &str) -> bool {
+    granted == "*" || granted == wanted
+}

@@ -1,0 +1,72 @@
+//! The paths that are about the server itself: what it serves, its version, its health.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use crate::http::Answer;
+use crate::resource::Resource;
+
+const GROUP: &str = "coordination.k8s.io";
+
+/// The answer to a GET of such a path; none if there is no such path.
+pub(crate) fn answer(path: &str, addr: SocketAddr) -> Option<Answer> {
+    let document = match path.trim_end_matches('/') {
+        "/healthz" | "/livez" | "/readyz" => return Some(Answer::text("ok")),
+        "/version" => version(),
+        "/api" => core_versions(addr),
+        "/apis" => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [group()]}),
+        "/apis/coordination.k8s.io" => with_type("APIGroup", group()),
+        "/api/v1" => resources("", "v1"),
+        "/apis/coordination.k8s.io/v1" => resources(GROUP, "coordination.k8s.io/v1"),
+        _ => return None,
+    };
+    Some(Answer::json(200, &document))
+}
+
+fn version() -> Value {
+    json!({
+        "major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36",
+        "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
+        "gitVersion": "v1.36.0+standin", "gitCommit": "", "gitTreeState": "",
+        "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "",
+        "platform": "linux/amd64",
+    })
+}
+
+fn core_versions(addr: SocketAddr) -> Value {
+    json!({
+        "kind": "APIVersions", "versions": ["v1"],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": addr.to_string()}],
+    })
+}
+
+fn group() -> Value {
+    let version = json!({"groupVersion": "coordination.k8s.io/v1", "version": "v1"});
+    json!({"name": GROUP, "versions": [version], "preferredVersion": version})
+}
+
+fn with_type(kind: &str, mut document: Value) -> Value {
+    document["kind"] = kind.into();
+    document["apiVersion"] = "v1".into();
+    document
+}
+
+fn resources(group: &str, group_version: &str) -> Value {
+    let of_group = Resource::ALL
+        .into_iter()
+        .filter(|resource| resource.group() == group);
+    let resources: Vec<Value> = of_group.map(resource).collect();
+    json!({
+        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version,
+        "resources": resources,
+    })
+}
+
+fn resource(resource: Resource) -> Value {
+    json!({
+        "name": resource.plural(), "singularName": resource.singular(), "namespaced": true,
+        "kind": resource.kind(), "shortNames": resource.short_names(),
+        "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
+    })
+}
