@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 use crate::access::Attributes;
 use crate::call::{Call, Form, Route, accepted_form};
 use crate::discovery;
+use crate::history::Selector;
 use crate::http::{Answer, Request};
 use crate::object::{check, decode, parse_version, text};
 use crate::patch::merge;
 use crate::resource::Resource;
 use crate::server::Shared;
 use crate::status::{Refusal, deleted};
-use crate::store::{Key, Selector};
+use crate::store::Key;
 use crate::table::table;
 use crate::watch::Plan;
 
@@ -205,7 +206,10 @@ fn item(object: &Value) -> Value {
 /// A read may demand a resourceVersion, which must not be in the future.
 fn check_reached(context: &Context<'_>) -> Result<(), Refusal> {
     let asked = version_asked(context.call.query.get("resourceVersion"))?;
-    let current = context.shared.store.version();
+    let current = context
+        .shared
+        .store
+        .with_history(|history| history.version());
     if asked > current {
         return Err(Refusal::version_from_the_future(asked, current));
     }

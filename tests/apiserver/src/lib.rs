@@ -22,7 +22,7 @@
 //!
 //! One thread a connection, all blocking. The modules from the outside in: `listener` accepts,
 //! `connection` goes through requests and faults, `http` and `wire` read and write, `call`
-//! understands, `api` acts, `store` keeps, `watch` streams.
+//! understands, `api` acts, `store` keeps, `history` remembers and tells, `watch` streams.
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +34,7 @@ mod connection;
 mod discovery;
 mod fault;
 mod gate;
+mod history;
 mod http;
 mod inbox;
 mod listener;

@@ -13,6 +13,7 @@ use crate::activity::Activity;
 use crate::connection::serve;
 use crate::fault::Faults;
 use crate::gate::Gate;
+use crate::history::History;
 use crate::listener::{Connections, Listener};
 use crate::lock;
 use crate::log::RequestLog;
@@ -170,22 +171,22 @@ impl Server {
     /// Forgets the history for watches: one from an older resourceVersion than the current gets
     /// a 410. Open watches and `history` are not affected.
     pub fn compact(&self) {
-        self.shared.store.compact();
+        self.shared.store.with_history(History::compact);
     }
 
     /// The resourceVersion of the latest change, of whichever object.
     pub fn resource_version(&self) -> u64 {
-        self.shared.store.version()
+        self.shared.store.with_history(|history| history.version())
     }
 
     /// Raises the resourceVersion as changes elsewhere would.
     pub fn bump_resource_version(&self, by: u64) {
-        self.shared.store.bump_version(by);
+        self.shared.store.with_history(|history| history.bump(by));
     }
 
     /// Every change committed, the oldest first, up to `Options::keep_changes`.
     pub fn history(&self) -> Vec<Change> {
-        self.shared.store.history()
+        self.shared.store.with_history(|history| history.changes())
     }
 
     /// Every request that came in, the oldest first, up to `Options::keep_requests`.
@@ -247,7 +248,9 @@ impl Server {
 
     /// How many watches are open, silent ones included.
     pub fn open_watches(&self) -> usize {
-        self.shared.store.open_watches()
+        self.shared
+            .store
+            .with_history(|history| history.inboxes().len())
     }
 
     /// How many connections are open, or closed by the client and not noticed yet.

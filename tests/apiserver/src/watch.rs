@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use crate::Fault;
 use crate::api::{View, version_asked};
 use crate::call::{Form, Query};
+use crate::history::{Selector, Start};
 use crate::http::{Answer, chunk};
 use crate::inbox::{Event, Inbox, Next, Signal, event_line};
 use crate::object::text;
 use crate::resource::Resource;
 use crate::status::Refusal;
-use crate::store::{Selector, Start, Store};
+use crate::store::Store;
 use crate::table::table;
 use crate::wire::Wire;
 
@@ -147,7 +148,7 @@ impl Watch<'_> {
                 }
                 Next::Due => {
                     bookmark = bookmark.map(|at| at + BOOKMARK_EVERY);
-                    self.store.bookmark(*id);
+                    self.store.with_history(|history| history.bookmark(*id));
                 }
                 Next::Signal(signal) => {
                     if stream.obey(signal)? == Some(End::Broken) {

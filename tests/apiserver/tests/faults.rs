@@ -1,0 +1,290 @@
+//! What each fault does to the client, and to the object.
+
+mod common;
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use apiserver::{Fault, Server};
+use common::{Client, LEASES, PATIENCE, lease, server};
+use serde_json::Value;
+
+fn exists(server: &Server) -> bool {
+    server.get("leases", "default", "x").is_some()
+}
+
+/// Lets `fault` befall the creation of a lease, which it returns the outcome of.
+fn create_under(server: &Server, fault: Fault) -> std::io::Result<common::Answer> {
+    let handle = server.fault(|request| request.verb == "create", Some(1), fault);
+    let outcome = Client::to(server).try_call("POST", LEASES, Some(&lease("x", "a")));
+    assert_eq!(handle.hits(), 1);
+    outcome
+}
+
+#[test]
+fn a_dropped_request_does_nothing() {
+    let server = server();
+    assert!(create_under(&server, Fault::DropRequest).is_err());
+    assert!(!exists(&server));
+}
+
+#[test]
+fn a_dropped_answer_comes_after_the_deed() {
+    let server = server();
+    assert!(create_under(&server, Fault::DropAnswer).is_err());
+    assert!(exists(&server));
+    assert_eq!(server.requests()[0].status, None);
+}
+
+#[test]
+fn resets_are_resets() {
+    let server = server();
+    for (fault, acts) in [(Fault::ResetRequest, false), (Fault::ResetAnswer, true)] {
+        let error = create_under(&server, fault).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert_eq!(exists(&server), acts);
+    }
+}
+
+#[test]
+fn a_delayed_request_is_acted_upon_though_its_client_is_gone() {
+    let server = server();
+    server.fault(
+        |_| true,
+        None,
+        Fault::DelayRequest(Duration::from_millis(50)),
+    );
+    let mut client = Client::to(&server);
+    client.send("POST", LEASES, Some(&lease("x", "a"))).unwrap();
+    assert!(server.wait_until(PATIENCE, |server| server.requests().len() == 1));
+    client.close();
+    assert!(server.wait_until(PATIENCE, exists));
+}
+
+#[test]
+fn a_delayed_answer_comes_after_the_deed() {
+    let server = server();
+    server.fault(
+        |_| true,
+        None,
+        Fault::DelayAnswer(Duration::from_millis(50)),
+    );
+    let mut client = Client::to(&server);
+    client.send("POST", LEASES, Some(&lease("x", "a"))).unwrap();
+    assert!(server.wait_until(PATIENCE, exists));
+    assert_eq!(client.answer().unwrap().status, 201);
+}
+
+#[test]
+fn a_hanging_request_stays_open_until_the_client_goes() {
+    for (fault, acts) in [(Fault::HangRequest, false), (Fault::HangAnswer, true)] {
+        let server = server();
+        let handle = server.fault(|_| true, None, fault);
+        let mut client = Client::to(&server);
+        client.send("POST", LEASES, Some(&lease("x", "a"))).unwrap();
+        assert!(server.wait_until(PATIENCE, |s| handle.hits() == 1 && exists(s) == acts));
+        assert_eq!(server.open_connections(), 1);
+        client.close();
+        assert!(server.wait_until(PATIENCE, |server| server.open_connections() == 0));
+        assert_eq!(exists(&server), acts);
+    }
+}
+
+#[test]
+fn a_status_can_be_made_up() {
+    let server = server();
+    let fault = Fault::Status {
+        code: 429,
+        retry_after: Some(7),
+    };
+    let answer = create_under(&server, fault).unwrap();
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (429, "TooManyRequests")
+    );
+    assert!(answer.head.contains("Retry-After: 7\r\n"));
+    assert!(!exists(&server));
+}
+
+#[test]
+fn a_committed_fault_acts_first() {
+    let server = server();
+    let inner = Fault::Status {
+        code: 500,
+        retry_after: None,
+    };
+    let handle = server.fault(|_| true, Some(1), Fault::Committed(Box::new(inner)));
+    let mut client = Client::to(&server);
+    assert_eq!(
+        client.call("POST", LEASES, Some(&lease("x", "a"))).status,
+        500
+    );
+    assert_eq!(handle.hits(), 1);
+    assert!(exists(&server));
+    assert_eq!(client.get(&format!("{LEASES}/x")).status, 200);
+}
+
+#[test]
+fn raw_bytes_come_as_they_are() {
+    let server = server();
+    server.fault(|_| true, None, Fault::Raw(b"nonsense".to_vec()));
+    let mut client = Client::to(&server);
+    client.send("GET", "/version", None).unwrap();
+    assert_eq!(client.rest(), b"nonsense");
+}
+
+#[test]
+fn half_an_answer_ends_or_stalls() {
+    let server = server();
+    let whole = Client::to(&server).get("/version").text.len();
+    server.fault(|_| true, Some(1), Fault::HalfAnswer);
+    let mut client = Client::to(&server);
+    client.send("GET", "/version", None).unwrap();
+    client.head().unwrap();
+    assert_eq!(client.rest().len(), whole.div_ceil(2));
+
+    server.fault(|_| true, Some(1), Fault::StallAnswer);
+    let mut client = Client::to(&server);
+    client.send("GET", "/version", None).unwrap();
+    client.head().unwrap();
+    assert_eq!(server.requests().last().unwrap().status, Some(200));
+    client.close();
+}
+
+#[test]
+fn a_huge_answer_is_as_huge_as_told() {
+    let server = server();
+    server.fault(|_| true, None, Fault::HugeAnswer(1_000_000));
+    let answer = Client::to(&server).get("/version");
+    assert_eq!(answer.text.len(), 1_000_000);
+}
+
+#[test]
+fn a_redirect_names_its_target() {
+    let server = server();
+    let answer = create_under(&server, Fault::Redirect("http://example.com/".into())).unwrap();
+    assert_eq!(answer.status, 307);
+    assert!(answer.head.contains("Location: http://example.com/\r\n"));
+}
+
+#[test]
+fn a_fault_runs_out_and_can_be_removed() {
+    let server = server();
+    let status = |code| Fault::Status {
+        code,
+        retry_after: None,
+    };
+    server.fault(|_| true, Some(2), status(500));
+    let handle = server.fault(|_| true, None, status(503));
+    let mut client = Client::to(&server);
+    let mut statuses = || client.get("/version").status;
+    assert_eq!([statuses(), statuses(), statuses()], [500, 500, 503]);
+    handle.remove();
+    assert_eq!(statuses(), 200);
+    server.fault(|_| true, None, status(500));
+    server.clear_faults();
+    assert_eq!(statuses(), 200);
+}
+
+fn watch_under(server: &Server, fault: Fault) -> Client {
+    server.fault(|request| request.verb == "watch", Some(1), fault);
+    let mut client = Client::to(server);
+    client.watch(&format!(
+        "{LEASES}?watch=1&resourceVersion={}",
+        server.resource_version()
+    ));
+    client
+}
+
+fn put(server: &Server, holder: &str) {
+    server.put("leases", "default", lease("x", holder));
+}
+
+#[test]
+fn a_watch_is_cut_after_so_many_events() {
+    let server = server();
+    let mut client = watch_under(
+        &server,
+        Fault::CutWatch {
+            after_events: 1,
+            mid_line: false,
+        },
+    );
+    put(&server, "a");
+    client.must_event();
+    assert!(client.rest().is_empty());
+}
+
+#[test]
+fn a_watch_is_cut_in_the_middle_of_an_event() {
+    let server = server();
+    let mut client = watch_under(
+        &server,
+        Fault::CutWatch {
+            after_events: 1,
+            mid_line: true,
+        },
+    );
+    put(&server, "a");
+    put(&server, "b");
+    client.must_event();
+    let rest = String::from_utf8(client.rest()).unwrap();
+    assert!(
+        rest.contains("\"object\"") && !rest.ends_with('\n'),
+        "{rest}"
+    );
+}
+
+#[test]
+fn a_silent_watch_stays_open() {
+    let server = server();
+    let mut client = watch_under(&server, Fault::SilenceWatch { after_events: 1 });
+    put(&server, "a");
+    put(&server, "b");
+    client.must_event();
+    assert_eq!(server.open_watches(), 1);
+    server.cut_watches();
+    assert!(client.rest().is_empty());
+}
+
+#[test]
+fn a_line_is_slipped_into_a_watch() {
+    let server = server();
+    let line = b"{\"type\":\"ERROR\",\"object\":null}\n".to_vec();
+    let mut client = watch_under(
+        &server,
+        Fault::WatchLine {
+            after_events: 1,
+            line,
+        },
+    );
+    put(&server, "a");
+    put(&server, "b");
+    let kinds = [(); 3].map(|()| client.must_event());
+    assert_eq!(kinds.map(|event| event.0), ["ADDED", "ERROR", "MODIFIED"]);
+}
+
+#[test]
+fn a_matcher_sees_what_was_asked() {
+    let server = server();
+    let holder_b = |body: &Value| body["spec"]["holderIdentity"] == "b";
+    server.fault(
+        move |request| {
+            request.resource == "leases" && request.json().as_ref().is_some_and(holder_b)
+        },
+        None,
+        Fault::Status {
+            code: 409,
+            retry_after: None,
+        },
+    );
+    let mut client = Client::to(&server);
+    assert_eq!(
+        client.call("POST", LEASES, Some(&lease("x", "b"))).status,
+        409
+    );
+    assert_eq!(
+        client.call("POST", LEASES, Some(&lease("x", "a"))).status,
+        201
+    );
+}
