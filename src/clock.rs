@@ -1,5 +1,12 @@
 //! The one clock that decisions are made by: CLOCK_BOOTTIME, which goes on while the machine sleeps.
 
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 /// A reading of the boot-time clock: the time since this machine booted, sleep included.
@@ -11,4 +18,39 @@ pub type Time = Duration;
 pub fn now() -> Time {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec as u32)
+}
+
+/// A thread that sends word when a moment has come, by the boot-time clock.
+///
+/// A timeout on a channel would sleep on a clock that stands still while the machine sleeps.
+#[derive(Debug)]
+pub struct Alarm {
+    timer: Arc<OwnedFd>,
+}
+
+impl Alarm {
+    /// Starts the thread; `ring` is called at each moment that was set, until it says `false`.
+    pub fn start(ring: impl Fn() -> bool + Send + 'static) -> io::Result<Alarm> {
+        let timer = Arc::new(timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)?);
+        let rung = Arc::clone(&timer);
+        thread::Builder::new().name("clock".into()).spawn(move || {
+            // A read waits until the timer has run out.
+            while matches!(rustix::io::retry_on_intr(|| rustix::io::read(&*rung, &mut [0; 8])), Ok(_)) {
+                if !ring() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Alarm { timer })
+    }
+
+    /// Rings at this moment, or at once when it has passed; an earlier setting is forgotten.
+    pub fn set(&self, at: Time) -> io::Result<()> {
+        // A setting of zero would switch the timer off.
+        let at = at.max(Duration::from_nanos(1));
+        let value = Timespec { tv_sec: at.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: at.subsec_nanos().into() };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once)?;
+        Ok(())
+    }
 }

@@ -53,7 +53,8 @@ pub struct Settings {
     pub identity: Arc<str>,
     /// Drawn at random at the start: tells this process from every other one.
     pub process: u128,
-    pub place: Place,
+    /// Where it runs, where the kernel says so.
+    pub place: Option<Place>,
     /// L: how long others must wait before they take the lock.
     pub lease: Duration,
     /// D: how long after the sending of a write its holder may claim to lead. Less than L.
@@ -734,7 +735,7 @@ impl Election {
     /// S9: an earlier run of this very candidate wrote this, and cannot be alive.
     fn writer_is_dead(&self, lock: &Sight, record: &Record) -> bool {
         let Settings { identity, process, place, .. } = &self.settings;
-        let from_here = |mark: &Mark| mark.place.as_ref() == Some(place) && mark.process != *process;
+        let from_here = |mark: &Mark| mark.place.is_some() && mark.place == *place && mark.process != *process;
         self.alone && record.holder == *identity && lock.mark_of_record().is_some_and(from_here)
     }
 
@@ -834,7 +835,7 @@ impl Election {
                 process: *process,
                 write: self.writes,
                 renewed: stamp,
-                place: self.alone.then(|| place.clone()),
+                place: place.clone().filter(|_| self.alone),
             },
             purpose,
             sent: moment.now,

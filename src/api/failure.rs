@@ -79,7 +79,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Failure {
-    pub(super) fn new(kind: FailureKind, verb: Verb, lock: &LockName, what: impl fmt::Display) -> Failure {
+    pub(crate) fn new(kind: FailureKind, verb: Verb, lock: &LockName, what: impl fmt::Display) -> Failure {
         Failure { kind, message: format!("cannot {verb} {lock}: {what}"), retry_after: None }
     }
 

@@ -177,7 +177,7 @@ impl World {
         let settings = Settings {
             identity: name.into(),
             process: u128::from(self.random.next()),
-            place: Place { boot: "boot".into(), network: format!("net-{index}").into() },
+            place: Some(Place { boot: "boot".into(), network: format!("net-{index}").into() }),
             lease: Duration::from_nanos(L),
             renew_deadline: Duration::from_nanos(D),
             retry_period: Duration::from_nanos(R),

@@ -53,9 +53,7 @@ fn with_type(kind: &str, mut document: Value) -> Value {
 }
 
 fn resources(group: &str, group_version: &str) -> Value {
-    let of_group = Resource::ALL
-        .into_iter()
-        .filter(|resource| resource.group() == group);
+    let of_group = Resource::ALL.into_iter().filter(|resource| resource.group() == group);
     let resources: Vec<Value> = of_group.map(resource).collect();
     json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version,

@@ -11,10 +11,7 @@ use common::{Client, LEASES, PATIENCE, lease, server};
 fn a_server_that_is_down_refuses_and_comes_back_with_its_objects() {
     let server = server();
     let mut client = Client::to(&server);
-    assert_eq!(
-        client.call("POST", LEASES, Some(&lease("x", "a"))).status,
-        201
-    );
+    assert_eq!(client.call("POST", LEASES, Some(&lease("x", "a"))).status, 201);
     server.down();
     assert!(client.try_call("GET", "/version", None).is_err());
     assert!(TcpStream::connect(server.addr()).is_err());
@@ -42,12 +39,7 @@ fn a_frozen_server_acts_when_it_thaws() {
     client.send("POST", LEASES, Some(&lease("x", "a"))).unwrap();
     server.put("leases", "default", lease("y", "a"));
     assert!(server.wait_until(PATIENCE, |server| server.open_connections() == 2));
-    assert!(
-        server
-            .requests()
-            .iter()
-            .all(|request| request.verb != "create")
-    );
+    assert!(server.requests().iter().all(|request| request.verb != "create"));
     server.thaw();
     assert_eq!(client.answer().unwrap().status, 201);
     assert_eq!(watcher.must_event().1["metadata"]["name"], "y");

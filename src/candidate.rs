@@ -1,0 +1,300 @@
+//! The candidate: the compare-and-swap loop. Events in, the machine, actions out.
+//!
+//! Only here is the clock read for a decision, and only here is the snapshot written. The thread never waits
+//! for anything but its one channel: requests, the watch, the clock and signals are threads of their own.
+
+use crate::api::{Api, Failure, FailureKind, Reply, Verb};
+use crate::clock::{self, Alarm, Time};
+use crate::election::{Answer, Call, Election, Event, Moment, Output, Request, Settings, Sight, Write};
+use crate::lock::{LockName, Object};
+use crate::place::Socket;
+use crate::random;
+use crate::report::Report;
+use crate::requester::{Job, Requester, Task};
+use crate::status::{Snapshot, Status};
+use crate::watcher::{News, Watcher};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How much later than it meant to the candidate may run before it counts as stuck, beyond 2 L.
+const STUCK_ALLOWANCE: Duration = Duration::from_secs(5);
+
+/// What reaches the candidate.
+enum Input {
+    /// The moment that was waited for has come.
+    Rang,
+    /// The request of this number ended.
+    Replied(u64, Reply),
+    Watch(News),
+    /// Leave.
+    Stop,
+}
+
+/// Tells the candidate to leave; may be cloned and used by any thread.
+#[derive(Clone)]
+pub struct Stop(Sender<Input>);
+
+impl Stop {
+    /// Ends the claim, releases the lock, and lets [`Candidate::run`] return.
+    pub fn stop(&self) {
+        let _ = self.0.send(Input::Stop); // it may be gone already
+    }
+}
+
+/// One running elector: everything but its HTTP port.
+pub struct Candidate {
+    machine: Election,
+    settings: Settings,
+    lock: LockName,
+    status: Arc<Status>,
+    report: Report,
+    inbox: Receiver<Input>,
+    outbox: Sender<Input>,
+    alarm: Alarm,
+    requester: Requester,
+    watcher: Watcher,
+    /// The object that the machine has in mind, with all its fields.
+    object: Option<Object>,
+    /// The request that the requester has not answered yet.
+    outstanding: Option<(u64, Verb)>,
+    /// The proof that nobody else has this name in this network namespace.
+    socket: Option<Socket>,
+    server_reached: Option<Time>,
+    lock_seen: Option<Time>,
+}
+
+impl Candidate {
+    /// Starts the threads it needs. Nothing is decided or sent for the election before [`Candidate::run`].
+    pub fn start(settings: Settings, lock: LockName, api: Api, status: Arc<Status>) -> io::Result<Candidate> {
+        let (outbox, inbox) = channel();
+        let ring = outbox.clone();
+        let news = outbox.clone();
+        let watch_timeout = settings.request_timeout;
+        Ok(Candidate {
+            alarm: Alarm::start(move || ring.send(Input::Rang).is_ok())?,
+            watcher: Watcher::start(api.fresh(), lock.clone(), watch_timeout, random::fraction, move |it| {
+                news.send(Input::Watch(it)).is_ok()
+            })?,
+            requester: start_requester(api, &lock, &outbox)?,
+            machine: Election::new(settings.clone()),
+            report: Report::new(lock.clone(), settings.identity.clone()),
+            settings,
+            lock,
+            status,
+            inbox,
+            outbox,
+            object: None,
+            outstanding: None,
+            socket: None,
+            server_reached: None,
+            lock_seen: None,
+        })
+    }
+
+    /// What tells this candidate to leave.
+    pub fn stop_handle(&self) -> Stop {
+        Stop(self.outbox.clone())
+    }
+
+    /// Takes part in the election until it is told to leave and has released the lock, or could not in time.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut finished = self.take_socket()?;
+        while !finished {
+            let Ok(input) = self.inbox.recv() else { break }; // it holds a sender itself
+            finished = self.take(input)?;
+            if !finished && self.socket.is_none() && self.machine.name_is_taken() {
+                finished = self.take_socket()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// S9: tries to become provably the only one of its name here.
+    fn take_socket(&mut self) -> io::Result<bool> {
+        self.socket = Socket::hold(&self.lock, &self.settings.identity).ok();
+        self.step(Event::Alone(self.socket.is_some()), None)
+    }
+
+    /// Takes in one input; `true` when there is nothing left to do.
+    fn take(&mut self, input: Input) -> io::Result<bool> {
+        match input {
+            Input::Rang => self.step(Event::Tick, None),
+            Input::Replied(number, reply) => self.replied(number, reply),
+            Input::Watch(news) => self.watched(news),
+            Input::Stop => {
+                let delay = if self.machine.claim().is_some() { self.settings.release_delay } else { Duration::ZERO };
+                self.report.leaving(delay);
+                self.step(Event::Stop, None)
+            }
+        }
+    }
+
+    fn watched(&mut self, news: News) -> io::Result<bool> {
+        let now = clock::now();
+        if !matches!(news, News::Closed(_)) {
+            self.server_reached = Some(now);
+            self.report.success(Verb::Watch);
+        }
+        match news {
+            News::Opened => self.step(Event::WatchOpened, None),
+            News::Bookmark => self.step(Event::Tick, None),
+            News::Object(object) => {
+                let resource_version = object.version().resource_version;
+                self.step(Event::Watched { resource_version, sight: object.sight() }, Some(object))
+            }
+            News::Deleted { resource_version } => {
+                self.step(Event::Watched { resource_version, sight: Sight::MISSING }, None)
+            }
+            News::Closed(failure) => {
+                if let Some(failure) = failure {
+                    self.report.failure(Verb::Watch, &failure, now);
+                }
+                self.step(Event::WatchClosed, None)
+            }
+        }
+    }
+
+    fn replied(&mut self, number: u64, reply: Reply) -> io::Result<bool> {
+        let Some((_, verb)) = self.outstanding.take_if(|(outstanding, _)| *outstanding == number) else {
+            return Ok(false); // given up
+        };
+        let reply = reply.and_then(|body| match Object::parse(self.lock.kind, &body) {
+            Ok(object) => Ok(object),
+            Err(what) => Err(Failure::new(FailureKind::Unknown, verb, &self.lock, what)),
+        });
+        let now = clock::now();
+        if reached(&reply) {
+            self.server_reached = Some(now);
+        }
+        match reply {
+            Ok(object) => {
+                self.report.success(verb);
+                self.step(Event::Answered { request: number, answer: Answer::Seen(object.sight()) }, Some(object))
+            }
+            Err(failure) => {
+                self.report.failure(verb, &failure, now);
+                self.step(Event::Answered { request: number, answer: answer(verb, &failure) }, None)
+            }
+        }
+    }
+
+    /// One tick: the moment, the machine, the snapshot, and only then what the machine asks for (S5).
+    fn step(&mut self, event: Event, object: Option<Object>) -> io::Result<bool> {
+        let now = clock::now();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall_micros = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
+        let output = self.machine.step(Moment { now, wall_micros, jitter: random::fraction() }, event);
+        self.keep(object);
+        let alarm = self.next_alarm(now, &output);
+        let snapshot = self.snapshot(now, alarm);
+        self.report.state(&self.machine, &snapshot, now);
+        self.status.publish(snapshot);
+        if output.finished {
+            return Ok(true);
+        }
+        self.alarm.set(alarm)?;
+        if output.reopen_watch {
+            self.watcher.reopen();
+        }
+        if let Some(request) = output.request {
+            self.send(request)?;
+        }
+        Ok(false)
+    }
+
+    /// Keeps the object if it is the one that the machine believes in.
+    fn keep(&mut self, object: Option<Object>) {
+        let version = self.machine.lock().and_then(|lock| lock.version.as_ref());
+        if let Some(object) = object
+            && version == Some(object.version())
+        {
+            self.object = Some(object);
+        }
+    }
+
+    /// At least once in L, so that whoever asks can tell that this thread is alive.
+    fn next_alarm(&self, now: Time, output: &Output) -> Time {
+        let heartbeat = now.saturating_add(self.settings.lease);
+        output.deadline.map_or(heartbeat, |deadline| deadline.min(heartbeat))
+    }
+
+    fn snapshot(&mut self, now: Time, alarm: Time) -> Snapshot {
+        if self.machine.lock().is_some() && self.lock_seen.is_none() {
+            self.lock_seen = Some(now);
+        }
+        let allowance = self.settings.lease.saturating_mul(2).saturating_add(STUCK_ALLOWANCE);
+        Snapshot {
+            identity: self.settings.identity.clone(),
+            claim: self.machine.claim(),
+            other: self.machine.other(),
+            lock_seen: self.lock_seen,
+            server_reached: self.server_reached,
+            lease_duration: self.settings.lease,
+            stuck_at: alarm.saturating_add(allowance),
+        }
+    }
+
+    fn send(&mut self, request: Request) -> io::Result<()> {
+        let Some((verb, task)) = self.task(&request.call) else {
+            // Nothing was sent, and a look at the lock mends it.
+            log::error!("{}: the object in hand is not the one to be replaced", self.lock);
+            let conflict = Failure::new(FailureKind::Conflict, Verb::Update, &self.lock, "not sent");
+            self.outstanding = Some((request.number, Verb::Update));
+            let _ = self.outbox.send(Input::Replied(request.number, Err(conflict))); // the other end is here
+            return Ok(());
+        };
+        if self.outstanding.is_some() {
+            // The machine gave the request under way up: nothing may wait behind it.
+            let fresh = start_requester(self.requester.fresh_api(), &self.lock, &self.outbox)?;
+            std::mem::replace(&mut self.requester, fresh).abandon();
+        }
+        self.outstanding = Some((request.number, verb));
+        self.requester.send(Job { number: request.number, timeout: request.timeout, task });
+        Ok(())
+    }
+
+    fn task(&self, call: &Call) -> Option<(Verb, Task)> {
+        match call {
+            Call::Read => Some((Verb::Get, Task::Read)),
+            Call::Write(Write { base: None, record, mark, .. }) => {
+                Some((Verb::Create, Task::Create(Object::created(&self.lock, record, mark))))
+            }
+            Call::Write(Write { base: Some(base), record, mark, .. }) => {
+                let object = self.object.as_ref().filter(|object| object.version() == base)?;
+                Some((Verb::Update, Task::Update(object.updated(record, mark))))
+            }
+        }
+    }
+}
+
+fn start_requester(api: Api, lock: &LockName, outbox: &Sender<Input>) -> io::Result<Requester> {
+    let outbox = outbox.clone();
+    Requester::start(api, lock.clone(), move |number, reply| {
+        let _ = outbox.send(Input::Replied(number, reply)); // the candidate may be gone
+    })
+}
+
+/// Whether a reply shows an API server at work.
+fn reached(reply: &Result<Object, Failure>) -> bool {
+    match reply {
+        Ok(_) => true,
+        Err(failure) => matches!(failure.kind, FailureKind::Absent | FailureKind::Conflict),
+    }
+}
+
+/// What a failure means to the machine.
+fn answer(verb: Verb, failure: &Failure) -> Answer {
+    let reading = verb == Verb::Get;
+    match failure.kind {
+        FailureKind::Absent if reading => Answer::Seen(Sight::MISSING),
+        FailureKind::Absent => Answer::Absent,
+        FailureKind::Conflict => Answer::Conflict,
+        FailureKind::Denied | FailureKind::Invalid => Answer::Denied,
+        FailureKind::Busy => Answer::Busy(failure.retry_after),
+        // A read does no harm: what the server asks for (503) is granted.
+        FailureKind::Unknown if reading && failure.retry_after.is_some() => Answer::Busy(failure.retry_after),
+        FailureKind::Unknown | FailureKind::Expired => Answer::Unknown,
+    }
+}

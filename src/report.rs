@@ -1,0 +1,159 @@
+//! What the program tells people: who leads on stdout, what went well or wrong in the log, each thing once.
+
+use crate::api::{Failure, FailureKind, Verb};
+use crate::clock::Time;
+use crate::duration;
+use crate::election::Election;
+use crate::lock::LockName;
+use crate::logging::say_leader;
+use crate::record::Content;
+use crate::status::{Claim, Snapshot};
+use log::{debug, error, info, warn};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A trouble that lasts is told again after this long.
+const REMIND_AFTER: Duration = Duration::from_secs(300);
+
+/// Remembers what was told, so that only news is.
+pub struct Report {
+    lock: LockName,
+    identity: Arc<str>,
+    leader: String,
+    claim: Option<Claim>,
+    leaving: bool,
+    name_taken_by: Option<Content>,
+    unreadable: Option<Content>,
+    troubles: HashMap<&'static str, (String, Time)>,
+}
+
+impl Report {
+    pub fn new(lock: LockName, identity: Arc<str>) -> Report {
+        Report {
+            lock,
+            identity,
+            leader: String::new(),
+            claim: None,
+            leaving: false,
+            name_taken_by: None,
+            unreadable: None,
+            troubles: HashMap::new(),
+        }
+    }
+
+    /// Tells what changed since the last call.
+    pub fn state(&mut self, machine: &Election, snapshot: &Snapshot, now: Time) {
+        self.leadership(snapshot, now);
+        self.lock_content(machine);
+        let leader = snapshot.leader(now);
+        if leader != self.leader {
+            leader.clone_into(&mut self.leader);
+            if !leader.is_empty() {
+                say_leader(leader);
+            }
+            match leader {
+                "" => info!("nobody is known to lead {}", self.lock),
+                _ if *leader == *self.identity => {}
+                _ => info!("{leader:?} leads {}", self.lock),
+            }
+        }
+    }
+
+    fn leadership(&mut self, snapshot: &Snapshot, now: Time) {
+        let claim = snapshot.claim.filter(|claim| now < claim.until);
+        let token = |claim: &Claim| claim.fencing_token;
+        if claim.as_ref().map(token) != self.claim.as_ref().map(token) {
+            match (claim, self.claim) {
+                (Some(claim), _) => info!("leading {}, with the fencing token {}", self.lock, claim.fencing_token),
+                (None, Some(_)) if self.leaving => info!("no longer leading {}: told to leave", self.lock),
+                (None, Some(old)) if old.until <= now => warn!(
+                    "no longer leading {}: no renewal was acknowledged in time, {} ago",
+                    self.lock,
+                    duration::format(now.saturating_sub(old.until))
+                ),
+                (None, Some(_)) => warn!("no longer leading {}: another record stands in the lock", self.lock),
+                (None, None) => {}
+            }
+        }
+        self.claim = claim;
+    }
+
+    fn lock_content(&mut self, machine: &Election) {
+        let content = machine.lock().map(|lock| &lock.content);
+        let unreadable = content.filter(|content| matches!(content, Content::Unreadable { .. }));
+        if unreadable != self.unreadable.as_ref() {
+            if let Some(Content::Unreadable { text, why }) = unreadable {
+                let text: String = text.escape_debug().take(200).collect();
+                error!(
+                    "the record in {} cannot be read ({why}): \"{text}\"; it counts as held until it has not changed \
+                     for one lease, then it is overwritten",
+                    self.lock
+                );
+            }
+            self.unreadable = unreadable.cloned();
+        }
+        self.clone_of_this(machine, content.filter(|_| machine.name_is_taken()));
+    }
+
+    /// S9: a record under the own name that this process did not write, once or again and again.
+    fn clone_of_this(&mut self, machine: &Election, record: Option<&Content>) {
+        if record == self.name_taken_by.as_ref() {
+            return;
+        }
+        let identity = &self.identity;
+        match (record, &self.name_taken_by) {
+            (Some(_), None) if machine.claim().is_none() => info!(
+                "{} is held under this candidate's own name, {identity:?}, in a record that this process did not write: \
+                 it is left alone until its lease has run out, or its writer is known to be dead",
+                self.lock
+            ),
+            (Some(_), Some(_)) => error!(
+                "another process renews {} under this candidate's own name, {identity:?}: give each replica an --id of \
+                 its own (the default, the hostname, is the same for pods that use the host's network)",
+                self.lock
+            ),
+            _ => {}
+        }
+        self.name_taken_by = record.cloned();
+    }
+
+    /// From now on an end of leadership is as it should be.
+    pub fn leaving(&mut self, signal_delay: Duration) {
+        self.leaving = true;
+        match signal_delay {
+            Duration::ZERO => info!("told to leave: releasing {}", self.lock),
+            delay => info!("told to leave: keeping {} for {} more", self.lock, duration::format(delay)),
+        }
+    }
+
+    /// A request worked.
+    pub fn success(&mut self, verb: Verb) {
+        if self.troubles.remove(name(verb)).is_some() {
+            info!("{} {} works again", name(verb), self.lock);
+        }
+    }
+
+    /// A request failed.
+    pub fn failure(&mut self, verb: Verb, failure: &Failure, now: Time) {
+        let message = failure.message.as_str();
+        // To lose a race, or to find the lock gone, is part of an election.
+        let expected = matches!(failure.kind, FailureKind::Conflict | FailureKind::Expired)
+            || failure.kind == FailureKind::Absent && verb != Verb::Create;
+        let told = self.troubles.get(name(verb));
+        if expected || told.is_some_and(|(told, at)| told == message && now < at.saturating_add(REMIND_AFTER)) {
+            return debug!("{message}");
+        }
+        warn!("{message}");
+        self.troubles.insert(name(verb), (message.to_owned(), now));
+    }
+}
+
+fn name(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Get => "getting",
+        Verb::Create => "creating",
+        Verb::Update => "updating",
+        Verb::Watch => "watching",
+    }
+}

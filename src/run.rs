@@ -1,0 +1,91 @@
+//! Puts the parts together: credentials, the port, the signals, and the candidate on the calling thread.
+
+use crate::api::Api;
+use crate::candidate::{Candidate, Stop};
+use crate::cli::Config;
+use crate::clock;
+use crate::credentials::Credentials;
+use crate::election::Settings;
+use crate::http::{Limits, Server};
+use crate::lock::LockName;
+use crate::place;
+use crate::random;
+use crate::signals::Signals;
+use crate::status::{Snapshot, Status};
+use log::{error, info};
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+/// Where Kubernetes mounts the token, the CA certificate and the namespace of a pod's service account.
+const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+/// Runs the elector until a signal has told it to leave.
+///
+/// An error says why it cannot run; nothing was written to the lock then. `signals` were registered before
+/// anything else.
+pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
+    let credentials = credentials(&config)?;
+    let server = config.http.as_ref().map(|listen| Server::bind(listen, Limits::default())).transpose()?;
+    let settings = settings(&config);
+    let status = Arc::new(Status::new(unknown(&settings)));
+    let lock = LockName { kind: config.lock, namespace: config.election_namespace, name: config.election };
+    info!("standing for {lock} as {:?}, with {} of {}", settings.identity, config.timing, credentials.server());
+    let api = Api::new(Arc::new(credentials), settings.retry_period.saturating_mul(2));
+    let candidate = Candidate::start(settings, lock, api, Arc::clone(&status))?;
+    start_signals(signals, candidate.stop_handle())?;
+    if let Some(server) = server {
+        start_http(server, status, candidate.stop_handle())?;
+    }
+    candidate.run()?;
+    Ok(())
+}
+
+fn credentials(config: &Config) -> Result<Credentials, Box<dyn Error>> {
+    let dir = config.service_account_dir.as_deref();
+    Ok(match &config.server {
+        Some(url) => Credentials::server(url, dir)?,
+        None => Credentials::in_cluster(dir.unwrap_or(Path::new(SERVICE_ACCOUNT_DIR)))?,
+    })
+}
+
+fn settings(config: &Config) -> Settings {
+    let timing = &config.timing;
+    Settings {
+        identity: config.id.as_str().into(),
+        process: u128::from(random::bits()) << 64 | u128::from(random::bits()),
+        place: place::find(),
+        lease: timing.lease_duration,
+        renew_deadline: timing.renew_deadline,
+        retry_period: timing.retry_period,
+        request_timeout: timing.request_timeout,
+        release_delay: config.release_delay,
+    }
+}
+
+fn unknown(settings: &Settings) -> Snapshot {
+    let stuck_at = clock::now().saturating_add(settings.lease.saturating_mul(3));
+    Snapshot::unknown(settings.identity.clone(), settings.lease, stuck_at)
+}
+
+fn start_signals(signals: Signals, stop: Stop) -> std::io::Result<()> {
+    let tell = move |signal| {
+        info!("{signal} came");
+        stop.stop();
+    };
+    thread::Builder::new().name("signals".into()).spawn(move || signals.run(tell))?;
+    Ok(())
+}
+
+/// Serves the port. Without it nobody can be told who leads, so its end is the end of the candidacy.
+fn start_http(server: Server, status: Arc<Status>, stop: Stop) -> std::io::Result<()> {
+    for address in server.local_addrs() {
+        info!("serving http://{address}/");
+    }
+    thread::Builder::new().name("http".into()).spawn(move || {
+        error!("the HTTP port cannot be served any longer: {}", server.run(status));
+        stop.stop();
+    })?;
+    Ok(())
+}

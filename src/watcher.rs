@@ -1,0 +1,155 @@
+//! One blocking thread that turns the watch stream into news, and keeps a stream open.
+//!
+//! A watch is for speed only: what it shows late, or not at all, costs time and never safety.
+
+use crate::api::{Api, Failure, FailureKind, Verb, Watch, WatchHandle};
+use crate::lock::{LockName, Object, WatchEvent};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// How long the server is asked to keep a stream open, before jitter.
+const WATCH_SECONDS: u32 = 300;
+/// The first and the longest pause after a stream that failed.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+/// The same after one that was forbidden: the right may come, but it need not.
+const DENIED_PAUSES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(180));
+
+/// What the stream showed.
+#[derive(Debug)]
+pub enum News {
+    /// A stream is open: every change from now on will be shown.
+    Opened,
+    /// The object as it is now.
+    Object(Object),
+    Deleted { resource_version: u64 },
+    /// The server is there, and has nothing new.
+    Bookmark,
+    /// No stream is open, because the server ended it (`None`) or because of this failure.
+    Closed(Option<Failure>),
+}
+
+/// The thread, as its owner sees it.
+pub struct Watcher {
+    handle: WatchHandle,
+    from_the_start: Arc<AtomicBool>,
+}
+
+impl Watcher {
+    /// Starts the thread; `deliver` gets all news until it says `false`. `random` gives numbers in [0, 1).
+    pub fn start(
+        api: Api,
+        lock: LockName,
+        timeout: Duration,
+        random: fn() -> f64,
+        deliver: impl Fn(News) -> bool + Send + 'static,
+    ) -> io::Result<Watcher> {
+        let watcher = Watcher { handle: WatchHandle::new(), from_the_start: Arc::default() };
+        let (handle, from_the_start) = (watcher.handle.clone(), Arc::clone(&watcher.from_the_start));
+        let mut stream = Stream { api, lock, timeout, random, deliver, handle, from_the_start, seen: None };
+        thread::Builder::new().name("watcher".into()).spawn(move || stream.keep_open())?;
+        Ok(watcher)
+    }
+
+    /// Breaks the stream off and opens a new one that begins with the object as it is.
+    pub fn reopen(&self) {
+        self.from_the_start.store(true, Ordering::Release);
+        self.handle.wake();
+    }
+}
+
+struct Stream<D> {
+    api: Api,
+    lock: LockName,
+    timeout: Duration,
+    random: fn() -> f64,
+    deliver: D,
+    handle: WatchHandle,
+    from_the_start: Arc<AtomicBool>,
+    /// The resourceVersion up to which this stream has shown everything; only its own may resume it.
+    seen: Option<u64>,
+}
+
+/// The candidate is gone.
+struct Unwanted;
+
+impl<D: Fn(News) -> bool> Stream<D> {
+    fn keep_open(&mut self) {
+        let mut fruitless = 0;
+        while let Ok(ended) = self.follow(&mut fruitless) {
+            let pause = self.pause(ended.as_ref(), fruitless);
+            if self.tell(News::Closed(ended)).is_err() {
+                return;
+            }
+            thread::sleep(pause);
+        }
+    }
+
+    /// One stream, from its opening to its end. Counts the streams in a row that showed nothing.
+    fn follow(&mut self, fruitless: &mut u32) -> Result<Option<Failure>, Unwanted> {
+        *fruitless = fruitless.saturating_add(1);
+        if self.from_the_start.swap(false, Ordering::AcqRel) {
+            self.seen = None;
+        }
+        let seconds = (f64::from(WATCH_SECONDS) * (0.8 + 0.4 * (self.random)())) as u32;
+        let from = self.seen.map(|version| version.to_string());
+        let mut watch = match self.api.watch(&self.lock, from.as_deref(), seconds, self.timeout, &self.handle) {
+            Ok(watch) => watch,
+            Err(failure) => return Ok(Some(self.after(failure))),
+        };
+        self.tell(News::Opened)?;
+        loop {
+            match self.next(&mut watch) {
+                Ok(Some(news)) => {
+                    *fruitless = 0;
+                    self.tell(news)?;
+                }
+                Ok(None) => return Ok(None),
+                Err(failure) => return Ok(Some(self.after(failure))),
+            }
+        }
+    }
+
+    fn next(&mut self, watch: &mut Watch) -> Result<Option<News>, Failure> {
+        let Some(line) = watch.next()? else { return Ok(None) };
+        let fail = |kind, what| Failure::new(kind, Verb::Watch, &self.lock, what);
+        let event = WatchEvent::parse(self.lock.kind, &line).map_err(|what| fail(FailureKind::Unknown, what))?;
+        let (seen, news) = match event {
+            WatchEvent::Object(object) => (object.version().resource_version, News::Object(object)),
+            WatchEvent::Deleted { resource_version } => (resource_version, News::Deleted { resource_version }),
+            WatchEvent::Bookmark { resource_version } => (resource_version, News::Bookmark),
+            WatchEvent::Error { code: 410, message } => return Err(fail(FailureKind::Expired, message)),
+            WatchEvent::Error { code, message } => {
+                return Err(fail(FailureKind::Unknown, format!("the stream ended with {code} ({message})")));
+            }
+        };
+        self.seen = Some(seen);
+        Ok(Some(news))
+    }
+
+    /// What a failure means for the next stream.
+    fn after(&mut self, failure: Failure) -> Failure {
+        if failure.kind == FailureKind::Expired {
+            self.seen = None;
+        }
+        failure
+    }
+
+    fn pause(&self, failure: Option<&Failure>, fruitless: u32) -> Duration {
+        let expired = failure.is_some_and(|failure| failure.kind == FailureKind::Expired);
+        if fruitless == 0 || expired && fruitless == 1 || self.from_the_start.load(Ordering::Acquire) {
+            return Duration::ZERO; // to be expected, or asked for
+        }
+        let denied = failure.is_some_and(|failure| failure.kind == FailureKind::Denied);
+        let (first, longest) = if denied { DENIED_PAUSES } else { PAUSES };
+        let pause = first.saturating_mul(1 << (fruitless - 1).min(12)).min(longest).mul_f64(0.5 + 0.5 * (self.random)());
+        let wished_for = failure.and_then(|failure| failure.retry_after).unwrap_or_default();
+        wished_for.min(longest).max(pause)
+    }
+
+    fn tell(&self, news: News) -> Result<(), Unwanted> {
+        if (self.deliver)(news) { Ok(()) } else { Err(Unwanted) }
+    }
+}
