@@ -21,7 +21,12 @@ pub(crate) fn serve(shared: &Shared, number: u64, stream: Arc<TcpStream>) {
     let Ok(wire) = Wire::new(Arc::clone(&stream), Arc::clone(&shared.gate), tls) else {
         return;
     };
-    let mut connection = Connection { shared, number, wire, reader: Reader::default() };
+    let mut connection = Connection {
+        shared,
+        number,
+        wire,
+        reader: Reader::default(),
+    };
     // An error means that the client is gone or the server stops: there is nobody to tell.
     if let Ok(Close::Reset) = connection.run() {
         connection.wire.reset_on_close();
@@ -51,7 +56,6 @@ type Next = Option<Close>;
 struct Exchange {
     request: Request,
     call: Call,
-    user: Option<String>,
     /// Its number in the log.
     number: u64,
 }
@@ -82,11 +86,14 @@ impl<'a> Connection<'a> {
 
     fn exchange(&mut self, request: Request) -> io::Result<Next> {
         let call = Call::of(&request);
-        let user = self.shared.access.user(request.header("authorization"));
-        let seen = self.seen(&request, &call, user.as_deref());
+        let seen = self.seen(&request, &call);
         let number = self.shared.log.add(seen.clone());
         let fault = self.shared.faults.claim(&seen);
-        let exchange = Exchange { request, call, user, number };
+        let exchange = Exchange {
+            request,
+            call,
+            number,
+        };
         match &fault {
             Some(Fault::Committed(inner)) => {
                 drop(self.act(&exchange)?);
@@ -103,7 +110,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn seen(&self, request: &Request, call: &Call, user: Option<&str>) -> RequestSeen {
+    fn seen(&self, request: &Request, call: &Call) -> RequestSeen {
         RequestSeen {
             when: Instant::now(),
             answered: None,
@@ -113,7 +120,7 @@ impl<'a> Connection<'a> {
             resource: call.attributes.resource,
             namespace: call.attributes.namespace.clone(),
             name: call.attributes.name.clone(),
-            user: user.map(str::to_owned),
+            user: self.user(request),
             user_agent: request.header("user-agent").unwrap_or_default().to_owned(),
             body: request.body.as_slice().into(),
             status: None,
@@ -121,14 +128,20 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Acts on a request, while nothing can freeze the server.
+    fn user(&self, request: &Request) -> Option<String> {
+        self.shared.access.user(request.header("authorization"))
+    }
+
+    /// Acts on a request, while nothing can freeze the server. The token is judged only now: a
+    /// delayed request may come too late for it.
     fn act(&self, exchange: &Exchange) -> io::Result<Outcome<'a>> {
         let _inside = self.shared.gate.enter()?;
+        let user = self.user(&exchange.request);
         let context = Context {
             shared: self.shared,
             request: &exchange.request,
             call: &exchange.call,
-            user: exchange.user.as_deref(),
+            user: user.as_deref(),
         };
         Ok(match act(&context) {
             Reply::Answer(answer) => Outcome::Answer(answer),
@@ -151,7 +164,10 @@ impl<'a> Connection<'a> {
                 self.answer(exchange, &answer)?
             }
             Fault::Redirect(location) => {
-                let answer = Answer { code: 307, ..Answer::text("") };
+                let answer = Answer {
+                    code: 307,
+                    ..Answer::text("")
+                };
                 self.answer(exchange, &answer.with("Location", location))?
             }
             Fault::Raw(bytes) => {
@@ -206,7 +222,12 @@ impl<'a> Connection<'a> {
         self.wire.send(&bytes[..half])
     }
 
-    fn watch(&mut self, exchange: &Exchange, watch: &Watch<'_>, fault: Option<&Fault>) -> io::Result<Next> {
+    fn watch(
+        &mut self,
+        exchange: &Exchange,
+        watch: &Watch<'_>,
+        fault: Option<&Fault>,
+    ) -> io::Result<Next> {
         let keep_alive = exchange.request.keep_alive;
         let head = watch.head();
         self.shared.log.answered(exchange.number, head.code);
@@ -228,7 +249,8 @@ impl<'a> Connection<'a> {
         let mut left = length;
         while left > 0 {
             let count = left.min(piece.len() as u64);
-            self.wire.send(&piece[..usize::try_from(count).unwrap_or(piece.len())])?;
+            self.wire
+                .send(&piece[..usize::try_from(count).unwrap_or(piece.len())])?;
             left -= count;
         }
         self.wire.close_gently();

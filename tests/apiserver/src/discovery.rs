@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::http::Answer;
 use crate::resource::Resource;
@@ -19,6 +19,9 @@ pub(crate) fn answer(path: &str, addr: SocketAddr) -> Option<Answer> {
         "/apis/coordination.k8s.io" => with_type("APIGroup", group()),
         "/api/v1" => resources("", "v1"),
         "/apis/coordination.k8s.io/v1" => resources(GROUP, "coordination.k8s.io/v1"),
+        "/openapi/v3" => openapi_index(),
+        "/openapi/v3/api/v1" => openapi(""),
+        "/openapi/v3/apis/coordination.k8s.io/v1" => openapi(GROUP),
         _ => return None,
     };
     Some(Answer::json(200, &document))
@@ -53,7 +56,9 @@ fn with_type(kind: &str, mut document: Value) -> Value {
 }
 
 fn resources(group: &str, group_version: &str) -> Value {
-    let of_group = Resource::ALL.into_iter().filter(|resource| resource.group() == group);
+    let of_group = Resource::ALL
+        .into_iter()
+        .filter(|resource| resource.group() == group);
     let resources: Vec<Value> = of_group.map(resource).collect();
     json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version,
@@ -67,4 +72,40 @@ fn resource(resource: Resource) -> Value {
         "kind": resource.kind(), "shortNames": resource.short_names(),
         "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
     })
+}
+
+fn openapi_index() -> Value {
+    let at = |path: &str| json!({"serverRelativeURL": format!("/openapi/v3/{path}")});
+    json!({"paths": {
+        "api/v1": at("api/v1"), "apis/coordination.k8s.io/v1": at("apis/coordination.k8s.io/v1"),
+    }})
+}
+
+/// No schema: just enough for kubectl to see that it may leave validation to the server, without
+/// which `create` and `apply` want `--validate=false`.
+fn openapi(group: &str) -> Value {
+    let of_group = Resource::ALL
+        .into_iter()
+        .filter(|resource| resource.group() == group);
+    let paths: Map<String, Value> = of_group.map(openapi_path).collect();
+    json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}, "paths": paths})
+}
+
+fn openapi_path(resource: Resource) -> (String, Value) {
+    let api = if resource.group().is_empty() {
+        "api"
+    } else {
+        "apis"
+    };
+    let version = resource.api_version();
+    let path = format!(
+        "/{api}/{version}/namespaces/{{namespace}}/{}/{{name}}",
+        resource.plural()
+    );
+    let patch = json!({
+        "parameters": [{"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}],
+        "x-kubernetes-group-version-kind":
+            {"group": resource.group(), "version": "v1", "kind": resource.kind()},
+    });
+    (path, json!({"patch": patch}))
 }

@@ -16,9 +16,9 @@
 //! # std::io::Result::Ok(())
 //! ```
 //!
-//! What it does not have: other resources, label selectors, server-side apply, strategic merge
-//! (taken as a merge patch), OpenAPI, finalizers that hold up a delete, and protobuf. Fields it
-//! does not know are kept, where the real server drops them.
+//! What it does not have: other resources, label selectors, dry runs, server-side apply, strategic
+//! merge (taken as a merge patch), schemas, finalizers that hold up a delete, and protobuf. Fields
+//! it does not know are kept, where the real server drops them.
 //!
 //! One thread a connection, all blocking. The modules from the outside in: `listener` accepts,
 //! `connection` goes through requests and faults, `http` and `wire` read and write, `call`
@@ -193,5 +193,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
 }

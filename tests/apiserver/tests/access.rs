@@ -7,7 +7,12 @@ use common::{Client, ENDPOINTS, LEASES, lease};
 
 fn server_with(rules: Vec<Rule>) -> Server {
     let tokens = vec![("secret".to_owned(), "app".to_owned())];
-    Server::start(Options { tokens, rules, ..Options::default() }).unwrap()
+    Server::start(Options {
+        tokens,
+        rules,
+        ..Options::default()
+    })
+    .unwrap()
 }
 
 fn app(server: &Server) -> Client {
@@ -20,7 +25,10 @@ const X: &str = "?fieldSelector=metadata.name%3Dx";
 fn an_unknown_token_is_not_authorized() {
     let server = server_with(vec![Rule::new("*", &["*"], "*")]);
     let answer = Client::to(&server).with_token("wrong").get(LEASES);
-    assert_eq!((answer.status, answer.reason().as_str()), (401, "Unauthorized"));
+    assert_eq!(
+        (answer.status, answer.reason().as_str()),
+        (401, "Unauthorized")
+    );
     assert_eq!(server.requests()[0].user, None);
 }
 
@@ -63,23 +71,41 @@ fn a_list_needs_the_right_to_list() {
 #[test]
 fn a_create_has_no_name_to_have_a_right_to() {
     let server = server_with(vec![Rule::new("app", &["create"], "leases").on("x")]);
-    assert_eq!(app(&server).call("POST", LEASES, Some(&lease("x", "a"))).status, 403);
+    assert_eq!(
+        app(&server)
+            .call("POST", LEASES, Some(&lease("x", "a")))
+            .status,
+        403
+    );
 }
 
 #[test]
 fn an_update_that_creates_needs_the_right_to_create() {
     let server = server_with(vec![Rule::new("app", &["update"], "leases")]);
     let path = format!("{LEASES}/x");
-    assert_eq!(app(&server).call("PUT", &path, Some(&lease("x", "a"))).status, 403);
+    assert_eq!(
+        app(&server)
+            .call("PUT", &path, Some(&lease("x", "a")))
+            .status,
+        403
+    );
     server.set_rules(vec![Rule::new("app", &["update", "create"], "leases")]);
-    assert_eq!(app(&server).call("PUT", &path, Some(&lease("x", "a"))).status, 201);
+    assert_eq!(
+        app(&server)
+            .call("PUT", &path, Some(&lease("x", "a")))
+            .status,
+        201
+    );
 }
 
 #[test]
 fn a_right_holds_in_its_namespace() {
     let server = server_with(vec![Rule::new("app", &["list"], "leases").within("other")]);
     assert_eq!(app(&server).get(LEASES).status, 403);
-    assert_eq!(app(&server).get(&LEASES.replace("default", "other")).status, 200);
+    assert_eq!(
+        app(&server).get(&LEASES.replace("default", "other")).status,
+        200
+    );
 }
 
 #[test]
@@ -90,4 +116,15 @@ fn tokens_change_while_connections_stay() {
     server.set_tokens(vec![("new".to_owned(), "app".to_owned())]);
     assert_eq!(client.get(LEASES).status, 401);
     assert_eq!(client.with_token("new").get(LEASES).status, 200);
+}
+
+#[test]
+fn a_delayed_request_may_come_too_late_for_its_token() {
+    let server = server_with(vec![Rule::new("app", &["*"], "*")]);
+    server.freeze();
+    let mut client = app(&server);
+    client.send("GET", LEASES, None).unwrap();
+    server.set_tokens(vec![]);
+    server.thaw();
+    assert_eq!(client.answer().unwrap().status, 401);
 }

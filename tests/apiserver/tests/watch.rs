@@ -11,7 +11,12 @@ fn watch_from(at: &str) -> String {
 }
 
 fn holder(event: &(String, Value)) -> (&str, &str) {
-    (&event.0, event.1["spec"]["holderIdentity"].as_str().unwrap_or_default())
+    (
+        &event.0,
+        event.1["spec"]["holderIdentity"]
+            .as_str()
+            .unwrap_or_default(),
+    )
 }
 
 #[test]
@@ -59,7 +64,10 @@ fn the_end_of_what_exists_is_marked() {
     assert_eq!(client.must_event().0, "ADDED");
     let (kind, object) = client.must_event();
     assert_eq!(kind, "BOOKMARK");
-    assert_eq!(object["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    assert_eq!(
+        object["metadata"]["annotations"]["k8s.io/initial-events-end"],
+        "true"
+    );
 }
 
 #[test]
@@ -94,7 +102,11 @@ fn a_watch_from_before_a_compaction_is_gone() {
 
 #[test]
 fn a_watch_from_before_the_window_is_gone() {
-    let server = Server::start(Options { watch_window: 2, ..Options::default() }).unwrap();
+    let server = Server::start(Options {
+        watch_window: 2,
+        ..Options::default()
+    })
+    .unwrap();
     let put = |holder| server.put("leases", "default", lease("x", holder));
     let versions: Vec<Value> = ["a", "b", "c", "d"].map(put).into();
     let mut client = Client::to(&server);
@@ -115,6 +127,21 @@ fn a_watch_ends_in_time_and_the_connection_goes_on() {
 }
 
 #[test]
+fn a_watch_gets_a_bookmark_before_its_end() {
+    let server = server();
+    let stored = server.put("leases", "default", lease("x", "a"));
+    let mut client = Client::to(&server);
+    let at = version(&stored);
+    let query = format!("watch=1&allowWatchBookmarks=true&timeoutSeconds=3&resourceVersion={at}");
+    client.watch(&format!("{LEASES}?{query}"));
+    server.bump_resource_version(5);
+    let (kind, object) = client.must_event();
+    assert_eq!(kind, "BOOKMARK");
+    assert_eq!(version(&object), server.resource_version().to_string());
+    assert!(client.event().unwrap().is_none());
+}
+
+#[test]
 fn a_client_that_goes_is_noticed() {
     let server = server();
     let mut client = Client::to(&server);
@@ -127,7 +154,11 @@ fn a_client_that_goes_is_noticed() {
 #[test]
 fn watches_can_be_cut() {
     let server = server();
-    let cuts: [fn(&Server) -> usize; 3] = [Server::cut_watches, Server::cut_watches_mid_line, Server::reset_watches];
+    let cuts: [fn(&Server) -> usize; 3] = [
+        Server::cut_watches,
+        Server::cut_watches_mid_line,
+        Server::reset_watches,
+    ];
     for cut in cuts {
         let mut client = Client::to(&server);
         client.watch(&watch_from(""));
