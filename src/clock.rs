@@ -35,7 +35,7 @@ impl Alarm {
         let rung = Arc::clone(&timer);
         thread::Builder::new().name("clock".into()).spawn(move || {
             // A read waits until the timer has run out.
-            while matches!(rustix::io::retry_on_intr(|| rustix::io::read(&*rung, &mut [0; 8])), Ok(_)) {
+            while rustix::io::retry_on_intr(|| rustix::io::read(&*rung, &mut [0; 8])).is_ok() {
                 if !ring() {
                     return;
                 }

@@ -118,6 +118,11 @@ impl Credentials {
         self.namespace.as_deref()
     }
 
+    /// The URL of the API server.
+    pub fn server_url(&self) -> String {
+        self.server.base()
+    }
+
     pub(crate) fn address(&self) -> &Server {
         &self.server
     }
@@ -156,7 +161,7 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("server", &self.server.base()).finish_non_exhaustive()
+        f.debug_struct("Credentials").field("server", &self.server_url()).finish_non_exhaustive()
     }
 }
 

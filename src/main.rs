@@ -1,1 +1,49 @@
-fn main() {}
+//! The `leader-elector` program: command line, configuration, run, exit code.
+
+use leader_elector::cli::{self, Command, Environment};
+use leader_elector::lines::{self, Stream};
+use leader_elector::signals::Signals;
+use leader_elector::{logging, run};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the last lines may take to reach whoever reads them.
+const LAST_LINES: Duration = Duration::from_millis(100);
+
+fn main() -> ExitCode {
+    let code = elect();
+    lines::flush(LAST_LINES);
+    code
+}
+
+fn elect() -> ExitCode {
+    // First of all: the first process of a container gets no signal that it has no handler for.
+    let signals = match Signals::register() {
+        Ok(signals) => signals,
+        Err(error) => return fail(1, &format!("cannot handle signals: {error}")),
+    };
+    let config = match cli::parse(std::env::args_os().skip(1), &Environment::read()) {
+        Ok(Command::Run(config)) => config,
+        Ok(Command::Help) => return print(cli::HELP),
+        Ok(Command::Version) => return print(cli::VERSION),
+        Err(error) => return fail(2, &error.to_string()),
+    };
+    logging::start(&config.log);
+    if !config.ignored.is_empty() {
+        log::warn!("these arguments mean nothing here and are ignored: {}", config.ignored.join(" "));
+    }
+    match run::run(config, signals) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &error.to_string()),
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    lines::put(Stream::Stdout, text.as_bytes().to_vec());
+    ExitCode::SUCCESS
+}
+
+fn fail(code: u8, what: &str) -> ExitCode {
+    lines::put(Stream::Stderr, format!("leader-elector: {what}\n").into_bytes());
+    ExitCode::from(code)
+}

@@ -5,6 +5,7 @@ use crate::candidate::{Candidate, Stop};
 use crate::cli::Config;
 use crate::clock;
 use crate::credentials::Credentials;
+use crate::duration;
 use crate::election::Settings;
 use crate::http::{Limits, Server};
 use crate::lock::LockName;
@@ -30,8 +31,16 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let server = config.http.as_ref().map(|listen| Server::bind(listen, Limits::default())).transpose()?;
     let settings = settings(&config);
     let status = Arc::new(Status::new(unknown(&settings)));
-    let lock = LockName { kind: config.lock, namespace: config.election_namespace, name: config.election };
-    info!("standing for {lock} as {:?}, with {} of {}", settings.identity, config.timing, credentials.server());
+    let lock = LockName { kind: config.lock, namespace: config.namespace, name: config.election };
+    info!(
+        "standing for {lock} as {:?} at {}; lease {}, renew deadline {}, retry period {}, request timeout {}",
+        settings.identity,
+        credentials.server_url(),
+        duration::format(settings.lease),
+        duration::format(settings.renew_deadline),
+        duration::format(settings.retry_period),
+        duration::format(settings.request_timeout),
+    );
     let api = Api::new(Arc::new(credentials), settings.retry_period.saturating_mul(2));
     let candidate = Candidate::start(settings, lock, api, Arc::clone(&status))?;
     start_signals(signals, candidate.stop_handle())?;

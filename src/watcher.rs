@@ -24,7 +24,9 @@ pub enum News {
     Opened,
     /// The object as it is now.
     Object(Object),
-    Deleted { resource_version: u64 },
+    Deleted {
+        resource_version: u64,
+    },
     /// The server is there, and has nothing new.
     Bookmark,
     /// No stream is open, because the server ended it (`None`) or because of this failure.
@@ -144,7 +146,8 @@ impl<D: Fn(News) -> bool> Stream<D> {
         }
         let denied = failure.is_some_and(|failure| failure.kind == FailureKind::Denied);
         let (first, longest) = if denied { DENIED_PAUSES } else { PAUSES };
-        let pause = first.saturating_mul(1 << (fruitless - 1).min(12)).min(longest).mul_f64(0.5 + 0.5 * (self.random)());
+        let pause =
+            first.saturating_mul(1 << (fruitless - 1).min(12)).min(longest).mul_f64(0.5 + 0.5 * (self.random)());
         let wished_for = failure.and_then(|failure| failure.retry_after).unwrap_or_default();
         wished_for.min(longest).max(pause)
     }

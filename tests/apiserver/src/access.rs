@@ -30,11 +30,7 @@ struct State {
 impl Access {
     pub(crate) fn new(tokens: Vec<(String, String)>, rules: Vec<Rule>) -> Access {
         let enforced = !tokens.is_empty() || !rules.is_empty();
-        Access(RwLock::new(State {
-            tokens,
-            rules,
-            enforced,
-        }))
+        Access(RwLock::new(State { tokens, rules, enforced }))
     }
 
     /// The user behind an `Authorization` header; none if its token is unknown.
@@ -78,9 +74,7 @@ impl Access {
 
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 impl Rule {
@@ -89,10 +83,7 @@ impl Rule {
             && self.verbs.iter().any(|verb| covers(verb, wish.verb))
             && covers(&self.resource, wish.resource)
             && (self.names.is_empty() || self.names.contains(&wish.name))
-            && self
-                .namespace
-                .as_ref()
-                .is_none_or(|namespace| *namespace == wish.namespace)
+            && self.namespace.as_ref().is_none_or(|namespace| *namespace == wish.namespace)
     }
 }
 

@@ -22,11 +22,7 @@ impl Activity {
     }
 
     /// Waits until `condition` holds, at most for `patience`; returns whether it holds.
-    pub(crate) fn wait_until(
-        &self,
-        patience: Duration,
-        mut condition: impl FnMut() -> bool,
-    ) -> bool {
+    pub(crate) fn wait_until(&self, patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
         let deadline = Instant::now() + patience;
         loop {
             let before = *lock(&self.count);
@@ -38,11 +34,7 @@ impl Activity {
             }
             let count = lock(&self.count);
             let unchanged = |count: &mut u64| *count == before;
-            drop(
-                self.changed
-                    .wait_timeout_while(count, LOOK_AGAIN, unchanged)
-                    .unwrap_or_else(PoisonError::into_inner),
-            );
+            drop(self.changed.wait_timeout_while(count, LOOK_AGAIN, unchanged).unwrap_or_else(PoisonError::into_inner));
         }
     }
 }

@@ -53,64 +53,33 @@ fn decide(context: &Context<'_>) -> Result<Reply, Refusal> {
 
 fn plain(context: &Context<'_>, path: &str) -> Result<Answer, Refusal> {
     let answer = discovery::answer(path, context.shared.addr).ok_or_else(Refusal::no_such_path)?;
-    if context.request.method == "GET" {
-        Ok(answer)
-    } else {
-        Err(Refusal::method_not_allowed())
-    }
+    if context.request.method == "GET" { Ok(answer) } else { Err(Refusal::method_not_allowed()) }
 }
 
-fn authorize(
-    shared: &Shared,
-    user: &str,
-    resource: Resource,
-    wish: &Attributes,
-) -> Result<(), Refusal> {
+fn authorize(shared: &Shared, user: &str, resource: Resource, wish: &Attributes) -> Result<(), Refusal> {
     if shared.access.allows(user, wish) {
         return Ok(());
     }
-    Err(Refusal::forbidden(
-        user,
-        wish.verb,
-        resource,
-        &wish.namespace,
-        &wish.name,
-    ))
+    Err(Refusal::forbidden(user, wish.verb, resource, &wish.namespace, &wish.name))
 }
 
 fn resource_reply(context: &Context<'_>, user: &str) -> Result<Reply, Refusal> {
     let query = &context.call.query;
     if let Some(field) = query.unknown_field() {
-        return Err(Refusal::bad_request(format!(
-            "field label not supported: {field}"
-        )));
+        return Err(Refusal::bad_request(format!("field label not supported: {field}")));
     }
     for parameter in ["labelSelector", "dryRun"] {
         if query.get(parameter).is_some_and(|value| !value.is_empty()) {
-            return Err(Refusal::bad_request(format!(
-                "{parameter} is not supported here"
-            )));
+            return Err(Refusal::bad_request(format!("{parameter} is not supported here")));
         }
     }
-    let form =
-        accepted_form(context.request.header("accept")).ok_or_else(Refusal::not_acceptable)?;
-    let view = View {
-        form,
-        include: query.get("includeObject").map(str::to_owned),
-    };
+    let form = accepted_form(context.request.header("accept")).ok_or_else(Refusal::not_acceptable)?;
+    let view = View { form, include: query.get("includeObject").map(str::to_owned) };
     let verb = context.call.attributes.verb;
     match &context.call.route {
-        Route::Object {
-            resource,
-            namespace,
-            name,
-        } => {
+        Route::Object { resource, namespace, name } => {
             let (resource, namespace, name) = (*resource, namespace.clone(), name.clone());
-            let key = Key {
-                resource,
-                namespace,
-                name,
-            };
+            let key = Key { resource, namespace, name };
             match verb {
                 "get" => get(context, &key, &view),
                 "update" => update(context, user, key, &view),
@@ -119,10 +88,7 @@ fn resource_reply(context: &Context<'_>, user: &str) -> Result<Reply, Refusal> {
                 _ => Err(Refusal::method_not_allowed()),
             }
         }
-        Route::Collection {
-            resource,
-            namespace,
-        } => {
+        Route::Collection { resource, namespace } => {
             let selector = selector(context, *resource, namespace.as_deref());
             match (verb, namespace) {
                 ("list", _) => list(context, &selector, &view),
@@ -158,14 +124,8 @@ impl View {
 
 fn selector(context: &Context<'_>, resource: Resource, namespace: Option<&str>) -> Selector {
     let query = &context.call.query;
-    let namespace = namespace
-        .map(str::to_owned)
-        .or_else(|| query.field("metadata.namespace"));
-    Selector {
-        resource,
-        namespace,
-        name: query.field("metadata.name"),
-    }
+    let namespace = namespace.map(str::to_owned).or_else(|| query.field("metadata.namespace"));
+    Selector { resource, namespace, name: query.field("metadata.name") }
 }
 
 fn get(context: &Context<'_>, key: &Key, view: &View) -> Result<Answer, Refusal> {
@@ -206,10 +166,7 @@ fn item(object: &Value) -> Value {
 /// A read may demand a resourceVersion, which must not be in the future.
 fn check_reached(context: &Context<'_>) -> Result<(), Refusal> {
     let asked = version_asked(context.call.query.get("resourceVersion"))?;
-    let current = context
-        .shared
-        .store
-        .with_history(|history| history.version());
+    let current = context.shared.store.with_history(|history| history.version());
     if asked > current {
         return Err(Refusal::version_from_the_future(asked, current));
     }
@@ -219,31 +176,18 @@ fn check_reached(context: &Context<'_>) -> Result<(), Refusal> {
 /// Reads the parameter `resourceVersion`; 0 if it is absent or empty.
 pub(crate) fn version_asked(parameter: Option<&str>) -> Result<u64, Refusal> {
     let asked = parameter.unwrap_or_default();
-    parse_version(asked).map_err(|why| {
-        Refusal::internal(format!(
-            "resourceVersion: Invalid value: \"{asked}\": {why}"
-        ))
-    })
+    parse_version(asked).map_err(|why| Refusal::internal(format!("resourceVersion: Invalid value: \"{asked}\": {why}")))
 }
 
-fn create(
-    context: &Context<'_>,
-    resource: Resource,
-    namespace: &str,
-    view: &View,
-) -> Result<Answer, Refusal> {
+fn create(context: &Context<'_>, resource: Resource, namespace: &str, view: &View) -> Result<Answer, Refusal> {
     check_media_type(context.request, &["application/json"])?;
     let object = decode(resource, &context.request.body)?;
     if !matches!(text(&object, "namespace"), given if given.is_empty() || given == namespace) {
-        let why =
-            "the namespace of the provided object does not match the namespace sent on the request";
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Refusal::bad_request(why));
     }
     check_namespace(context, namespace)?;
-    let object = context
-        .shared
-        .store
-        .create(resource, namespace, object, &manager(context))?;
+    let object = context.shared.store.create(resource, namespace, object, &manager(context))?;
     Ok(Answer::json(201, &view.object(resource, &object)))
 }
 
@@ -254,27 +198,14 @@ fn update(context: &Context<'_>, user: &str, key: Key, view: &View) -> Result<An
     check_namespace(context, &key.namespace)?;
     let resource = key.resource;
     // An update that creates needs the right to create too.
-    let wish = Attributes {
-        verb: "create",
-        ..context.call.attributes.clone()
-    };
+    let wish = Attributes { verb: "create", ..context.call.attributes.clone() };
     let may_create = || authorize(context.shared, user, resource, &wish);
-    let (object, created) =
-        context
-            .shared
-            .store
-            .update(key, object, &manager(context), may_create)?;
-    Ok(Answer::json(
-        if created { 201 } else { 200 },
-        &view.object(resource, &object),
-    ))
+    let (object, created) = context.shared.store.update(key, object, &manager(context), may_create)?;
+    Ok(Answer::json(if created { 201 } else { 200 }, &view.object(resource, &object)))
 }
 
 fn patch(context: &Context<'_>, user: &str, key: &Key, view: &View) -> Result<Answer, Refusal> {
-    let kinds = [
-        "application/merge-patch+json",
-        "application/strategic-merge-patch+json",
-    ];
+    let kinds = ["application/merge-patch+json", "application/strategic-merge-patch+json"];
     check_media_type(context.request, &kinds)?;
     check_namespace(context, &key.namespace)?;
     let patch: Value = serde_json::from_slice(&context.request.body)
@@ -288,20 +219,8 @@ fn patch(context: &Context<'_>, user: &str, key: &Key, view: &View) -> Result<An
         let object = check(key.resource, object)?;
         check_same_name(key, &object)?;
         let wish = &context.call.attributes;
-        let may_create = || {
-            Err(Refusal::forbidden(
-                user,
-                "create",
-                key.resource,
-                &wish.namespace,
-                &wish.name,
-            ))
-        };
-        match context
-            .shared
-            .store
-            .update(key.clone(), object, &manager(context), may_create)
-        {
+        let may_create = || Err(Refusal::forbidden(user, "create", key.resource, &wish.namespace, &wish.name));
+        match context.shared.store.update(key.clone(), object, &manager(context), may_create) {
             // Somebody came between; a patch that names no resourceVersion is applied to what is there now.
             Err(refusal) if refusal.code == 409 && !pinned => {}
             outcome => {
@@ -321,18 +240,9 @@ fn delete(context: &Context<'_>, key: &Key) -> Result<Answer, Refusal> {
     };
     let preconditions = &options["preconditions"];
     let uid = preconditions["uid"].as_str();
-    let at = preconditions["resourceVersion"]
-        .as_str()
-        .map(parse_version)
-        .transpose();
-    let object = context
-        .shared
-        .store
-        .delete(key, uid, at.map_err(Refusal::internal)?)?;
-    Ok(Answer::json(
-        200,
-        &deleted(key.resource, &key.name, text(&object, "uid")),
-    ))
+    let at = preconditions["resourceVersion"].as_str().map(parse_version).transpose();
+    let object = context.shared.store.delete(key, uid, at.map_err(Refusal::internal)?)?;
+    Ok(Answer::json(200, &deleted(key.resource, &key.name, text(&object, "uid"))))
 }
 
 fn check_media_type(request: &Request, accepted: &[&str]) -> Result<(), Refusal> {
@@ -362,12 +272,7 @@ fn check_same_name(key: &Key, object: &Value) -> Result<(), Refusal> {
 }
 
 fn check_namespace(context: &Context<'_>, namespace: &str) -> Result<(), Refusal> {
-    if context
-        .shared
-        .missing_namespaces
-        .iter()
-        .any(|missing| missing == namespace)
-    {
+    if context.shared.missing_namespaces.iter().any(|missing| missing == namespace) {
         return Err(Refusal::namespace_not_found(namespace));
     }
     Ok(())
@@ -378,9 +283,5 @@ fn manager(context: &Context<'_>) -> String {
     let agent = context.request.header("user-agent").unwrap_or_default();
     let program = agent.split('/').next().unwrap_or_default();
     let manager = context.call.query.get("fieldManager").unwrap_or(program);
-    if manager.is_empty() {
-        "unknown".to_owned()
-    } else {
-        manager.to_owned()
-    }
+    if manager.is_empty() { "unknown".to_owned() } else { manager.to_owned() }
 }

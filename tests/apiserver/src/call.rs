@@ -31,26 +31,15 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn of(request: &Request) -> Call {
-        let (path, query) = request
-            .target
-            .split_once('?')
-            .unwrap_or((&request.target, ""));
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let (route, query) = (route(path), Query::parse(query));
         let attributes = attributes(&request.method, &route, &query);
-        Call {
-            route,
-            query,
-            attributes,
-        }
+        Call { route, query, attributes }
     }
 }
 
 fn route(path: &str) -> Route {
-    let parts: Vec<String> = path
-        .trim_matches('/')
-        .split('/')
-        .map(|part| decode(part, false))
-        .collect();
+    let parts: Vec<String> = path.trim_matches('/').split('/').map(|part| decode(part, false)).collect();
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let (group, rest) = match parts.as_slice() {
         ["api", "v1", rest @ ..] => ("", rest),
@@ -64,45 +53,24 @@ fn route(path: &str) -> Route {
         [plural] => (resource(plural), None, None),
         _ => return Route::Other(path.to_owned()),
     };
-    match (
-        resource,
-        namespace.map(str::to_owned),
-        name.map(str::to_owned),
-    ) {
-        (Some(resource), Some(namespace), Some(name)) => Route::Object {
-            resource,
-            namespace,
-            name,
-        },
-        (Some(resource), namespace, None) => Route::Collection {
-            resource,
-            namespace,
-        },
+    match (resource, namespace.map(str::to_owned), name.map(str::to_owned)) {
+        (Some(resource), Some(namespace), Some(name)) => Route::Object { resource, namespace, name },
+        (Some(resource), namespace, None) => Route::Collection { resource, namespace },
         _ => Route::Other(path.to_owned()),
     }
 }
 
 fn attributes(method: &str, route: &Route, query: &Query) -> Attributes {
     let (resource, namespace, name) = match route {
-        Route::Object {
-            resource,
-            namespace,
-            name,
-        } => (resource, namespace.clone(), name.clone()),
-        Route::Collection {
-            resource,
-            namespace,
-        } => {
+        Route::Object { resource, namespace, name } => (resource, namespace.clone(), name.clone()),
+        Route::Collection { resource, namespace } => {
             // A list or a watch of one name is a request for that name.
             let name = query.field("metadata.name").filter(|_| method == "GET");
             let name = name.unwrap_or_default();
             (resource, namespace.clone().unwrap_or_default(), name)
         }
         Route::Other(_) => {
-            return Attributes {
-                verb: lowercase(method),
-                ..Attributes::default()
-            };
+            return Attributes { verb: lowercase(method), ..Attributes::default() };
         }
     };
     let named = matches!(route, Route::Object { .. });
@@ -117,12 +85,7 @@ fn attributes(method: &str, route: &Route, query: &Query) -> Attributes {
         "DELETE" => "deletecollection",
         _ => "",
     };
-    Attributes {
-        verb,
-        resource: resource.plural(),
-        namespace,
-        name,
-    }
+    Attributes { verb, resource: resource.plural(), namespace, name }
 }
 
 fn lowercase(method: &str) -> &'static str {
@@ -146,25 +109,15 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name, true), decode(value, true))
         };
-        Query(
-            query
-                .split('&')
-                .filter(|p| !p.is_empty())
-                .map(pair)
-                .collect(),
-        )
+        Query(query.split('&').filter(|p| !p.is_empty()).map(pair).collect())
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn is_on(&self, name: &str) -> bool {
-        self.get(name)
-            .is_some_and(|value| matches!(value, "" | "1" | "t" | "T" | "true" | "True"))
+        self.get(name).is_some_and(|value| matches!(value, "" | "1" | "t" | "T" | "true" | "True"))
     }
 
     /// The value that the field selector demands of a field.
@@ -175,25 +128,19 @@ impl Query {
 
     /// The part of the field selector that cannot be served, if there is one.
     pub(crate) fn unknown_field(&self) -> Option<&str> {
-        let known =
-            |field: Option<&str>| matches!(field, Some("metadata.name" | "metadata.namespace"));
-        self.fields()
-            .find(|(field, _)| !known(*field))
-            .map(|(field, value)| field.unwrap_or(value))
+        let known = |field: Option<&str>| matches!(field, Some("metadata.name" | "metadata.namespace"));
+        self.fields().find(|(field, _)| !known(*field)).map(|(field, value)| field.unwrap_or(value))
     }
 
     /// The terms of the field selector: field and value, or no field and a term of another form.
     fn fields(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
         let selector = self.get("fieldSelector").unwrap_or_default();
-        selector
-            .split(',')
-            .filter(|term| !term.is_empty())
-            .map(
-                |term| match term.split_once("==").or_else(|| term.split_once('=')) {
-                    Some((field, value)) if !field.ends_with('!') => (Some(field), value),
-                    _ => (None, term),
-                },
-            )
+        selector.split(',').filter(|term| !term.is_empty()).map(|term| {
+            match term.split_once("==").or_else(|| term.split_once('=')) {
+                Some((field, value)) if !field.ends_with('!') => (Some(field), value),
+                _ => (None, term),
+            }
+        })
     }
 }
 
@@ -203,11 +150,7 @@ fn decode(text: &str, in_query: bool) -> String {
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
         let encoded = after.get(..2).filter(|_| byte == b'%').and_then(hex);
-        rest = if encoded.is_some() {
-            &after[2..]
-        } else {
-            after
-        };
+        rest = if encoded.is_some() { &after[2..] } else { after };
         bytes.push(encoded.unwrap_or(if byte == b'+' && in_query { b' ' } else { byte }));
     }
     String::from_utf8_lossy(&bytes).into_owned()
@@ -215,9 +158,7 @@ fn decode(text: &str, in_query: bool) -> String {
 
 fn hex(digits: &[u8]) -> Option<u8> {
     let digits = std::str::from_utf8(digits).ok()?;
-    u8::from_str_radix(digits, 16)
-        .ok()
-        .filter(|_| !digits.starts_with('+'))
+    u8::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))
 }
 
 /// The form in which the client wants objects.
@@ -230,10 +171,7 @@ pub(crate) enum Form {
 
 /// The first form in an `Accept` header that this server has; none if there is none.
 pub(crate) fn accepted_form(accept: Option<&str>) -> Option<Form> {
-    let accept = accept
-        .map(str::trim)
-        .filter(|accept| !accept.is_empty())
-        .unwrap_or("*/*");
+    let accept = accept.map(str::trim).filter(|accept| !accept.is_empty()).unwrap_or("*/*");
     accept.split(',').find_map(|range| {
         let mut parts = range.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default();
@@ -272,9 +210,6 @@ mod tests {
         assert_eq!(accepted_form(Some(kubectl)), Some(Form::Table));
         let mixed = "application/vnd.kubernetes.protobuf, application/json";
         assert_eq!(accepted_form(Some(mixed)), Some(Form::Json));
-        assert_eq!(
-            accepted_form(Some("application/vnd.kubernetes.protobuf")),
-            None
-        );
+        assert_eq!(accepted_form(Some("application/vnd.kubernetes.protobuf")), None);
     }
 }

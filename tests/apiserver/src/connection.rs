@@ -21,12 +21,7 @@ pub(crate) fn serve(shared: &Shared, number: u64, stream: Arc<TcpStream>) {
     let Ok(wire) = Wire::new(Arc::clone(&stream), Arc::clone(&shared.gate), tls) else {
         return;
     };
-    let mut connection = Connection {
-        shared,
-        number,
-        wire,
-        reader: Reader::default(),
-    };
+    let mut connection = Connection { shared, number, wire, reader: Reader::default() };
     // An error means that the client is gone or the server stops: there is nobody to tell.
     if let Ok(Close::Reset) = connection.run() {
         connection.wire.reset_on_close();
@@ -89,11 +84,7 @@ impl<'a> Connection<'a> {
         let seen = self.seen(&request, &call);
         let number = self.shared.log.add(seen.clone());
         let fault = self.shared.faults.claim(&seen);
-        let exchange = Exchange {
-            request,
-            call,
-            number,
-        };
+        let exchange = Exchange { request, call, number };
         match &fault {
             Some(Fault::Committed(inner)) => {
                 drop(self.act(&exchange)?);
@@ -137,12 +128,8 @@ impl<'a> Connection<'a> {
     fn act(&self, exchange: &Exchange) -> io::Result<Outcome<'a>> {
         let _inside = self.shared.gate.enter()?;
         let user = self.user(&exchange.request);
-        let context = Context {
-            shared: self.shared,
-            request: &exchange.request,
-            call: &exchange.call,
-            user: user.as_deref(),
-        };
+        let context =
+            Context { shared: self.shared, request: &exchange.request, call: &exchange.call, user: user.as_deref() };
         Ok(match act(&context) {
             Reply::Answer(answer) => Outcome::Answer(answer),
             Reply::Watch(plan) => Outcome::Watch(plan.open(&self.shared.store, &self.wire)?),
@@ -164,10 +151,7 @@ impl<'a> Connection<'a> {
                 self.answer(exchange, &answer)?
             }
             Fault::Redirect(location) => {
-                let answer = Answer {
-                    code: 307,
-                    ..Answer::text("")
-                };
+                let answer = Answer { code: 307, ..Answer::text("") };
                 self.answer(exchange, &answer.with("Location", location))?
             }
             Fault::Raw(bytes) => {
@@ -222,12 +206,7 @@ impl<'a> Connection<'a> {
         self.wire.send(&bytes[..half])
     }
 
-    fn watch(
-        &mut self,
-        exchange: &Exchange,
-        watch: &Watch<'_>,
-        fault: Option<&Fault>,
-    ) -> io::Result<Next> {
+    fn watch(&mut self, exchange: &Exchange, watch: &Watch<'_>, fault: Option<&Fault>) -> io::Result<Next> {
         let keep_alive = exchange.request.keep_alive;
         let head = watch.head();
         self.shared.log.answered(exchange.number, head.code);
@@ -249,8 +228,7 @@ impl<'a> Connection<'a> {
         let mut left = length;
         while left > 0 {
             let count = left.min(piece.len() as u64);
-            self.wire
-                .send(&piece[..usize::try_from(count).unwrap_or(piece.len())])?;
+            self.wire.send(&piece[..usize::try_from(count).unwrap_or(piece.len())])?;
             left -= count;
         }
         self.wire.close_gently();

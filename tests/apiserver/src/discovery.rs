@@ -56,9 +56,7 @@ fn with_type(kind: &str, mut document: Value) -> Value {
 }
 
 fn resources(group: &str, group_version: &str) -> Value {
-    let of_group = Resource::ALL
-        .into_iter()
-        .filter(|resource| resource.group() == group);
+    let of_group = Resource::ALL.into_iter().filter(|resource| resource.group() == group);
     let resources: Vec<Value> = of_group.map(resource).collect();
     json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version,
@@ -84,24 +82,15 @@ fn openapi_index() -> Value {
 /// No schema: just enough for kubectl to see that it may leave validation to the server, without
 /// which `create` and `apply` want `--validate=false`.
 fn openapi(group: &str) -> Value {
-    let of_group = Resource::ALL
-        .into_iter()
-        .filter(|resource| resource.group() == group);
+    let of_group = Resource::ALL.into_iter().filter(|resource| resource.group() == group);
     let paths: Map<String, Value> = of_group.map(openapi_path).collect();
     json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.0"}, "paths": paths})
 }
 
 fn openapi_path(resource: Resource) -> (String, Value) {
-    let api = if resource.group().is_empty() {
-        "api"
-    } else {
-        "apis"
-    };
+    let api = if resource.group().is_empty() { "api" } else { "apis" };
     let version = resource.api_version();
-    let path = format!(
-        "/{api}/{version}/namespaces/{{namespace}}/{}/{{name}}",
-        resource.plural()
-    );
+    let path = format!("/{api}/{version}/namespaces/{{namespace}}/{}/{{name}}", resource.plural());
     let patch = json!({
         "parameters": [{"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}],
         "x-kubernetes-group-version-kind":

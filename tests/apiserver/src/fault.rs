@@ -104,23 +104,10 @@ impl FaultHandle {
 }
 
 impl Faults {
-    pub(crate) fn add(
-        &self,
-        matcher: Box<Matcher>,
-        times: Option<u32>,
-        action: Fault,
-    ) -> FaultHandle {
-        let planned = Arc::new(Planned {
-            matcher,
-            times,
-            action,
-            hits: AtomicU64::new(0),
-        });
+    pub(crate) fn add(&self, matcher: Box<Matcher>, times: Option<u32>, action: Fault) -> FaultHandle {
+        let planned = Arc::new(Planned { matcher, times, action, hits: AtomicU64::new(0) });
         lock(&self.0).push(Arc::clone(&planned));
-        FaultHandle {
-            planned,
-            faults: Arc::clone(&self.0),
-        }
+        FaultHandle { planned, faults: Arc::clone(&self.0) }
     }
 
     pub(crate) fn clear(&self) {
@@ -144,8 +131,6 @@ impl Planned {
     fn take(&self) -> bool {
         let limit = self.times.map_or(u64::MAX, u64::from);
         let next = |hits: u64| (hits < limit).then_some(hits + 1);
-        self.hits
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, next)
-            .is_ok()
+        self.hits.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).is_ok()
     }
 }

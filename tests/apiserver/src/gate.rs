@@ -41,10 +41,7 @@ impl Gate {
         let mut state = lock(&self.state);
         state.frozen = true;
         while state.inside > 0 && !state.stopped {
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -76,16 +73,9 @@ impl Gate {
     fn wait_open(&self) -> io::Result<MutexGuard<'_, State>> {
         let mut state = lock(&self.state);
         while state.frozen && !state.stopped {
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.stopped {
-            Err(stopped())
-        } else {
-            Ok(state)
-        }
+        if state.stopped { Err(stopped()) } else { Ok(state) }
     }
 }
 

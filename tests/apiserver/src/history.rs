@@ -155,30 +155,17 @@ impl History {
             Start::After(_) => self.send_missed(&selector, after, &inbox),
         }
         self.next_watch += 1;
-        let watch = Watch {
-            selector,
-            after,
-            inbox,
-        };
+        let watch = Watch { selector, after, inbox };
         self.watches.insert(self.next_watch, watch);
         Ok(self.next_watch)
     }
 
-    fn send_existing(
-        &self,
-        resource: Resource,
-        objects: &[Arc<Value>],
-        mark_end: bool,
-        inbox: &Inbox,
-    ) {
+    fn send_existing(&self, resource: Resource, objects: &[Arc<Value>], mark_end: bool, inbox: &Inbox) {
         for object in objects {
             inbox.push(Signal::Event(existing(resource, object)));
         }
         if mark_end {
-            inbox.push(Signal::Bookmark {
-                version: self.version,
-                ends_initial: true,
-            });
+            inbox.push(Signal::Bookmark { version: self.version, ends_initial: true });
         }
     }
 
@@ -199,10 +186,7 @@ impl History {
     pub(crate) fn bookmark(&self, id: u64) {
         let version = self.version;
         if let Some(watch) = self.watches.get(&id).filter(|watch| watch.after <= version) {
-            watch.inbox.push(Signal::Bookmark {
-                version,
-                ends_initial: false,
-            });
+            watch.inbox.push(Signal::Bookmark { version, ends_initial: false });
         }
     }
 
@@ -233,11 +217,7 @@ fn change(kind: ChangeKind, key: &Key, resource_version: u64, object: &Arc<Value
 /// An object that exists already, as the first events of a watch show it.
 fn existing(resource: Resource, object: &Arc<Value>) -> Arc<Event> {
     let namespace = text(object, "namespace").to_owned();
-    let key = Key {
-        resource,
-        namespace,
-        name: text(object, "name").to_owned(),
-    };
+    let key = Key { resource, namespace, name: text(object, "name").to_owned() };
     let at = version(object).unwrap_or_default();
     Arc::new(Event::new(change(ChangeKind::Added, &key, at, object)))
 }

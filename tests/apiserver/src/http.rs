@@ -59,9 +59,7 @@ impl Reader {
                     break (request, framing);
                 }
                 Ok(None) if self.buffer.len() > HEAD_MAX => {
-                    return Ok(Received::Unreadable(Refusal::bad_request(
-                        "the head is too long",
-                    )));
+                    return Ok(Received::Unreadable(Refusal::bad_request("the head is too long")));
                 }
                 Ok(None) => {}
                 Err(refusal) => return Ok(Received::Unreadable(refusal)),
@@ -70,9 +68,7 @@ impl Reader {
                 return Ok(Received::Closed);
             }
         };
-        let expects = request
-            .header("expect")
-            .is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
+        let expects = request.header("expect").is_some_and(|e| e.eq_ignore_ascii_case("100-continue"));
         if expects && self.buffer.is_empty() {
             wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
@@ -89,11 +85,7 @@ impl Reader {
         })
     }
 
-    fn body_of_length(
-        &mut self,
-        wire: &mut Wire,
-        length: usize,
-    ) -> io::Result<Result<Vec<u8>, Refusal>> {
+    fn body_of_length(&mut self, wire: &mut Wire, length: usize) -> io::Result<Result<Vec<u8>, Refusal>> {
         if length > BODY_MAX {
             return Ok(Err(Refusal::body_too_large(BODY_MAX)));
         }
@@ -155,11 +147,7 @@ impl Reader {
     }
 
     fn fill_some(&mut self, wire: &mut Wire) -> io::Result<()> {
-        if self.fill(wire)? == 0 {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        } else {
-            Ok(())
-        }
+        if self.fill(wire)? == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
     fn fill(&mut self, wire: &mut Wire) -> io::Result<usize> {
@@ -175,16 +163,12 @@ impl Reader {
 fn parse_head(bytes: &[u8]) -> Result<Option<(Request, Framing, usize)>, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut head = httparse::Request::new(&mut headers);
-    let unreadable =
-        |error: httparse::Error| Refusal::bad_request(format!("cannot read the head: {error}"));
+    let unreadable = |error: httparse::Error| Refusal::bad_request(format!("cannot read the head: {error}"));
     let httparse::Status::Complete(used) = head.parse(bytes).map_err(unreadable)? else {
         return Ok(None);
     };
     let owned = |header: &httparse::Header<'_>| {
-        (
-            header.name.to_ascii_lowercase(),
-            String::from_utf8_lossy(header.value).into_owned(),
-        )
+        (header.name.to_ascii_lowercase(), String::from_utf8_lossy(header.value).into_owned())
     };
     let mut request = Request {
         method: head.method.unwrap_or_default().to_owned(),
@@ -205,10 +189,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Request, Framing, usize)>, Refusal
 }
 
 fn framing(request: &Request) -> Result<Framing, Refusal> {
-    match (
-        request.header("transfer-encoding"),
-        request.header("content-length"),
-    ) {
+    match (request.header("transfer-encoding"), request.header("content-length")) {
         (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
         (Some(_), _) => Err(Refusal::bad_request("cannot read this Transfer-Encoding")),
         (None, None) => Ok(Framing::Length(0)),
@@ -232,22 +213,12 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn json(code: u16, value: &serde_json::Value) -> Answer {
         let body = value.to_string().into_bytes();
-        Answer {
-            code,
-            content_type: "application/json",
-            headers: Vec::new(),
-            body,
-        }
+        Answer { code, content_type: "application/json", headers: Vec::new(), body }
     }
 
     pub(crate) fn text(body: &str) -> Answer {
         let content_type = "text/plain; charset=utf-8";
-        Answer {
-            code: 200,
-            content_type,
-            headers: Vec::new(),
-            body: body.into(),
-        }
+        Answer { code: 200, content_type, headers: Vec::new(), body: body.into() }
     }
 
     pub(crate) fn refusal(refusal: &Refusal) -> Answer {

@@ -21,15 +21,11 @@ pub(crate) struct Event {
 
 impl Event {
     pub(crate) fn new(change: Change) -> Event {
-        Event {
-            change,
-            line: OnceLock::new(),
-        }
+        Event { change, line: OnceLock::new() }
     }
 
     pub(crate) fn line(&self) -> &[u8] {
-        self.line
-            .get_or_init(|| event_line(self.change.kind.as_str(), &self.change.object))
+        self.line.get_or_init(|| event_line(self.change.kind.as_str(), &self.change.object))
     }
 }
 
@@ -76,11 +72,7 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn new(socket: Arc<TcpStream>) -> io::Result<Inbox> {
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Inbox {
-            queue: Mutex::default(),
-            bell,
-            socket,
-        })
+        Ok(Inbox { queue: Mutex::default(), bell, socket })
     }
 
     pub(crate) fn push(&self, signal: Signal) {
@@ -108,10 +100,7 @@ impl Inbox {
                 return Ok(Next::Due);
             }
             let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-            let mut fds = [
-                PollFd::new(&self.bell, PollFlags::IN),
-                PollFd::new(&*self.socket, PollFlags::RDHUP),
-            ];
+            let mut fds = [PollFd::new(&self.bell, PollFlags::IN), PollFd::new(&*self.socket, PollFlags::RDHUP)];
             match poll(&mut fds, timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),

@@ -38,11 +38,7 @@ impl Listener {
         let addr = addr.ok_or_else(|| io::Error::other(format!("no address: {listen}")))?;
         let claim = TcpListener::from(bound(addr)?);
         let addr = claim.local_addr()?;
-        Ok(Listener {
-            addr,
-            _claim: claim.into(),
-            running: Mutex::new(None),
-        })
+        Ok(Listener { addr, _claim: claim.into(), running: Mutex::new(None) })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -77,11 +73,7 @@ impl Listener {
 }
 
 fn bound(addr: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if addr.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
+    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &addr)?;
@@ -90,10 +82,7 @@ fn bound(addr: SocketAddr) -> io::Result<OwnedFd> {
 
 fn accept(listener: &TcpListener, bell: &OwnedFd, serve: &impl Fn(TcpStream)) {
     loop {
-        let mut fds = [
-            PollFd::new(listener, PollFlags::IN),
-            PollFd::new(bell, PollFlags::IN),
-        ];
+        let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::new(bell, PollFlags::IN)];
         let polled = poll(&mut fds, None);
         if polled.is_ok() && !fds[1].revents().is_empty() {
             return;
@@ -128,11 +117,7 @@ struct Entry {
 
 impl Connections {
     /// Serves a connection on a thread of its own, with its number: 1 for the first.
-    pub(crate) fn spawn(
-        self: &Arc<Self>,
-        stream: TcpStream,
-        serve: impl FnOnce(u64, Arc<TcpStream>) + Send + 'static,
-    ) {
+    pub(crate) fn spawn(self: &Arc<Self>, stream: TcpStream, serve: impl FnOnce(u64, Arc<TcpStream>) + Send + 'static) {
         let stream = Arc::new(stream);
         let number = {
             let mut open = lock(&self.inner);
@@ -141,13 +126,8 @@ impl Connections {
             open.streams.insert(number, Arc::clone(&stream));
             number
         };
-        let entry = Entry {
-            connections: Arc::clone(self),
-            number,
-        };
-        let thread = Builder::new()
-            .name(format!("apiserver-{number}"))
-            .stack_size(STACK);
+        let entry = Entry { connections: Arc::clone(self), number };
+        let thread = Builder::new().name(format!("apiserver-{number}")).stack_size(STACK);
         // Without a thread the connection is closed: dropping the closure drops both.
         let _ = thread.spawn(move || {
             let _entry = entry;
@@ -174,11 +154,7 @@ impl Connections {
             if left.is_zero() {
                 return;
             }
-            open = self
-                .fewer
-                .wait_timeout(open, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            open = self.fewer.wait_timeout(open, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

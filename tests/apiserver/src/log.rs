@@ -64,11 +64,7 @@ struct Inner {
 
 impl RequestLog {
     pub(crate) fn new(keep: usize, activity: Arc<Activity>) -> RequestLog {
-        RequestLog {
-            inner: Mutex::default(),
-            keep,
-            activity,
-        }
+        RequestLog { inner: Mutex::default(), keep, activity }
     }
 
     /// Takes down a request and returns its number.
@@ -88,9 +84,7 @@ impl RequestLog {
     /// Notes the answer to a request, if it is still kept.
     pub(crate) fn answered(&self, number: u64, status: u16) {
         let mut inner = lock(&self.inner);
-        let index = number
-            .checked_sub(inner.first)
-            .and_then(|i| usize::try_from(i).ok());
+        let index = number.checked_sub(inner.first).and_then(|i| usize::try_from(i).ok());
         if let Some(request) = index.and_then(|i| inner.requests.get_mut(i)) {
             request.answered = Some(Instant::now());
             request.status = Some(status);

@@ -62,14 +62,11 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<(), String> {
     let mut stdout = std::io::stdout();
     if arguments.help {
-        return stdout
-            .write_all(HELP.as_bytes())
-            .map_err(|e| format!("cannot write: {e}"));
+        return stdout.write_all(HELP.as_bytes()).map_err(|e| format!("cannot write: {e}"));
     }
     apiserver::raise_file_limit();
     let listen = arguments.options.listen.clone();
-    let server = Server::start(arguments.options)
-        .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let server = Server::start(arguments.options).map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     if let (Some(path), Some(pem)) = (&arguments.ca_out, server.ca_pem()) {
         std::fs::write(path, pem).map_err(|error| format!("cannot write {path}: {error}"))?;
     }
@@ -92,18 +89,9 @@ fn wait_for_end_of_stdin() {
 
 fn parse(arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
     // A program that runs for days must not keep what only tests look at.
-    let options = Options {
-        listen: "127.0.0.1:8001".to_owned(),
-        keep_changes: 0,
-        keep_requests: 0,
-        ..Options::default()
-    };
-    let mut parsed = Arguments {
-        options,
-        ca_out: None,
-        with_stdin: false,
-        help: false,
-    };
+    let options =
+        Options { listen: "127.0.0.1:8001".to_owned(), keep_changes: 0, keep_requests: 0, ..Options::default() };
+    let mut parsed = Arguments { options, ca_out: None, with_stdin: false, help: false };
     for argument in arguments {
         let (name, value) = match argument.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -128,9 +116,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
 
 fn parse_token(argument: &str) -> Result<(String, String), String> {
     match argument.split_once('=') {
-        Some((user, token)) if !user.is_empty() && !token.is_empty() => {
-            Ok((token.to_owned(), user.to_owned()))
-        }
+        Some((user, token)) if !user.is_empty() && !token.is_empty() => Ok((token.to_owned(), user.to_owned())),
         _ => Err(format!("--token={argument} must be --token=USER=TOKEN")),
     }
 }

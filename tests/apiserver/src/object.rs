@@ -29,12 +29,7 @@ pub(crate) fn check(resource: Resource, value: Value) -> Result<Value, Refusal> 
     };
     check_type(resource, &mut object)?;
     object.retain(|_, value| !value.is_null());
-    check_metadata(
-        resource,
-        object
-            .entry("metadata")
-            .or_insert_with(|| Map::new().into()),
-    )?;
+    check_metadata(resource, object.entry("metadata").or_insert_with(|| Map::new().into()))?;
     match resource {
         Resource::Endpoints => check_subsets(&mut object)?,
         Resource::ConfigMaps => check_data(&mut object)?,
@@ -61,14 +56,8 @@ fn mistyped(resource: Resource, field: &str, expected: &str) -> Refusal {
 }
 
 fn check_type(resource: Resource, object: &mut Map<String, Value>) -> Result<(), Refusal> {
-    for (field, expected) in [
-        ("kind", resource.kind()),
-        ("apiVersion", resource.api_version()),
-    ] {
-        let given = object
-            .get(field)
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+    for (field, expected) in [("kind", resource.kind()), ("apiVersion", resource.api_version())] {
+        let given = object.get(field).and_then(Value::as_str).unwrap_or_default();
         if !given.is_empty() && given != expected {
             return Err(Refusal::bad_request(format!(
                 "the {field} in the data ({given}) does not match the expected {field} ({expected})"
@@ -83,17 +72,8 @@ fn check_metadata(resource: Resource, metadata: &mut Value) -> Result<(), Refusa
     let Value::Object(metadata) = metadata else {
         return Err(mistyped(resource, "metadata", "object"));
     };
-    for field in [
-        "name",
-        "namespace",
-        "uid",
-        "resourceVersion",
-        "generateName",
-    ] {
-        if metadata
-            .get(field)
-            .is_some_and(|v| !v.is_string() && !v.is_null())
-        {
+    for field in ["name", "namespace", "uid", "resourceVersion", "generateName"] {
+        if metadata.get(field).is_some_and(|v| !v.is_string() && !v.is_null()) {
             return Err(mistyped(resource, &format!("metadata.{field}"), "string"));
         }
     }
@@ -106,11 +86,7 @@ fn check_metadata(resource: Resource, metadata: &mut Value) -> Result<(), Refusa
 
 fn check_subsets(object: &mut Map<String, Value>) -> Result<(), Refusal> {
     if object.get("subsets").is_some_and(|s| !s.is_array()) {
-        return Err(mistyped(
-            Resource::Endpoints,
-            "subsets",
-            "[]v1.EndpointSubset",
-        ));
+        return Err(mistyped(Resource::Endpoints, "subsets", "[]v1.EndpointSubset"));
     }
     drop_empty(object);
     Ok(())
@@ -124,11 +100,7 @@ fn check_data(object: &mut Map<String, Value>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_strings(
-    resource: Resource,
-    holder: &Map<String, Value>,
-    field: &str,
-) -> Result<(), Refusal> {
+fn check_strings(resource: Resource, holder: &Map<String, Value>, field: &str) -> Result<(), Refusal> {
     match holder.get(field) {
         None | Some(Value::Null) => Ok(()),
         Some(Value::Object(map)) if map.values().all(Value::is_string) => Ok(()),
@@ -152,29 +124,15 @@ fn check_spec(spec: &mut Value) -> Result<(), Refusal> {
         return Err(mistyped(Resource::Leases, "spec", "v1.LeaseSpec"));
     };
     spec.retain(|_, value| !value.is_null());
-    for field in [
-        "holderIdentity",
-        "acquireTime",
-        "renewTime",
-        "strategy",
-        "preferredHolder",
-    ] {
+    for field in ["holderIdentity", "acquireTime", "renewTime", "strategy", "preferredHolder"] {
         if spec.get(field).is_some_and(|v| !v.is_string()) {
-            return Err(mistyped(
-                Resource::Leases,
-                &format!("spec.{field}"),
-                "string",
-            ));
+            return Err(mistyped(Resource::Leases, &format!("spec.{field}"), "string"));
         }
     }
     for field in ["leaseDurationSeconds", "leaseTransitions"] {
         let is_int32 = |v: &Value| v.as_i64().is_some_and(|n| i32::try_from(n).is_ok());
         if spec.get(field).is_some_and(|v| !is_int32(v)) {
-            return Err(mistyped(
-                Resource::Leases,
-                &format!("spec.{field}"),
-                "int32",
-            ));
+            return Err(mistyped(Resource::Leases, &format!("spec.{field}"), "int32"));
         }
     }
     for field in ["acquireTime", "renewTime"] {
@@ -189,21 +147,14 @@ fn check_spec(spec: &mut Value) -> Result<(), Refusal> {
 fn check_micro_time(time: &str) -> Result<(), Refusal> {
     const SHAPE: &[u8] = b"0000-00-00T00:00:00.000000";
     let matches = |byte: u8, shape: u8| {
-        if shape == b'0' {
-            byte.is_ascii_digit()
-        } else {
-            byte == shape
-        }
+        if shape == b'0' { byte.is_ascii_digit() } else { byte == shape }
     };
     let bytes = time.as_bytes();
     let (body, zone) = bytes.split_at(bytes.len().min(SHAPE.len()));
-    let body_matches =
-        body.len() == SHAPE.len() && body.iter().zip(SHAPE).all(|(&b, &s)| matches(b, s));
+    let body_matches = body.len() == SHAPE.len() && body.iter().zip(SHAPE).all(|(&b, &s)| matches(b, s));
     let zone_matches = match zone {
         b"Z" => true,
-        [b'+' | b'-', rest @ ..] => {
-            rest.len() == 5 && rest.iter().zip(b"00:00").all(|(&b, &s)| matches(b, s))
-        }
+        [b'+' | b'-', rest @ ..] => rest.len() == 5 && rest.iter().zip(b"00:00").all(|(&b, &s)| matches(b, s)),
         _ => false,
     };
     if body_matches && zone_matches && is_on_the_calendar(time) {
@@ -216,11 +167,7 @@ fn check_micro_time(time: &str) -> Result<(), Refusal> {
 }
 
 fn is_on_the_calendar(time: &str) -> bool {
-    let number = |from: usize, to: usize| {
-        time.get(from..to)
-            .and_then(|t| t.parse::<u32>().ok())
-            .unwrap_or(u32::MAX)
-    };
+    let number = |from: usize, to: usize| time.get(from..to).and_then(|t| t.parse::<u32>().ok()).unwrap_or(u32::MAX);
     (1..=12).contains(&number(5, 7))
         && (1..=31).contains(&number(8, 10))
         && number(11, 13) < 24
@@ -244,11 +191,7 @@ pub(crate) fn validate(resource: Resource, object: &Value) -> Result<(), Refusal
         return Err(Refusal::invalid(resource, name, "metadata.name", &why));
     }
     validate_annotations(resource, name, object)?;
-    if resource == Resource::Leases {
-        validate_spec(name, &object["spec"])
-    } else {
-        Ok(())
-    }
+    if resource == Resource::Leases { validate_spec(name, &object["spec"]) } else { Ok(()) }
 }
 
 fn is_dns_subdomain(name: &str) -> bool {
@@ -264,41 +207,23 @@ fn is_dns_subdomain(name: &str) -> bool {
 
 fn validate_annotations(resource: Resource, name: &str, object: &Value) -> Result<(), Refusal> {
     let annotations = object["metadata"]["annotations"].as_object();
-    let size: usize = annotations
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
-        .sum();
+    let size: usize =
+        annotations.into_iter().flatten().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
     if size <= ANNOTATIONS_MAX {
         return Ok(());
     }
     let why = format!("Too long: may not be more than {ANNOTATIONS_MAX} bytes");
-    Err(Refusal::invalid(
-        resource,
-        name,
-        "metadata.annotations",
-        &why,
-    ))
+    Err(Refusal::invalid(resource, name, "metadata.annotations", &why))
 }
 
 fn validate_spec(name: &str, spec: &Value) -> Result<(), Refusal> {
     if let Some(seconds) = spec["leaseDurationSeconds"].as_i64().filter(|&n| n <= 0) {
         let why = format!("Invalid value: {seconds}: must be greater than 0");
-        return Err(Refusal::invalid(
-            Resource::Leases,
-            name,
-            "spec.leaseDurationSeconds",
-            &why,
-        ));
+        return Err(Refusal::invalid(Resource::Leases, name, "spec.leaseDurationSeconds", &why));
     }
     if let Some(count) = spec["leaseTransitions"].as_i64().filter(|&n| n < 0) {
         let why = format!("Invalid value: {count}: must be greater than or equal to 0");
-        return Err(Refusal::invalid(
-            Resource::Leases,
-            name,
-            "spec.leaseTransitions",
-            &why,
-        ));
+        return Err(Refusal::invalid(Resource::Leases, name, "spec.leaseTransitions", &why));
     }
     Ok(())
 }
@@ -317,12 +242,10 @@ pub(crate) fn version(object: &Value) -> Result<u64, Refusal> {
 pub(crate) fn parse_version(text: &str) -> Result<u64, String> {
     match text {
         "" => Ok(0),
-        text if text.bytes().all(|b| b.is_ascii_digit()) => text
-            .parse()
-            .map_err(|_| format!("strconv.ParseUint: parsing \"{text}\": value out of range")),
-        _ => Err(format!(
-            "strconv.ParseUint: parsing \"{text}\": invalid syntax"
-        )),
+        text if text.bytes().all(|b| b.is_ascii_digit()) => {
+            text.parse().map_err(|_| format!("strconv.ParseUint: parsing \"{text}\": value out of range"))
+        }
+        _ => Err(format!("strconv.ParseUint: parsing \"{text}\": invalid syntax")),
     }
 }
 

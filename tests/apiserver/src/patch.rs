@@ -33,10 +33,7 @@ mod tests {
     #[test]
     fn null_removes_and_the_rest_merges() {
         let mut target = json!({"a": {"b": 1, "c": 2}, "d": [1, 2]});
-        merge(
-            &mut target,
-            &json!({"a": {"b": null, "e": {"f": null}}, "d": [3], "$patch": "x"}),
-        );
+        merge(&mut target, &json!({"a": {"b": null, "e": {"f": null}}, "d": [3], "$patch": "x"}));
         assert_eq!(target, json!({"a": {"c": 2, "e": {}}, "d": [3]}));
     }
 }

@@ -9,8 +9,7 @@ pub(crate) enum Resource {
 }
 
 impl Resource {
-    pub(crate) const ALL: [Resource; 3] =
-        [Resource::Endpoints, Resource::ConfigMaps, Resource::Leases];
+    pub(crate) const ALL: [Resource; 3] = [Resource::Endpoints, Resource::ConfigMaps, Resource::Leases];
 
     /// The resource of that plural name, as paths and rules have it.
     pub(crate) fn named(plural: &str) -> Option<Resource> {
@@ -94,9 +93,9 @@ impl Resource {
     /// The `Warning` header of every answer about it.
     pub(crate) fn warning(self) -> Option<&'static str> {
         match self {
-            Resource::Endpoints => Some(
-                "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"",
-            ),
+            Resource::Endpoints => {
+                Some("299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"")
+            }
             _ => None,
         }
     }

@@ -65,11 +65,7 @@ impl Server {
         let (config, ca_pem) = identity.map(|i| (i.config, i.ca_pem)).unzip();
         let activity = Arc::new(Activity::default());
         let shared = Shared {
-            store: Store::new(
-                options.watch_window,
-                options.keep_changes,
-                Arc::clone(&activity),
-            ),
+            store: Store::new(options.watch_window, options.keep_changes, Arc::clone(&activity)),
             access: Access::new(options.tokens, options.rules),
             faults: Faults::default(),
             log: RequestLog::new(options.keep_requests, Arc::clone(&activity)),
@@ -80,11 +76,7 @@ impl Server {
             activity,
             tls: Mutex::new(config),
         };
-        let server = Server {
-            shared: Arc::new(shared),
-            listener,
-            ca_pem,
-        };
+        let server = Server { shared: Arc::new(shared), listener, ca_pem };
         server.listen()?;
         Ok(server)
     }
@@ -100,11 +92,7 @@ impl Server {
 
     /// Where it listens, as in `http://127.0.0.1:8001`.
     pub fn url(&self) -> String {
-        let scheme = if self.ca_pem.is_some() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = if self.ca_pem.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.addr())
     }
 
@@ -149,23 +137,14 @@ impl Server {
     /// If the object has no `metadata.name`.
     pub fn put(&self, resource: &str, namespace: &str, object: Value) -> Value {
         let name = text(&object, "name").to_owned();
-        assert!(
-            !name.is_empty(),
-            "the object has no metadata.name: {object}"
-        );
-        let stored = self
-            .shared
-            .store
-            .put(key(resource, namespace, &name), object, "third-party");
+        assert!(!name.is_empty(), "the object has no metadata.name: {object}");
+        let stored = self.shared.store.put(key(resource, namespace, &name), object, "third-party");
         Value::clone(&stored)
     }
 
     /// Deletes an object; returns whether there was one.
     pub fn delete(&self, resource: &str, namespace: &str, name: &str) -> bool {
-        self.shared
-            .store
-            .delete(&key(resource, namespace, name), None, None)
-            .is_ok()
+        self.shared.store.delete(&key(resource, namespace, name), None, None).is_ok()
     }
 
     /// Forgets the history for watches: one from an older resourceVersion than the current gets
@@ -248,9 +227,7 @@ impl Server {
 
     /// How many watches are open, silent ones included.
     pub fn open_watches(&self) -> usize {
-        self.shared
-            .store
-            .with_history(|history| history.inboxes().len())
+        self.shared.store.with_history(|history| history.inboxes().len())
     }
 
     /// How many connections are open, or closed by the client and not noticed yet.
@@ -275,8 +252,7 @@ impl Server {
     /// # Panics
     /// If the port cannot be listened on.
     pub fn up(&self) {
-        self.listen()
-            .expect("the port stays claimed while the server is down");
+        self.listen().expect("the port stays claimed while the server is down");
     }
 
     /// From now on connections are accepted and nothing is answered, acted upon or sent, not even
@@ -292,14 +268,8 @@ impl Server {
 
     /// Waits until `condition` holds, at most for `patience`; returns whether it does. It is
     /// looked at whenever something happens here, and every few milliseconds besides.
-    pub fn wait_until(
-        &self,
-        patience: Duration,
-        mut condition: impl FnMut(&Server) -> bool,
-    ) -> bool {
-        self.shared
-            .activity
-            .wait_until(patience, || condition(self))
+    pub fn wait_until(&self, patience: Duration, mut condition: impl FnMut(&Server) -> bool) -> bool {
+        self.shared.activity.wait_until(patience, || condition(self))
     }
 }
 
@@ -315,9 +285,5 @@ impl Drop for Server {
 fn key(resource: &str, namespace: &str, name: &str) -> Key {
     let known = Resource::named(resource);
     let resource = known.unwrap_or_else(|| panic!("there is no resource named {resource:?}"));
-    Key {
-        resource,
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    }
+    Key { resource, namespace: namespace.to_owned(), name: name.to_owned() }
 }

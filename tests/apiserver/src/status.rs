@@ -17,13 +17,7 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal {
-            code,
-            reason,
-            message: message.into(),
-            details: None,
-            retry_after: None,
-        }
+        Refusal { code, reason, message: message.into(), details: None, retry_after: None }
     }
 
     fn about(mut self, resource: Resource, name: &str) -> Refusal {
@@ -32,28 +26,18 @@ impl Refusal {
     }
 
     pub(crate) fn not_found(resource: Resource, name: &str) -> Refusal {
-        let message = format!(
-            "{} \"{name}\" not found",
-            resource.with_group(resource.plural())
-        );
+        let message = format!("{} \"{name}\" not found", resource.with_group(resource.plural()));
         Refusal::new(404, "NotFound", message).about(resource, name)
     }
 
     pub(crate) fn namespace_not_found(namespace: &str) -> Refusal {
-        let mut refusal = Refusal::new(
-            404,
-            "NotFound",
-            format!("namespaces \"{namespace}\" not found"),
-        );
+        let mut refusal = Refusal::new(404, "NotFound", format!("namespaces \"{namespace}\" not found"));
         refusal.details = Some(json!({"name": namespace, "kind": "namespaces"}));
         refusal
     }
 
     pub(crate) fn already_exists(resource: Resource, name: &str) -> Refusal {
-        let message = format!(
-            "{} \"{name}\" already exists",
-            resource.with_group(resource.plural())
-        );
+        let message = format!("{} \"{name}\" already exists", resource.with_group(resource.plural()));
         Refusal::new(409, "AlreadyExists", message).about(resource, name)
     }
 
@@ -67,13 +51,7 @@ impl Refusal {
     }
 
     /// The object carries another uid than the one stored; `stored` is empty when none is.
-    pub(crate) fn other_uid(
-        resource: Resource,
-        namespace: &str,
-        name: &str,
-        given: &str,
-        stored: &str,
-    ) -> Refusal {
+    pub(crate) fn other_uid(resource: Resource, namespace: &str, name: &str, given: &str, stored: &str) -> Refusal {
         let registry = resource.registry();
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: {registry}/{namespace}/{name}, ResourceVersion: 0, \
@@ -93,47 +71,19 @@ impl Refusal {
     pub(crate) fn version_required(resource: Resource, name: &str) -> Refusal {
         let field = "metadata.resourceVersion";
         let why = "Invalid value: 0: must be specified for an update";
-        Refusal::invalid_as(
-            resource,
-            resource.plural(),
-            name,
-            "FieldValueInvalid",
-            field,
-            why,
-        )
+        Refusal::invalid_as(resource, resource.plural(), name, "FieldValueInvalid", field, why)
     }
 
     /// One field fails validation; `why` reads `Invalid value: …: must …`.
     pub(crate) fn invalid(resource: Resource, name: &str, field: &str, why: &str) -> Refusal {
-        Refusal::invalid_as(
-            resource,
-            resource.kind(),
-            name,
-            "FieldValueInvalid",
-            field,
-            why,
-        )
+        Refusal::invalid_as(resource, resource.kind(), name, "FieldValueInvalid", field, why)
     }
 
     pub(crate) fn required(resource: Resource, name: &str, field: &str, why: &str) -> Refusal {
-        Refusal::invalid_as(
-            resource,
-            resource.kind(),
-            name,
-            "FieldValueRequired",
-            field,
-            why,
-        )
+        Refusal::invalid_as(resource, resource.kind(), name, "FieldValueRequired", field, why)
     }
 
-    fn invalid_as(
-        resource: Resource,
-        what: &str,
-        name: &str,
-        cause: &str,
-        field: &str,
-        why: &str,
-    ) -> Refusal {
+    fn invalid_as(resource: Resource, what: &str, name: &str, cause: &str, field: &str, why: &str) -> Refusal {
         let subject = resource.with_group(what);
         let message = format!("{subject} \"{name}\" is invalid: {field}: {why}");
         let mut refusal = Refusal::new(422, "Invalid", message);
@@ -157,19 +107,9 @@ impl Refusal {
     }
 
     /// `name` and `namespace` are empty when the request names none.
-    pub(crate) fn forbidden(
-        user: &str,
-        verb: &str,
-        resource: Resource,
-        namespace: &str,
-        name: &str,
-    ) -> Refusal {
+    pub(crate) fn forbidden(user: &str, verb: &str, resource: Resource, namespace: &str, name: &str) -> Refusal {
         let what = resource.with_group(resource.plural());
-        let subject = if name.is_empty() {
-            what
-        } else {
-            format!("{what} \"{name}\"")
-        };
+        let subject = if name.is_empty() { what } else { format!("{what} \"{name}\"") };
         let scope = match namespace {
             "" => "at the cluster scope".to_owned(),
             namespace => format!("in the namespace \"{namespace}\""),
@@ -184,18 +124,12 @@ impl Refusal {
 
     pub(crate) fn no_such_path() -> Refusal {
         let message = "the server could not find the requested resource";
-        Refusal {
-            details: Some(json!({})),
-            ..Refusal::new(404, "NotFound", message)
-        }
+        Refusal { details: Some(json!({})), ..Refusal::new(404, "NotFound", message) }
     }
 
     pub(crate) fn method_not_allowed() -> Refusal {
         let message = "the server does not allow this method on the requested resource";
-        Refusal {
-            details: Some(json!({})),
-            ..Refusal::new(405, "MethodNotAllowed", message)
-        }
+        Refusal { details: Some(json!({})), ..Refusal::new(405, "MethodNotAllowed", message) }
     }
 
     pub(crate) fn not_acceptable() -> Refusal {
@@ -204,9 +138,8 @@ impl Refusal {
     }
 
     pub(crate) fn unsupported_media_type(accepted: &str) -> Refusal {
-        let message = format!(
-            "the body of the request was in an unknown format - accepted media types include: {accepted}"
-        );
+        let message =
+            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
         Refusal::new(415, "UnsupportedMediaType", message)
     }
 
@@ -217,18 +150,13 @@ impl Refusal {
 
     /// The history before `floor` is gone.
     pub(crate) fn expired(asked: u64, floor: u64) -> Refusal {
-        Refusal::new(
-            410,
-            "Expired",
-            format!("too old resource version: {asked} ({floor})"),
-        )
+        Refusal::new(410, "Expired", format!("too old resource version: {asked} ({floor})"))
     }
 
     /// A read at a resourceVersion that is not reached yet.
     pub(crate) fn version_from_the_future(asked: u64, current: u64) -> Refusal {
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
-        let causes =
-            json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]);
+        let causes = json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]);
         Refusal {
             details: Some(json!({"causes": causes, "retryAfterSeconds": 1})),
             retry_after: Some(1),
@@ -253,11 +181,7 @@ impl Refusal {
             504 => "Timeout",
             _ => "",
         };
-        let mut refusal = Refusal::new(
-            code,
-            reason,
-            format!("the server was told to answer {code}"),
-        );
+        let mut refusal = Refusal::new(code, reason, format!("the server was told to answer {code}"));
         refusal.details = retry_after.map(|seconds| json!({"retryAfterSeconds": seconds}));
         refusal.retry_after = retry_after;
         refusal

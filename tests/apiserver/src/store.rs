@@ -39,14 +39,8 @@ struct Inner {
 impl Store {
     pub(crate) fn new(window: usize, keep: usize, activity: Arc<Activity>) -> Store {
         let history = History::new(window, keep);
-        let inner = Inner {
-            objects: BTreeMap::new(),
-            history,
-        };
-        Store {
-            inner: Mutex::new(inner),
-            activity,
-        }
+        let inner = Inner { objects: BTreeMap::new(), history };
+        Store { inner: Mutex::new(inner), activity }
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Arc<Value>> {
@@ -77,11 +71,7 @@ impl Store {
         }
         validate(resource, &object)?;
         let name = text(&object, "name").to_owned();
-        let key = Key {
-            resource,
-            namespace: namespace.to_owned(),
-            name,
-        };
+        let key = Key { resource, namespace: namespace.to_owned(), name };
         let mut inner = lock(&self.inner);
         if inner.objects.contains_key(&key) {
             return Err(Refusal::already_exists(resource, &key.name));
@@ -99,11 +89,7 @@ impl Store {
         manager: &str,
         may_create: impl FnOnce() -> Result<(), Refusal>,
     ) -> Result<(Arc<Value>, bool), Refusal> {
-        let Key {
-            resource,
-            namespace,
-            name,
-        } = &key;
+        let Key { resource, namespace, name } = &key;
         let mut inner = lock(&self.inner);
         let current = inner.objects.get(&key).cloned();
         if current.is_none() && !resource.created_by_update() {
@@ -112,18 +98,13 @@ impl Store {
         let stored_uid = current.as_deref().map_or("", |c| text(c, "uid"));
         let given_uid = text(&object, "uid");
         if !given_uid.is_empty() && given_uid != stored_uid {
-            return Err(Refusal::other_uid(
-                *resource, namespace, name, given_uid, stored_uid,
-            ));
+            return Err(Refusal::other_uid(*resource, namespace, name, given_uid, stored_uid));
         }
         let given_version = version(&object)?;
         let Some(current) = current else {
             validate(*resource, &object)?;
             may_create()?;
-            return Ok((
-                self.commit(&mut inner, ChangeKind::Added, key, object, manager),
-                true,
-            ));
+            return Ok((self.commit(&mut inner, ChangeKind::Added, key, object, manager), true));
         };
         if given_version == 0 && !resource.updated_unconditionally() {
             return Err(Refusal::version_required(*resource, name));
@@ -136,33 +117,19 @@ impl Store {
         if same_content(&object, &current) {
             return Ok((current, false));
         }
-        Ok((
-            self.commit(&mut inner, ChangeKind::Modified, key, object, manager),
-            false,
-        ))
+        Ok((self.commit(&mut inner, ChangeKind::Modified, key, object, manager), false))
     }
 
     /// Removes an object and returns its last state. `uid` and `at`, where given, must match.
-    pub(crate) fn delete(
-        &self,
-        key: &Key,
-        uid: Option<&str>,
-        at: Option<u64>,
-    ) -> Result<Arc<Value>, Refusal> {
+    pub(crate) fn delete(&self, key: &Key, uid: Option<&str>, at: Option<u64>) -> Result<Arc<Value>, Refusal> {
         let mut inner = lock(&self.inner);
         let Some(current) = inner.objects.get(key).cloned() else {
             return Err(Refusal::not_found(key.resource, &key.name));
         };
         let stored_uid = text(&current, "uid");
         if let Some(uid) = uid.filter(|&uid| uid != stored_uid) {
-            let Key {
-                resource,
-                namespace,
-                name,
-            } = key;
-            return Err(Refusal::other_uid(
-                *resource, namespace, name, uid, stored_uid,
-            ));
+            let Key { resource, namespace, name } = key;
+            return Err(Refusal::other_uid(*resource, namespace, name, uid, stored_uid));
         }
         if at.is_some_and(|at| version(&current) != Ok(at)) {
             return Err(Refusal::modified(key.resource, &key.name));
@@ -195,9 +162,7 @@ impl Store {
         let inbox = Arc::new(Inbox::new(socket)?);
         let mut inner = lock(&self.inner);
         let existing = inner.matching(&selector);
-        let id = inner
-            .history
-            .watch(selector, start, &existing, Arc::clone(&inbox));
+        let id = inner.history.watch(selector, start, &existing, Arc::clone(&inbox));
         drop(inner);
         self.activity.happened();
         Ok(id.map(|id| (id, inbox)))
@@ -234,14 +199,7 @@ impl Store {
     }
 
     /// Gives the object what the server owns of it, and records the change.
-    fn commit(
-        &self,
-        inner: &mut Inner,
-        kind: ChangeKind,
-        key: Key,
-        mut object: Value,
-        manager: &str,
-    ) -> Arc<Value> {
+    fn commit(&self, inner: &mut Inner, kind: ChangeKind, key: Key, mut object: Value, manager: &str) -> Arc<Value> {
         stamp(&mut object, &key, kind, manager);
         self.record(inner, kind, key, object)
     }

@@ -14,15 +14,8 @@ pub(crate) fn table<'a>(
     include: Option<&str>,
     with_columns: bool,
 ) -> Value {
-    let rows: Vec<Value> = objects
-        .into_iter()
-        .map(|object| row(resource, object, include))
-        .collect();
-    let columns = if with_columns {
-        columns(resource)
-    } else {
-        Value::Null
-    };
+    let rows: Vec<Value> = objects.into_iter().map(|object| row(resource, object, include)).collect();
+    let columns = if with_columns { columns(resource) } else { Value::Null };
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": version},
         "columnDefinitions": columns, "rows": rows,
@@ -36,27 +29,16 @@ fn columns(resource: Resource) -> Value {
         Resource::Leases => ("Holder", "string"),
     };
     let column = |name: &str, kind: &str, format: &str| json!({"name": name, "type": kind, "format": format, "description": "", "priority": 0});
-    json!([
-        column("Name", "string", "name"),
-        column(middle, kind, ""),
-        column("Age", "string", "")
-    ])
+    json!([column("Name", "string", "name"), column(middle, kind, ""), column("Age", "string", "")])
 }
 
 fn row(resource: Resource, object: &Value, include: Option<&str>) -> Value {
     let middle: Value = match resource {
         Resource::Endpoints => addresses(object).into(),
         Resource::ConfigMaps => (size(&object["data"]) + size(&object["binaryData"])).into(),
-        Resource::Leases => object["spec"]["holderIdentity"]
-            .as_str()
-            .unwrap_or_default()
-            .into(),
+        Resource::Leases => object["spec"]["holderIdentity"].as_str().unwrap_or_default().into(),
     };
-    let cells = json!([
-        text(object, "name"),
-        middle,
-        time::age(text(object, "creationTimestamp"))
-    ]);
+    let cells = json!([text(object, "name"), middle, time::age(text(object, "creationTimestamp"))]);
     let object = match include {
         Some("None") => return json!({"cells": cells}),
         Some("Object") => object.clone(),

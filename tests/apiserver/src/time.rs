@@ -16,9 +16,7 @@ pub(crate) fn age(creation: &str) -> String {
 }
 
 fn seconds_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 fn format(seconds: u64) -> String {
@@ -54,9 +52,7 @@ fn civil(mut day: u64) -> (u64, u64, u64) {
 
 /// The days from 1970-01-01 to the given one.
 fn days(year: u64, month: u64, day: u64) -> u64 {
-    (1970..year).map(days_in_year).sum::<u64>()
-        + (1..month).map(|m| days_in_month(year, m)).sum::<u64>()
-        + (day - 1)
+    (1970..year).map(days_in_year).sum::<u64>() + (1..month).map(|m| days_in_month(year, m)).sum::<u64>() + (day - 1)
 }
 
 fn days_in_year(year: u64) -> u64 {
@@ -113,13 +109,7 @@ mod tests {
 
     #[test]
     fn ages_read_as_in_kubectl() {
-        for (seconds, text) in [
-            (5, "5s"),
-            (125, "2m5s"),
-            (600, "10m"),
-            (11_100, "3h5m"),
-            (2 * 86_400, "2d"),
-        ] {
+        for (seconds, text) in [(5, "5s"), (125, "2m5s"), (600, "10m"), (11_100, "3h5m"), (2 * 86_400, "2d")] {
             assert_eq!(human(seconds), text);
         }
     }

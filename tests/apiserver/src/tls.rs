@@ -4,8 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -39,10 +38,7 @@ impl Identity {
             .with_single_cert(vec![certificate.der().clone()], key.into())
             .map_err(io::Error::other)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Identity {
-            config: Arc::new(config),
-            ca_pem,
-        })
+        Ok(Identity { config: Arc::new(config), ca_pem })
     }
 }
 
@@ -58,8 +54,6 @@ fn authority() -> Result<(String, Issuer<'static, KeyPair>), rcgen::Error> {
 fn params(names: &[&str], common_name: &str) -> Result<CertificateParams, rcgen::Error> {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let mut params = CertificateParams::new(names)?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, common_name);
+    params.distinguished_name.push(DnType::CommonName, common_name);
     Ok(params)
 }

@@ -41,28 +41,15 @@ impl Plan {
         let asked = version_asked(Some(given))?;
         let initial = query.get("sendInitialEvents").map(|value| value == "true");
         let start = match (initial, asked) {
-            (Some(true), _) => Start::Existing {
-                mark_end: bookmarks,
-            },
+            (Some(true), _) => Start::Existing { mark_end: bookmarks },
             (Some(false), 0) => Start::Now,
             // From nowhere in particular the end of what exists is marked; from "0" it is not.
-            (None, 0) => Start::Existing {
-                mark_end: bookmarks && given.is_empty(),
-            },
+            (None, 0) => Start::Existing { mark_end: bookmarks && given.is_empty() },
             (_, asked) => Start::After(asked),
         };
-        let seconds = query
-            .get("timeoutSeconds")
-            .and_then(|s| s.parse().ok())
-            .filter(|&s| s > 0);
+        let seconds = query.get("timeoutSeconds").and_then(|s| s.parse().ok()).filter(|&s| s > 0);
         let lasts = seconds.map_or(LONGEST, Duration::from_secs).min(LONGEST);
-        Ok(Plan {
-            selector,
-            start,
-            view,
-            lasts,
-            bookmarks,
-        })
+        Ok(Plan { selector, start, view, lasts, bookmarks })
     }
 
     fn resource(&self) -> Resource {
@@ -73,11 +60,7 @@ impl Plan {
     pub(crate) fn open<'a>(self, store: &'a Store, wire: &Wire) -> io::Result<Watch<'a>> {
         let socket = Arc::clone(wire.socket());
         let source = store.watch(self.selector.clone(), self.start, socket)?;
-        Ok(Watch {
-            plan: self,
-            store,
-            source,
-        })
+        Ok(Watch { plan: self, store, source })
     }
 }
 
@@ -125,13 +108,7 @@ impl Watch<'_> {
             }
         };
         let now = Instant::now();
-        let mut stream = Stream {
-            plan: &self.plan,
-            wire,
-            fault,
-            sent: 0,
-            with_columns: true,
-        };
+        let mut stream = Stream { plan: &self.plan, wire, fault, sent: 0, with_columns: true };
         let ends = now + self.plan.lasts;
         let mut bookmark = self.first_bookmark(now);
         stream.line_of_fault()?;
@@ -187,10 +164,7 @@ impl Stream<'_> {
             }
             _ if self.is_silent() => {}
             Signal::Event(event) => return self.event(&event),
-            Signal::Bookmark {
-                version,
-                ends_initial,
-            } if self.plan.bookmarks => {
+            Signal::Bookmark { version, ends_initial } if self.plan.bookmarks => {
                 let line = self.bookmark_line(version, ends_initial);
                 self.wire.send(&chunk(&line))?;
             }
@@ -218,13 +192,7 @@ impl Stream<'_> {
         let with_columns = std::mem::take(&mut self.with_columns);
         let version = text(object, "resourceVersion");
         let include = self.plan.view.include.as_deref();
-        let table = table(
-            self.plan.resource(),
-            [&**object],
-            version,
-            include,
-            with_columns,
-        );
+        let table = table(self.plan.resource(), [&**object], version, include, with_columns);
         event_line(event.change.kind.as_str(), &table)
     }
 
@@ -272,9 +240,7 @@ impl Stream<'_> {
 
     fn line_of_fault(&mut self) -> io::Result<()> {
         match self.fault {
-            Some(Fault::WatchLine { after_events, line }) if self.sent == *after_events => {
-                self.wire.send(&chunk(line))
-            }
+            Some(Fault::WatchLine { after_events, line }) if self.sent == *after_events => self.wire.send(&chunk(line)),
             _ => Ok(()),
         }
     }

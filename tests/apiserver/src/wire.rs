@@ -49,11 +49,7 @@ pub(crate) enum Wire {
 
 impl Wire {
     /// The handshake happens with the first read.
-    pub(crate) fn new(
-        stream: Arc<TcpStream>,
-        gate: Arc<Gate>,
-        tls: Option<Arc<ServerConfig>>,
-    ) -> io::Result<Wire> {
+    pub(crate) fn new(stream: Arc<TcpStream>, gate: Arc<Gate>, tls: Option<Arc<ServerConfig>>) -> io::Result<Wire> {
         stream.set_nodelay(true)?;
         let gated = Gated { stream, gate };
         Ok(match tls {

@@ -7,12 +7,7 @@ use common::{Client, ENDPOINTS, LEASES, lease};
 
 fn server_with(rules: Vec<Rule>) -> Server {
     let tokens = vec![("secret".to_owned(), "app".to_owned())];
-    Server::start(Options {
-        tokens,
-        rules,
-        ..Options::default()
-    })
-    .unwrap()
+    Server::start(Options { tokens, rules, ..Options::default() }).unwrap()
 }
 
 fn app(server: &Server) -> Client {
@@ -25,10 +20,7 @@ const X: &str = "?fieldSelector=metadata.name%3Dx";
 fn an_unknown_token_is_not_authorized() {
     let server = server_with(vec![Rule::new("*", &["*"], "*")]);
     let answer = Client::to(&server).with_token("wrong").get(LEASES);
-    assert_eq!(
-        (answer.status, answer.reason().as_str()),
-        (401, "Unauthorized")
-    );
+    assert_eq!((answer.status, answer.reason().as_str()), (401, "Unauthorized"));
     assert_eq!(server.requests()[0].user, None);
 }
 
@@ -71,41 +63,23 @@ fn a_list_needs_the_right_to_list() {
 #[test]
 fn a_create_has_no_name_to_have_a_right_to() {
     let server = server_with(vec![Rule::new("app", &["create"], "leases").on("x")]);
-    assert_eq!(
-        app(&server)
-            .call("POST", LEASES, Some(&lease("x", "a")))
-            .status,
-        403
-    );
+    assert_eq!(app(&server).call("POST", LEASES, Some(&lease("x", "a"))).status, 403);
 }
 
 #[test]
 fn an_update_that_creates_needs_the_right_to_create() {
     let server = server_with(vec![Rule::new("app", &["update"], "leases")]);
     let path = format!("{LEASES}/x");
-    assert_eq!(
-        app(&server)
-            .call("PUT", &path, Some(&lease("x", "a")))
-            .status,
-        403
-    );
+    assert_eq!(app(&server).call("PUT", &path, Some(&lease("x", "a"))).status, 403);
     server.set_rules(vec![Rule::new("app", &["update", "create"], "leases")]);
-    assert_eq!(
-        app(&server)
-            .call("PUT", &path, Some(&lease("x", "a")))
-            .status,
-        201
-    );
+    assert_eq!(app(&server).call("PUT", &path, Some(&lease("x", "a"))).status, 201);
 }
 
 #[test]
 fn a_right_holds_in_its_namespace() {
     let server = server_with(vec![Rule::new("app", &["list"], "leases").within("other")]);
     assert_eq!(app(&server).get(LEASES).status, 403);
-    assert_eq!(
-        app(&server).get(&LEASES.replace("default", "other")).status,
-        200
-    );
+    assert_eq!(app(&server).get(&LEASES.replace("default", "other")).status, 200);
 }
 
 #[test]

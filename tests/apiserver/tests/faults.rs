@@ -49,11 +49,7 @@ fn resets_are_resets() {
 #[test]
 fn a_delayed_request_is_acted_upon_though_its_client_is_gone() {
     let server = server();
-    server.fault(
-        |_| true,
-        None,
-        Fault::DelayRequest(Duration::from_millis(50)),
-    );
+    server.fault(|_| true, None, Fault::DelayRequest(Duration::from_millis(50)));
     let mut client = Client::to(&server);
     client.send("POST", LEASES, Some(&lease("x", "a"))).unwrap();
     assert!(server.wait_until(PATIENCE, |server| server.requests().len() == 1));
@@ -64,11 +60,7 @@ fn a_delayed_request_is_acted_upon_though_its_client_is_gone() {
 #[test]
 fn a_delayed_answer_comes_after_the_deed() {
     let server = server();
-    server.fault(
-        |_| true,
-        None,
-        Fault::DelayAnswer(Duration::from_millis(50)),
-    );
+    server.fault(|_| true, None, Fault::DelayAnswer(Duration::from_millis(50)));
     let mut client = Client::to(&server);
     client.send("POST", LEASES, Some(&lease("x", "a"))).unwrap();
     assert!(server.wait_until(PATIENCE, exists));
@@ -93,15 +85,9 @@ fn a_hanging_request_stays_open_until_the_client_goes() {
 #[test]
 fn a_status_can_be_made_up() {
     let server = server();
-    let fault = Fault::Status {
-        code: 429,
-        retry_after: Some(7),
-    };
+    let fault = Fault::Status { code: 429, retry_after: Some(7) };
     let answer = create_under(&server, fault).unwrap();
-    assert_eq!(
-        (answer.status, answer.reason().as_str()),
-        (429, "TooManyRequests")
-    );
+    assert_eq!((answer.status, answer.reason().as_str()), (429, "TooManyRequests"));
     assert!(answer.head.contains("Retry-After: 7\r\n"));
     assert!(!exists(&server));
 }
@@ -109,16 +95,10 @@ fn a_status_can_be_made_up() {
 #[test]
 fn a_committed_fault_acts_first() {
     let server = server();
-    let inner = Fault::Status {
-        code: 500,
-        retry_after: None,
-    };
+    let inner = Fault::Status { code: 500, retry_after: None };
     let handle = server.fault(|_| true, Some(1), Fault::Committed(Box::new(inner)));
     let mut client = Client::to(&server);
-    assert_eq!(
-        client.call("POST", LEASES, Some(&lease("x", "a"))).status,
-        500
-    );
+    assert_eq!(client.call("POST", LEASES, Some(&lease("x", "a"))).status, 500);
     assert_eq!(handle.hits(), 1);
     assert!(exists(&server));
     assert_eq!(client.get(&format!("{LEASES}/x")).status, 200);
@@ -166,10 +146,7 @@ fn a_redirect_names_its_target() {
 #[test]
 fn a_fault_runs_out_and_can_be_removed() {
     let server = server();
-    let status = |code| Fault::Status {
-        code,
-        retry_after: None,
-    };
+    let status = |code| Fault::Status { code, retry_after: None };
     server.fault(|_| true, Some(2), status(500));
     let handle = server.fault(|_| true, None, status(503));
     let mut client = Client::to(&server);
@@ -185,10 +162,7 @@ fn a_fault_runs_out_and_can_be_removed() {
 fn watch_under(server: &Server, fault: Fault) -> Client {
     server.fault(|request| request.verb == "watch", Some(1), fault);
     let mut client = Client::to(server);
-    client.watch(&format!(
-        "{LEASES}?watch=1&resourceVersion={}",
-        server.resource_version()
-    ));
+    client.watch(&format!("{LEASES}?watch=1&resourceVersion={}", server.resource_version()));
     client
 }
 
@@ -199,13 +173,7 @@ fn put(server: &Server, holder: &str) {
 #[test]
 fn a_watch_is_cut_after_so_many_events() {
     let server = server();
-    let mut client = watch_under(
-        &server,
-        Fault::CutWatch {
-            after_events: 1,
-            mid_line: false,
-        },
-    );
+    let mut client = watch_under(&server, Fault::CutWatch { after_events: 1, mid_line: false });
     put(&server, "a");
     client.must_event();
     assert!(client.rest().is_empty());
@@ -214,21 +182,12 @@ fn a_watch_is_cut_after_so_many_events() {
 #[test]
 fn a_watch_is_cut_in_the_middle_of_an_event() {
     let server = server();
-    let mut client = watch_under(
-        &server,
-        Fault::CutWatch {
-            after_events: 1,
-            mid_line: true,
-        },
-    );
+    let mut client = watch_under(&server, Fault::CutWatch { after_events: 1, mid_line: true });
     put(&server, "a");
     put(&server, "b");
     client.must_event();
     let rest = String::from_utf8(client.rest()).unwrap();
-    assert!(
-        rest.contains("\"object\"") && !rest.ends_with('\n'),
-        "{rest}"
-    );
+    assert!(rest.contains("\"object\"") && !rest.ends_with('\n'), "{rest}");
 }
 
 #[test]
@@ -247,13 +206,7 @@ fn a_silent_watch_stays_open() {
 fn a_line_is_slipped_into_a_watch() {
     let server = server();
     let line = b"{\"type\":\"ERROR\",\"object\":null}\n".to_vec();
-    let mut client = watch_under(
-        &server,
-        Fault::WatchLine {
-            after_events: 1,
-            line,
-        },
-    );
+    let mut client = watch_under(&server, Fault::WatchLine { after_events: 1, line });
     put(&server, "a");
     put(&server, "b");
     let kinds = [(); 3].map(|()| client.must_event());
@@ -265,22 +218,11 @@ fn a_matcher_sees_what_was_asked() {
     let server = server();
     let holder_b = |body: &Value| body["spec"]["holderIdentity"] == "b";
     server.fault(
-        move |request| {
-            request.resource == "leases" && request.json().as_ref().is_some_and(holder_b)
-        },
+        move |request| request.resource == "leases" && request.json().as_ref().is_some_and(holder_b),
         None,
-        Fault::Status {
-            code: 409,
-            retry_after: None,
-        },
+        Fault::Status { code: 409, retry_after: None },
     );
     let mut client = Client::to(&server);
-    assert_eq!(
-        client.call("POST", LEASES, Some(&lease("x", "b"))).status,
-        409
-    );
-    assert_eq!(
-        client.call("POST", LEASES, Some(&lease("x", "a"))).status,
-        201
-    );
+    assert_eq!(client.call("POST", LEASES, Some(&lease("x", "b"))).status, 409);
+    assert_eq!(client.call("POST", LEASES, Some(&lease("x", "a"))).status, 201);
 }

@@ -12,11 +12,7 @@ fn a_body_in_chunks_is_read() {
     let body = lease("x", "a").to_string();
     let (one, two) = body.split_at(10);
     let head = format!("POST {LEASES} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
-    let chunks = format!(
-        "{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n",
-        one.len(),
-        two.len()
-    );
+    let chunks = format!("{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n", one.len(), two.len());
     client.send_raw(&(head + &chunks)).unwrap();
     assert_eq!(client.answer().unwrap().status, 201);
     assert_eq!(client.get("/version").status, 200);
@@ -28,11 +24,7 @@ fn large_objects_are_taken_and_larger_ones_refused() {
     let mut client = Client::to(&server);
     let large = json!({"metadata": {"name": "x"}, "data": {"k": "v".repeat(7 << 20)}});
     assert_eq!(client.call("POST", CONFIGMAPS, Some(&large)).status, 201);
-    client
-        .send_raw(&format!(
-            "POST {CONFIGMAPS} HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n"
-        ))
-        .unwrap();
+    client.send_raw(&format!("POST {CONFIGMAPS} HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n")).unwrap();
     assert_eq!(client.answer().unwrap().status, 413);
 }
 
@@ -42,14 +34,10 @@ fn other_media_types_are_refused() {
     let mut client = Client::to(&server);
     let kind = "application/vnd.kubernetes.protobuf";
     client
-        .send_raw(&format!(
-            "POST {LEASES} HTTP/1.1\r\nContent-Type: {kind}\r\nContent-Length: 2\r\n\r\n{{}}"
-        ))
+        .send_raw(&format!("POST {LEASES} HTTP/1.1\r\nContent-Type: {kind}\r\nContent-Length: 2\r\n\r\n{{}}"))
         .unwrap();
     assert_eq!(client.answer().unwrap().status, 415);
-    client
-        .send_raw(&format!("GET {LEASES} HTTP/1.1\r\nAccept: {kind}\r\n\r\n"))
-        .unwrap();
+    client.send_raw(&format!("GET {LEASES} HTTP/1.1\r\nAccept: {kind}\r\n\r\n")).unwrap();
     assert_eq!(client.answer().unwrap().status, 406);
 }
 
@@ -72,29 +60,14 @@ fn what_is_no_request_is_refused() {
 fn a_body_that_is_no_object_is_refused() {
     let server = server();
     let mut client = Client::to(&server);
-    for body in [
-        json!(5),
-        json!([]),
-        json!({"metadata": 5}),
-        json!({"kind": "Pod"}),
-    ] {
+    for body in [json!(5), json!([]), json!({"metadata": 5}), json!({"kind": "Pod"})] {
         for (method, path) in [("POST", LEASES.to_owned()), ("PUT", format!("{LEASES}/x"))] {
-            assert_eq!(
-                client.call(method, &path, Some(&body)).status,
-                400,
-                "{method} {body}"
-            );
+            assert_eq!(client.call(method, &path, Some(&body)).status, 400, "{method} {body}");
         }
     }
     server.put("leases", "default", lease("x", "a"));
     for patch in [json!(5), json!({"metadata": 5}), json!({"spec": []})] {
-        assert_eq!(
-            client
-                .call("PATCH", &format!("{LEASES}/x"), Some(&patch))
-                .status,
-            400,
-            "{patch}"
-        );
+        assert_eq!(client.call("PATCH", &format!("{LEASES}/x"), Some(&patch)).status, 400, "{patch}");
     }
 }
 
@@ -102,12 +75,7 @@ fn a_body_that_is_no_object_is_refused() {
 fn endpoints_come_with_a_warning() {
     let server = server();
     let mut client = Client::to(&server);
-    assert!(
-        client
-            .get(ENDPOINTS)
-            .head
-            .contains("Warning: 299 - \"v1 Endpoints is deprecated")
-    );
+    assert!(client.get(ENDPOINTS).head.contains("Warning: 299 - \"v1 Endpoints is deprecated"));
     assert!(!client.get(CONFIGMAPS).head.contains("Warning:"));
 }
 
@@ -117,9 +85,7 @@ fn tables_show_what_kubectl_prints() {
     server.put("leases", "default", lease("x", "me"));
     let mut client = Client::to(&server);
     let accept = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
-    client
-        .send_raw(&format!("GET {LEASES} HTTP/1.1\r\n{accept}\r\n\r\n"))
-        .unwrap();
+    client.send_raw(&format!("GET {LEASES} HTTP/1.1\r\n{accept}\r\n\r\n")).unwrap();
     let table = client.answer().unwrap().json();
     assert_eq!(table["kind"], "Table");
     assert_eq!(table["columnDefinitions"][1]["name"], "Holder");
@@ -130,18 +96,10 @@ fn tables_show_what_kubectl_prints() {
 fn what_is_served_can_be_discovered() {
     let server = server();
     let mut client = Client::to(&server);
-    for (path, names) in [
-        ("/api/v1", &["endpoints", "configmaps"][..]),
-        ("/apis/coordination.k8s.io/v1", &["leases"]),
-    ] {
-        let resources = client.get(path).json()["resources"]
-            .as_array()
-            .unwrap()
-            .clone();
-        let found: Vec<_> = resources
-            .iter()
-            .map(|r| r["name"].as_str().unwrap())
-            .collect();
+    for (path, names) in [("/api/v1", &["endpoints", "configmaps"][..]), ("/apis/coordination.k8s.io/v1", &["leases"])]
+    {
+        let resources = client.get(path).json()["resources"].as_array().unwrap().clone();
+        let found: Vec<_> = resources.iter().map(|r| r["name"].as_str().unwrap()).collect();
         assert_eq!(found, names);
         let schemas = client.get(&format!("/openapi/v3{path}")).json();
         assert_eq!(schemas["paths"].as_object().unwrap().len(), names.len());
@@ -159,16 +117,8 @@ fn an_object_may_be_as_deep_as_json_is_read() {
     }
     let object = json!({"metadata": {"name": "x"}, "subsets": [], "deep": deep});
     let created = client.call("POST", ENDPOINTS, Some(&object));
-    assert_eq!(
-        (created.status, &created.json()["deep"]),
-        (201, &object["deep"])
-    );
-    assert_eq!(
-        client
-            .call("PUT", &format!("{ENDPOINTS}/x"), Some(&created.json()))
-            .status,
-        200
-    );
+    assert_eq!((created.status, &created.json()["deep"]), (201, &object["deep"]));
+    assert_eq!(client.call("PUT", &format!("{ENDPOINTS}/x"), Some(&created.json())).status, 200);
 }
 
 #[test]
@@ -178,17 +128,9 @@ fn requests_are_seen_as_they_came() {
     client.call("POST", LEASES, Some(&lease("x", "a")));
     client.get(&format!("{LEASES}?fieldSelector=metadata.name%3Dx"));
     let seen = server.requests();
-    let brief = seen
-        .iter()
-        .map(|r| (r.verb, r.resource, r.name.as_str(), r.status, r.connection));
+    let brief = seen.iter().map(|r| (r.verb, r.resource, r.name.as_str(), r.status, r.connection));
     let brief: Vec<_> = brief.collect();
-    assert_eq!(
-        brief,
-        [
-            ("create", "leases", "", Some(201), 1),
-            ("list", "leases", "x", Some(200), 1)
-        ]
-    );
+    assert_eq!(brief, [("create", "leases", "", Some(201), 1), ("list", "leases", "x", Some(200), 1)]);
     assert_eq!(seen[0].json().unwrap(), lease("x", "a"));
     server.clear_requests();
     assert!(server.requests().is_empty());

@@ -11,10 +11,7 @@ use common::{Client, LEASES, lease, server};
 fn a_server_that_is_down_refuses_and_comes_back_with_its_objects() {
     let server = server();
     let mut client = Client::to(&server);
-    assert_eq!(
-        client.call("POST", LEASES, Some(&lease("x", "a"))).status,
-        201
-    );
+    assert_eq!(client.call("POST", LEASES, Some(&lease("x", "a"))).status, 201);
     server.down();
     assert!(client.try_call("GET", "/version", None).is_err());
     assert!(TcpStream::connect(server.addr()).is_err());

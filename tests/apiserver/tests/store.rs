@@ -5,26 +5,16 @@ mod common;
 use common::{CONFIGMAPS, Client, ENDPOINTS, LEASES, annotated, lease, server, version};
 use serde_json::{Value, json};
 
-const ALL: [(&str, &str); 3] = [
-    ("endpoints", ENDPOINTS),
-    ("configmaps", CONFIGMAPS),
-    ("leases", LEASES),
-];
+const ALL: [(&str, &str); 3] = [("endpoints", ENDPOINTS), ("configmaps", CONFIGMAPS), ("leases", LEASES)];
 
 #[test]
 fn a_second_create_finds_the_first() {
     let server = server();
     let mut client = Client::to(&server);
     for (_, path) in ALL {
-        assert_eq!(
-            client.call("POST", path, Some(&annotated("x", "1"))).status,
-            201
-        );
+        assert_eq!(client.call("POST", path, Some(&annotated("x", "1"))).status, 201);
         let second = client.call("POST", path, Some(&annotated("x", "2")));
-        assert_eq!(
-            (second.status, second.reason().as_str()),
-            (409, "AlreadyExists")
-        );
+        assert_eq!((second.status, second.reason().as_str()), (409, "AlreadyExists"));
     }
 }
 
@@ -54,12 +44,7 @@ fn an_update_at_no_version_overwrites_all_but_leases() {
             object["metadata"]["uid"] = stored["metadata"]["uid"].clone();
             object["metadata"]["resourceVersion"] = given;
             let answer = client.call("PUT", &format!("{path}/x"), Some(&object));
-            assert_eq!(
-                answer.status,
-                if resource == "leases" { 422 } else { 200 },
-                "{}",
-                answer.text
-            );
+            assert_eq!(answer.status, if resource == "leases" { 422 } else { 200 }, "{}", answer.text);
         }
     }
 }
@@ -74,11 +59,7 @@ fn an_update_creates_all_but_configmaps_unless_it_has_a_uid() {
         object["metadata"]["uid"] = "00000000-0000-0000-0000-000000000000".into();
         let with_uid = client.call("PUT", &path, Some(&object)).status;
         let without = client.call("PUT", &path, Some(&annotated("x", "1"))).status;
-        let expected = if resource == "configmaps" {
-            (404, 404)
-        } else {
-            (409, 201)
-        };
+        let expected = if resource == "configmaps" { (404, 404) } else { (409, 201) };
         assert_eq!((with_uid, without), expected, "{resource}");
     }
 }
@@ -88,9 +69,7 @@ fn an_update_that_changes_nothing_is_no_change() {
     let server = server();
     let mut client = Client::to(&server);
     let created = client.call("POST", LEASES, Some(&lease("x", "a"))).json();
-    let again = client
-        .call("PUT", &format!("{LEASES}/x"), Some(&created))
-        .json();
+    let again = client.call("PUT", &format!("{LEASES}/x"), Some(&created)).json();
     assert_eq!(version(&again), version(&created));
     assert_eq!(server.history().len(), 1);
 }
@@ -99,14 +78,10 @@ fn an_update_that_changes_nothing_is_no_change() {
 fn identity_survives_an_update() {
     let server = server();
     let mut client = Client::to(&server);
-    let created = client
-        .call("POST", ENDPOINTS, Some(&annotated("x", "1")))
-        .json();
+    let created = client.call("POST", ENDPOINTS, Some(&annotated("x", "1"))).json();
     let mut object = annotated("x", "2");
     object["metadata"]["creationTimestamp"] = "2000-01-01T00:00:00Z".into();
-    let updated = client
-        .call("PUT", &format!("{ENDPOINTS}/x"), Some(&object))
-        .json();
+    let updated = client.call("PUT", &format!("{ENDPOINTS}/x"), Some(&object)).json();
     for field in ["uid", "creationTimestamp"] {
         assert_eq!(updated["metadata"][field], created["metadata"][field]);
     }
@@ -158,36 +133,17 @@ fn bad_leases_are_refused() {
 fn bad_names_are_refused() {
     let server = server();
     let mut client = Client::to(&server);
-    for name in [
-        "Upper",
-        "under_score",
-        "-dash",
-        "dash-",
-        "a..b",
-        &"x".repeat(254),
-    ] {
+    for name in ["Upper", "under_score", "-dash", "dash-", "a..b", &"x".repeat(254)] {
         let answer = client.call("POST", CONFIGMAPS, Some(&annotated(name, "1")));
-        assert_eq!(
-            (answer.status, answer.reason().as_str()),
-            (422, "Invalid"),
-            "{name}"
-        );
+        assert_eq!((answer.status, answer.reason().as_str()), (422, "Invalid"), "{name}");
     }
-    assert_eq!(
-        client
-            .call("POST", CONFIGMAPS, Some(&annotated("a.b-c", "1")))
-            .status,
-        201
-    );
+    assert_eq!(client.call("POST", CONFIGMAPS, Some(&annotated("a.b-c", "1"))).status, 201);
 }
 
 #[test]
 fn nothing_is_created_where_there_is_no_namespace() {
     let missing_namespaces = vec!["default".to_owned()];
-    let options = apiserver::Options {
-        missing_namespaces,
-        ..Default::default()
-    };
+    let options = apiserver::Options { missing_namespaces, ..Default::default() };
     let server = apiserver::Server::start(options).unwrap();
     let mut client = Client::to(&server);
     let answer = client.call("POST", LEASES, Some(&lease("x", "a")));
@@ -201,13 +157,8 @@ fn a_merge_patch_changes_what_it_names() {
     let mut client = Client::to(&server);
     server.put("endpoints", "default", annotated("x", "1"));
     let patch = json!({"metadata": {"annotations": {"b": "2"}}});
-    let patched = client
-        .call("PATCH", &format!("{ENDPOINTS}/x"), Some(&patch))
-        .json();
-    assert_eq!(
-        patched["metadata"]["annotations"],
-        json!({"a": "1", "b": "2"})
-    );
+    let patched = client.call("PATCH", &format!("{ENDPOINTS}/x"), Some(&patch)).json();
+    assert_eq!(patched["metadata"]["annotations"], json!({"a": "1", "b": "2"}));
 }
 
 #[test]
@@ -216,16 +167,8 @@ fn a_delete_at_another_uid_conflicts() {
     let mut client = Client::to(&server);
     server.put("leases", "default", lease("x", "a"));
     let options = json!({"preconditions": {"uid": "other"}});
-    assert_eq!(
-        client
-            .call("DELETE", &format!("{LEASES}/x"), Some(&options))
-            .status,
-        409
-    );
-    assert_eq!(
-        client.call("DELETE", &format!("{LEASES}/x"), None).status,
-        200
-    );
+    assert_eq!(client.call("DELETE", &format!("{LEASES}/x"), Some(&options)).status, 409);
+    assert_eq!(client.call("DELETE", &format!("{LEASES}/x"), None).status, 200);
     assert_eq!(client.get(&format!("{LEASES}/x")).status, 404);
 }
 
@@ -238,16 +181,10 @@ fn a_list_holds_what_matches() {
     server.put("leases", "other", lease("z", "a"));
     let names = |list: Value| -> Vec<String> {
         let items = list["items"].as_array().unwrap().clone();
-        items
-            .iter()
-            .map(|i| i["metadata"]["name"].as_str().unwrap().to_owned())
-            .collect()
+        items.iter().map(|i| i["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(names(client.get(LEASES).json()), ["x", "y"]);
     let one = format!("{LEASES}?fieldSelector=metadata.name%3Dy");
     assert_eq!(names(client.get(&one).json()), ["y"]);
-    assert_eq!(
-        names(client.get("/apis/coordination.k8s.io/v1/leases").json()),
-        ["x", "y", "z"]
-    );
+    assert_eq!(names(client.get("/apis/coordination.k8s.io/v1/leases").json()), ["x", "y", "z"]);
 }

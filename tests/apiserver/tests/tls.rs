@@ -6,11 +6,7 @@ use apiserver::{Options, Server};
 use common::{Client, LEASES, PATIENCE, lease};
 
 fn server() -> Server {
-    Server::start(Options {
-        tls: true,
-        ..Options::default()
-    })
-    .unwrap()
+    Server::start(Options { tls: true, ..Options::default() }).unwrap()
 }
 
 #[test]
@@ -18,10 +14,7 @@ fn the_server_is_trusted_by_its_authority_alone() {
     let (server, other) = (server(), server());
     assert!(server.url().starts_with("https://127.0.0.1:"));
     let mut client = Client::over_tls(&server, server.ca_pem().unwrap());
-    assert_eq!(
-        client.call("POST", LEASES, Some(&lease("x", "a"))).status,
-        201
-    );
+    assert_eq!(client.call("POST", LEASES, Some(&lease("x", "a"))).status, 201);
     let mut stranger = Client::over_tls(&server, other.ca_pem().unwrap());
     assert!(stranger.try_call("GET", "/version", None).is_err());
 }
@@ -55,10 +48,6 @@ fn a_new_authority_is_for_new_connections() {
     assert_eq!(before.get("/version").status, 200);
     let new = server.rotate_ca().unwrap();
     assert_eq!(before.get("/version").status, 200);
-    assert!(
-        Client::over_tls(&server, old)
-            .try_call("GET", "/version", None)
-            .is_err()
-    );
+    assert!(Client::over_tls(&server, old).try_call("GET", "/version", None).is_err());
     assert_eq!(Client::over_tls(&server, &new).get("/version").status, 200);
 }

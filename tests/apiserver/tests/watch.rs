@@ -11,12 +11,7 @@ fn watch_from(at: &str) -> String {
 }
 
 fn holder(event: &(String, Value)) -> (&str, &str) {
-    (
-        &event.0,
-        event.1["spec"]["holderIdentity"]
-            .as_str()
-            .unwrap_or_default(),
-    )
+    (&event.0, event.1["spec"]["holderIdentity"].as_str().unwrap_or_default())
 }
 
 #[test]
@@ -64,10 +59,7 @@ fn the_end_of_what_exists_is_marked() {
     assert_eq!(client.must_event().0, "ADDED");
     let (kind, object) = client.must_event();
     assert_eq!(kind, "BOOKMARK");
-    assert_eq!(
-        object["metadata"]["annotations"]["k8s.io/initial-events-end"],
-        "true"
-    );
+    assert_eq!(object["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
 }
 
 #[test]
@@ -102,11 +94,7 @@ fn a_watch_from_before_a_compaction_is_gone() {
 
 #[test]
 fn a_watch_from_before_the_window_is_gone() {
-    let server = Server::start(Options {
-        watch_window: 2,
-        ..Options::default()
-    })
-    .unwrap();
+    let server = Server::start(Options { watch_window: 2, ..Options::default() }).unwrap();
     let put = |holder| server.put("leases", "default", lease("x", holder));
     let versions: Vec<Value> = ["a", "b", "c", "d"].map(put).into();
     let mut client = Client::to(&server);
@@ -154,11 +142,7 @@ fn a_client_that_goes_is_noticed() {
 #[test]
 fn watches_can_be_cut() {
     let server = server();
-    let cuts: [fn(&Server) -> usize; 3] = [
-        Server::cut_watches,
-        Server::cut_watches_mid_line,
-        Server::reset_watches,
-    ];
+    let cuts: [fn(&Server) -> usize; 3] = [Server::cut_watches, Server::cut_watches_mid_line, Server::reset_watches];
     for cut in cuts {
         let mut client = Client::to(&server);
         client.watch(&watch_from(""));

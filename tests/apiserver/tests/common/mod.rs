@@ -49,10 +49,7 @@ impl Answer {
     }
 
     pub fn reason(&self) -> String {
-        self.json()["reason"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+        self.json()["reason"].as_str().unwrap_or_default().to_owned()
     }
 }
 
@@ -70,19 +67,12 @@ impl Client {
     pub fn to(server: &Server) -> Client {
         let socket = connect(server);
         let stream = Box::new(socket.try_clone().unwrap());
-        Client {
-            stream,
-            socket,
-            buffer: Vec::new(),
-            token: None,
-        }
+        Client { stream, socket, buffer: Vec::new(), token: None }
     }
 
     pub fn over_tls(server: &Server, ca_pem: &str) -> Client {
         let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap())
-            .unwrap();
+        roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -93,12 +83,7 @@ impl Client {
         let session = ClientConnection::new(Arc::new(config), name).unwrap();
         let socket = connect(server);
         let stream = Box::new(StreamOwned::new(session, socket.try_clone().unwrap()));
-        Client {
-            stream,
-            socket,
-            buffer: Vec::new(),
-            token: None,
-        }
+        Client { stream, socket, buffer: Vec::new(), token: None }
     }
 
     pub fn with_token(mut self, token: &str) -> Client {
@@ -114,27 +99,16 @@ impl Client {
         self.try_call(method, path, body).unwrap()
     }
 
-    pub fn try_call(
-        &mut self,
-        method: &str,
-        path: &str,
-        body: Option<&Value>,
-    ) -> io::Result<Answer> {
+    pub fn try_call(&mut self, method: &str, path: &str, body: Option<&Value>) -> io::Result<Answer> {
         self.send(method, path, body)?;
         self.answer()
     }
 
     pub fn send(&mut self, method: &str, path: &str, body: Option<&Value>) -> io::Result<()> {
-        let kind = if method == "PATCH" {
-            "application/merge-patch+json"
-        } else {
-            "application/json"
-        };
+        let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         let body = body.map(Value::to_string).unwrap_or_default();
         let token = self.token.as_ref();
-        let token = token
-            .map(|t| format!("Authorization: Bearer {t}\r\n"))
-            .unwrap_or_default();
+        let token = token.map(|t| format!("Authorization: Bearer {t}\r\n")).unwrap_or_default();
         let length = body.len();
         self.send_raw(&format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\n{token}Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -149,9 +123,7 @@ impl Client {
     pub fn answer(&mut self) -> io::Result<Answer> {
         let head = self.head()?;
         let length = head.to_ascii_lowercase();
-        let length = length
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "));
+        let length = length.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length = length.map_or(0, |l| l.parse().unwrap());
         let text = String::from_utf8(self.bytes(length)?).unwrap();
         let status = head[9..12].parse().unwrap();
@@ -186,8 +158,7 @@ impl Client {
         let length = loop {
             if let Some(end) = self.buffer.windows(2).position(|w| w == b"\r\n") {
                 let line: Vec<u8> = self.buffer.drain(..end + 2).collect();
-                break usize::from_str_radix(std::str::from_utf8(&line[..end]).unwrap(), 16)
-                    .unwrap();
+                break usize::from_str_radix(std::str::from_utf8(&line[..end]).unwrap(), 16).unwrap();
             }
             self.fill()?;
         };
@@ -196,10 +167,7 @@ impl Client {
             return Ok(None);
         }
         let event: Value = serde_json::from_slice(&line).unwrap();
-        Ok(Some((
-            event["type"].as_str().unwrap().to_owned(),
-            event["object"].clone(),
-        )))
+        Ok(Some((event["type"].as_str().unwrap().to_owned(), event["object"].clone())))
     }
 
     pub fn must_event(&mut self) -> (String, Value) {
@@ -215,9 +183,7 @@ impl Client {
     /// Whether nothing comes for a moment, and the connection stays open. A slow machine can only
     /// make this true.
     pub fn is_silent(&mut self) -> bool {
-        self.socket
-            .set_read_timeout(Some(Duration::from_millis(100)))
-            .unwrap();
+        self.socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let error = self.fill().err().map(|error| error.kind());
         self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
         error == Some(io::ErrorKind::WouldBlock)
