@@ -1,0 +1,197 @@
+//! What a newcomer runs first: `cargo run --example demo`.
+//!
+//! It starts an in-memory API server and three candidates, each a process of its own, and hands the leadership
+//! over three times: by SIGTERM, by SIGKILL and by a pause. It goes on until Ctrl-C; with `--exit` it ends then.
+
+use apiserver::{Options, Server};
+use leader_elector::cli::{self, Command, Environment};
+use leader_elector::signals::Signals;
+use leader_elector::{lines, logging, run};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
+use std::error::Error;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The lease, so short that the newcomer need not wait.
+const TTL: &str = "--ttl=2s";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        Some("candidate") => candidate(args),
+        Some("--exit") => demo(false),
+        None => demo(true),
+        Some(other) => {
+            Err(format!("{other:?} means nothing here; --exit ends the demo after its three handovers").into())
+        }
+    }
+}
+
+/// What each candidate process runs: what `leader-elector` runs, but for dying with its parent, however that dies.
+fn candidate(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
+    let parent = args.next();
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid().map(|pid| pid.to_string()) != parent {
+        return Ok(()); // it died before it was asked for its death
+    }
+    let signals = Signals::register()?;
+    let Command::Run(config) = cli::parse(args.map(Into::into), &Environment::read())? else { return Ok(()) };
+    logging::start(&config.log);
+    let outcome = run::run(config, signals);
+    lines::flush(Duration::from_millis(100));
+    outcome
+}
+
+fn demo(goes_on: bool) -> Result<(), Box<dyn Error>> {
+    let server = Server::start(Options::default())?;
+    println!("An API server, in memory:  {}", server.url());
+    println!("Look at the lock with:     kubectl --server={} get endpoints example -o yaml\n", server.url());
+    let mut candidates = Vec::new();
+    for n in 1..=3 {
+        candidates.push(Candidate::start(&server.url(), &format!("candidate-{n}"))?);
+    }
+    for candidate in &candidates {
+        println!("{} says who leads at  http://{}/", candidate.id, candidate.address);
+    }
+    let leader = leader_of(&candidates, None)?;
+    println!("\n{} leads: {}\n", candidates[leader].id, candidates[leader].ask()?);
+
+    let leader = released(&mut candidates, &server, leader)?;
+    let leader = killed(&mut candidates, &server, leader)?;
+    paused(&candidates, leader)?;
+
+    if goes_on {
+        println!("\nThree candidates go on; ask them, or kill one. Ctrl-C ends the demo.");
+        loop {
+            thread::park();
+        }
+    }
+    Ok(())
+}
+
+/// SIGTERM: the leader gives the lock up, and the others are told at once.
+fn released(candidates: &mut [Candidate], server: &Server, leader: usize) -> Result<usize, Box<dyn Error>> {
+    let since = Instant::now();
+    candidates[leader].signal(Signal::TERM)?;
+    let next = leader_of(candidates, Some(leader))?;
+    told("SIGTERM", candidates, leader, next, since, "it released the lock");
+    candidates[leader].restart(&server.url())?;
+    Ok(next)
+}
+
+/// SIGKILL: nobody can tell that the leader is gone until its lease has run out.
+fn killed(candidates: &mut [Candidate], server: &Server, leader: usize) -> Result<usize, Box<dyn Error>> {
+    let since = Instant::now();
+    candidates[leader].signal(Signal::KILL)?;
+    let next = leader_of(candidates, Some(leader))?;
+    told("SIGKILL", candidates, leader, next, since, "its lease of 2 s had to run out");
+    candidates[leader].restart(&server.url())?;
+    Ok(next)
+}
+
+/// A pause: the leader does not know that it was stopped, and yet it must not say that it leads.
+fn paused(candidates: &[Candidate], leader: usize) -> Result<(), Box<dyn Error>> {
+    let since = Instant::now();
+    candidates[leader].signal(Signal::STOP)?;
+    let next = leader_of(candidates, Some(leader))?;
+    told("a pause", candidates, leader, next, since, "its lease of 2 s had to run out");
+    candidates[leader].signal(Signal::CONT)?;
+    let (mut asked, resumed) = (0, Instant::now());
+    while resumed.elapsed() < Duration::from_secs(1) {
+        asked += 1;
+        if candidates[leader].leads() {
+            return Err(format!("{} names itself after its pause: two leaders", candidates[leader].id).into());
+        }
+    }
+    println!("           resumed and asked {asked} times in a second, {} never named itself", candidates[leader].id);
+    Ok(())
+}
+
+fn told(how: &str, candidates: &[Candidate], old: usize, new: usize, since: Instant, why: &str) {
+    let took = since.elapsed().as_secs_f64() * 1000.0;
+    println!("{how:>8}:  {} leads {took:.1} ms after {} got it; {why}", candidates[new].id, candidates[old].id);
+}
+
+/// The candidate that names itself, other than this one.
+fn leader_of(candidates: &[Candidate], except: Option<usize>) -> Result<usize, Box<dyn Error>> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < deadline {
+        let leads = |n: &usize| Some(*n) != except && candidates[*n].leads();
+        if let Some(leader) = (0..candidates.len()).find(leads) {
+            return Ok(leader);
+        }
+    }
+    Err("nobody leads after 30 s".into())
+}
+
+struct Candidate {
+    id: String,
+    address: SocketAddr,
+    child: Child,
+}
+
+impl Candidate {
+    fn start(server: &str, id: &str) -> Result<Candidate, Box<dyn Error>> {
+        // A port that is free now, and so will be in a moment.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let child = Candidate::spawn(server, id, address)?;
+        let candidate = Candidate { id: id.to_owned(), address, child };
+        candidate.wait_until_served()?;
+        Ok(candidate)
+    }
+
+    fn spawn(server: &str, id: &str, address: SocketAddr) -> Result<Child, Box<dyn Error>> {
+        let args = [format!("--server={server}"), format!("--id={id}"), format!("--http={address}")];
+        let mut command = std::process::Command::new(std::env::current_exe()?);
+        command.arg("candidate").arg(std::process::id().to_string());
+        command.args(["--election=example", TTL, "--log-level=error"]).args(args);
+        Ok(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?)
+    }
+
+    fn restart(&mut self, server: &str) -> Result<(), Box<dyn Error>> {
+        self.child.wait()?;
+        self.child = Candidate::spawn(server, &self.id, self.address)?;
+        self.wait_until_served()
+    }
+
+    fn wait_until_served(&self) -> Result<(), Box<dyn Error>> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.ask().is_err() {
+            if Instant::now() > deadline {
+                return Err(format!("{} does not answer at {}", self.id, self.address).into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Box<dyn Error>> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or("a process without a number")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// The body of `/`.
+    fn ask(&self) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        // A process that is paused still accepts.
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    }
+
+    fn leads(&self) -> bool {
+        self.ask().is_ok_and(|body| body == format!("{{\"name\":\"{}\"}}", self.id))
+    }
+}
+
+impl Drop for Candidate {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

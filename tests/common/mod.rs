@@ -1,0 +1,209 @@
+//! Runs electors as the processes that users run, and asks them what users ask.
+
+#![allow(dead_code)] // each test uses its part of it
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a condition may take before the test counts as failed: generous, for machines are slow at times.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` holds; panics with `what` when it does not within [`PATIENCE`].
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// An elector process; killed when dropped.
+pub struct Elector {
+    pub id: String,
+    child: Child,
+    stderr: Lines,
+    stdout: Lines,
+    address: Option<SocketAddr>,
+}
+
+impl Elector {
+    /// The program under test.
+    pub fn program() -> Command {
+        Command::new(env!("CARGO_BIN_EXE_leader-elector"))
+    }
+
+    /// Starts `--id=ID` with these arguments and a port of its own, and waits until it is served.
+    pub fn start(id: &str, args: &[&str]) -> Elector {
+        Elector::start_as(Elector::program(), id, args)
+    }
+
+    /// The same with another command that ends in the elector's arguments.
+    pub fn start_as(command: Command, id: &str, args: &[&str]) -> Elector {
+        let mut elector = Elector::spawn(command, id, args);
+        let serving = || elector.stderr.find("serving http://").is_some();
+        wait_until(&format!("{id} serves its port; it said {:?}", elector.stderr.text()), serving);
+        let line = elector.stderr.find("serving http://").unwrap_or_default();
+        let address = line.split("http://").nth(1).unwrap_or_default().trim_end_matches('/');
+        elector.address = Some(address.parse().unwrap_or_else(|_| panic!("no address in {line:?}")));
+        elector
+    }
+
+    /// Starts it and waits for nothing.
+    pub fn spawn(mut command: Command, id: &str, args: &[&str]) -> Elector {
+        command.arg(format!("--id={id}")).arg("--http=127.0.0.1:0").arg("--election=example").args(args);
+        command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let (stdout, stderr) = (Lines::of(child.stdout.take()), Lines::of(child.stderr.take()));
+        Elector { id: id.to_owned(), child, stderr, stdout, address: None }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its port is.
+    pub fn address(&self) -> SocketAddr {
+        self.address.expect("the port is served")
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        self.stderr.text()
+    }
+
+    /// What it printed on stdout so far.
+    pub fn printed(&self) -> String {
+        self.stdout.text()
+    }
+
+    /// Waits for a line of the log that holds this text.
+    pub fn wait_for_log(&self, text: &str) {
+        let found = || self.stderr.find(text).is_some();
+        if !eventually(found) {
+            panic!("{} never logged {text:?}; it logged:\n{}", self.id, self.log());
+        }
+    }
+
+    /// GET: status and body. An error when the port cannot be reached or answers nonsense.
+    pub fn ask(&self, path: &str) -> std::io::Result<(u16, String)> {
+        ask(self.address(), path)
+    }
+
+    /// The body of `/`.
+    pub fn body(&self) -> String {
+        self.ask("/").map(|(_, body)| body).unwrap_or_default()
+    }
+
+    /// Whether it names itself.
+    pub fn leads(&self) -> bool {
+        self.body() == format!("{{\"name\":\"{}\"}}", self.id)
+    }
+
+    /// Waits until it names itself.
+    pub fn wait_to_lead(&self) {
+        if !eventually(|| self.leads()) {
+            panic!("{} never led; it logged:\n{}", self.id, self.log());
+        }
+    }
+
+    /// Waits until `/` names this leader.
+    pub fn wait_to_name(&self, leader: &str) {
+        let body = format!("{{\"name\":\"{leader}\"}}");
+        if !eventually(|| self.body() == body) {
+            panic!("{} never named {leader:?} but {}; it logged:\n{}", self.id, self.body(), self.log());
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id() as i32).expect("a process has a number above 0");
+        kill_process(pid, signal).expect("the process is ours, and was not waited for");
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits until it has ended.
+    pub fn wait_to_end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                self.stderr.wait_for_end();
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{} never ended; it logged:\n{}", self.id, self.log());
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Elector {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn eventually(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if condition() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    false
+}
+
+/// One GET on a connection of its own.
+pub fn ask(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    status.zip(body).ok_or_else(|| std::io::Error::other(format!("no HTTP answer: {answer:?}")))
+}
+
+/// The lines that a process prints, collected as they come.
+struct Lines {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Lines {
+    fn of(stream: Option<impl Read + Send + 'static>) -> Lines {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let collected = Arc::clone(&lines);
+        let reader = stream.map(|stream| {
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    collected.lock().unwrap().push(line);
+                }
+            })
+        });
+        Lines { lines, reader }
+    }
+
+    fn find(&self, text: &str) -> Option<String> {
+        self.lines.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
+    }
+
+    fn text(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+
+    /// Waits until the process has closed the stream.
+    fn wait_for_end(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
