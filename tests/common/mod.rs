@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test uses its part of it
 
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -38,23 +39,29 @@ impl Elector {
     }
 
     /// Starts `--id=ID` with these arguments and a port of its own, and waits until it is served.
-    pub fn start(id: &str, args: &[&str]) -> Elector {
+    pub fn start(id: &str, args: &[impl AsRef<OsStr>]) -> Elector {
         Elector::start_as(Elector::program(), id, args)
     }
 
     /// The same with another command that ends in the elector's arguments.
-    pub fn start_as(command: Command, id: &str, args: &[&str]) -> Elector {
+    pub fn start_as(command: Command, id: &str, args: &[impl AsRef<OsStr>]) -> Elector {
         let mut elector = Elector::spawn(command, id, args);
-        let serving = || elector.stderr.find("serving http://").is_some();
-        wait_until(&format!("{id} serves its port; it said {:?}", elector.stderr.text()), serving);
-        let line = elector.stderr.find("serving http://").unwrap_or_default();
-        let address = line.split("http://").nth(1).unwrap_or_default().trim_end_matches('/');
-        elector.address = Some(address.parse().unwrap_or_else(|_| panic!("no address in {line:?}")));
+        elector.wait_to_serve();
         elector
     }
 
+    /// Waits until its port is served.
+    pub fn wait_to_serve(&mut self) {
+        if !eventually(|| self.stderr.find("serving http://").is_some()) {
+            panic!("{} never served its port; it logged:\n{}", self.id, self.log());
+        }
+        let line = self.stderr.find("serving http://").unwrap_or_default();
+        let address = line.split("http://").nth(1).unwrap_or_default().trim_end_matches('/');
+        self.address = Some(address.parse().unwrap_or_else(|_| panic!("no address in {line:?}")));
+    }
+
     /// Starts it and waits for nothing.
-    pub fn spawn(mut command: Command, id: &str, args: &[&str]) -> Elector {
+    pub fn spawn(mut command: Command, id: &str, args: &[impl AsRef<OsStr>]) -> Elector {
         command.arg(format!("--id={id}")).arg("--http=127.0.0.1:0").arg("--election=example").args(args);
         command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
