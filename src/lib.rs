@@ -1,4 +1,50 @@
-//! Elects one leader among the replicas of an application on Kubernetes.
+//! Elects one leader among the replicas of an application on Kubernetes, and tells the application over HTTP who leads.
+//!
+//! This is the library behind the `leader-elector` program; it is blocking, thread-based, and knows no runtime and
+//! no Kubernetes client library.
+//!
+//! # What is guaranteed
+//!
+//! **At any moment at most one candidate says that it leads.** A leader claims to lead only until F: the moment before it
+//! sent its last acknowledged write, plus the renew deadline D. Another candidate takes the lock only after its
+//! record has not changed for the lease duration L > D. F is compared with the clock whenever somebody asks, and the
+//! clock counts the time that the machine slept. Every write names the uid and the resourceVersion that it replaces.
+//!
+//! # What is not
+//!
+//! It holds among candidates of this program with one lease duration, while clock *rates* differ by less than L/D (a virtual
+//! machine that is paused or migrated may stop even the boot-time clock), while the API server keeps one history
+//! (no restore of etcd to an older state), and while nobody else deletes the lock or edits its record where a
+//! candidate that never saw it can be fooled. Clock readings never matter. With peers of another make the rule is
+//! theirs too: leader-elector 0.5 names itself for a while after it lost. Where the guarded thing can check it, the
+//! fencing token ([`status::Claim::fencing_token`]) is the answer to all of these.
+//!
+//! # How it works
+//!
+//! What decides does no I/O, and what does I/O decides nothing:
+//!
+//! ```text
+//!   watcher ──── News ────┐                                         ┌──▶ requester ──▶ API server
+//!   requester ── Reply ───┤    ┌───────────── candidate ──────────┐ │      one request at a time
+//!   clock ────── Rang ────┼──▶ │ now → election.step(now, event) ─┼─┤
+//!   signals ──── Stop ────┘    │       → snapshot → request       │ └──▶ clock: one deadline
+//!                              └────────────────┬─────────────────┘
+//!                                               ▼
+//!   GET ──▶ http: head → route → snapshot, then the clock → reply
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`election`] | the state machine of one lock: `(moment, event) → request, deadline` |
+//! | [`record`], [`lock`] | the record and its codecs; the lock objects and how the record sits in them |
+//! | [`candidate`] | the loop, and the only place that reads the clock for a decision |
+//! | [`requester`], [`watcher`], [`clock`], [`signals`] | one blocking thread each |
+//! | [`api`], [`credentials`] | the REST client, and where the server and the token come from |
+//! | [`status`], [`http`] | what the rest may know, and who asks |
+//! | [`place`] | the proof that no other process of the same name runs here |
+//! | [`report`], [`logging`], [`lines`] | what people are told |
+//! | [`cli`], [`run`] | the command line, and putting the parts together |
+//! | [`duration`], [`rfc3339`], [`random`] | one thing each |
 #![forbid(unsafe_code)]
 
 pub mod api;
