@@ -180,19 +180,17 @@ impl Api {
     fn agent(&self) -> (Agent, Duration) {
         let tls = self.credentials.tls();
         let mut client = self.lock();
-        // The pool measures idleness on a clock that stops while the machine sleeps. After a night
-        // in that state its connections look young, and are dead.
-        let slept = clock::now().saturating_sub(client.used) >= self.idle_limit;
-        let idle_limit = if slept { Duration::ZERO } else { self.idle_limit };
-        let agent = match &client.agent {
-            Some((of, agent)) if same(of.as_ref(), tls.as_ref()) => agent.clone(),
-            _ => {
-                let agent = exchange::agent(&self.credentials, tls.clone(), self.names.clone(), self.idle_limit);
-                client.agent = Some((tls, agent.clone()));
-                agent
-            }
-        };
-        (agent, idle_limit)
+        if let Some((of, agent)) = &client.agent
+            && same(of.as_ref(), tls.as_ref())
+        {
+            // The pool measures idleness on a clock that stops while the machine sleeps. After a
+            // night in that state its connections look young, and are dead.
+            let slept = clock::now().saturating_sub(client.used) >= self.idle_limit;
+            return (agent.clone(), if slept { Duration::ZERO } else { self.idle_limit });
+        }
+        let agent = exchange::agent(&self.credentials, tls.clone(), self.names.clone(), self.idle_limit);
+        client.agent = Some((tls, agent.clone()));
+        (agent, self.idle_limit)
     }
 
     fn lock(&self) -> MutexGuard<'_, Client> {

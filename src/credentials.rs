@@ -182,3 +182,32 @@ impl fmt::Display for CredentialsError {
 }
 
 impl std::error::Error for CredentialsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a client of this address would send its token. A server that is not on this machine
+    /// cannot be had in a test, so the decision is asked.
+    fn sends_token(url: &str, name: &str) -> bool {
+        let dir = std::env::temp_dir().join(format!("leader-elector-credentials-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("token"), "secret").unwrap();
+        let credentials = Credentials::server(url, Some(&dir)).unwrap();
+        assert!(!format!("{credentials:?}").contains("secret"));
+        let token = credentials.token();
+        std::fs::remove_dir_all(&dir).unwrap();
+        token.is_some()
+    }
+
+    #[test]
+    fn over_plain_http_a_token_goes_to_this_machine_only() {
+        assert!(sends_token("http://127.0.0.1:8001", "a"));
+        assert!(sends_token("http://127.1.2.3:8001", "b"));
+        assert!(sends_token("http://[::1]:8001", "c"));
+        assert!(sends_token("http://localhost:8001", "d"));
+        assert!(!sends_token("http://10.0.0.1:8001", "e"));
+        assert!(!sends_token("http://api.example.com", "f"));
+        assert!(!sends_token("http://localhost.example.com", "g"));
+    }
+}

@@ -237,18 +237,21 @@ const MAX_QUOTED: usize = 300;
 /// Text from elsewhere, made fit for one line of a log: nothing that moves the cursor, breaks the
 /// line or turns the writing round, and not without end.
 pub(super) fn printable(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
     let mut out = String::new();
-    for (count, c) in text.chars().enumerate() {
-        if count == MAX_QUOTED {
+    let mut left = MAX_QUOTED;
+    for c in String::from_utf8_lossy(text).chars() {
+        let shown: String = match c {
+            '\n' | '\r' | '\t' => c.escape_default().collect(),
+            _ if c.is_control() || is_invisible(c) => c.escape_unicode().collect(),
+            _ => c.into(),
+        };
+        let length = shown.chars().count();
+        if length > left {
             out.push('…');
             break;
         }
-        match c {
-            '\n' | '\r' | '\t' => out.extend(c.escape_default()),
-            _ if c.is_control() || is_invisible(c) => out.extend(c.escape_unicode()),
-            _ => out.push(c),
-        }
+        left -= length;
+        out.push_str(&shown);
     }
     out
 }

@@ -1,0 +1,24 @@
+//! Alone in its process, because it counts the threads that were ever started there.
+mod client_support;
+
+use std::thread;
+
+use client_support::*;
+
+#[test]
+fn no_request_starts_a_thread() {
+    let server = Server::answering(answer("200 OK", "", "{}"));
+    let api = client(&server.url());
+    api.get(&endpoints(), LONG).unwrap();
+    let before = threads_started();
+    for _ in 0..10 {
+        api.update(&endpoints(), b"{}", LONG).unwrap();
+    }
+    assert_eq!(threads_started() - before, 1, "the one that counts");
+}
+
+/// How many threads this process has started, this one included: their ids are handed out in order.
+fn threads_started() -> u64 {
+    let id = thread::spawn(|| thread::current().id()).join().unwrap();
+    format!("{id:?}").trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
+}
