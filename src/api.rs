@@ -19,16 +19,13 @@ use std::time::{Duration, Instant};
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-use self::exchange::{Call, Patience, explain};
+use self::exchange::{Call, LONGEST, Patience, explain};
 pub use self::failure::{Failure, FailureKind, Reply, Status, Verb};
 use self::names::Names;
 pub use self::watch::{Watch, WatchHandle};
 use crate::clock;
 use crate::credentials::{Credentials, Tls};
 use crate::lock::LockName;
-
-/// The longest timeout that is taken at its word, so that no sum of times overflows.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A client of one API server. It may be used by several threads at once; each request blocks the
 /// thread that makes it, and no other is started for it.
@@ -123,7 +120,7 @@ impl Api {
         let call = call.with_query(&query);
         let step = timeout.min(LONGEST);
         let silence = Duration::from_secs(seconds.into()).min(LONGEST) + step;
-        let agent = exchange::agent(&self.credentials, self.credentials.tls(), self.names.clone(), Duration::ZERO);
+        let agent = exchange::agent(&self.credentials, self.credentials.tls(), self.names.clone());
         let running = handle.begin(agent.clone()).map_err(|woken| call.fail(FailureKind::Unknown, woken))?;
         let opened = self.perform(&agent, &call, step, || Patience::Stream { step, silence });
         let response = opened.map_err(|failure| running.why(call.verb, call.lock).unwrap_or(failure))?;
@@ -133,8 +130,8 @@ impl Api {
     fn request(&self, call: &Call, timeout: Duration) -> Reply {
         let timeout = timeout.min(LONGEST);
         let deadline = Instant::now() + timeout;
-        let (agent, idle_limit) = self.agent();
-        let patience = || Patience::Whole { timeout: deadline.saturating_duration_since(Instant::now()), idle_limit };
+        let (agent, reuse) = self.agent();
+        let patience = || Patience::Whole { timeout: deadline.saturating_duration_since(Instant::now()), reuse };
         let reply = self
             .perform(&agent, call, timeout, patience)
             .and_then(|response| call.read_whole(response, timeout).inspect_err(|_| self.names.doubt()));
@@ -176,21 +173,21 @@ impl Api {
         Err(call.refuse(response, true))
     }
 
-    /// The agent for a request, and how long a connection of it may have been idle.
-    fn agent(&self) -> (Agent, Duration) {
+    /// The agent for a request, and whether a connection of it may be used again.
+    fn agent(&self) -> (Agent, bool) {
         let tls = self.credentials.tls();
         let mut client = self.lock();
         if let Some((of, agent)) = &client.agent
             && same(of.as_ref(), tls.as_ref())
         {
-            // The pool measures idleness on a clock that stops while the machine sleeps. After a
-            // night in that state its connections look young, and are dead.
-            let slept = clock::now().saturating_sub(client.used) >= self.idle_limit;
-            return (agent.clone(), if slept { Duration::ZERO } else { self.idle_limit });
+            // Measured here and not by the pool, whose clock stops while the machine sleeps: after
+            // a night in that state its connections look young, and are dead.
+            let idle = clock::now().saturating_sub(client.used);
+            return (agent.clone(), idle < self.idle_limit);
         }
-        let agent = exchange::agent(&self.credentials, tls.clone(), self.names.clone(), self.idle_limit);
+        let agent = exchange::agent(&self.credentials, tls.clone(), self.names.clone());
         client.agent = Some((tls, agent.clone()));
-        (agent, self.idle_limit)
+        (agent, true)
     }
 
     fn lock(&self) -> MutexGuard<'_, Client> {

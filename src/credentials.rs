@@ -72,7 +72,11 @@ impl Credentials {
         let host = given("KUBERNETES_SERVICE_HOST", host)?;
         let port = given("KUBERNETES_SERVICE_PORT", port)?;
         let server = Server::in_cluster(&host, &port)?;
+        let files = ["token", "ca.crt"].map(|name| service_account_dir.join(name));
         Credentials::with_service_account(server, service_account_dir).map_err(|error| {
+            if files.iter().all(|file| file.exists()) {
+                return error;
+            }
             CredentialsError::new(format!(
                 "{error}; run in a pod with automountServiceAccountToken, or give --server=URL, for example of a \
                  `kubectl proxy`"

@@ -114,7 +114,7 @@ fn a_refusal_counts_even_if_its_body_never_comes() {
         stream.write_all(b"HTTP/1.1 409 Conflict\r\nContent-Length: 10\r\n\r\n{").unwrap();
         hang(stream)
     });
-    let failure = client(&server.url()).update(&endpoints(), b"{}", SHORT).unwrap_err();
+    let failure = client(&server.url()).update(&endpoints(), b"{}", MEDIUM).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Conflict);
 }
 

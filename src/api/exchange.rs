@@ -17,6 +17,9 @@ use crate::lock::LockName;
 /// with at most six (`\u003c`); an etcd that was configured to take more finds room too.
 pub(super) const MAX_OBJECT_BYTES: usize = 16 * 1024 * 1024;
 
+/// The longest time that is taken at its word, so that no sum of times overflows.
+pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// As much of the body of a refusal as is read: a `Status` is far smaller.
 const MAX_REFUSAL_BYTES: u64 = 64 * 1024;
 
@@ -27,7 +30,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 const MAX_HEAD_BYTES: usize = 12 * 1024;
 
 /// An agent: connections to one server, and the threads of their own that they do not need.
-pub(super) fn agent(credentials: &Credentials, tls: Option<Tls>, names: Names, idle_limit: Duration) -> Agent {
+pub(super) fn agent(credentials: &Credentials, tls: Option<Tls>, names: Names) -> Agent {
     let config = Agent::config_builder()
         // Taken from the environment otherwise, token and all.
         .proxy(None)
@@ -37,7 +40,8 @@ pub(super) fn agent(credentials: &Credentials, tls: Option<Tls>, names: Names, i
         .http_status_as_error(false)
         .user_agent(concat!("leader-elector/", env!("CARGO_PKG_VERSION")))
         .accept("application/json")
-        .max_idle_age(idle_limit)
+        // The pool's clock stops while the machine sleeps, so the age is for the caller to judge.
+        .max_idle_age(LONGEST)
         .max_idle_connections(2)
         .max_response_header_size(MAX_HEAD_BYTES)
         .input_buffer_size(BUFFER_BYTES)
@@ -58,8 +62,8 @@ pub(super) struct Call<'a> {
 /// How long a request may take.
 #[derive(Clone, Copy)]
 pub(super) enum Patience {
-    /// All of it, to the last byte of the body. A connection that was idle for longer is not used.
-    Whole { timeout: Duration, idle_limit: Duration },
+    /// All of it, to the last byte of the body; on a connection that is there already, or not.
+    Whole { timeout: Duration, reuse: bool },
     /// Each step up to the head, and then each wait for more of the body.
     Stream { step: Duration, silence: Duration },
 }
@@ -176,7 +180,9 @@ pub(super) fn explain(error: Error, timeout: Duration) -> String {
 fn run<B: AsSendBody>(agent: &Agent, request: Request<B>, patience: Patience) -> Result<Response<Body>, Error> {
     let config = agent.configure_request(request);
     let config = match patience {
-        Patience::Whole { timeout, idle_limit } => config.timeout_per_call(Some(timeout)).max_idle_age(idle_limit),
+        Patience::Whole { timeout, reuse } => {
+            config.timeout_per_call(Some(timeout)).max_idle_age(if reuse { LONGEST } else { Duration::ZERO })
+        }
         Patience::Stream { step, silence } => config
             .timeout_resolve(Some(step))
             .timeout_connect(Some(step))

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ureq::{Agent, Body, BodyReader};
+use ureq::{Agent, Body, BodyReader, Error};
 
 use super::exchange::{MAX_OBJECT_BYTES, explain};
 use super::failure::{Failure, FailureKind, Verb};
@@ -81,7 +81,10 @@ impl Watch {
             self.pending = Vec::new();
         }
         let mut chunk = [0; READ_BYTES];
-        let amount = self.body.read(&mut chunk).map_err(|error| explain(error.into(), self.silence))?;
+        let amount = self.body.read(&mut chunk).map_err(|error| match Error::from(error) {
+            Error::Timeout(_) => format!("nothing came for {:?}, though the stream was to end by then", self.silence),
+            other => explain(other, self.silence),
+        })?;
         self.pending.extend_from_slice(&chunk[..amount]);
         if amount > 0 {
             return Ok(());

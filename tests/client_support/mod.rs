@@ -22,6 +22,10 @@ pub const LONG: Duration = Duration::from_secs(30);
 /// For requests that are meant to run out of time.
 pub const SHORT: Duration = Duration::from_millis(200);
 
+/// For those that are meant to run out of time after the server has got so far, busy as the machine
+/// may be.
+pub const MEDIUM: Duration = Duration::from_secs(3);
+
 pub fn endpoints() -> LockName {
     lock(LockKind::Endpoints)
 }
