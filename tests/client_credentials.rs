@@ -4,7 +4,7 @@ mod client_support;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use client_support::*;
 use leader_elector::api::{Api, FailureKind};
@@ -21,15 +21,19 @@ impl log::Log for Keep {
     }
 
     fn log(&self, record: &log::Record) {
-        LOGGED.lock().unwrap().push(record.args().to_string());
+        log_so_far().push(record.args().to_string());
     }
 
     fn flush(&self) {}
 }
 
+fn log_so_far() -> MutexGuard<'static, Vec<String>> {
+    LOGGED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// How often a line with this in it was logged.
 fn logged(part: &str) -> usize {
-    LOGGED.lock().unwrap().iter().filter(|line| line.contains(part)).count()
+    log_so_far().iter().filter(|line| line.contains(part)).count()
 }
 
 /// A server that takes everything, a client with the token of this account, and the log kept.
@@ -67,6 +71,14 @@ fn a_token_is_sent_as_its_file_has_it_now() {
 }
 
 #[test]
+fn a_token_of_twelve_kilobytes_still_fits() {
+    let token = "t".repeat(12 * 1024);
+    let account = ServiceAccount::with(&[("token", &token)]);
+    let (server, api) = with_token(&account);
+    assert_eq!(token_sent(&server, &api), format!("Bearer {token}"));
+}
+
+#[test]
 fn a_token_rotates_behind_the_symlinks_of_a_projected_volume() {
     let account = ServiceAccount::new();
     for (version, token) in [("..1", "old"), ("..2", "new")] {
@@ -93,13 +105,13 @@ fn a_token_file_that_cannot_be_used_leaves_the_old_token_and_is_reported_once() 
     assert_eq!(token_sent(&server, &api), "Bearer good");
     account.write("token", "in two\nlines");
     assert_eq!(token_sent(&server, &api), "Bearer good");
-    assert_eq!(logged(&path), 1, "{:?}", LOGGED.lock().unwrap());
+    assert_eq!(logged(&path), 1);
 
     account.write("token", "better");
     assert_eq!(token_sent(&server, &api), "Bearer better");
     fs::remove_file(account.path("token")).unwrap();
     assert_eq!(token_sent(&server, &api), "Bearer better");
-    assert_eq!(logged(&path), 2, "{:?}", LOGGED.lock().unwrap());
+    assert_eq!(logged(&path), 2);
 }
 
 /// A server that takes no token but `new`, and calls `refused` when it has seen another.

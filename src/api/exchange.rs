@@ -42,7 +42,8 @@ pub(super) fn agent(credentials: &Credentials, tls: Option<Tls>, names: Names) -
         .accept("application/json")
         // The pool's clock stops while the machine sleeps, so the age is for the caller to judge.
         .max_idle_age(LONGEST)
-        .max_idle_connections(2)
+        // One, so that the connection that is kept is the one that was used last.
+        .max_idle_connections(1)
         .max_response_header_size(MAX_HEAD_BYTES)
         .input_buffer_size(BUFFER_BYTES)
         .output_buffer_size(BUFFER_BYTES)
