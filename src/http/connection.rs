@@ -114,9 +114,11 @@ impl Connection {
         self.input.drain(..self.used);
         self.used = 0;
         // A head ends in a line end. Looking only when one came keeps a head that drips in from being parsed
-        // from its start at every byte; looking at the first bytes tells at once what is not HTTP at all.
-        self.look = self.look || self.input.is_empty() || bytes.contains(&b'\n');
+        // from its start at every byte; looking at the first bytes tells at once what is not HTTP at all, and
+        // looking when the room is full what has no end.
+        let first = self.input.is_empty();
         self.input.extend_from_slice(bytes);
+        self.look |= first || bytes.contains(&b'\n') || self.room() == 0;
     }
 
     /// The next request that came whole, to be answered with [`Connection::reply`]; `None` when there is none,
@@ -244,3 +246,6 @@ fn free_if_large(buffer: &mut Vec<u8>) {
         *buffer = Vec::new();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,7 +189,8 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<Ask> {
     fn accept(&mut self, listener: usize, now: Time) {
         for _ in 0..ACCEPTS_PER_TURN {
             match accept_with(&self.listeners[listener], SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                Ok(socket) => self.admit(socket, now),
+                // The time of each, so that in a flood the eldest is known.
+                Ok(socket) => self.admit(socket, clock::now()),
                 Err(Errno::AGAIN) => return,
                 // The client is gone already, or its network is; Linux reports that here.
                 Err(
@@ -265,5 +266,41 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<Ask> {
             place.take_if(|peer| peer.connection.deadline() <= now);
         }
         self.next_deadline = self.peers.iter().flatten().map(|peer| peer.connection.deadline()).min();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    fn get(address: SocketAddr) -> String {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn a_panic_costs_one_connection() {
+        let server = Server::bind(&"127.0.0.1:0".parse().unwrap(), Limits::default()).unwrap();
+        let address = server.local_addrs()[0];
+        let asked = std::cell::Cell::new(0);
+        std::thread::spawn(move || {
+            server.run_with(|| {
+                asked.set(asked.get() + 1);
+                assert!(asked.get() % 2 == 0, "every other request panics, on purpose");
+                let day = Duration::from_secs(24 * 3600);
+                (Arc::new(Snapshot::unknown("me".into(), day, day)), clock::now())
+            })
+        });
+        for _ in 0..3 {
+            assert_eq!(get(address), "");
+            assert!(get(address).starts_with("HTTP/1.1 200 OK\r\n"));
+        }
     }
 }

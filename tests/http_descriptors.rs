@@ -1,0 +1,49 @@
+//! A process out of file descriptors. Its limit is the process's, so that this test is alone in its file.
+
+mod http_support;
+
+use http_support::{Client, PATIENCE, following, serve};
+use leader_elector::http::Limits;
+use log::{Log, Metadata, Record};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::mpsc::{Sender, channel};
+
+/// Hands on what is logged.
+struct Said(Sender<String>);
+
+impl Log for Said {
+    fn enabled(&self, _: &Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record) {
+        let _ = self.0.send(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn running_out_of_descriptors_is_survived() {
+    let (said, log) = channel();
+    log::set_boxed_logger(Box::new(Said(said))).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let (address, status) = serve(Limits::default());
+    status.publish(following("other"));
+    let mut idle = Client::connect(address);
+    idle.get("/");
+
+    // One more descriptor is left: the client's own takes it, and the server has none to accept with.
+    let next = File::open("/dev/null").unwrap().as_raw_fd() as u64;
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(next + 1), maximum }).unwrap();
+    let mut client = Client::connect(address);
+    let warning = log.recv_timeout(PATIENCE).unwrap();
+    assert!(warning.starts_with("cannot accept HTTP connections: "), "{warning}");
+
+    // It makes room by itself, and goes on.
+    assert_eq!(client.get("/").body, r#"{"name":"other"}"#);
+    assert!(idle.ends_in_silence());
+}
