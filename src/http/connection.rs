@@ -14,7 +14,7 @@
 
 use super::Limits;
 use super::head::{self, Request};
-use super::reply::{Persistence, Reply, Status};
+use super::reply::{Persistence, Reply, StatusCode};
 use crate::clock::Time;
 
 /// Buffers up to this size stay with an idle connection, so that the common request allocates nothing.
@@ -135,13 +135,13 @@ impl Connection {
                 return Some(request);
             }
             Ok(None) if self.room() > 0 => self.look = false,
-            Ok(None) => self.refuse(Status::HeadTooLarge, now),
+            Ok(None) => self.refuse(StatusCode::HeadTooLarge, now),
             Err(status) => self.refuse(status, now),
         }
         None
     }
 
-    fn refuse(&mut self, status: Status, now: Time) {
+    fn refuse(&mut self, status: StatusCode, now: Time) {
         self.say(&Reply::refusal(status), false, Persistence::Close, true, now);
     }
 

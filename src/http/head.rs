@@ -3,7 +3,7 @@
 //! Bodies are never used, so that all that matters of one is whether it was announced: the bytes behind such a
 //! head are never taken for a request, and the connection ends with its answer. That leaves nothing to smuggle.
 
-use super::reply::{Persistence, Status};
+use super::reply::{Persistence, StatusCode};
 use super::routes::{Route, route};
 use httparse::{EMPTY_HEADER, Error, Header};
 
@@ -24,19 +24,19 @@ pub struct Request {
 ///
 /// Empty lines before a head are skipped and a lone LF ends a line, as RFC 9112, section 2.2 allows. A missing
 /// `Host` is no error: 0.5 took it, and there is one host here. The error is the status to refuse with.
-pub fn parse(input: &[u8]) -> Result<Option<(Request, usize)>, Status> {
+pub fn parse(input: &[u8]) -> Result<Option<(Request, usize)>, StatusCode> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
     match head.parse(input) {
         Ok(httparse::Status::Complete(length)) => Ok(Some((request(&head)?, length))),
         Ok(httparse::Status::Partial) => Ok(None),
-        Err(Error::TooManyHeaders) => Err(Status::HeadTooLarge),
-        Err(Error::Version) if names_other_version(input) => Err(Status::VersionNotSupported),
-        Err(_) => Err(Status::BadRequest),
+        Err(Error::TooManyHeaders) => Err(StatusCode::HeadTooLarge),
+        Err(Error::Version) if names_other_version(input) => Err(StatusCode::VersionNotSupported),
+        Err(_) => Err(StatusCode::BadRequest),
     }
 }
 
-fn request(head: &httparse::Request) -> Result<Request, Status> {
+fn request(head: &httparse::Request) -> Result<Request, StatusCode> {
     let fields = Fields::read(head.headers)?;
     let persistence = match head.version {
         _ if fields.close || fields.body_announced => Persistence::Close,
@@ -62,7 +62,7 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn read(headers: &[Header<'a>]) -> Result<Fields<'a>, Status> {
+    fn read(headers: &[Header<'a>]) -> Result<Fields<'a>, StatusCode> {
         let mut fields = Fields::default();
         for header in headers {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
@@ -86,10 +86,10 @@ impl<'a> Fields<'a> {
 
     /// RFC 9112, section 6.3: a length that is no number, or two that differ, is an error. How large it is does
     /// not matter here, so it is never made a number of: 2^64 is as good as 1.
-    fn content_length(&mut self, value: &'a [u8]) -> Result<(), Status> {
+    fn content_length(&mut self, value: &'a [u8]) -> Result<(), StatusCode> {
         let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         if !is_number || self.content_length.is_some_and(|earlier| earlier != value) {
-            return Err(Status::BadRequest);
+            return Err(StatusCode::BadRequest);
         }
         self.content_length = Some(value);
         self.body_announced |= value.iter().any(|digit| *digit != b'0');
@@ -168,24 +168,24 @@ mod tests {
     #[test]
     fn what_cannot_be_understood_is_refused() {
         let cases = [
-            ("GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP/1.1\r\nContent-Length:\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP/1.1\r\nA\0: b\r\n\r\n", Status::BadRequest),
-            ("GET /a b HTTP/1.1\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP\r\n\r\n", Status::BadRequest),
-            ("GET /\r\n\r\n", Status::BadRequest),
-            ("\u{16}\u{3}\u{1}", Status::BadRequest),
-            ("\0", Status::BadRequest),
-            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Status::VersionNotSupported),
-            ("GET / HTTP/9.9\r\n\r\n", Status::VersionNotSupported),
+            ("GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", StatusCode::BadRequest),
+            ("GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\n", StatusCode::BadRequest),
+            ("GET / HTTP/1.1\r\nContent-Length:\r\n\r\n", StatusCode::BadRequest),
+            ("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", StatusCode::BadRequest),
+            ("GET / HTTP/1.1\r\nA\0: b\r\n\r\n", StatusCode::BadRequest),
+            ("GET /a b HTTP/1.1\r\n\r\n", StatusCode::BadRequest),
+            ("GET / HTTP\r\n\r\n", StatusCode::BadRequest),
+            ("GET /\r\n\r\n", StatusCode::BadRequest),
+            ("\u{16}\u{3}\u{1}", StatusCode::BadRequest),
+            ("\0", StatusCode::BadRequest),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", StatusCode::VersionNotSupported),
+            ("GET / HTTP/9.9\r\n\r\n", StatusCode::VersionNotSupported),
         ];
         for (head, expected) in cases {
             assert_eq!(parse(head.as_bytes()), Err(expected), "{head}");
         }
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
-        assert_eq!(parse(many.as_bytes()), Err(Status::HeadTooLarge));
+        assert_eq!(parse(many.as_bytes()), Err(StatusCode::HeadTooLarge));
     }
 
     #[test]

@@ -38,19 +38,17 @@ impl ListenAddress {
     pub(super) fn bind(&self) -> Result<Vec<TcpListener>, BindError> {
         let bound = match &self.host {
             Host::EveryInterface => bind_every_interface(self.port).map(|listener| vec![listener]),
-            Host::Address(ip) => listen(SocketAddr::new(*ip, self.port), IPV6_ONLY).map(|listener| vec![listener]),
+            Host::Address(ip) => listen(SocketAddr::new(*ip, self.port)).map(|listener| vec![listener]),
             Host::Name(name) => addresses(name).and_then(|ips| bind_all(&ips, self.port)),
         };
         bound.map_err(|reason| BindError { address: self.clone(), reason })
     }
 }
 
-const IPV6_ONLY: bool = true;
-
 /// One socket for both families where there is IPv6, else one for IPv4.
 fn bind_every_interface(port: u16) -> io::Result<TcpListener> {
-    match listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), !IPV6_ONLY) {
-        Err(error) if is_missing(&error) => listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), IPV6_ONLY),
+    match listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)) {
+        Err(error) if is_missing(&error) => listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
         bound => bound,
     }
 }
@@ -86,7 +84,7 @@ fn try_bind_all(ips: &[IpAddr], mut port: u16) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     let mut missing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for ip in ips {
-        match listen(SocketAddr::new(*ip, port), IPV6_ONLY) {
+        match listen(SocketAddr::new(*ip, port)) {
             Ok(listener) => {
                 port = listener.local_addr()?.port();
                 listeners.push(listener);
@@ -104,12 +102,13 @@ fn is_missing(error: &io::Error) -> bool {
     missing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-fn listen(address: SocketAddr, ipv6_only: bool) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, ipv6_only)?;
+        // Whatever the system's default is: every interface means both families, an address means itself.
+        sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
     }
     // Without it a restart fails while connections of the process before are still in TIME_WAIT.
     sockopt::set_socket_reuseaddr(&socket, true)?;

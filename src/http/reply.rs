@@ -8,12 +8,12 @@ use std::io::Write;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply<'a> {
-    pub status: Status,
+    pub status: StatusCode,
     pub body: Body<'a>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum StatusCode {
     Ok,
     BadRequest,
     HeadTooLarge,
@@ -43,7 +43,7 @@ pub enum Persistence {
 
 impl Reply<'_> {
     /// The refusal of a request that could not be understood: its status line is its body, as with Go.
-    pub fn refusal(status: Status) -> Reply<'static> {
+    pub fn refusal(status: StatusCode) -> Reply<'static> {
         Reply { status, body: Body::Text(status.line()) }
     }
 
@@ -68,15 +68,15 @@ impl Reply<'_> {
     }
 }
 
-impl Status {
+impl StatusCode {
     fn line(self) -> &'static str {
         match self {
-            Status::Ok => "200 OK",
-            Status::BadRequest => "400 Bad Request",
-            Status::HeadTooLarge => "431 Request Header Fields Too Large",
-            Status::InternalServerError => "500 Internal Server Error",
-            Status::ServiceUnavailable => "503 Service Unavailable",
-            Status::VersionNotSupported => "505 HTTP Version Not Supported",
+            StatusCode::Ok => "200 OK",
+            StatusCode::BadRequest => "400 Bad Request",
+            StatusCode::HeadTooLarge => "431 Request Header Fields Too Large",
+            StatusCode::InternalServerError => "500 Internal Server Error",
+            StatusCode::ServiceUnavailable => "503 Service Unavailable",
+            StatusCode::VersionNotSupported => "505 HTTP Version Not Supported",
         }
     }
 }

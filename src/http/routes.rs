@@ -3,7 +3,7 @@
 //! The method never matters, as it did not to 0.5: a HEAD is its GET without the body, which is the
 //! connection's business.
 
-use super::reply::{Body, Reply, Status};
+use super::reply::{Body, Reply, StatusCode};
 use crate::clock::Time;
 use crate::status::Snapshot;
 
@@ -50,16 +50,16 @@ fn path(target: &str) -> &str {
 pub fn reply(route: Route, snapshot: &Snapshot, now: Time) -> Reply<'_> {
     let name = Body::Name(snapshot.leader(now));
     match route {
-        Route::Name => Reply { status: Status::Ok, body: name },
-        Route::IsLeader => Reply { status: Status::Ok, body: Body::IsLeader(snapshot.leads(now)) },
-        Route::Leader if snapshot.leads(now) => Reply { status: Status::Ok, body: name },
-        Route::Leader => Reply { status: Status::ServiceUnavailable, body: name },
-        Route::Alive if snapshot.alive(now) => Reply { status: Status::Ok, body: Body::Text("ok") },
+        Route::Name => Reply { status: StatusCode::Ok, body: name },
+        Route::IsLeader => Reply { status: StatusCode::Ok, body: Body::IsLeader(snapshot.leads(now)) },
+        Route::Leader if snapshot.leads(now) => Reply { status: StatusCode::Ok, body: name },
+        Route::Leader => Reply { status: StatusCode::ServiceUnavailable, body: name },
+        Route::Alive if snapshot.alive(now) => Reply { status: StatusCode::Ok, body: Body::Text("ok") },
         Route::Alive => {
-            Reply { status: Status::InternalServerError, body: Body::Text("the election thread makes no progress") }
+            Reply { status: StatusCode::InternalServerError, body: Body::Text("the election thread makes no progress") }
         }
-        Route::Ready if snapshot.ready(now) => Reply { status: Status::Ok, body: Body::Text("ok") },
-        Route::Ready => Reply { status: Status::ServiceUnavailable, body: Body::Text(why_not_ready(snapshot)) },
+        Route::Ready if snapshot.ready(now) => Reply { status: StatusCode::Ok, body: Body::Text("ok") },
+        Route::Ready => Reply { status: StatusCode::ServiceUnavailable, body: Body::Text(why_not_ready(snapshot)) },
     }
 }
 

@@ -47,7 +47,7 @@ impl Scenario {
     /// What the server does at each wake-up.
     fn turn(&mut self) -> Need {
         while let Some(request) = self.connection.next_request(self.now) {
-            let reply = Reply { status: Status::Ok, body: Body::Name("x") };
+            let reply = Reply { status: StatusCode::Ok, body: Body::Name("x") };
             self.connection.reply(request, &reply, self.now);
             self.answered += 1;
         }
