@@ -9,10 +9,10 @@ use std::str::FromStr;
 
 /// How many connections the kernel keeps until they are accepted. Linux lowers it to its own limit.
 const BACKLOG: i32 = 1024;
-/// What the kernel may hold for one connection, each way; it counts as memory of the container. Answers are
-/// small, and a body is only thrown away, so that more would serve nobody.
-const SEND_BUFFER_BYTES: usize = 16 * 1024;
-const RECEIVE_BUFFER_BYTES: usize = 32 * 1024;
+/// What the kernel may hold for one connection, each way; Linux doubles it, and counts it as the container's
+/// memory. By default hostile clients could fill some hundred MB. Answers are small and bodies are thrown
+/// away, so that more would serve nobody.
+const SOCKET_BUFFER_BYTES: usize = 8 * 1024;
 /// How many free ports are tried until one is free on every address of the name.
 const FREE_PORT_ATTEMPTS: u32 = 16;
 
@@ -114,8 +114,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     sockopt::set_socket_reuseaddr(&socket, true)?;
     // Linux hands these three on to every accepted connection.
     sockopt::set_tcp_nodelay(&socket, true)?;
-    sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES)?;
-    sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES)?;
+    sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_BYTES)?;
+    sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER_BYTES)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(TcpListener::from(socket))
