@@ -41,9 +41,8 @@ pub struct Server {
 impl Server {
     /// Listens on `listen`. Clients that connect from now on are answered once [`Server::run`] is called.
     pub fn bind(listen: &ListenAddress, mut limits: Limits) -> Result<Server, BindError> {
-        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let for_clients = usize::try_from(descriptors.saturating_sub(RESERVED_DESCRIPTORS)).unwrap_or(usize::MAX);
-        limits.connections = limits.connections.min(for_clients).max(1);
+        let descriptors = getrlimit(Resource::Nofile).current;
+        limits.connections = affordable_connections(limits.connections, descriptors);
         Ok(Server { listeners: listen.bind()?, limits })
     }
 
@@ -68,6 +67,12 @@ impl Server {
             Err(error) => io::Error::from(error),
         }
     }
+}
+
+/// How many connections there may be where the process may have so many descriptors; `None` is no limit.
+fn affordable_connections(wanted: usize, descriptors: Option<u64>) -> usize {
+    let for_clients = descriptors.map_or(u64::MAX, |all| all.saturating_sub(RESERVED_DESCRIPTORS));
+    wanted.min(usize::try_from(for_clients).unwrap_or(usize::MAX)).max(1)
 }
 
 struct EventLoop<Ask> {
@@ -283,6 +288,13 @@ mod tests {
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         answer
+    }
+
+    #[test]
+    fn clients_leave_descriptors_to_the_election() {
+        for (descriptors, connections) in [(None, 256), (Some(1024), 256), (Some(100), 36), (Some(10), 1)] {
+            assert_eq!(affordable_connections(256, descriptors), connections, "{descriptors:?}");
+        }
     }
 
     #[test]
