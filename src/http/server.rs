@@ -82,7 +82,7 @@ struct EventLoop<Ask> {
     ask: Ask,
     peers: Vec<Option<Peer>>,
     buffer: Vec<u8>,
-    /// No deadline of a connection is earlier. It may be later than this, which costs one look too many.
+    /// No connection's deadline is before this. They may all be later, which costs one look in vain.
     next_deadline: Option<Time>,
     /// When accepting goes on, after the system had nothing to accept with.
     accept_again: Option<Time>,
@@ -111,12 +111,13 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<Ask> {
 
     fn run(&mut self) -> Result<Infallible, Errno> {
         // Room for everybody: after a stop of the whole process, whoever has sent something is answered before
-        // deadlines are looked at.
+        // deadlines are looked at. So none are when the wait was interrupted, as it is by such a stop.
         let mut events = Vec::with_capacity(self.limits.connections + self.listeners.len());
         loop {
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), self.timeout().as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
                 Err(error) => return Err(error),
             }
             let now = clock::now();
