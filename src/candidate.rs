@@ -162,7 +162,7 @@ impl Candidate {
         };
         let reply = reply.and_then(|body| match Object::parse(self.lock.kind, &body) {
             Ok(object) => Ok(object),
-            Err(what) => Err(Failure::new(FailureKind::Unknown, verb, &self.lock, what)),
+            Err(why) => Err(Failure::unreadable(verb, &self.lock, &body, &why)),
         });
         let now = clock::now();
         if reached(&reply) {

@@ -96,7 +96,7 @@ impl Object {
     /// The error says what keeps the text from being an object that can be written back safely: it must have
     /// a uid and a numeric resourceVersion above 0, for a write without them would be unconditional.
     pub fn parse(kind: LockKind, text: &[u8]) -> Result<Object, String> {
-        let mut fields: Fields = serde_json::from_slice(text).map_err(|error| not_an_object(text, &error))?;
+        let mut fields = fields_of(text)?;
         let mut metadata = take(&mut fields, "metadata")?;
         let annotations = take(&mut metadata, "annotations")?;
         let spec = if kind == LockKind::Leases { take(&mut fields, "spec")? } else { Fields::new() };
@@ -178,6 +178,10 @@ impl Object {
     }
 }
 
+fn fields_of(text: &[u8]) -> Result<Fields, String> {
+    serde_json::from_slice(text).map_err(|error| format!("it is not a JSON object: {error}"))
+}
+
 /// Takes a field that must be an object out of its parent; a missing one, or null, is empty.
 fn take(parent: &mut Fields, name: &str) -> Result<Fields, String> {
     let Some(text) = parent.remove(name) else { return Ok(Fields::new()) };
@@ -206,11 +210,6 @@ fn resource_version(metadata: &Fields) -> Result<u64, String> {
     }
 }
 
-fn not_an_object(text: &[u8], error: &serde_json::Error) -> String {
-    let start: String = String::from_utf8_lossy(&text[..text.len().min(60)]).escape_debug().collect();
-    format!("the answer is not a Kubernetes object ({error}); it starts with \"{start}\"")
-}
-
 fn to_text(fields: &Fields) -> String {
     serde_json::to_string(fields).unwrap_or_default() // JSON texts always serialise
 }
@@ -224,8 +223,8 @@ pub enum WatchEvent {
     Deleted { resource_version: u64 },
     /// Nothing changed up to this resourceVersion.
     Bookmark { resource_version: u64 },
-    /// The watch cannot go on from where it was (410), or failed otherwise.
-    Error { code: u64, message: String },
+    /// The watch cannot go on; the text of the Status that says why.
+    Error(Vec<u8>),
 }
 
 impl WatchEvent {
@@ -243,18 +242,13 @@ impl WatchEvent {
             "ADDED" | "MODIFIED" => Object::parse(kind, text).map(WatchEvent::Object),
             "DELETED" => Ok(WatchEvent::Deleted { resource_version: resource_version_of(text)? }),
             "BOOKMARK" => Ok(WatchEvent::Bookmark { resource_version: resource_version_of(text)? }),
-            "ERROR" => {
-                let status: Value = serde_json::from_slice(text).unwrap_or_default();
-                let message =
-                    status["message"].as_str().unwrap_or("no reason given").escape_debug().take(300).collect();
-                Ok(WatchEvent::Error { code: status["code"].as_u64().unwrap_or_default(), message })
-            }
+            "ERROR" => Ok(WatchEvent::Error(text.to_vec())),
             other => Err(format!("a watch event is of the unknown type {other:?}")),
         }
     }
 }
 
 fn resource_version_of(text: &[u8]) -> Result<u64, String> {
-    let mut fields: Fields = serde_json::from_slice(text).map_err(|error| not_an_object(text, &error))?;
+    let mut fields = fields_of(text)?;
     resource_version(&take(&mut fields, "metadata")?)
 }

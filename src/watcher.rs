@@ -2,7 +2,7 @@
 //!
 //! A watch is for speed only: what it shows late, or not at all, costs time and never safety.
 
-use crate::api::{Api, Failure, FailureKind, Verb, Watch, WatchHandle};
+use crate::api::{Api, Failure, FailureKind, Status, Verb, Watch, WatchHandle};
 use crate::lock::{LockName, Object, WatchEvent};
 use std::io;
 use std::sync::Arc;
@@ -122,13 +122,17 @@ impl<D: Fn(News) -> bool> Stream<D> {
             WatchEvent::Object(object) => (object.version().resource_version, News::Object(object)),
             WatchEvent::Deleted { resource_version } => (resource_version, News::Deleted { resource_version }),
             WatchEvent::Bookmark { resource_version } => (resource_version, News::Bookmark),
-            WatchEvent::Error { code: 410, message } => return Err(fail(FailureKind::Expired, message)),
-            WatchEvent::Error { code, message } => {
-                return Err(fail(FailureKind::Unknown, format!("the stream ended with {code} ({message})")));
-            }
+            WatchEvent::Error(status) => return Err(self.ended_with(&status)),
         };
         self.seen = Some(seen);
         Ok(Some(news))
+    }
+
+    fn ended_with(&self, status: &[u8]) -> Failure {
+        let Status { code, message, retry_after, .. } = Status::parse(status).unwrap_or_default();
+        let kind = if code == Some(410) { FailureKind::Expired } else { FailureKind::Unknown };
+        let what = format!("the stream ended with {} ({})", code.unwrap_or_default(), message.unwrap_or_default());
+        Failure { retry_after, ..Failure::new(kind, Verb::Watch, &self.lock, what.escape_debug()) }
     }
 
     /// What a failure means for the next stream.

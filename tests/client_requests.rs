@@ -232,11 +232,11 @@ fn a_proxy_in_the_environment_is_not_used() {
 
 #[test]
 fn an_answer_that_is_no_json_can_be_reported_in_the_same_words() {
-    let failure = Failure::unreadable(Verb::Get, &endpoints(), b"<html>\n<body>It works!</body>");
+    let failure = Failure::unreadable(Verb::Get, &endpoints(), b"<html>\n<body>It works!</body>", "it is not JSON");
     assert_eq!(failure.kind, FailureKind::Unknown);
     assert_eq!(
         failure.message,
-        "cannot read endpoints default/example: the answer is not JSON from a Kubernetes API server (first bytes \
+        "cannot read endpoints default/example: the answer is no Kubernetes object to rely on: it is not JSON (first bytes \
          \"<html>\\n<body>It works!</body>\")"
     );
 }

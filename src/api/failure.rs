@@ -83,10 +83,10 @@ impl Failure {
         Failure { kind, message: format!("cannot {verb} {lock}: {what}"), retry_after: None }
     }
 
-    /// A 2xx answer that does not say what it must: the caller decides that, having read it.
-    pub fn unreadable(verb: Verb, lock: &LockName, body: &[u8]) -> Failure {
+    /// A 2xx answer that is not what was asked for: the caller decides that, having read it, and says why.
+    pub fn unreadable(verb: Verb, lock: &LockName, body: &[u8], why: &str) -> Failure {
         let start = printable(&body[..body.len().min(FIRST_BYTES)]);
-        let what = format!("the answer is not JSON from a Kubernetes API server (first bytes \"{start}\")");
+        let what = format!("the answer is no Kubernetes object to rely on: {why} (first bytes \"{start}\")");
         Failure::new(FailureKind::Unknown, verb, lock, what)
     }
 
