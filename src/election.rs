@@ -197,9 +197,9 @@ pub struct Write {
 }
 
 impl Write {
-    /// Whether that sight shows exactly this write (S7). A mark that was taken away does no harm.
+    /// Whether that sight shows exactly this write (S7).
     fn made(&self, sight: &Sight) -> bool {
-        sight.record() == Some(&self.record) && sight.mark_of_record().is_none_or(|mark| *mark == self.mark)
+        sight.record() == Some(&self.record) && sight.mark_of_record() == Some(&self.mark)
     }
 }
 
@@ -272,7 +272,7 @@ enum Fate {
     Open,
     /// The write was seen in the lock: the answer has nothing to add.
     Done,
-    /// A record that is not ours was seen: whatever the answer, the write proves no leadership (S7).
+    /// Something else was seen in its place: whatever the answer, the write proves no leadership (S7).
     Void,
 }
 
@@ -372,7 +372,7 @@ impl Election {
             Event::Answered { request, answer } => self.answered(moment, request, answer, &mut output),
             Event::Watched { resource_version, sight } => self.watched(moment.now, resource_version, sight),
             Event::WatchOpened => self.watch = Watch { open: true, alive_at: moment.now, ..self.watch },
-            Event::WatchClosed => self.watch.open = false,
+            Event::WatchClosed => self.watch_closed(moment),
             Event::Alone(alone) => self.alone = alone,
             Event::Stop => self.leave(moment.now),
         }
@@ -394,12 +394,25 @@ impl Election {
 
     fn watched(&mut self, now: Time, resource_version: u64, sight: Sight) {
         self.watch.alive_at = now;
+        self.news(now, resource_version, sight);
+    }
+
+    /// Takes in what was not asked for, unless it is old.
+    fn news(&mut self, now: Time, resource_version: u64, sight: Sight) {
         if resource_version <= self.floor {
             return; // S6: not newer than what was acknowledged or read
         }
         self.watch.news_at = Some(now);
         self.floor = resource_version;
         self.see(now, sight);
+    }
+
+    /// A watch that ends is opened again at once, and shows what was missed: no reason for all to read at once.
+    fn watch_closed(&mut self, moment: Moment) {
+        if std::mem::replace(&mut self.watch.open, false) {
+            let poll_at = moment.now.saturating_add(self.jittered_retry_period(moment.jitter));
+            self.pacing.poll_at = self.pacing.poll_at.max(poll_at);
+        }
     }
 
     /// Believes a sight: whose record is it, and since when?
@@ -449,15 +462,15 @@ impl Election {
     /// The lock shows nothing that this process wrote, or at least nothing it can prove.
     fn not_ours(&mut self, sight: &Sight) {
         if sight.record().is_some() {
-            // S6, S7: somebody wrote here; what was sent before no longer counts.
-            self.term = None;
-            self.doubts.clear();
-            if let Some(under_way) = &mut self.under_way {
-                under_way.fate = Fate::Void;
-            }
-        } else {
-            // Gone or unreadable: the claim stands to F, and only what replaces this very version can still be done.
-            self.doubts.retain(|write| write.base == sight.version);
+            self.term = None; // S6; gone or unreadable, the claim stands to F
+        }
+        // S7: of what was sent, only what replaces this very version can still be done.
+        self.doubts.retain(|write| write.base == sight.version);
+        if let Some(under_way) = &mut self.under_way
+            && let Call::Write(write) = &under_way.request.call
+            && write.base != sight.version
+        {
+            under_way.fate = Fate::Void;
         }
     }
 
@@ -499,10 +512,11 @@ impl Election {
         };
         self.pacing.read = Retry::default();
         self.pacing.must_read = false;
-        if self.watch.news_at.is_some_and(|news_at| sent <= news_at) {
+        let shown = sight.version.as_ref().map(|version| version.resource_version);
+        let crossed = self.watch.news_at.is_some_and(|news_at| sent <= news_at);
+        if crossed && shown.is_none_or(|shown| shown < self.floor) {
             return; // overtaken: the watch showed something newer meanwhile
         }
-        let shown = sight.version.as_ref().map(|version| version.resource_version);
         let watch_missed_it = shown != self.lock.as_ref().and_then(|lock| lock.version.as_ref()).map(|_| self.floor);
         output.reopen_watch = watch_missed_it && self.watch_is_silent(moment.now);
         if let Some(shown) = shown {
@@ -547,11 +561,11 @@ impl Election {
 
     fn acknowledged(&mut self, moment: Moment, write: Write, void: bool, sight: Sight) {
         let Some(version) = sight.version.clone() else { return };
+        if void {
+            return self.news(moment.now, version.resource_version, sight); // S7: done, but perhaps undone since
+        }
         self.floor = version.resource_version;
         self.next_transitions = write.record.next_transitions();
-        if void {
-            return self.see(moment.now, sight); // S7: in the lock, but sent before a foreign record was seen
-        }
         if !write.record.is_free() {
             self.last_lease = Some(write.record.lease());
         }
@@ -586,11 +600,10 @@ impl Election {
 
     /// How long after the sending of one failed request the next may follow.
     fn pace(&self, jitter: f64) -> Duration {
-        let Settings { retry_period, request_timeout, .. } = self.settings;
         if self.is_releasing() {
             RELEASE_PACE
         } else if self.term.is_some() {
-            retry_period.min(request_timeout / 2) // time is short: use what is left of it
+            self.pace_of_leader()
         } else {
             self.jittered_retry_period(jitter)
         }
@@ -601,9 +614,14 @@ impl Election {
         let pace = self.pace(jitter);
         match answer {
             _ if self.term.is_some() || self.is_releasing() => pace,
-            Answer::Busy(Some(wait)) => (*wait).max(pace).min(LONGEST_BACKOFF),
+            Answer::Busy(Some(wait)) => (*wait).min(LONGEST_BACKOFF).max(pace),
             _ => pace.saturating_mul(1 << denials.saturating_sub(1).min(10)).min(LONGEST_BACKOFF),
         }
+    }
+
+    /// While a term lasts, time is short: often enough to use what is left of it.
+    fn pace_of_leader(&self) -> Duration {
+        self.settings.retry_period.min(self.settings.request_timeout / 2)
     }
 
     /// Between R and 2.2 R.
@@ -635,15 +653,22 @@ impl Election {
     fn leave(&mut self, now: Time) {
         if self.leaving.is_none() {
             // Nobody was told to rely on a claim that was never made: no delay then.
-            let delay = if self.term.is_some() { self.settings.release_delay } else { Duration::ZERO };
+            let delay = if self.holds() { self.settings.release_delay } else { Duration::ZERO };
             self.leaving = Some(Leaving { release_at: now.saturating_add(delay), releasing: false });
         }
     }
 
+    /// Whether others still have to wait for this candidate: its term, or the record that outlived it, protects
+    /// whatever it started while that comes to its end (S5).
+    fn holds(&self) -> bool {
+        self.term.is_some() || self.own.is_some()
+    }
+
     /// Ends the term when it is time to release. What is under way then would only be in the way.
     fn begin_release(&mut self, moment: Moment) {
+        let holds = self.holds();
         let Some(leaving) = &mut self.leaving else { return };
-        if leaving.releasing || (moment.now < leaving.release_at && self.term.is_some()) {
+        if leaving.releasing || (moment.now < leaving.release_at && holds) {
             return;
         }
         leaving.release_at = moment.now;
@@ -678,7 +703,7 @@ impl Election {
         if output.request.is_some() {
             wake.at(self.under_way.as_ref().map(|it| it.sent.saturating_add(it.request.timeout.mul_f64(1.5))));
         }
-        wake.at(self.watch_check_at().filter(|_| self.term.is_some()));
+        wake.at(self.watch_check_at().filter(|_| self.term.is_some() && self.own.is_some()));
         output.deadline = wake.0;
     }
 
@@ -706,9 +731,11 @@ impl Election {
             (if self.pacing.write.failures == 0 { on_time } else { Time::ZERO }, renew)
         } else if self.leaving.is_some() {
             return None;
-        } else if self.own.is_some() || (self.term.is_some() && lock.content == Content::Nothing) {
-            // The own record outlived its term; or the holder's record is gone (S3): write it anew.
-            (Time::ZERO, Purpose::Acquire)
+        } else if self.own.is_some() {
+            (Time::ZERO, Purpose::Acquire) // The own record outlived its term.
+        } else if self.term.is_some() && lock.content == Content::Nothing {
+            // S3: the holder writes it anew, but does not race with whoever takes it away again and again.
+            (self.pacing.write_sent.saturating_add(self.pace_of_leader()), Purpose::Acquire)
         } else {
             (self.free_at(lock), Purpose::Acquire)
         };
@@ -878,7 +905,8 @@ fn acknowledges(write: &Write, sight: &Sight) -> bool {
         Some(base) => version.uid == base.uid && version.resource_version != base.resource_version,
         None => true,
     };
-    new && write.made(sight)
+    // A server that takes the mark away does no harm here: the answer is to this very write.
+    new && (write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record))
 }
 
 /// L on the wire: rounded up, so that nobody who reads it waits for less than L, and at least 1.

@@ -22,7 +22,7 @@ fn settings() -> Settings {
     Settings {
         identity: ME.into(),
         process: 1,
-        place: place(),
+        place: Some(place()),
         lease: ms(10_000),
         renew_deadline: ms(6_000),
         retry_period: ms(2_000),

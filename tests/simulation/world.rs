@@ -17,6 +17,9 @@ const T: u64 = 2_099 * MS;
 const FAULTS_UNTIL: u64 = 12 * L;
 const END: u64 = FAULTS_UNTIL + 8 * L;
 
+/// A schedule has some thousands of events; this many mean that something goes round in circles.
+const MOST_EVENTS: u64 = 100_000;
+
 /// A small generator of random numbers: splitmix64.
 struct Random(u64);
 
@@ -219,6 +222,9 @@ impl World {
         while let Some(Reverse((at, _, what))) = self.queue.pop() {
             if at > END {
                 break;
+            }
+            if self.scheduled > MOST_EVENTS {
+                return Err(format!("seed {}: a storm of events at {} ms", self.seed, self.now / MS));
             }
             self.now = at;
             self.happen(what)?;
