@@ -3,7 +3,7 @@
 //! Times are milliseconds of the candidate's clock. It has L = 10 s, D = 6 s, R = 2 s and T = 1.8 s.
 
 use leader_elector::election::{
-    Answer, Call, Election, Event, Moment, Output, Purpose, Request, Settings, Sight, Version, Write,
+    Answer, Call, Election, Event, Moment, Output, Purpose, Request, Settings, Sight, Version, Write, whole_seconds,
 };
 use leader_elector::record::{Content, Mark, Place, Record, Stamp};
 use std::time::Duration;
@@ -214,6 +214,20 @@ mod s1_a_claim_ends_at_f {
         it.acknowledged(&next, 102);
         assert_eq!(it.token(), Some(102));
     }
+
+    #[test]
+    fn a_renewal_in_doubt_at_f_is_read_back_before_the_next_term() {
+        let mut it = Scenario::leader(settings());
+        let renewal = it.writes();
+        it.now = 5_900;
+        it.answered(Answer::Unknown);
+        it.request = None; // the second try hangs
+        it.happens_at(6_000, Event::Tick);
+        it.happens_at(8_600, Event::Tick);
+        it.reads(shown(&renewal, 101));
+        assert!(!it.leads());
+        assert_eq!(it.writes().purpose, Purpose::Acquire);
+    }
 }
 
 mod s2_every_write_is_a_compare_and_swap {
@@ -261,6 +275,19 @@ mod s2_every_write_is_a_compare_and_swap {
     fn a_takeover_differs_from_a_record_that_bears_the_very_same_stamp() {
         let mut it = Scenario::that_sees(held(50, "", 1, 7));
         assert_eq!(it.writes().record.renewed, Stamp::Micros(8));
+    }
+
+    #[test]
+    fn the_lease_on_the_wire_is_rounded_up() {
+        assert_eq!([300, 1_000, 2_001].map(|lease| whole_seconds(ms(lease))), [1, 1, 3]);
+    }
+
+    #[test]
+    fn a_renewal_keeps_the_moment_of_acquisition_and_the_transitions() {
+        let mut it = Scenario::leader(settings());
+        let Some(Content::Record(first)) = it.machine.lock().map(|lock| lock.content.clone()) else { panic!() };
+        let renewal = it.writes().record;
+        assert_eq!((renewal.acquired, renewal.transitions), (first.acquired, first.transitions));
     }
 }
 
@@ -358,6 +385,22 @@ mod s3_a_held_lock_is_left_alone {
         }
         assert!(writes <= 6, "{writes} writes in five seconds");
     }
+
+    #[test]
+    fn the_same_record_by_another_write_or_in_another_object_is_a_new_one() {
+        let seen = || marked(held(50, ME, 10, 1), 2, None);
+        let by_another = marked(held(51, ME, 10, 1), 3, None);
+        let version = Some(Version { uid: "another".into(), resource_version: 51 });
+        let in_another_object = Sight { version, ..seen() };
+        for changed in [by_another, in_another_object] {
+            let mut it = Scenario::that_sees(seen());
+            it.watches(1_000, changed.clone());
+            while it.asks().call == Call::Read {
+                it.reads(changed.clone());
+            }
+            assert_eq!(it.now, 11_000);
+        }
+    }
 }
 
 mod s4_a_release_is_written_over_the_own_last_write {
@@ -428,6 +471,19 @@ mod s4_a_release_is_written_over_the_own_last_write {
         assert_eq!(release.base.as_ref().map(|base| base.resource_version), Some(101));
         it.acknowledged(&release, 102);
         assert!(it.output.finished);
+    }
+
+    #[test]
+    fn a_takeover_under_way_at_the_stop_is_released_only_once_it_is_seen() {
+        let free = || held(50, "", 1, 1);
+        let mut it = Scenario::that_sees(free());
+        let takeover = it.writes();
+        it.happens_at(100, Event::Stop);
+        it.reads(free());
+        it.reads(shown(&takeover, 51));
+        assert!(!it.leads());
+        let release = it.writes();
+        assert_eq!((release.purpose, release.base.map(|base| base.resource_version)), (Purpose::Release, Some(51)));
     }
 }
 
@@ -609,6 +665,25 @@ mod s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen {
         it.happens_at(100, Event::Stop);
         assert!(it.output.finished);
     }
+
+    #[test]
+    fn a_conflict_with_the_own_write_sent_twice_on_the_way_costs_nothing() {
+        let mut it = Scenario::leader(settings());
+        let renewal = it.writes();
+        it.answered(Answer::Conflict);
+        it.reads(shown(&renewal, 101));
+        assert!(it.leads_at(7_999) && !it.leads_at(8_000));
+    }
+
+    #[test]
+    fn once_a_foreign_holder_was_seen_a_write_in_doubt_counts_no_longer() {
+        let mut it = Scenario::that_sees(held(50, "", 1, 1));
+        let write = it.writes();
+        it.answered(Answer::Unknown);
+        it.reads(held(52, "other", 10, 2));
+        it.watches(100, shown(&write, 53)); // somebody put it back
+        assert!(!it.leads());
+    }
 }
 
 mod s8_each_term_has_a_greater_token {
@@ -648,6 +723,7 @@ mod s9_the_own_name_of_another_process_is_another_candidate {
         assert_eq!(acts_at(dead(), false), 10_000);
         assert_eq!(acts_at(held(50, ME, 10, 1), true), 10_000);
         assert_eq!(acts_at(marked(held(50, ME, 10, 1), 2, None), true), 10_000);
+        assert_eq!(acts_at(marked(held(50, ME, 10, 1), 1, Some(place())), true), 10_000);
         assert_eq!(acts_at(marked(held(50, ME, 10, 1), 2, Some(elsewhere)), true), 10_000);
         assert_eq!(acts_at(marked(held(50, "other", 10, 1), 2, Some(place())), true), 10_000);
         // A mark that an earlier record left behind proves nothing.
@@ -670,6 +746,20 @@ mod s9_the_own_name_of_another_process_is_another_candidate {
         let it = Scenario::that_sees(held(50, ME, 10, 1));
         assert!(it.machine.name_is_taken());
         assert_eq!(it.machine.other(), None);
+    }
+
+    #[test]
+    fn a_dead_writer_in_a_new_object_does_not_free_the_one_who_held_the_old_object() {
+        let mut it = Scenario::new(settings());
+        it.happens(Event::Alone(true));
+        it.reads(held(50, "other", 20, 1));
+        let version = Some(Version { uid: "another".into(), resource_version: 60 });
+        let replaced = Sight { version, ..marked(held(60, ME, 10, 2), 2, Some(place())) };
+        it.watches(1_000, replaced.clone());
+        while it.asks().call == Call::Read {
+            it.reads(replaced.clone());
+        }
+        assert_eq!(it.now, 11_000);
     }
 }
 
@@ -822,5 +912,33 @@ mod speed {
             it.asks();
             assert_eq!(it.now, waited);
         }
+    }
+
+    #[test]
+    fn a_read_overtaken_by_the_watch_is_not_believed() {
+        let mut it = Scenario::new(settings());
+        it.asks();
+        it.watches(5, held(60, "new", 10, 2));
+        it.reads(held(50, "old", 10, 1));
+        assert_eq!(it.machine.other().map(|other| other.identity), Some("new".into()));
+    }
+
+    #[test]
+    fn a_watch_from_the_future_is_opened_anew() {
+        let mut it = Scenario::that_sees(held(50, "other", 10, 1));
+        it.reads(held(40, "other", 10, 2));
+        assert!(it.output.reopen_watch);
+        it.watches(it.now + 1, held(41, "third", 10, 3));
+        assert_eq!(it.machine.other().map(|other| other.identity), Some("third".into()));
+    }
+
+    #[test]
+    fn a_change_of_the_lock_ends_the_wait_after_a_refusal() {
+        let mut it = Scenario::that_sees(held(50, "", 1, 1));
+        it.writes();
+        it.answered(Answer::Denied);
+        it.watches(100, held(51, "", 1, 2));
+        it.writes();
+        assert_eq!(it.now, 100);
     }
 }
