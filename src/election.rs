@@ -28,203 +28,20 @@
 //! - **S9** The own name in somebody else's record is another process, unless that one is provably dead.
 //! - **S10** A record that cannot be read counts as held.
 
+mod decision;
+mod interface;
+mod pacing;
+
+pub use self::decision::whole_seconds;
+pub use self::interface::{Answer, Call, Event, Moment, Output, Purpose, Request, Settings, Sight, Version, Write};
+
+use self::pacing::{Pacing, Retry};
 use crate::clock::Time;
-use crate::record::{Content, Mark, Place, Record, Stamp};
 use crate::status::{Claim, Holder};
-use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a right that is missing, or a request the server calls invalid, waits before it is tried again.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(180);
-/// How long a release may take, all tries together, before the process gives up and exits.
-const RELEASE_LIMIT: Duration = Duration::from_millis(1800);
-/// How long one request of a release may take, so that a second try still fits into [`RELEASE_LIMIT`].
-const RELEASE_TIMEOUT: Duration = Duration::from_millis(800);
-/// How soon a release that failed is tried again.
-const RELEASE_PACE: Duration = Duration::from_millis(100);
-/// 9999-12-31T00:00:00Z in microseconds: what a clock shows beyond it cannot be written.
-const LAST_STAMP: i64 = 253_402_214_400_000_000;
 /// Writes in doubt that are remembered. Forgetting one is safe: its record then counts as somebody else's.
 const MOST_DOUBTS: usize = 8;
-
-/// What does not change while the program runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    pub identity: Arc<str>,
-    /// Drawn at random at the start: tells this process from every other one.
-    pub process: u128,
-    /// Where it runs, where the kernel says so.
-    pub place: Option<Place>,
-    /// L: how long others must wait before they take the lock.
-    pub lease: Duration,
-    /// D: how long after the sending of a write its holder may claim to lead. Less than L.
-    pub renew_deadline: Duration,
-    /// R: how long after the sending of a write the next one follows.
-    pub retry_period: Duration,
-    /// T: how long one request may take.
-    pub request_timeout: Duration,
-    /// How long the lock is kept and renewed after the claim ended on Stop.
-    pub release_delay: Duration,
-}
-
-/// The moment at which something happened, and what else the machine may not find out for itself.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Moment {
-    /// The boot-time clock: all decisions are made by it.
-    pub now: Time,
-    /// Microseconds since the Unix epoch: only ever written into the record, for people and peers.
-    pub wall_micros: i64,
-    /// A random number in [0, 1).
-    pub jitter: f64,
-}
-
-/// Which object, at which version: what a write must name to replace it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    pub uid: Arc<str>,
-    pub resource_version: u64,
-}
-
-/// The lock as it was seen once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sight {
-    /// `None` when the object does not exist.
-    pub version: Option<Version>,
-    pub content: Content,
-    pub mark: Option<Mark>,
-}
-
-impl Sight {
-    /// The object does not exist.
-    pub const MISSING: Sight = Sight { version: None, content: Content::Nothing, mark: None };
-
-    fn record(&self) -> Option<&Record> {
-        match &self.content {
-            Content::Record(record) => Some(record),
-            _ => None,
-        }
-    }
-
-    /// The mark, unless it was left behind by an earlier record (peers keep annotations they do not know).
-    fn mark_of_record(&self) -> Option<&Mark> {
-        let record = self.record()?;
-        self.mark.as_ref().filter(|mark| mark.renewed == record.renewed)
-    }
-
-    /// Whether this is the object that was seen earlier, however it changed.
-    fn same_object(&self, earlier: Option<&Sight>) -> bool {
-        let uid = |sight: &Sight| sight.version.as_ref().map(|version| version.uid.clone());
-        earlier.is_some_and(|earlier| uid(self) == uid(earlier))
-    }
-
-    /// Whether this sight shows the same record as an earlier one: not written since, by anybody.
-    fn unchanged_since(&self, earlier: &Sight) -> bool {
-        let same_object = match (&self.version, &earlier.version) {
-            (Some(a), Some(b)) => a.uid == b.uid,
-            _ => self.content == Content::Nothing,
-        };
-        let same_mark = match (self.mark_of_record(), earlier.mark_of_record()) {
-            (Some(a), Some(b)) => a == b,
-            _ => true,
-        };
-        same_object && same_mark && self.content == earlier.content
-    }
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Time passed.
-    Tick,
-    /// The request of this number ended.
-    Answered { request: u64, answer: Answer },
-    /// The watch showed the lock; a deletion comes as [`Sight::MISSING`]. The resourceVersion is the event's.
-    Watched { resource_version: u64, sight: Sight },
-    /// The watch is open: from now on every change is seen.
-    WatchOpened,
-    /// There is no watch: changes are not seen.
-    WatchClosed,
-    /// Whether this process holds its network namespace's socket for this election and identity.
-    Alone(bool),
-    /// Leave: end the claim, release the lock, finish.
-    Stop,
-}
-
-/// How a request ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// 2xx, read whole; or 404 to a read.
-    Seen(Sight),
-    /// 404 to a write: nothing there to replace.
-    Absent,
-    /// 409.
-    Conflict,
-    /// 401, 403, 400, 422: refused, and it will be again.
-    Denied,
-    /// 429, and how long the server asks to be left alone.
-    Busy(Option<Duration>),
-    /// No clear answer: a write may or may not have been done.
-    Unknown,
-}
-
-/// A request to the API server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// Comes back in [`Event::Answered`]. A request that is given while an earlier one is still under way
-    /// means that the earlier one was given up.
-    pub number: u64,
-    /// How long it may take.
-    pub timeout: Duration,
-    pub call: Call,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Call {
-    Read,
-    /// Create the object when the base is `None`, else replace the version named.
-    Write(Write),
-}
-
-/// One write, as sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
-    pub base: Option<Version>,
-    pub record: Record,
-    pub mark: Mark,
-    pub purpose: Purpose,
-    /// The moment before it was sent: F counts from here (S1).
-    pub sent: Time,
-}
-
-impl Write {
-    /// Whether that sight shows exactly this write (S7).
-    fn made(&self, sight: &Sight) -> bool {
-        sight.record() == Some(&self.record) && sight.mark_of_record() == Some(&self.mark)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Begin a term.
-    Acquire,
-    /// Extend the term that has this fencing token.
-    Renew { fencing_token: u64 },
-    /// Give the lock up.
-    Release,
-}
-
-/// What to do next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Output {
-    /// Send this.
-    pub request: Option<Request>,
-    /// Call again with [`Event::Tick`] at this moment, if nothing happens before.
-    pub deadline: Option<Time>,
-    /// The watch has been silent for too long, or is ahead of the server: open a new one, from the start.
-    pub reopen_watch: bool,
-    /// After Stop: there is nothing left to do.
-    pub finished: bool,
-}
 
 /// The machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -266,6 +83,13 @@ struct UnderWay {
     fate: Fate,
 }
 
+impl UnderWay {
+    /// When whoever sends it should have given it up long since.
+    fn hung_at(&self) -> Time {
+        self.sent.saturating_add(self.request.timeout.mul_f64(1.5))
+    }
+}
+
 /// What the watch has shown of a request before its answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -274,29 +98,6 @@ enum Fate {
     Done,
     /// Something else was seen in its place: whatever the answer, the write proves no leadership (S7).
     Void,
-}
-
-/// When the next request may be sent.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Pacing {
-    /// Nothing may be written before the lock was read once more.
-    must_read: bool,
-    read: Retry,
-    write: Retry,
-    write_sent: Time,
-    read_sent: Time,
-    /// When to look at the lock where no watch does.
-    poll_at: Time,
-}
-
-/// What went wrong since a request of a kind last succeeded.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Retry {
-    /// Failures in a row, and how many of the last of them were refusals.
-    failures: u32,
-    denials: u32,
-    /// Not to be tried again before.
-    after: Time,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -586,55 +387,9 @@ impl Election {
         self.pacing.read.after = Time::ZERO;
     }
 
-    /// When a request that failed once more may be sent again.
-    fn retry(&self, moment: Moment, sent: Time, before: Retry, answer: &Answer) -> Retry {
-        let failures = before.failures.saturating_add(1);
-        let denials = if *answer == Answer::Denied { before.denials.saturating_add(1) } else { 0 };
-        let delay = match answer {
-            Answer::Denied | Answer::Busy(_) => self.refused_pace(moment.jitter, denials, answer),
-            _ if failures == 1 => Duration::ZERO,
-            _ => self.pace(moment.jitter),
-        };
-        Retry { failures, denials, after: sent.saturating_add(delay) }
-    }
-
-    /// How long after the sending of one failed request the next may follow.
-    fn pace(&self, jitter: f64) -> Duration {
-        if self.is_releasing() {
-            RELEASE_PACE
-        } else if self.term.is_some() {
-            self.pace_of_leader()
-        } else {
-            self.jittered_retry_period(jitter)
-        }
-    }
-
-    /// The same for a request that the server refused, and is likely to refuse again.
-    fn refused_pace(&self, jitter: f64, denials: u32, answer: &Answer) -> Duration {
-        let pace = self.pace(jitter);
-        match answer {
-            _ if self.term.is_some() || self.is_releasing() => pace,
-            Answer::Busy(Some(wait)) => (*wait).min(LONGEST_BACKOFF).max(pace),
-            _ => pace.saturating_mul(1 << denials.saturating_sub(1).min(10)).min(LONGEST_BACKOFF),
-        }
-    }
-
-    /// While a term lasts, time is short: often enough to use what is left of it.
-    fn pace_of_leader(&self) -> Duration {
-        self.settings.retry_period.min(self.settings.request_timeout / 2)
-    }
-
-    /// Between R and 2.2 R.
-    fn jittered_retry_period(&self, jitter: f64) -> Duration {
-        self.settings.retry_period.mul_f64(1.0 + 1.2 * jitter.clamp(0.0, 1.0))
-    }
-
     /// A request that its sender did not bring to an end in time is given up; a write is in doubt.
     fn give_up_hung_request(&mut self, moment: Moment) {
-        let hung = |it: &UnderWay| moment.now >= it.sent.saturating_add(it.request.timeout.mul_f64(1.5));
-        if let Some(under_way) = &self.under_way
-            && hung(under_way)
-        {
+        if self.under_way.as_ref().is_some_and(|it| it.hung_at() <= moment.now) {
             self.give_up_request(moment);
         }
     }
@@ -679,238 +434,15 @@ impl Election {
         self.pacing.read = Retry::default();
         self.pacing.must_read = self.own.is_none() && !self.doubts.is_empty();
     }
-
-    // ---- What to do next ------------------------------------------------------------------------------
-
-    fn decide(&mut self, moment: Moment, output: &mut Output) {
-        self.begin_release(moment);
-        output.finished = self.has_finished(moment.now);
-        if output.finished {
-            return;
-        }
-        output.reopen_watch |= self.watch_needs_reopening(moment.now);
-        let mut wake = Wake(None);
-        wake.at(self.term.map(|term| term.until));
-        wake.at(self.leaving.as_ref().map(|leaving| self.next_moment_of(leaving)));
-        match &self.under_way {
-            Some(it) => wake.at(Some(it.sent.saturating_add(it.request.timeout.mul_f64(1.5)))),
-            None => match self.next_call() {
-                Some((at, call)) if at <= moment.now => output.request = Some(self.send(moment, call)),
-                Some((at, _)) => wake.at(Some(at)),
-                None => {}
-            },
-        }
-        if output.request.is_some() {
-            wake.at(self.under_way.as_ref().map(|it| it.sent.saturating_add(it.request.timeout.mul_f64(1.5))));
-        }
-        wake.at(self.watch_check_at().filter(|_| self.term.is_some() && self.own.is_some()));
-        output.deadline = wake.0;
-    }
-
-    /// What to send next, and when.
-    fn next_call(&self) -> Option<(Time, Next)> {
-        if self.pacing.must_read {
-            return Some((self.pacing.read.after, Next::Read));
-        }
-        let write = self.next_write();
-        let read = self.next_read().map(|at| (at.max(self.pacing.read.after), Next::Read));
-        match (write, read) {
-            (Some(write), Some(read)) if read.0 < write.0 => Some(read),
-            (write, read) => write.or(read),
-        }
-    }
-
-    /// The next write, and when it is due.
-    fn next_write(&self) -> Option<(Time, Next)> {
-        let lock = self.lock.as_ref()?;
-        let (due, purpose) = if self.is_releasing() {
-            (Time::ZERO, self.own.as_ref().map(|_| Purpose::Release)?) // S4
-        } else if let (Some(term), Some(_)) = (&self.term, &self.own) {
-            let renew = Purpose::Renew { fencing_token: term.fencing_token };
-            let on_time = self.pacing.write_sent.saturating_add(self.settings.retry_period);
-            (if self.pacing.write.failures == 0 { on_time } else { Time::ZERO }, renew)
-        } else if self.leaving.is_some() {
-            return None;
-        } else if self.own.is_some() {
-            (Time::ZERO, Purpose::Acquire) // The own record outlived its term.
-        } else if self.term.is_some() && lock.content == Content::Nothing {
-            // S3: the holder writes it anew, but does not race with whoever takes it away again and again.
-            (self.pacing.write_sent.saturating_add(self.pace_of_leader()), Purpose::Acquire)
-        } else {
-            (self.free_at(lock), Purpose::Acquire)
-        };
-        Some((due.max(self.pacing.write.after), Next::Write(purpose)))
-    }
-
-    /// S3, S9, S10: from when on the lock may be taken.
-    fn free_at(&self, lock: &Sight) -> Time {
-        let own_lease = self.settings.lease;
-        let last_lease = self.last_lease.unwrap_or_default().max(own_lease);
-        let held_for = match &lock.content {
-            Content::Record(record) if record.is_free() || self.writer_is_dead(lock, record) => Duration::ZERO,
-            Content::Record(record) => record.lease().max(own_lease),
-            Content::Unreadable { .. } => last_lease,
-            Content::Nothing if self.last_lease.is_none() => Duration::ZERO,
-            Content::Nothing => last_lease,
-        };
-        // The writer of this record may be dead, and yet the holder of an object that was deleted may not be.
-        let dead_writer = matches!(&lock.content, Content::Record(record) if self.writer_is_dead(lock, record));
-        let replaced = self.replaced_at.filter(|_| dead_writer).map_or(Time::ZERO, |at| at.saturating_add(last_lease));
-        self.since.saturating_add(held_for).max(replaced)
-    }
-
-    /// S9: an earlier run of this very candidate wrote this, and cannot be alive.
-    fn writer_is_dead(&self, lock: &Sight, record: &Record) -> bool {
-        let Settings { identity, process, place, .. } = &self.settings;
-        let from_here = |mark: &Mark| mark.place.is_some() && mark.place == *place && mark.process != *process;
-        self.alone && record.holder == *identity && lock.mark_of_record().is_some_and(from_here)
-    }
-
-    /// The next read, and when it is due. A leader needs none: its renewals tell it.
-    fn next_read(&self) -> Option<Time> {
-        if self.lock.is_none() {
-            return Some(Time::ZERO);
-        }
-        if self.is_releasing() {
-            // What is in doubt may still be done.
-            return (!self.doubts.is_empty()).then(|| self.pacing.read_sent.saturating_add(RELEASE_PACE));
-        }
-        if self.term.is_some() && self.own.is_some() || self.leaving.is_some() {
-            return None;
-        }
-        if !self.watch.open {
-            return Some(self.pacing.poll_at);
-        }
-        self.watch_check_at()
-    }
-
-    /// When the watch will have been silent for longer than somebody who holds the lock would be.
-    fn watch_check_at(&self) -> Option<Time> {
-        let held = match self.lock.as_ref().map(|lock| &lock.content) {
-            Some(Content::Record(record)) => !record.is_free(),
-            Some(Content::Unreadable { .. }) => true,
-            Some(Content::Nothing) | None => false,
-        };
-        let silence = self.settings.retry_period.saturating_mul(2).saturating_add(self.settings.request_timeout);
-        (self.watch.open && held).then(|| self.watch.alive_at.saturating_add(silence))
-    }
-
-    fn watch_is_silent(&self, now: Time) -> bool {
-        self.watch_check_at().is_some_and(|at| at <= now)
-    }
-
-    /// A leader knows without asking that its own renewals should have been shown.
-    fn watch_needs_reopening(&mut self, now: Time) -> bool {
-        let reopen = self.term.is_some() && self.own.is_some() && self.watch_is_silent(now);
-        if reopen {
-            self.watch.alive_at = now;
-        }
-        reopen
-    }
-
-    fn is_releasing(&self) -> bool {
-        self.leaving.as_ref().is_some_and(|leaving| leaving.releasing)
-    }
-
-    fn next_moment_of(&self, leaving: &Leaving) -> Time {
-        if leaving.releasing { leaving.release_at.saturating_add(RELEASE_LIMIT) } else { leaving.release_at }
-    }
-
-    fn has_finished(&self, now: Time) -> bool {
-        let Some(leaving) = self.leaving.as_ref().filter(|leaving| leaving.releasing) else { return false };
-        let nothing_left = self.own.is_none() && self.doubts.is_empty() && self.under_way.is_none();
-        nothing_left || now >= self.next_moment_of(leaving)
-    }
-
-    fn send(&mut self, moment: Moment, next: Next) -> Request {
-        let call = match next {
-            Next::Read => {
-                self.pacing.read_sent = moment.now;
-                self.pacing.poll_at = moment.now.saturating_add(self.jittered_retry_period(moment.jitter));
-                Call::Read
-            }
-            Next::Write(purpose) => Call::Write(self.compose(moment, purpose)),
-        };
-        self.requests += 1;
-        let longest = if self.is_releasing() { RELEASE_TIMEOUT } else { Duration::MAX };
-        let request = Request { number: self.requests, timeout: self.settings.request_timeout.min(longest), call };
-        self.under_way = Some(UnderWay { request: request.clone(), sent: moment.now, fate: Fate::Open });
-        request
-    }
-
-    fn compose(&mut self, moment: Moment, purpose: Purpose) -> Write {
-        let stamp = Stamp::Micros(self.next_stamp(moment.wall_micros));
-        let own = self.own.as_ref().map(|write| &write.record);
-        let (acquired, transitions) = match (purpose, own) {
-            (Purpose::Renew { .. } | Purpose::Release, Some(own)) => (own.acquired.clone(), own.transitions),
-            _ => (stamp.clone(), self.next_transitions),
-        };
-        let Settings { identity, process, place, lease, .. } = &self.settings;
-        let holder = if purpose == Purpose::Release { "".into() } else { identity.clone() };
-        self.writes += 1;
-        self.pacing.write_sent = moment.now;
-        Write {
-            base: self.lock.as_ref().and_then(|lock| lock.version.clone()), // S2
-            record: Record {
-                holder,
-                lease_seconds: whole_seconds(*lease),
-                acquired,
-                renewed: stamp.clone(),
-                transitions,
-            },
-            mark: Mark {
-                process: *process,
-                write: self.writes,
-                renewed: stamp,
-                place: place.clone().filter(|_| self.alone),
-            },
-            purpose,
-            sent: moment.now,
-        }
-    }
-
-    /// S2: above every stamp this process wrote, and another than the one it replaces.
-    fn next_stamp(&mut self, wall_micros: i64) -> i64 {
-        let replaced = self.lock.as_ref().and_then(Sight::record).map(|record| record.renewed.clone());
-        let mut stamp = wall_micros.clamp(0, LAST_STAMP).max(self.last_stamp.saturating_add(1));
-        if replaced == Some(Stamp::Micros(stamp)) {
-            stamp = stamp.saturating_add(1);
-        }
-        self.last_stamp = stamp;
-        stamp
-    }
-}
-
-enum Next {
-    Read,
-    Write(Purpose),
-}
-
-/// The earliest of some moments.
-struct Wake(Option<Time>);
-
-impl Wake {
-    fn at(&mut self, time: Option<Time>) {
-        self.0 = match (self.0, time) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-    }
 }
 
 /// S2: an answer acknowledges a write when it shows exactly that write at a new resourceVersion.
 fn acknowledges(write: &Write, sight: &Sight) -> bool {
     let Some(version) = &sight.version else { return false };
     let new = match &write.base {
-        Some(base) => version.uid == base.uid && version.resource_version != base.resource_version,
+        Some(base) => version.uid == base.uid && version.resource_version > base.resource_version,
         None => true,
     };
     // A server that takes the mark away does no harm here: the answer is to this very write.
     new && (write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record))
-}
-
-/// L on the wire: rounded up, so that nobody who reads it waits for less than L, and at least 1.
-pub fn whole_seconds(lease: Duration) -> u32 {
-    let seconds = lease.as_secs() + u64::from(lease.subsec_nanos() > 0);
-    u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
 }

@@ -1,0 +1,185 @@
+//! What the machine is told and what it says.
+
+use crate::clock::Time;
+use crate::record::{Content, Mark, Place, Record};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What does not change while the program runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub identity: Arc<str>,
+    /// Drawn at random at the start: tells this process from every other one.
+    pub process: u128,
+    /// Where it runs, where the kernel says so.
+    pub place: Option<Place>,
+    /// L: how long others must wait before they take the lock.
+    pub lease: Duration,
+    /// D: how long after the sending of a write its holder may claim to lead. Less than L.
+    pub renew_deadline: Duration,
+    /// R: how long after the sending of a write the next one follows.
+    pub retry_period: Duration,
+    /// T: how long one request may take.
+    pub request_timeout: Duration,
+    /// How long the lock is kept and renewed after the claim ended on Stop.
+    pub release_delay: Duration,
+}
+
+/// The moment at which something happened, and what else the machine may not find out for itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    /// The boot-time clock: all decisions are made by it.
+    pub now: Time,
+    /// Microseconds since the Unix epoch: only ever written into the record, for people and peers.
+    pub wall_micros: i64,
+    /// A random number in [0, 1).
+    pub jitter: f64,
+}
+
+/// Which object, at which version: what a write must name to replace it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub uid: Arc<str>,
+    pub resource_version: u64,
+}
+
+/// The lock as it was seen once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// `None` when the object does not exist.
+    pub version: Option<Version>,
+    pub content: Content,
+    pub mark: Option<Mark>,
+}
+
+impl Sight {
+    /// The object does not exist.
+    pub const MISSING: Sight = Sight { version: None, content: Content::Nothing, mark: None };
+
+    pub(super) fn record(&self) -> Option<&Record> {
+        match &self.content {
+            Content::Record(record) => Some(record),
+            _ => None,
+        }
+    }
+
+    /// The mark, unless it was left behind by an earlier record (peers keep annotations they do not know).
+    pub(super) fn mark_of_record(&self) -> Option<&Mark> {
+        let record = self.record()?;
+        self.mark.as_ref().filter(|mark| mark.renewed == record.renewed)
+    }
+
+    /// Whether this is the object that was seen earlier, however it changed.
+    pub(super) fn same_object(&self, earlier: Option<&Sight>) -> bool {
+        let uid = |sight: &Sight| sight.version.as_ref().map(|version| version.uid.clone());
+        earlier.is_some_and(|earlier| uid(self) == uid(earlier))
+    }
+
+    /// Whether this sight shows the same record as an earlier one: not written since, by anybody.
+    pub(super) fn unchanged_since(&self, earlier: &Sight) -> bool {
+        let same_object = match (&self.version, &earlier.version) {
+            (Some(a), Some(b)) => a.uid == b.uid,
+            _ => self.content == Content::Nothing,
+        };
+        let same_mark = match (self.mark_of_record(), earlier.mark_of_record()) {
+            (Some(a), Some(b)) => a == b,
+            _ => true,
+        };
+        same_object && same_mark && self.content == earlier.content
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Time passed.
+    Tick,
+    /// The request of this number ended.
+    Answered { request: u64, answer: Answer },
+    /// The watch showed the lock; a deletion comes as [`Sight::MISSING`]. The resourceVersion is the event's.
+    Watched { resource_version: u64, sight: Sight },
+    /// The watch is open: from now on every change is seen.
+    WatchOpened,
+    /// There is no watch: changes are not seen.
+    WatchClosed,
+    /// Whether this process holds its network namespace's socket for this election and identity.
+    Alone(bool),
+    /// Leave: end the claim, release the lock, finish.
+    Stop,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// 2xx, read whole; or 404 to a read.
+    Seen(Sight),
+    /// 404 to a write: nothing there to replace.
+    Absent,
+    /// 409.
+    Conflict,
+    /// 401, 403, 400, 422: refused, and it will be again.
+    Denied,
+    /// 429, and how long the server asks to be left alone.
+    Busy(Option<Duration>),
+    /// No clear answer: a write may or may not have been done.
+    Unknown,
+}
+
+/// A request to the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Comes back in [`Event::Answered`]. A request that is given while an earlier one is still under way
+    /// means that the earlier one was given up.
+    pub number: u64,
+    /// How long it may take.
+    pub timeout: Duration,
+    pub call: Call,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    Read,
+    /// Create the object when the base is `None`, else replace the version named.
+    Write(Write),
+}
+
+/// One write, as sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    pub base: Option<Version>,
+    pub record: Record,
+    pub mark: Mark,
+    pub purpose: Purpose,
+    /// The moment before it was sent: F counts from here (S1).
+    pub sent: Time,
+}
+
+impl Write {
+    /// Whether that sight shows exactly this write (S7).
+    pub(super) fn made(&self, sight: &Sight) -> bool {
+        sight.record() == Some(&self.record) && sight.mark_of_record() == Some(&self.mark)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Begin a term.
+    Acquire,
+    /// Extend the term that has this fencing token.
+    Renew { fencing_token: u64 },
+    /// Give the lock up.
+    Release,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Send this.
+    pub request: Option<Request>,
+    /// Call again with [`Event::Tick`] at this moment, if nothing happens before.
+    pub deadline: Option<Time>,
+    /// The watch has been silent for too long, or is ahead of the server: open a new one, from the start.
+    pub reopen_watch: bool,
+    /// After Stop: there is nothing left to do.
+    pub finished: bool,
+}
