@@ -1,0 +1,52 @@
+# What is done here, and how. Each recipe is short enough to be typed by hand where `just` is not installed.
+
+# List the recipes.
+default:
+    @just --list --unsorted
+
+# Three candidates on this machine, three handovers; ends with Ctrl-C.
+demo:
+    cargo run --example demo
+
+# All tests.
+test:
+    cargo test --workspace
+
+# Formatting, clippy and the documentation, with warnings denied.
+lint:
+    .ci/run lint
+
+# The benchmarks.
+bench *args:
+    cargo bench {{ args }}
+
+# Compare the API server of the tests with exchanges recorded from a real one, by the script that recorded them.
+wire script recording:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --package apiserver
+    coproc server { exec "${CARGO_TARGET_DIR:-target}/debug/apiserver" --listen=127.0.0.1:0 --tls \
+        --token=admin=secret '--allow=admin:*:*' --token=legacy=legacytoken; }
+    trap 'kill "$server_PID"' EXIT
+    read -r url <&"${server[0]}"
+    python3 '{{ script }}' compare "$url" secret '{{ recording }}'
+
+# The licences, the bans and the sources of the dependencies; needs cargo-deny.
+deny:
+    cargo deny check bans licenses sources
+
+# The static binary that ships, checked: static, and not too large.
+musl:
+    .ci/musl
+
+# The image, by docker, podman or buildah, as a tag and as an archive.
+image:
+    .ci/image
+
+# The image, run under chroot as its user; needs root.
+image-check:
+    .ci/image-check
+
+# All that is checked before a change lands.
+ci:
+    .ci/run
