@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test uses its part of it
 
+pub mod lock;
+
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
