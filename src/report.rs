@@ -45,7 +45,7 @@ impl Report {
     /// Tells what changed since the last call.
     pub fn state(&mut self, machine: &Election, snapshot: &Snapshot, now: Time) {
         self.leadership(snapshot, now);
-        self.lock_content(machine);
+        self.lock_content(machine, now);
         let leader = snapshot.leader(now);
         if leader != self.leader {
             leader.clone_into(&mut self.leader);
@@ -79,11 +79,13 @@ impl Report {
         self.claim = claim;
     }
 
-    fn lock_content(&mut self, machine: &Election) {
+    fn lock_content(&mut self, machine: &Election, now: Time) {
         let content = machine.lock().map(|lock| &lock.content);
         let unreadable = content.filter(|content| matches!(content, Content::Unreadable { .. }));
         if unreadable != self.unreadable.as_ref() {
-            if let Some(Content::Unreadable { text, why }) = unreadable {
+            if let Some(Content::Unreadable { text, why }) = unreadable
+                && self.is_news("the record", why, now)
+            {
                 let text: String = text.escape_debug().take(200).collect();
                 error!(
                     "the record in {} cannot be read ({why}): \"{text}\"; it counts as held until it has not changed \
@@ -93,29 +95,30 @@ impl Report {
             }
             self.unreadable = unreadable.cloned();
         }
-        self.clone_of_this(machine, content.filter(|_| machine.name_is_taken()));
+        self.clone_of_this(machine, content.filter(|_| machine.name_is_taken()), now);
     }
 
     /// S9: a record under the own name that this process did not write, once or again and again.
-    fn clone_of_this(&mut self, machine: &Election, record: Option<&Content>) {
+    fn clone_of_this(&mut self, machine: &Election, record: Option<&Content>, now: Time) {
         if record == self.name_taken_by.as_ref() {
             return;
         }
-        let identity = &self.identity;
-        match (record, &self.name_taken_by) {
+        let before = std::mem::replace(&mut self.name_taken_by, record.cloned());
+        let identity = self.identity.clone();
+        match (record, before) {
             (Some(_), None) if machine.claim().is_none() => info!(
                 "{} is held under this candidate's own name, {identity:?}, in a record that this process did not write: \
                  it is left alone until its lease has run out, or its writer is known to be dead",
                 self.lock
             ),
-            (Some(_), Some(_)) => error!(
+            // Each of its renewals comes here.
+            (Some(_), Some(_)) if self.is_news("the name", "", now) => error!(
                 "another process renews {} under this candidate's own name, {identity:?}: give each replica an --id of \
                  its own (the default, the hostname, is the same for pods that use the host's network)",
                 self.lock
             ),
             _ => {}
         }
-        self.name_taken_by = record.cloned();
     }
 
     /// From now on an end of leadership is as it should be.
@@ -140,12 +143,20 @@ impl Report {
         // To lose a race, or to find the lock gone, is part of an election.
         let expected = matches!(failure.kind, FailureKind::Conflict | FailureKind::Expired)
             || failure.kind == FailureKind::Absent && verb != Verb::Create;
-        let told = self.troubles.get(name(verb));
-        if expected || told.is_some_and(|(told, at)| told == message && now < at.saturating_add(REMIND_AFTER)) {
-            return debug!("{message}");
+        match !expected && self.is_news(name(verb), message, now) {
+            true => warn!("{message}"),
+            false => debug!("{message}"),
         }
-        warn!("{message}");
-        self.troubles.insert(name(verb), (message.to_owned(), now));
+    }
+
+    /// Whether a trouble is another one than was last told on this topic, or lasts so long that it is told again.
+    fn is_news(&mut self, topic: &'static str, trouble: &str, now: Time) -> bool {
+        let told = self.troubles.get(topic);
+        let news = told.is_none_or(|(told, at)| told != trouble || now >= at.saturating_add(REMIND_AFTER));
+        if news {
+            self.troubles.insert(topic, (trouble.to_owned(), now));
+        }
+        news
     }
 }
 
