@@ -1,14 +1,15 @@
-//! Lines for stdout and stderr, written by a thread of their own.
+//! Lines for stdout and stderr, each written by a thread of its own.
 //!
-//! Whoever reads the other end of a pipe may stop reading. That must cost lines, and not the leadership, so
-//! nobody who puts a line here ever waits; when the queue is full, lines are lost and their number is told.
+//! Whoever reads the other end of a pipe may stop reading. That must cost lines of that pipe, and neither the
+//! leadership nor the lines of the other one, so nobody who puts a line here ever waits; when a queue is full,
+//! lines are lost and their number is told in the log.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Lines that wait to be written at most.
 const QUEUE: usize = 512;
@@ -20,51 +21,77 @@ pub enum Stream {
 }
 
 enum Message {
-    Line(Stream, Vec<u8>),
+    Line(Vec<u8>),
     /// Answer when everything before this is written.
     Flush(Sender<()>),
 }
 
-static WRITER: OnceLock<SyncSender<Message>> = OnceLock::new();
-static LOST: AtomicU64 = AtomicU64::new(0);
+/// What waits to be written to one stream.
+struct Queue {
+    /// Started with the first line.
+    writer: OnceLock<SyncSender<Message>>,
+    lost: AtomicU64,
+}
+
+static STDOUT: Queue = Queue { writer: OnceLock::new(), lost: AtomicU64::new(0) };
+static STDERR: Queue = Queue { writer: OnceLock::new(), lost: AtomicU64::new(0) };
 
 /// Has these bytes written after those that were put before; they should be whole lines.
 ///
 /// A write that fails is forgotten: that nobody listens any more is no reason to stop electing.
 pub fn put(stream: Stream, bytes: Vec<u8>) {
-    if writer().try_send(Message::Line(stream, bytes)).is_err() {
-        LOST.fetch_add(1, Ordering::Relaxed);
+    let queue = stream.queue();
+    if queue.writer(stream).try_send(Message::Line(bytes)).is_err() {
+        queue.lost.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// Waits until what was put so far is written, but not for longer than `limit`.
 pub fn flush(limit: Duration) {
-    let (done, is_done) = channel();
-    if writer().try_send(Message::Flush(done)).is_ok() {
-        let _ = is_done.recv_timeout(limit);
+    let (done, are_done) = channel();
+    let writers = [&STDOUT, &STDERR].into_iter().filter_map(|queue| queue.writer.get());
+    let asked = writers.filter(|writer| writer.try_send(Message::Flush(done.clone())).is_ok()).count();
+    let deadline = Instant::now() + limit;
+    for _ in 0..asked {
+        let _ = are_done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 
-fn writer() -> &'static SyncSender<Message> {
-    WRITER.get_or_init(|| {
-        let (queue, messages) = sync_channel(QUEUE);
-        // Without the thread the queue fills and lines are lost, as behind a pipe that nobody reads.
-        let _ = thread::Builder::new().name("lines".into()).spawn(move || write_all(&messages));
-        queue
-    })
+impl Stream {
+    fn queue(self) -> &'static Queue {
+        match self {
+            Stream::Stdout => &STDOUT,
+            Stream::Stderr => &STDERR,
+        }
+    }
 }
 
-fn write_all(messages: &Receiver<Message>) {
-    for message in messages {
-        match message {
-            Message::Line(stream, bytes) => write(stream, &bytes),
-            Message::Flush(done) => {
-                let _ = done.send(()); // it may have stopped waiting
+impl Queue {
+    fn writer(&'static self, stream: Stream) -> &'static SyncSender<Message> {
+        self.writer.get_or_init(|| {
+            let (queue, messages) = sync_channel(QUEUE);
+            // Without the thread the queue fills and lines are lost, as behind a pipe that nobody reads.
+            let _ = thread::Builder::new().name("lines".into()).spawn(move || self.write_all(stream, &messages));
+            queue
+        })
+    }
+
+    fn write_all(&self, stream: Stream, messages: &Receiver<Message>) {
+        for message in messages {
+            match message {
+                Message::Line(bytes) => write(stream, &bytes),
+                Message::Flush(done) => {
+                    let _ = done.send(()); // it may have stopped waiting
+                }
             }
-        }
-        let lost = LOST.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            write(Stream::Stderr, format!("({lost} lines were lost here: nobody read them in time)\n").as_bytes());
+            let lost = self.lost.swap(0, Ordering::Relaxed);
+            if lost > 0 {
+                let what = format!("({lost} lines of {stream:?} were lost: nobody read them in time)\n");
+                match stream {
+                    Stream::Stdout => put(Stream::Stderr, what.into_bytes()),
+                    Stream::Stderr => write(stream, what.as_bytes()),
+                }
+            }
         }
     }
 }
