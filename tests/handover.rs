@@ -1,0 +1,189 @@
+//! How the leadership passes on: by signals that ask, by signals that kill, and by a process that stands still.
+
+mod common;
+
+use common::lock::{KINDS, Lock, NEVER, transitions_of};
+use common::{Elector, wait_until};
+use rustix::process::Signal;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+/// A leader named a, and b that follows it.
+fn two(lock: &Lock, more: &[&str]) -> (Elector, Elector) {
+    let a = lock.start("a", more);
+    a.wait_to_lead();
+    let b = lock.start("b", more);
+    b.wait_to_name("a");
+    (a, b)
+}
+
+#[test]
+fn a_leader_told_to_leave_releases_the_lock_and_the_next_one_does_not_wait_for_the_lease() {
+    for (kind, signal) in KINDS.into_iter().zip([Signal::TERM, Signal::INT, Signal::TERM]) {
+        let lock = Lock::new(kind);
+        let (mut a, b) = two(&lock, &[NEVER]);
+        a.signal(signal);
+        b.wait_to_lead();
+        assert_eq!(a.wait_to_end().code(), Some(0), "{}", a.log());
+        let holders: Vec<String> = lock.changes().into_iter().map(|(_, holder)| holder).collect();
+        let released = holders.iter().position(String::is_empty).expect("it was released");
+        assert!(holders[..released].iter().all(|it| it == "a") && holders[released + 1..].iter().all(|it| it == "b"));
+    }
+}
+
+#[test]
+fn a_leader_that_was_killed_is_waited_for_as_long_as_its_lease() {
+    let lock = Lock::new("leases");
+    let (a, b) = two(&lock, &["--ttl=1s"]);
+    a.signal(Signal::KILL);
+    b.wait_to_lead();
+    let waited = lock.wait_for_takeover(&b);
+    assert!(waited >= Duration::from_secs(1), "{waited:?}");
+}
+
+#[test]
+fn a_leader_that_stood_still_never_names_itself_again_and_follows() {
+    for kind in KINDS {
+        let lock = Lock::new(kind);
+        let (a, b) = two(&lock, &["--ttl=1s"]);
+        a.signal(Signal::STOP);
+        let stopped = Instant::now();
+        b.wait_to_lead();
+        // Asked before it wakes up: these are answered at the first instant at which it can answer anything.
+        let paths = ["/", "/isLeader", "/leader", "/anything"];
+        let mut asked: Vec<(&str, TcpStream)> =
+            paths.iter().cycle().take(24).map(|path| (*path, question(&a, path))).collect();
+        wait_until("it stood still for two leases", || stopped.elapsed() > Duration::from_secs(2));
+        a.signal(Signal::CONT);
+        for (path, stream) in &mut asked {
+            says_that_it_does_not_lead(path, &answer(stream));
+        }
+        wait_until("a names b", || {
+            paths.iter().for_each(|path| says_that_it_does_not_lead(path, &answer(&mut question(&a, path))));
+            a.body() == "{\"name\":\"b\"}"
+        });
+    }
+}
+
+fn question(elector: &Elector, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(elector.address()).expect("the port is open");
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).expect("the kernel takes it");
+    stream
+}
+
+fn answer(stream: &mut TcpStream) -> String {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+fn says_that_it_does_not_lead(path: &str, answer: &str) {
+    let leads = match path {
+        "/isLeader" => !answer.ends_with("{\"isLeader\": false}"),
+        "/leader" => !answer.starts_with("HTTP/1.1 503") || answer.contains("\"a\""),
+        _ => !answer.starts_with("HTTP/1.1 200") || answer.contains("\"a\""),
+    };
+    assert!(!leads, "it said after two leases of standing still: {answer}");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_with_the_exit_code_of_that_signal() {
+    for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let lock = Lock::new("configmaps");
+        let mut a = lock.start("a", &[NEVER, "--release-delay=10m"]);
+        a.wait_to_lead();
+        a.signal(Signal::TERM);
+        a.wait_for_log("told to leave");
+        a.signal(second);
+        assert_eq!(a.wait_to_end().code(), Some(code), "{}", a.log());
+        assert_eq!(lock.holder(), "a");
+    }
+}
+
+#[test]
+fn a_follower_told_to_leave_goes_without_touching_the_lock() {
+    let lock = Lock::new("endpoints");
+    let (mut a, mut b) = two(&lock, &[NEVER]);
+    b.signal(Signal::TERM);
+    assert_eq!(b.wait_to_end().code(), Some(0));
+    assert!(a.is_running() && a.leads());
+    assert!(lock.changes().iter().all(|(_, holder)| holder == "a"));
+}
+
+#[test]
+fn it_can_be_told_to_leave_before_the_api_server_has_said_anything() {
+    let lock = Lock::new("endpoints");
+    lock.server.freeze();
+    let mut a = lock.start("a", &[NEVER]);
+    lock.wait("it has asked", || lock.server.open_connections() > 0);
+    let told = Instant::now();
+    a.signal(Signal::TERM);
+    assert_eq!(a.wait_to_end().code(), Some(0), "{}", a.log());
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    lock.server.thaw();
+    assert_eq!(lock.version(), 0);
+}
+
+#[test]
+fn it_can_be_told_to_leave_at_any_moment_of_its_start() {
+    let lock = Lock::new("leases");
+    for delay in (0..40).step_by(2).map(Duration::from_millis) {
+        let mut a = lock.spawn("a", &[NEVER]);
+        std::thread::sleep(delay); // the moment is the subject of this test
+        // Before its handlers are there, the signal ends it as it would end any process.
+        a.signal(Signal::TERM);
+        let status = a.wait_to_end();
+        let registered = status.code() == Some(0);
+        let too_early = std::os::unix::process::ExitStatusExt::signal(&status) == Some(Signal::TERM.as_raw());
+        assert!(registered || too_early, "{status}: {}", a.log());
+        assert_eq!(lock.holder(), "");
+    }
+}
+
+#[test]
+fn a_leader_without_an_api_server_leaves_in_about_two_seconds_and_not_as_a_failure() {
+    let frozen: fn(&Lock) = |lock| lock.server.freeze();
+    let down: fn(&Lock) = |lock| lock.server.down();
+    for end in [frozen, down] {
+        let lock = Lock::new("endpoints");
+        let mut a = lock.start("a", &[NEVER]);
+        a.wait_to_lead();
+        end(&lock);
+        let told = Instant::now();
+        a.signal(Signal::TERM);
+        assert_eq!(a.wait_to_end().code(), Some(0), "{}", a.log());
+        println!("left in {:?}; it said:\n{}", told.elapsed(), a.log());
+        assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    }
+}
+
+#[test]
+fn with_a_release_delay_the_claim_ends_at_once_and_the_lock_stays_held_so_long() {
+    let lock = Lock::new("leases");
+    let (mut a, b) = two(&lock, &["--ttl=1s", "--release-delay=3s"]);
+    let told = Instant::now();
+    a.signal(Signal::TERM);
+    wait_until("a no longer names itself", || !a.leads());
+    assert_eq!(lock.holder(), "a");
+    b.wait_to_lead();
+    assert_eq!(a.wait_to_end().code(), Some(0));
+    let changes = lock.changes();
+    let released = changes.iter().position(|(_, holder)| holder.is_empty()).expect("it was released");
+    assert!(changes[released].0.when - told >= Duration::from_secs(3));
+    let renewals = changes[..released].iter().filter(|(change, _)| change.when > told).count();
+    assert!(renewals >= 3, "{renewals} renewals while it waited");
+    assert!(changes[..released].iter().all(|(_, holder)| holder == "a"), "b led before the release");
+}
+
+#[test]
+fn each_term_counts_one_transition() {
+    let lock = Lock::new("endpoints");
+    for term in 0..4 {
+        let mut leader = lock.start(&format!("term-{term}"), &[NEVER]);
+        leader.wait_to_lead();
+        assert_eq!(transitions_of(&lock.record()), term);
+        leader.signal(Signal::TERM);
+        leader.wait_to_end();
+    }
+}
