@@ -1,0 +1,137 @@
+//! The lock is deleted, emptied or taken over by somebody behind the leader's back.
+
+mod common;
+
+use apiserver::ChangeKind;
+use common::Elector;
+use common::lock::{KINDS, Lock, MARK, NEVER, RECORD};
+use common::wait_until;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A leader named a, and b that follows it.
+fn two(lock: &Lock, ttl: &str) -> (Elector, Elector) {
+    let a = lock.start("a", &[ttl]);
+    a.wait_to_lead();
+    let b = lock.start("b", &[ttl]);
+    b.wait_to_name("a");
+    (a, b)
+}
+
+#[test]
+fn the_leader_writes_a_deleted_lock_anew_and_followers_leave_that_to_it() {
+    for kind in KINDS {
+        let lock = Lock::new(kind);
+        let (a, b) = two(&lock, NEVER);
+        for _ in 0..5 {
+            assert!(lock.server.delete(kind, "default", "example"));
+            wait_until("the lock is there again", || {
+                assert!(a.leads(), "{}", a.log());
+                lock.holder() == "a"
+            });
+        }
+        b.wait_to_name("a");
+        let changes = lock.changes();
+        assert!(changes.iter().all(|(change, holder)| change.kind == ChangeKind::Deleted || holder == "a"));
+        assert!(!b.log().contains("leading"), "{}", b.log());
+    }
+}
+
+#[test]
+fn each_time_the_lock_is_written_anew_the_fencing_token_grows() {
+    let lock = Lock::new("leases");
+    let a = lock.start("a", &[NEVER]);
+    a.wait_to_lead();
+    for terms in 2..5 {
+        lock.server.delete("leases", "default", "example");
+        wait_until("another term", || tokens(&a).len() == terms);
+    }
+    let tokens = tokens(&a);
+    assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
+}
+
+fn tokens(elector: &Elector) -> Vec<u64> {
+    let token = |line: &str| line.split("with the fencing token ").nth(1).and_then(|rest| rest.trim().parse().ok());
+    elector.log().lines().filter_map(token).collect()
+}
+
+#[test]
+fn the_leader_writes_the_record_anew_where_somebody_took_it_out() {
+    let without_record: fn(&Lock) = |lock| {
+        let mut object = lock.object().unwrap();
+        object["metadata"]["annotations"].as_object_mut().unwrap().remove(RECORD);
+        object["metadata"]["labels"] = json!({"mine": "now"});
+        lock.put(object);
+    };
+    let another_object: fn(&Lock) = |lock| {
+        lock.server.delete(lock.kind, "default", "example");
+        lock.put(json!({"metadata": {"labels": {"mine": "now"}}}));
+    };
+    for (kind, end) in [("endpoints", without_record), ("configmaps", without_record), ("endpoints", another_object)] {
+        let lock = Lock::new(kind);
+        let (a, b) = two(&lock, NEVER);
+        end(&lock);
+        wait_until("the record is there again", || {
+            assert!(a.leads(), "{}", a.log());
+            lock.holder() == "a"
+        });
+        assert_eq!(lock.object().unwrap()["metadata"]["labels"], json!({"mine": "now"}));
+        assert!(lock.changes().iter().all(|(_, holder)| holder != "b") && !b.leads());
+    }
+}
+
+#[test]
+fn a_follower_waits_for_a_leader_whose_lock_is_gone() {
+    for kind in KINDS {
+        let lock = Lock::new(kind);
+        let (a, b) = two(&lock, "--ttl=1s");
+        a.signal(Signal::STOP); // it cannot mend it, and may yet call itself leader
+        lock.server.delete(kind, "default", "example");
+        b.wait_to_lead();
+        let changes = lock.changes();
+        let deleted = changes.iter().find(|(change, _)| change.kind == ChangeKind::Deleted).expect("it was deleted");
+        let taken = changes.iter().find(|(_, holder)| holder == "b").expect("b leads");
+        let waited = taken.0.when - deleted.0.when;
+        assert!(waited >= Duration::from_secs(1), "{kind}: {waited:?}");
+    }
+}
+
+#[test]
+fn a_leader_that_sees_another_holder_stops_at_once() {
+    for kind in KINDS {
+        let lock = Lock::new(kind);
+        let a = lock.start("a", &[NEVER]);
+        a.wait_to_lead();
+        let version = lock.version();
+        lock.put_record(&lock.peer("peer", 600, "2026-01-01T00:00:00.000000Z"));
+        a.wait_to_name("peer");
+        a.wait_for_log("no longer leading");
+        assert_eq!((lock.holder().as_str(), lock.version()), ("peer", version + 1));
+    }
+}
+
+#[test]
+fn a_leader_whose_record_was_emptied_begins_a_new_term() {
+    for kind in KINDS {
+        let lock = Lock::new(kind);
+        let a = lock.start("a", &[NEVER]);
+        a.wait_to_lead();
+        lock.put_record(&lock.peer("", 1, "2026-01-01T00:00:00.000000Z"));
+        wait_until("it leads again", || tokens(&a).len() == 2 && a.leads());
+        assert_eq!(lock.holder(), "a");
+    }
+}
+
+#[test]
+fn a_leader_renews_though_its_mark_was_taken_away() {
+    let lock = Lock::new("leases");
+    let a = lock.start("a", &["--ttl=10s", "--retry-period=100ms"]);
+    a.wait_to_lead();
+    let unmarked = |object: &Value| object["metadata"]["annotations"].get(MARK).is_none();
+    let mut object = lock.object().unwrap();
+    object["metadata"].as_object_mut().unwrap().remove("annotations");
+    assert!(unmarked(&lock.put(object)));
+    wait_until("the mark is there again", || !unmarked(&lock.object().unwrap()));
+    assert!(a.leads(), "{}", a.log());
+}
