@@ -196,6 +196,7 @@ impl Candidate {
         }
         self.alarm.set(alarm)?;
         if output.reopen_watch {
+            log::debug!("{}: the watch is silent, or ahead of the server: opening a new one", self.lock);
             self.watcher.reopen();
         }
         if let Some(request) = output.request {

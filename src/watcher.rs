@@ -81,6 +81,8 @@ impl<D: Fn(News) -> bool> Stream<D> {
     fn keep_open(&mut self) {
         let mut fruitless = 0;
         while let Ok(ended) = self.follow(&mut fruitless) {
+            // To break it off for a new one is no failure.
+            let ended = ended.filter(|_| !self.from_the_start.load(Ordering::Acquire));
             let pause = self.pause(ended.as_ref(), fruitless);
             if self.tell(News::Closed(ended)).is_err() {
                 return;
