@@ -15,6 +15,12 @@ use std::time::Duration;
 
 /// A trouble that lasts is told again after this long.
 const REMIND_AFTER: Duration = Duration::from_secs(300);
+/// What fails now and then does not work again: it must have worked for this long.
+const CALM: Duration = Duration::from_secs(30);
+/// So many different messages on one topic are told within [`REMIND_AFTER`].
+const MOST_MESSAGES: usize = 5;
+/// A claim that was found to have ended longer ago than this is a sign that the process stood still.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 
 /// Remembers what was told, so that only news is.
 pub struct Report {
@@ -25,7 +31,18 @@ pub struct Report {
     leaving: bool,
     name_taken_by: Option<Content>,
     unreadable: Option<Content>,
-    troubles: HashMap<&'static str, (String, Time)>,
+    troubles: HashMap<&'static str, Trouble>,
+}
+
+/// What went wrong with one kind of request, or one thing about the lock.
+#[derive(Default)]
+struct Trouble {
+    /// The messages told lately, and when.
+    told: Vec<(String, Time)>,
+    /// When it last went wrong.
+    at: Time,
+    /// It worked since.
+    works: bool,
 }
 
 impl Report {
@@ -46,6 +63,7 @@ impl Report {
     pub fn state(&mut self, machine: &Election, snapshot: &Snapshot, now: Time) {
         self.leadership(snapshot, now);
         self.lock_content(machine, now);
+        self.recoveries(now);
         let leader = snapshot.leader(now);
         if leader != self.leader {
             leader.clone_into(&mut self.leader);
@@ -67,11 +85,14 @@ impl Report {
             match (claim, self.claim) {
                 (Some(claim), _) => info!("leading {}, with the fencing token {}", self.lock, claim.fencing_token),
                 (None, Some(_)) if self.leaving => info!("no longer leading {}: told to leave", self.lock),
-                (None, Some(old)) if old.until <= now => warn!(
-                    "no longer leading {}: no renewal was acknowledged in time, {} ago",
+                (None, Some(old)) if old.until.saturating_add(STOOD_STILL) <= now => warn!(
+                    "no longer leading {} for {}s already: this process, or its machine, stood still",
                     self.lock,
-                    duration::format(now.saturating_sub(old.until))
+                    now.saturating_sub(old.until).as_secs()
                 ),
+                (None, Some(old)) if old.until <= now => {
+                    warn!("no longer leading {}: no renewal was acknowledged in time", self.lock);
+                }
                 (None, Some(_)) => warn!("no longer leading {}: another record stands in the lock", self.lock),
                 (None, None) => {}
             }
@@ -132,9 +153,20 @@ impl Report {
 
     /// A request worked.
     pub fn success(&mut self, verb: Verb) {
-        if self.troubles.remove(name(verb)).is_some() {
-            info!("{} {} works again", name(verb), self.lock);
+        if let Some(trouble) = self.troubles.get_mut(name(verb)) {
+            trouble.works = true;
         }
+    }
+
+    fn recoveries(&mut self, now: Time) {
+        let lock = &self.lock;
+        self.troubles.retain(|topic, trouble| {
+            let over = trouble.works && now >= trouble.at.saturating_add(CALM);
+            if over {
+                info!("{topic} {lock} works again");
+            }
+            !over
+        });
     }
 
     /// A request failed.
@@ -149,12 +181,15 @@ impl Report {
         }
     }
 
-    /// Whether a trouble is another one than was last told on this topic, or lasts so long that it is told again.
-    fn is_news(&mut self, topic: &'static str, trouble: &str, now: Time) -> bool {
-        let told = self.troubles.get(topic);
-        let news = told.is_none_or(|(told, at)| told != trouble || now >= at.saturating_add(REMIND_AFTER));
+    /// Whether this message was not told on this topic lately. Nobody can flood the log with ever new messages.
+    fn is_news(&mut self, topic: &'static str, message: &str, now: Time) -> bool {
+        let trouble = self.troubles.entry(topic).or_default();
+        trouble.at = now;
+        trouble.works = false;
+        trouble.told.retain(|(_, at)| now < at.saturating_add(REMIND_AFTER));
+        let news = trouble.told.len() < MOST_MESSAGES && trouble.told.iter().all(|(told, _)| told != message);
         if news {
-            self.troubles.insert(topic, (trouble.to_owned(), now));
+            trouble.told.push((message.to_owned(), now));
         }
         news
     }
@@ -166,5 +201,54 @@ fn name(verb: Verb) -> &'static str {
         Verb::Create => "creating",
         Verb::Update => "updating",
         Verb::Watch => "watching",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::FailureKind;
+    use crate::lock::LockKind;
+
+    const START: Time = Time::from_secs(1000);
+
+    fn report() -> Report {
+        let lock = LockName { kind: LockKind::Leases, namespace: "default".into(), name: "x".into() };
+        Report::new(lock, "me".into())
+    }
+
+    fn fail(report: &mut Report, now: Time) {
+        let failure = Failure::new(FailureKind::Unknown, Verb::Update, &report.lock, "lost");
+        report.failure(Verb::Update, &failure, now);
+    }
+
+    #[test]
+    fn a_trouble_is_over_when_it_has_worked_for_some_time() {
+        let mut report = report();
+        fail(&mut report, START);
+        report.recoveries(START + 2 * CALM);
+        assert_eq!(report.troubles.len(), 1, "nothing has worked since");
+        report.success(Verb::Get);
+        report.success(Verb::Update);
+        report.recoveries(START + CALM / 2);
+        assert_eq!(report.troubles.len(), 1, "it has not worked for long");
+        fail(&mut report, START + CALM / 2);
+        report.success(Verb::Update);
+        report.recoveries(START + CALM);
+        assert_eq!(report.troubles.len(), 1, "it failed meanwhile");
+        report.recoveries(START + CALM / 2 + CALM);
+        assert_eq!(report.troubles.len(), 0);
+    }
+
+    #[test]
+    fn a_trouble_that_lasts_is_told_again_and_a_new_one_at_once() {
+        let mut report = report();
+        assert!(report.is_news("updating", "lost", START));
+        assert!(!report.is_news("updating", "lost", START + REMIND_AFTER / 2));
+        assert!(report.is_news("updating", "refused", START + REMIND_AFTER / 2));
+        assert!(report.is_news("watching", "lost", START + REMIND_AFTER / 2));
+        assert!(report.is_news("updating", "lost", START + REMIND_AFTER));
+        let told = (0..100).filter(|n| report.is_news("getting", &n.to_string(), START)).count();
+        assert_eq!(told, MOST_MESSAGES);
     }
 }
