@@ -5,6 +5,7 @@
 mod argv;
 mod timing;
 
+use crate::credentials;
 use crate::duration;
 use crate::http::ListenAddress;
 use crate::lock::LockKind;
@@ -48,7 +49,7 @@ pub struct Config {
     pub release_delay: Duration,
     /// Where to serve HTTP; `None` for nowhere.
     pub http: Option<ListenAddress>,
-    /// The URL of the API server, beginning with `https://` or `http://`, if it was given.
+    /// The URL of the API server, if it was given: one that requests can be sent to.
     pub server: Option<String>,
     pub service_account_dir: Option<PathBuf>,
     pub use_cluster_credentials: bool,
@@ -250,14 +251,10 @@ fn release_delay(given: Option<Duration>) -> Result<Duration, UsageError> {
 }
 
 fn server(url: String) -> Result<String, UsageError> {
-    let after_scheme = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let fault = match after_scheme {
-        None => "the URL must begin with https:// or http://",
-        Some(rest) if rest.is_empty() || rest.starts_with(['/', ':', '?', '#']) => "the URL names no host",
-        Some(rest) if rest.contains(|c: char| c.is_whitespace() || c.is_control()) => "a URL has no spaces in it",
-        Some(_) => return Ok(url),
-    };
-    Err(bad("--server", &url, &format!("{fault}; write it like https://10.0.0.1:6443")))
+    match credentials::check_url(&url) {
+        Ok(()) => Ok(url),
+        Err(error) => Err(UsageError(format!("{error}; write it like https://10.0.0.1:6443"))),
+    }
 }
 
 fn listen(address: String) -> Result<ListenAddress, UsageError> {

@@ -35,6 +35,11 @@ pub struct Credentials {
     kept_back: AtomicBool,
 }
 
+/// Whether `--server` may be given this address; the error does not repeat what may be a secret.
+pub fn check_url(url: &str) -> Result<(), CredentialsError> {
+    Server::parse(url).map(drop)
+}
+
 /// What a TLS connection is made with. Equal ones may share connections.
 #[derive(Clone)]
 pub(crate) struct Tls {

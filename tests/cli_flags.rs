@@ -321,13 +321,14 @@ fn an_empty_http_address_is_none_as_it_was_in_the_old_program() {
 #[test]
 fn a_server_is_a_url_with_a_host() {
     for (url, fault) in [
-        ("", "the URL must begin with https:// or http://"),
-        ("10.0.0.1:6443", "the URL must begin with https:// or http://"),
-        ("https://", "the URL names no host"),
-        ("http:///api", "the URL names no host"),
-        ("http://a b", "a URL has no spaces in it"),
+        ("", "\"\" begins with neither https:// nor http://"),
+        ("10.0.0.1:6443", "\"10.0.0.1:6443\" begins with neither https:// nor http://"),
+        ("https://", "it names no host"),
+        ("http:///api", "it names no host"),
+        ("https://a:0", "\"0\" is no port number"),
+        ("https://user:hunter2@a", "it has a user name ('@'), which is never sent; leave it out"),
     ] {
-        let expected = format!("--server={url:?}: {fault}; write it like https://10.0.0.1:6443");
+        let expected = format!("cannot use the address of --server: {fault}; write it like https://10.0.0.1:6443");
         assert_eq!(error(&["--election=e", "--server", url]), expected);
     }
 }

@@ -45,6 +45,9 @@ impl Server {
             _ => return Err(refuse(format!("{url:?} begins with neither https:// nor http://"))),
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        if authority.is_empty() {
+            return Err(refuse("it names no host".into()));
+        }
         let (host, port) =
             split_authority(authority).ok_or_else(|| refuse(format!("{authority:?} is not a host or host:port")))?;
         let port = match port {
