@@ -97,6 +97,7 @@ impl Object {
     /// a uid and a numeric resourceVersion above 0, for a write without them would be unconditional.
     pub fn parse(kind: LockKind, text: &[u8]) -> Result<Object, String> {
         let mut fields = fields_of(text)?;
+        check_kind(kind, &fields)?;
         let mut metadata = take(&mut fields, "metadata")?;
         let annotations = take(&mut metadata, "annotations")?;
         let spec = if kind == LockKind::Leases { take(&mut fields, "spec")? } else { Fields::new() };
@@ -180,6 +181,16 @@ impl Object {
 
 fn fields_of(text: &[u8]) -> Result<Fields, String> {
     serde_json::from_slice(text).map_err(|error| format!("it is not a JSON object: {error}"))
+}
+
+/// An object of another kind is an answer to another question, from whoever stands in between.
+fn check_kind(kind: LockKind, fields: &Fields) -> Result<(), String> {
+    let Some(text) = fields.get("kind") else { return Ok(()) };
+    let (_, expected) = kind.api_version_and_kind();
+    match serde_json::from_str::<String>(text.get()) {
+        Ok(found) if found == expected => Ok(()),
+        _ => Err(format!("its kind is {}, not {expected}", text.get().chars().take(60).collect::<String>())),
+    }
 }
 
 /// Takes a field that must be an object out of its parent; a missing one, or null, is empty.
