@@ -50,7 +50,7 @@ impl Watcher {
     ) -> io::Result<Watcher> {
         let watcher = Watcher { handle: WatchHandle::new(), from_the_start: Arc::default() };
         let (handle, from_the_start) = (watcher.handle.clone(), Arc::clone(&watcher.from_the_start));
-        let mut stream = Stream { api, lock, timeout, random, deliver, handle, from_the_start, seen: None };
+        let mut stream = Stream { api, lock, timeout, random, deliver, handle, from_the_start, seen: None, newest: 0 };
         thread::Builder::new().name("watcher".into()).spawn(move || stream.keep_open())?;
         Ok(watcher)
     }
@@ -72,6 +72,8 @@ struct Stream<D> {
     from_the_start: Arc<AtomicBool>,
     /// The resourceVersion up to which this stream has shown everything; only its own may resume it.
     seen: Option<u64>,
+    /// The newest resourceVersion at which any stream showed the object.
+    newest: u64,
 }
 
 /// The candidate is gone.
@@ -84,18 +86,22 @@ impl<D: Fn(News) -> bool> Stream<D> {
             // To break it off for a new one is no failure.
             let ended = ended.filter(|_| !self.from_the_start.load(Ordering::Acquire));
             let pause = self.pause(ended.as_ref(), fruitless);
-            if self.tell(News::Closed(ended)).is_err() {
+            // What was broken off to be opened anew did not fail.
+            let failure = ended.filter(|_| !self.from_the_start.load(Ordering::Acquire));
+            if self.tell(News::Closed(failure)).is_err() {
                 return;
             }
             thread::sleep(pause);
         }
     }
 
-    /// One stream, from its opening to its end. Counts the streams in a row that showed nothing.
+    /// One stream, from its opening to its end. Counts the streams in a row that showed nothing new: one that begins
+    /// with the object as it was, and breaks each time, would be opened without end.
     fn follow(&mut self, fruitless: &mut u32) -> Result<Option<Failure>, Unwanted> {
         *fruitless = fruitless.saturating_add(1);
         if self.from_the_start.swap(false, Ordering::AcqRel) {
             self.seen = None;
+            self.newest = 0;
         }
         let seconds = (f64::from(WATCH_SECONDS) * (0.8 + 0.4 * (self.random)())) as u32;
         let from = self.seen.map(|version| version.to_string());
@@ -107,13 +113,26 @@ impl<D: Fn(News) -> bool> Stream<D> {
         loop {
             match self.next(&mut watch) {
                 Ok(Some(news)) => {
-                    *fruitless = 0;
+                    if self.is_new(&news) {
+                        *fruitless = 0;
+                    }
                     self.tell(news)?;
                 }
                 Ok(None) => return Ok(None),
                 Err(failure) => return Ok(Some(self.after(failure))),
             }
         }
+    }
+
+    fn is_new(&mut self, news: &News) -> bool {
+        let shown = match news {
+            News::Object(object) => object.version().resource_version,
+            News::Deleted { resource_version } => *resource_version,
+            News::Opened | News::Bookmark | News::Closed(_) => return false,
+        };
+        let is_new = shown > self.newest;
+        self.newest = self.newest.max(shown);
+        is_new
     }
 
     fn next(&mut self, watch: &mut Watch) -> Result<Option<News>, Failure> {
