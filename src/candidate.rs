@@ -108,6 +108,7 @@ impl Candidate {
                 finished = self.take_socket()?;
             }
         }
+        self.report.left(&self.machine);
         Ok(())
     }
 
@@ -135,6 +136,9 @@ impl Candidate {
         let now = clock::now();
         if !matches!(news, News::Closed(_)) {
             self.server_reached = Some(now);
+        }
+        // A stream that opens and shows nothing sensible is no watch yet.
+        if !matches!(news, News::Closed(_) | News::Opened) {
             self.report.success(Verb::Watch);
         }
         match news {
@@ -196,7 +200,7 @@ impl Candidate {
         }
         self.alarm.set(alarm)?;
         if output.reopen_watch {
-            log::debug!("{}: the watch is silent, or ahead of the server: opening a new one", self.lock);
+            log::debug!("the watch of {} missed something, or is silent: opening it anew", self.lock);
             self.watcher.reopen();
         }
         if let Some(request) = output.request {

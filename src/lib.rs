@@ -42,7 +42,7 @@
 //! | [`api`], [`credentials`] | the REST client, and where the server and the token come from |
 //! | [`status`], [`http`] | what the rest may know, and who asks |
 //! | [`place`] | the proof that no other process of the same name runs here |
-//! | [`report`], [`logging`], [`lines`] | what people are told |
+//! | [`report`], [`troubles`], [`logging`], [`lines`] | what people are told |
 //! | [`cli`], [`run`] | the command line, and putting the parts together |
 //! | [`duration`], [`rfc3339`], [`random`] | one thing each |
 #![forbid(unsafe_code)]
@@ -67,4 +67,5 @@ pub mod rfc3339;
 pub mod run;
 pub mod signals;
 pub mod status;
+pub mod troubles;
 pub mod watcher;

@@ -8,17 +8,11 @@ use crate::lock::LockName;
 use crate::logging::say_leader;
 use crate::record::Content;
 use crate::status::{Claim, Snapshot};
+use crate::troubles::Troubles;
 use log::{debug, error, info, warn};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A trouble that lasts is told again after this long.
-const REMIND_AFTER: Duration = Duration::from_secs(300);
-/// What fails now and then does not work again: it must have worked for this long.
-const CALM: Duration = Duration::from_secs(30);
-/// So many different messages on one topic are told within [`REMIND_AFTER`].
-const MOST_MESSAGES: usize = 5;
 /// A claim that was found to have ended longer ago than this is a sign that the process stood still.
 const STOOD_STILL: Duration = Duration::from_secs(1);
 
@@ -31,18 +25,9 @@ pub struct Report {
     leaving: bool,
     name_taken_by: Option<Content>,
     unreadable: Option<Content>,
-    troubles: HashMap<&'static str, Trouble>,
-}
-
-/// What went wrong with one kind of request, or one thing about the lock.
-#[derive(Default)]
-struct Trouble {
-    /// The messages told lately, and when.
-    told: Vec<(String, Time)>,
-    /// When it last went wrong.
-    at: Time,
-    /// It worked since.
-    works: bool,
+    troubles: Troubles,
+    /// Why the last write failed, if the last one did.
+    failed_write: Option<String>,
 }
 
 impl Report {
@@ -55,7 +40,8 @@ impl Report {
             leaving: false,
             name_taken_by: None,
             unreadable: None,
-            troubles: HashMap::new(),
+            troubles: Troubles::default(),
+            failed_write: None,
         }
     }
 
@@ -63,7 +49,6 @@ impl Report {
     pub fn state(&mut self, machine: &Election, snapshot: &Snapshot, now: Time) {
         self.leadership(snapshot, now);
         self.lock_content(machine, now);
-        self.recoveries(now);
         let leader = snapshot.leader(now);
         if leader != self.leader {
             leader.clone_into(&mut self.leader);
@@ -90,9 +75,11 @@ impl Report {
                     self.lock,
                     now.saturating_sub(old.until).as_secs()
                 ),
-                (None, Some(old)) if old.until <= now => {
-                    warn!("no longer leading {}: no renewal was acknowledged in time", self.lock);
-                }
+                (None, Some(old)) if old.until <= now => warn!(
+                    "no longer leading {}: no renewal was acknowledged in time{}",
+                    self.lock,
+                    self.failed_write.as_ref().map(|why| format!("; the last one: {why}")).unwrap_or_default()
+                ),
                 (None, Some(_)) => warn!("no longer leading {}: another record stands in the lock", self.lock),
                 (None, None) => {}
             }
@@ -105,7 +92,7 @@ impl Report {
         let unreadable = content.filter(|content| matches!(content, Content::Unreadable { .. }));
         if unreadable != self.unreadable.as_ref() {
             if let Some(Content::Unreadable { text, why }) = unreadable
-                && self.is_news("the record", why, now)
+                && self.troubles.is_news("the record", why, now)
             {
                 let text: String = text.escape_debug().take(200).collect();
                 error!(
@@ -133,7 +120,7 @@ impl Report {
                 self.lock
             ),
             // Each of its renewals comes here.
-            (Some(_), Some(_)) if self.is_news("the name", "", now) => error!(
+            (Some(_), Some(_)) if self.troubles.is_news("the name", "", now) => error!(
                 "another process renews {} under this candidate's own name, {identity:?}: give each replica an --id of \
                  its own (the default, the hostname, is the same for pods that use the host's network)",
                 self.lock
@@ -151,48 +138,52 @@ impl Report {
         }
     }
 
-    /// A request worked.
-    pub fn success(&mut self, verb: Verb) {
-        if let Some(trouble) = self.troubles.get_mut(name(verb)) {
-            trouble.works = true;
+    /// The end: whether others can take over at once, or have to wait.
+    pub fn left(&self, machine: &Election) {
+        let lock = &self.lock;
+        match machine.lock().map(|lock| &lock.content) {
+            Some(Content::Record(record)) if record.is_free() => info!("nobody holds {lock} any more: leaving"),
+            Some(Content::Record(record)) if record.holder == self.identity && !machine.name_is_taken() => {
+                let lease = duration::format(record.lease());
+                warn!("{lock} could not be released: it can be taken only when its lease of {lease} has run out");
+            }
+            _ => {}
         }
     }
 
-    fn recoveries(&mut self, now: Time) {
-        let lock = &self.lock;
-        self.troubles.retain(|topic, trouble| {
-            let over = trouble.works && now >= trouble.at.saturating_add(CALM);
-            if over {
-                info!("{topic} {lock} works again");
-            }
-            !over
-        });
+    /// A request worked.
+    pub fn success(&mut self, verb: Verb) {
+        if is_write(verb) {
+            self.failed_write = None;
+        }
+        if self.troubles.over(name(verb)) {
+            info!("{} {} works again", name(verb), self.lock);
+        }
     }
 
     /// A request failed.
     pub fn failure(&mut self, verb: Verb, failure: &Failure, now: Time) {
-        let message = failure.message.as_str();
+        let polled = verb == Verb::Watch && failure.kind == FailureKind::Denied;
+        let message = failure.message.clone() + if polled { "; until then the lock is polled" } else { "" };
+        if is_write(verb) {
+            self.failed_write = Some(message.clone());
+        }
+        if verb == Verb::Get && failure.kind == FailureKind::Absent {
+            self.success(verb);
+        }
         // To lose a race, or to find the lock gone, is part of an election.
         let expected = matches!(failure.kind, FailureKind::Conflict | FailureKind::Expired)
             || failure.kind == FailureKind::Absent && verb != Verb::Create;
-        match !expected && self.is_news(name(verb), message, now) {
-            true => warn!("{message}"),
-            false => debug!("{message}"),
+        if expected || !self.troubles.is_news(name(verb), &message, now) {
+            debug!("{message}");
+        } else {
+            warn!("{message}");
         }
     }
+}
 
-    /// Whether this message was not told on this topic lately. Nobody can flood the log with ever new messages.
-    fn is_news(&mut self, topic: &'static str, message: &str, now: Time) -> bool {
-        let trouble = self.troubles.entry(topic).or_default();
-        trouble.at = now;
-        trouble.works = false;
-        trouble.told.retain(|(_, at)| now < at.saturating_add(REMIND_AFTER));
-        let news = trouble.told.len() < MOST_MESSAGES && trouble.told.iter().all(|(told, _)| told != message);
-        if news {
-            trouble.told.push((message.to_owned(), now));
-        }
-        news
-    }
+fn is_write(verb: Verb) -> bool {
+    matches!(verb, Verb::Create | Verb::Update)
 }
 
 fn name(verb: Verb) -> &'static str {
@@ -201,54 +192,5 @@ fn name(verb: Verb) -> &'static str {
         Verb::Create => "creating",
         Verb::Update => "updating",
         Verb::Watch => "watching",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::FailureKind;
-    use crate::lock::LockKind;
-
-    const START: Time = Time::from_secs(1000);
-
-    fn report() -> Report {
-        let lock = LockName { kind: LockKind::Leases, namespace: "default".into(), name: "x".into() };
-        Report::new(lock, "me".into())
-    }
-
-    fn fail(report: &mut Report, now: Time) {
-        let failure = Failure::new(FailureKind::Unknown, Verb::Update, &report.lock, "lost");
-        report.failure(Verb::Update, &failure, now);
-    }
-
-    #[test]
-    fn a_trouble_is_over_when_it_has_worked_for_some_time() {
-        let mut report = report();
-        fail(&mut report, START);
-        report.recoveries(START + 2 * CALM);
-        assert_eq!(report.troubles.len(), 1, "nothing has worked since");
-        report.success(Verb::Get);
-        report.success(Verb::Update);
-        report.recoveries(START + CALM / 2);
-        assert_eq!(report.troubles.len(), 1, "it has not worked for long");
-        fail(&mut report, START + CALM / 2);
-        report.success(Verb::Update);
-        report.recoveries(START + CALM);
-        assert_eq!(report.troubles.len(), 1, "it failed meanwhile");
-        report.recoveries(START + CALM / 2 + CALM);
-        assert_eq!(report.troubles.len(), 0);
-    }
-
-    #[test]
-    fn a_trouble_that_lasts_is_told_again_and_a_new_one_at_once() {
-        let mut report = report();
-        assert!(report.is_news("updating", "lost", START));
-        assert!(!report.is_news("updating", "lost", START + REMIND_AFTER / 2));
-        assert!(report.is_news("updating", "refused", START + REMIND_AFTER / 2));
-        assert!(report.is_news("watching", "lost", START + REMIND_AFTER / 2));
-        assert!(report.is_news("updating", "lost", START + REMIND_AFTER));
-        let told = (0..100).filter(|n| report.is_news("getting", &n.to_string(), START)).count();
-        assert_eq!(told, MOST_MESSAGES);
     }
 }
