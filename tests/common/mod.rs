@@ -2,7 +2,9 @@
 
 #![allow(dead_code)] // each test uses its part of it
 
+pub mod cluster;
 pub mod lock;
+pub mod referee;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
@@ -35,9 +37,14 @@ pub struct Elector {
 }
 
 impl Elector {
-    /// The program under test.
+    /// The program under test, with nothing in its environment that it looks at.
     pub fn program() -> Command {
-        Command::new(env!("CARGO_BIN_EXE_leader-elector"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leader-elector"));
+        for name in ["RUST_LOG", "KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"] {
+            command.env_remove(name);
+        }
+        command.env("HOME", "/nonexistent");
+        command
     }
 
     /// Starts `--id=ID` with these arguments and a port of its own, and waits until it is served.
@@ -65,7 +72,7 @@ impl Elector {
     /// Starts it and waits for nothing.
     pub fn spawn(mut command: Command, id: &str, args: &[impl AsRef<OsStr>]) -> Elector {
         command.arg(format!("--id={id}")).arg("--http=127.0.0.1:0").arg("--election=example").args(args);
-        command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let (stdout, stderr) = (Lines::of(child.stdout.take()), Lines::of(child.stderr.take()));
         Elector { id: id.to_owned(), child, stderr, stdout, address: None }

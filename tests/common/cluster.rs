@@ -1,0 +1,138 @@
+//! The cluster round the electors: the lock as the API server has it, its requests, a service account.
+
+use super::{Elector, PATIENCE, wait_until};
+use apiserver::{Options, RequestSeen, Server};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where the record is in the lock.
+const RECORD: &str = "control-plane.alpha.kubernetes.io/leader";
+
+/// An API server of plain HTTP that allows everything.
+pub fn plain_server() -> Server {
+    Server::start(Options::default()).unwrap()
+}
+
+/// An API server that speaks TLS, knows these tokens, and allows whoever comes with one everything.
+pub fn tls_server(listen: &str, tokens: &[(&str, &str)]) -> Server {
+    let rules = vec![apiserver::Rule::new("pod", &["*"], "*")];
+    Server::start(Options { listen: listen.to_owned(), tls: true, tokens: owned(tokens), rules, ..Options::default() })
+        .unwrap()
+}
+
+/// Tokens and users as the server takes them.
+pub fn owned(tokens: &[(&str, &str)]) -> Vec<(String, String)> {
+    tokens.iter().map(|(token, user)| ((*token).to_owned(), (*user).to_owned())).collect()
+}
+
+/// Starts an elector at this server, with a lease of a second unless `args` say otherwise.
+pub fn elector(server: &Server, id: &str, args: &[&str]) -> Elector {
+    let address = format!("--server={}", server.url());
+    Elector::start(id, &[&["--ttl=1s", address.as_str()], args].concat())
+}
+
+/// Waits until this holds of the server.
+pub fn wait_for(server: &Server, what: &str, condition: impl FnMut(&Server) -> bool) {
+    assert!(server.wait_until(PATIENCE, condition), "waited {PATIENCE:?} in vain: {what}");
+}
+
+/// The record in the lock; `None` where there is none.
+pub fn record(server: &Server) -> Option<Value> {
+    record_in(&server.get("endpoints", "default", "example")?)
+}
+
+fn record_in(object: &Value) -> Option<Value> {
+    serde_json::from_str(object["metadata"]["annotations"][RECORD].as_str()?).ok()
+}
+
+/// Who an object says holds the lock, empty for nobody; `None` without a record.
+pub fn holder_in(object: &Value) -> Option<String> {
+    record_in(object)?["holderIdentity"].as_str().map(str::to_owned)
+}
+
+/// Who holds the lock, empty for nobody.
+pub fn holder(server: &Server) -> String {
+    server.get("endpoints", "default", "example").as_ref().and_then(holder_in).unwrap_or_default()
+}
+
+/// A lock as another elector would have written it, with a lease of so many seconds.
+pub fn lock_of(holder: &str, seconds: u32) -> Value {
+    let now = "2026-01-01T00:00:00Z";
+    let record = json!({
+        "holderIdentity": holder, "leaseDurationSeconds": seconds, "acquireTime": now, "renewTime": now,
+        "leaderTransitions": 0,
+    });
+    json!({"metadata": {"name": "example", "annotations": {RECORD: record.to_string()}}})
+}
+
+/// Writes the lock as a third party would.
+pub fn put(server: &Server, lock: Value) {
+    server.put("endpoints", "default", lock);
+}
+
+/// What a fault befalls: all requests of one of these verbs.
+pub fn on(verbs: &'static [&'static str]) -> impl Fn(&RequestSeen) -> bool + Send + Sync + 'static {
+    move |request| verbs.contains(&request.verb)
+}
+
+/// The requests of this verb so far.
+pub fn requests(server: &Server, verb: &str) -> Vec<RequestSeen> {
+    server.requests().into_iter().filter(|request| request.verb == verb).collect()
+}
+
+/// Waits until the holder has renewed its lease so many times from now on.
+pub fn wait_for_renewals(server: &Server, count: usize) {
+    let renewals = |server: &Server| server.history().len();
+    let before = renewals(server);
+    wait_for(server, "the lease is renewed", |server| renewals(server) >= before + count);
+}
+
+/// The directory of a service account; removed when dropped.
+pub struct ServiceAccount(PathBuf);
+
+impl ServiceAccount {
+    pub fn new(token: &str, ca: &str) -> ServiceAccount {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("service-account-{}-{number}", std::process::id());
+        let account = ServiceAccount(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
+        fs::create_dir_all(&account.0).unwrap();
+        account.write("token", token);
+        account.write("ca.crt", ca);
+        account
+    }
+
+    /// Replaces a file at once, as the kubelet does.
+    pub fn write(&self, name: &str, content: &str) {
+        let new = self.0.join(format!("{name}.new"));
+        fs::write(&new, content).unwrap();
+        fs::rename(new, self.0.join(name)).unwrap();
+    }
+
+    pub fn remove(&self, name: &str) {
+        fs::remove_file(self.0.join(name)).unwrap();
+    }
+
+    /// The flag that names it.
+    pub fn flag(&self) -> String {
+        format!("--service-account-dir={}", self.0.display())
+    }
+}
+
+impl Drop for ServiceAccount {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Waits until a log has this many lines that hold this text, or more.
+pub fn wait_for_lines(elector: &Elector, text: &str, count: usize) {
+    wait_until(&format!("{count} lines of {text:?}"), || lines(elector, text) >= count);
+}
+
+/// How many lines of the log hold this text.
+pub fn lines(elector: &Elector, text: &str) -> usize {
+    elector.log().lines().filter(|line| line.contains(text)).count()
+}
