@@ -1,0 +1,191 @@
+//! Where RBAC withholds something, the log says which rule grants it, and all that can go on goes on.
+
+mod common;
+
+use apiserver::{Options, Rule, Server};
+use common::cluster::{elector, holder, lines, lock_of, plain_server, put, requests, wait_for, wait_for_renewals};
+use common::{Elector, wait_until};
+use std::time::Instant;
+
+const ANYBODY: &str = "system:anonymous";
+
+fn allow(verbs: &[&str]) -> Vec<Rule> {
+    vec![Rule::new(ANYBODY, verbs, "endpoints")]
+}
+
+fn server_that_allows(verbs: &[&str]) -> Server {
+    Server::start(Options { rules: allow(verbs), ..Options::default() }).unwrap()
+}
+
+/// What the log must say about a missing right.
+fn says_what_to_grant(elector: &Elector, attempt: &str, verb: &str, rule: &str) {
+    elector.wait_for_log(&format!("cannot {attempt} endpoints default/example: 403 forbidden"));
+    elector.wait_for_log(&format!("grant the verb \"{verb}\" on \"endpoints\""));
+    elector.wait_for_log(&format!("in namespace \"default\" to \"{ANYBODY}\": {rule}"));
+}
+
+#[test]
+fn get_forbidden_is_told_once_and_asked_for_again() {
+    let server = server_that_allows(&["create", "update", "watch"]);
+    let elector = elector(&server, "a", &["--ttl=300ms"]);
+    let rule = r#"- {apiGroups: [""], resources: ["endpoints"], resourceNames: ["example"], verbs: ["get", "update"]}"#;
+    says_what_to_grant(&elector, "read", "get", rule);
+    wait_for(&server, "it asks again", |server| requests(server, "get").len() >= 4);
+    assert_eq!(lines(&elector, "cannot read"), 1, "{}", elector.log());
+    server.set_rules(allow(&["*"]));
+    elector.wait_to_lead();
+    elector.wait_for_log("getting endpoints default/example works again");
+}
+
+#[test]
+fn create_forbidden_is_told_once_and_asked_for_again() {
+    let server = server_that_allows(&["get", "update", "watch"]);
+    let elector = elector(&server, "a", &["--ttl=300ms"]);
+    let rule = r#"- {apiGroups: [""], resources: ["endpoints"], verbs: ["create"]}"#;
+    says_what_to_grant(&elector, "create", "create", rule);
+    wait_for(&server, "it asks again", |server| requests(server, "create").len() >= 4);
+    assert_eq!(lines(&elector, "cannot create"), 1, "{}", elector.log());
+    server.set_rules(allow(&["*"]));
+    elector.wait_to_lead();
+}
+
+#[test]
+fn an_object_that_somebody_else_created_needs_no_right_to_create() {
+    let server = server_that_allows(&["get", "update", "watch"]);
+    let elector = elector(&server, "a", &[]);
+    elector.wait_for_log("cannot create endpoints default/example: 403 forbidden");
+    put(&server, serde_json::json!({"metadata": {"name": "example"}, "subsets": []}));
+    elector.wait_to_lead();
+
+    let server = server_that_allows(&["get", "update", "watch"]);
+    put(&server, serde_json::json!({"metadata": {"name": "example"}, "subsets": []}));
+    let elector = common::cluster::elector(&server, "a", &[]);
+    elector.wait_to_lead();
+    assert_eq!(lines(&elector, " WARN "), 0, "{}", elector.log());
+}
+
+#[test]
+fn update_forbidden_is_told_once_and_asked_for_again() {
+    let server = server_that_allows(&["get", "create", "watch"]);
+    put(&server, lock_of("", 1));
+    let elector = elector(&server, "a", &["--ttl=300ms"]);
+    let rule = r#"- {apiGroups: [""], resources: ["endpoints"], resourceNames: ["example"], verbs: ["get", "update"]}"#;
+    says_what_to_grant(&elector, "update", "update", rule);
+    wait_for(&server, "it asks again", |server| requests(server, "update").len() >= 4);
+    assert_eq!(lines(&elector, "cannot update"), 1, "{}", elector.log());
+    server.set_rules(allow(&["*"]));
+    elector.wait_to_lead();
+}
+
+#[test]
+fn a_leader_that_may_no_longer_update_stops_in_time_and_leads_again_when_it_may() {
+    let server = plain_server();
+    let elector = elector(&server, "a", &[]);
+    elector.wait_to_lead();
+    server.set_rules(allow(&["get", "create", "watch"]));
+    elector.wait_for_log("ago: no renewal was acknowledged in time; the last one: cannot update endpoints");
+    assert!(!elector.leads());
+    assert_eq!(lines(&elector, "WARN cannot"), 1, "{}", elector.log());
+    server.set_rules(allow(&["get", "update"]));
+    elector.wait_to_lead();
+    elector.wait_for_log("updating endpoints default/example works again");
+}
+
+#[test]
+fn refusals_are_met_with_ever_fewer_requests() {
+    let server = server_that_allows(&["create", "update", "watch"]);
+    let _elector = elector(&server, "a", &["--ttl=100ms"]);
+    let reads = |server: &Server| requests(server, "get");
+    wait_for(&server, "it asks again and again", |server| reads(server).len() >= 7);
+    let pause = |a: usize, b: usize| reads(&server)[b].when - reads(&server)[a].when;
+    // R is 20 ms: without backing off, six pauses would be 264 ms at most.
+    assert!(pause(5, 6) > 2 * pause(0, 1) && pause(0, 6) > std::time::Duration::from_millis(600));
+}
+
+#[test]
+fn without_a_watch_the_lock_is_polled_and_everything_works() {
+    let server = server_that_allows(&["get", "create", "update"]);
+    let mut leader = elector(&server, "a", &[]);
+    leader.wait_to_lead();
+    let follower = elector(&server, "b", &[]);
+    follower.wait_to_name("a");
+    let rule = r#"- {apiGroups: [""], resources: ["endpoints"], resourceNames: ["example"], verbs: ["get", "update", "watch"]}"#;
+    says_what_to_grant(&follower, "watch", "watch", rule);
+    follower.wait_for_log("; until then the lock is polled");
+    wait_for_renewals(&server, 5);
+    leader.signal(rustix::process::Signal::KILL);
+    leader.wait_to_end();
+    follower.wait_to_lead();
+    assert_eq!(lines(&follower, "cannot watch"), 1, "{}", follower.log());
+    assert_eq!(lines(&leader, "cannot watch"), 1, "{}", leader.log());
+}
+
+#[test]
+fn without_a_watch_a_release_is_found_by_polling() {
+    let server = server_that_allows(&["get", "create", "update"]);
+    let mut leader = elector(&server, "a", &["--ttl=60s"]);
+    leader.wait_to_lead();
+    let follower = elector(&server, "b", &["--ttl=60s", "--retry-period=300ms"]);
+    follower.wait_to_name("a");
+    let began = Instant::now();
+    leader.signal(rustix::process::Signal::TERM);
+    leader.wait_to_end();
+    follower.wait_to_lead();
+    assert!(began.elapsed() < common::PATIENCE, "within a fraction of the lease");
+}
+
+#[test]
+fn a_right_to_watch_that_comes_later_is_found() {
+    let server = server_that_allows(&["get", "create", "update"]);
+    let elector = elector(&server, "a", &[]);
+    elector.wait_to_lead();
+    elector.wait_for_log("cannot watch");
+    server.set_rules(allow(&["*"]));
+    wait_for(&server, "the watch is open", |server| server.open_watches() == 1);
+}
+
+#[test]
+fn without_a_token_a_401_says_so() {
+    let server = plain_server();
+    server.fault(|_| true, None, apiserver::Fault::Status { code: 401, retry_after: None });
+    let elector = elector(&server, "a", &["--ttl=300ms"]);
+    elector.wait_for_log("cannot read endpoints default/example: 401 unauthorized");
+    elector.wait_for_log("no token was sent");
+    wait_for(&server, "it tries again", |server| requests(server, "get").len() >= 4);
+    assert_eq!(lines(&elector, "cannot read"), 1, "{}", elector.log());
+    server.clear_faults();
+    elector.wait_to_lead();
+}
+
+#[test]
+fn a_leader_that_is_no_longer_known_stops_in_time_and_leads_again_when_it_is() {
+    let server = plain_server();
+    let elector = elector(&server, "a", &[]);
+    elector.wait_to_lead();
+    let fault = server.fault(|_| true, None, apiserver::Fault::Status { code: 401, retry_after: None });
+    wait_until("it leads no longer", || !elector.leads());
+    assert_eq!(holder(&server), "a", "the lock still bears its name");
+    fault.remove();
+    elector.wait_to_lead();
+}
+
+#[test]
+fn a_missing_namespace_is_named() {
+    let options = Options { missing_namespaces: vec!["nowhere".into()], ..Options::default() };
+    let server = Server::start(options).unwrap();
+    let mut elector = elector(&server, "a", &["--election-namespace=nowhere"]);
+    elector.wait_for_log("cannot create endpoints nowhere/example: 404 not found");
+    elector.wait_for_log("create the namespace \"nowhere\", or give the right one with --election-namespace");
+    let began = Instant::now();
+    wait_for(&server, "it tries again", |server| requests(server, "create").len() >= 4);
+    assert!(began.elapsed() > std::time::Duration::from_millis(300), "no busy loop");
+    assert_eq!(lines(&elector, "cannot create"), 1, "{}", elector.log());
+    assert!(elector.is_running());
+}
+
+#[test]
+fn an_address_of_something_else_is_doubted() {
+    let server = plain_server();
+    let elector = elector(&server, "a", &[&format!("--server={}/elsewhere", server.url())]);
+    elector.wait_for_log("cannot create endpoints default/example: 404 not found");
+}
