@@ -28,8 +28,9 @@ fn requests_that_fail_now_and_then_are_one_piece_of_news() {
     let lock = Lock::new("endpoints");
     let a = leader(&lock, &FAST);
     let number = AtomicU64::new(0);
-    let every_other =
-        move |it: &apiserver::RequestSeen| it.verb == "update" && number.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+    let every_other = move |it: &apiserver::RequestSeen| {
+        it.verb == "update" && number.fetch_add(1, Ordering::SeqCst).is_multiple_of(2)
+    };
     let lossy = lock.server.fault(every_other, None, Fault::DropRequest);
     lock.wait("many fail", || lossy.hits() >= 30);
     let told = loud(&a);

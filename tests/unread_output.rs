@@ -116,7 +116,8 @@ fn who_leads_is_printed_though_nobody_reads_the_log() {
 fn usage_errors_help_and_version_end_as_they_should_whoever_listens() {
     for (args, code) in [(["--bogus"].as_slice(), 2), (&["--help"], 0), (&["--version"], 0)] {
         let program = common::Elector::program;
-        let ends: [fn() -> (Stdio, Option<UnixStream>); 2] = [
+        type End = fn() -> (Stdio, Option<UnixStream>);
+        let ends: [End; 2] = [
             || (broken(), None),
             || {
                 let (end, other) = full();
