@@ -8,6 +8,7 @@ use common::lock::{KINDS, Lock, MARK, NEVER, RECORD};
 use common::wait_until;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::thread;
 use std::time::Duration;
 
 /// A leader named a, and b that follows it.
@@ -83,18 +84,22 @@ fn the_leader_writes_the_record_anew_where_somebody_took_it_out() {
 
 #[test]
 fn a_follower_waits_for_a_leader_whose_lock_is_gone() {
-    for kind in KINDS {
-        let lock = Lock::new(kind);
-        let (a, b) = two(&lock, "--ttl=1s");
-        a.signal(Signal::STOP); // it cannot mend it, and may yet call itself leader
-        lock.server.delete(kind, "default", "example");
-        b.wait_to_lead();
-        let changes = lock.changes();
-        let deleted = changes.iter().find(|(change, _)| change.kind == ChangeKind::Deleted).expect("it was deleted");
-        let taken = changes.iter().find(|(_, holder)| holder == "b").expect("b leads");
-        let waited = taken.0.when - deleted.0.when;
-        assert!(waited >= Duration::from_secs(1), "{kind}: {waited:?}");
-    }
+    thread::scope(|scope| {
+        for kind in KINDS {
+            scope.spawn(move || {
+                let lock = Lock::new(kind);
+                let (a, b) = two(&lock, "--ttl=3s");
+                a.signal(Signal::STOP); // it cannot mend it, and may yet call itself leader
+                lock.server.delete(kind, "default", "example");
+                b.wait_to_lead();
+                let changes = lock.changes();
+                let gone = changes.iter().find(|(it, _)| it.kind == ChangeKind::Deleted).expect("it was deleted");
+                let taken = changes.iter().find(|(_, holder)| holder == "b").expect("b leads");
+                let waited = taken.0.when - gone.0.when;
+                assert!(waited >= Duration::from_secs(3), "{kind}: {waited:?}");
+            });
+        }
+    });
 }
 
 #[test]
@@ -126,7 +131,7 @@ fn a_leader_whose_record_was_emptied_begins_a_new_term() {
 #[test]
 fn a_leader_renews_though_its_mark_was_taken_away() {
     let lock = Lock::new("leases");
-    let a = lock.start("a", &["--ttl=10s", "--retry-period=100ms"]);
+    let a = lock.start("a", &["--ttl=30s", "--retry-period=2s"]);
     a.wait_to_lead();
     let unmarked = |object: &Value| object["metadata"]["annotations"].get(MARK).is_none();
     let mut object = lock.object().unwrap();

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// The flags of a leader that renews fast.
-const FAST: [&str; 3] = ["--ttl=10s", "--renew-deadline=8s", "--retry-period=50ms"];
+const FAST: [&str; 3] = ["--ttl=30s", "--renew-deadline=20s", "--retry-period=50ms"];
 
 /// What a candidate may change, and what the API server does, taken out.
 fn rest(mut object: Value) -> Value {

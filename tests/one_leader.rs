@@ -22,7 +22,7 @@ fn leader_of(candidates: &[Elector]) -> &Elector {
 fn three_candidates_elect_one_leader_with_each_kind_of_lock_and_all_say_the_same() {
     for kind in KINDS {
         let lock = Lock::new(kind);
-        let candidates = ["a", "b", "c"].map(|id| lock.start(id, &["--ttl=2s"]));
+        let candidates = ["a", "b", "c"].map(|id| lock.start(id, &["--ttl=30s", "--retry-period=100ms"]));
         let leader = leader_of(&candidates);
         assert_eq!(lock.holder(), leader.id);
         lock.wait_for_changes(3);
@@ -73,9 +73,9 @@ fn each_change_of_the_leader_is_one_line_on_stdout() {
 #[test]
 fn a_follower_never_has_its_own_name_in_an_answer() {
     let lock = Lock::new("leases");
-    let leader = lock.start("first", &["--ttl=2s"]);
+    let leader = lock.start("first", &["--ttl=30s", "--retry-period=100ms"]);
     leader.wait_to_lead();
-    let follower = lock.start("second-that-follows", &["--ttl=2s"]);
+    let follower = lock.start("second-that-follows", &["--ttl=30s"]);
     let until = lock.version() + 8;
     while lock.version() < until {
         for path in ["/", "/second-that-follows", "/isLeader", "/leader", "/readyz", "/healthz"] {

@@ -56,7 +56,7 @@ fn broken() -> Stdio {
 }
 
 /// At 50 renewals a second, what is logged at debug level soon fills the queue of lines too.
-const BUSY: [&str; 4] = ["--ttl=6s", "--renew-deadline=5s", "--retry-period=20ms", "--log-level=debug"];
+const BUSY: [&str; 4] = ["--ttl=30s", "--renew-deadline=20s", "--retry-period=20ms", "--log-level=debug"];
 
 #[test]
 fn a_log_that_nobody_reads_costs_neither_the_leadership_nor_the_process() {
