@@ -26,11 +26,13 @@ fn who_comes_back_under_its_own_name_leads_at_once_with_a_greater_token() {
         let id = name("again");
         let mut before = lock.start(&id, &[NEVER]);
         before.wait_to_lead();
+        before.wait_for_log("with the fencing token");
         let mark = lock.object().unwrap()["metadata"]["annotations"][MARK].clone();
         before.signal(Signal::KILL);
         before.wait_to_end();
         let after = lock.start(&id, &[NEVER]);
         after.wait_to_lead();
+        after.wait_for_log("with the fencing token");
         let (old, new) = (tokens(&before.log()), tokens(&after.log()));
         assert!(old.len() == 1 && new.len() == 1 && new > old, "{old:?} {new:?}");
         assert_eq!(transitions_of(&lock.record()), 1);

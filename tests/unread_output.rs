@@ -116,16 +116,9 @@ fn who_leads_is_printed_though_nobody_reads_the_log() {
 fn usage_errors_help_and_version_end_as_they_should_whoever_listens() {
     for (args, code) in [(["--bogus"].as_slice(), 2), (&["--help"], 0), (&["--version"], 0)] {
         let program = common::Elector::program;
-        type End = fn() -> (Stdio, Option<UnixStream>);
-        let ends: [End; 2] = [
-            || (broken(), None),
-            || {
-                let (end, other) = full();
-                (end, Some(other))
-            },
-        ];
-        for end in ends {
-            let ((stdout, _out), (stderr, _err)) = (end(), end());
+        for closed in [true, false] {
+            let ((full_out, _out), (full_err, _err)) = (full(), full());
+            let (stdout, stderr) = if closed { (broken(), broken()) } else { (full_out, full_err) };
             let mut process = Process::start(program().args(args).stdout(stdout).stderr(stderr));
             let mut status = None;
             wait_until("it ends", || {
