@@ -3,7 +3,9 @@
 mod common;
 
 use apiserver::{Fault, Options, Server};
-use common::cluster::{ServiceAccount, elector, on, plain_server, record, requests, wait_for, wait_for_renewals};
+use common::cluster::{
+    STEADY, ServiceAccount, elector, on, plain_server, record, requests, wait_for, wait_for_renewals,
+};
 use common::referee::Referee;
 use std::time::Duration;
 
@@ -32,7 +34,7 @@ fn one_connection_that_breaks_while_it_leads_changes_nothing_for_anybody() {
 
 fn breaks_once(fault: &Fault) {
     let server = plain_server();
-    let leader = elector(&server, "a", &["--ttl=6s"]);
+    let leader = elector(&server, "a", &[STEADY]);
     leader.wait_to_lead();
     let began = record(&server).unwrap()["acquireTime"].clone();
     let referee = Referee::watch(&[&leader]);

@@ -3,7 +3,7 @@
 mod common;
 
 use apiserver::{Change, ChangeKind};
-use common::cluster::{elector, holder, lines, lock_of, plain_server, record, wait_for, wait_for_renewals};
+use common::cluster::{STEADY, elector, holder, lines, lock_of, plain_server, record, wait_for, wait_for_renewals};
 use common::referee::{Answer, Referee, first_false_answer};
 use common::{Elector, wait_until};
 use rustix::process::Signal;
@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 #[test]
 fn a_restart_of_the_server_costs_no_leadership() {
     let server = plain_server();
-    let (leader, follower) = (elector(&server, "a", &["--ttl=4s"]), elector(&server, "b", &["--ttl=4s"]));
-    wait_until("one of them leads", || leader.leads() || follower.leads());
+    let (leader, follower) = (elector(&server, "a", &[STEADY]), elector(&server, "b", &[STEADY]));
+    wait_until("they agree", || ["a", "b"].map(|id| format!("{{\"name\":\"{id}\"}}")).contains(&leader.body()));
+    follower.wait_to_name(&holder(&server));
     let began = record(&server).unwrap()["acquireTime"].clone();
     let referee = Referee::watch(&[&leader, &follower]);
     let down = Instant::now();
@@ -26,7 +27,7 @@ fn a_restart_of_the_server_costs_no_leadership() {
     wait_for_renewals(&server, 2);
     let answers = referee.judge(&server);
     // D − R − T: on a machine too slow for that nothing is promised.
-    if outage < Duration::from_millis(1000) {
+    if outage < Duration::from_millis(2000) {
         assert_eq!(record(&server).unwrap()["acquireTime"], began, "{} {}", leader.log(), follower.log());
         let unknown = answers.iter().find(|answer| answer.body == "{\"name\":\"\"}");
         assert!(unknown.is_none(), "{unknown:?}");

@@ -37,7 +37,7 @@ fn no_log_shows_the_token() {
         elector.wait_for_log("redirect");
         server.cut_watches();
         server.set_tokens(owned(&[]));
-        elector.wait_for_log("401");
+        elector.wait_for_log("401 unauthorized");
         account.write("token", &format!("{TOKEN} {TOKEN}"));
         elector.wait_for_log("white space");
         server.set_tokens(owned(&[(TOKEN, "pod")]));

@@ -4,7 +4,7 @@ mod common;
 
 use apiserver::{Fault, RequestSeen, Server};
 use common::cluster::{
-    elector, holder, holder_in, lock_of, on, plain_server, put, record, requests, wait_for, wait_for_renewals,
+    STEADY, elector, holder, holder_in, lock_of, on, plain_server, put, record, requests, wait_for, wait_for_renewals,
 };
 use common::referee::Referee;
 use common::{Elector, wait_until};
@@ -69,7 +69,7 @@ fn a_creation_in_doubt_is_read_back() {
         let in_doubt = server.fault(on(&["create"]), Some(1), fault.clone());
         // Without a watch, so that only a read can tell.
         server.fault(on(&["watch"]), None, Fault::Status { code: 403, retry_after: None });
-        let leader = elector(&server, "a", &["--ttl=6s"]);
+        let leader = elector(&server, "a", &[STEADY]);
         leader.wait_to_lead();
         wait_for_renewals(&server, 1);
         assert_eq!(in_doubt.hits(), 1);
@@ -95,7 +95,7 @@ fn a_creation_in_doubt_makes_one_leader_of_many() {
 fn a_renewal_in_doubt_costs_no_leadership_and_makes_no_new_term() {
     for_each([done_in_doubt(), lost()].concat(), |fault| {
         let server = plain_server();
-        let leader = elector(&server, "a", &["--ttl=6s"]);
+        let leader = elector(&server, "a", &[STEADY]);
         leader.wait_to_lead();
         let in_doubt = server.fault(on(&["update"]), Some(1), fault.clone());
         wait_for(&server, "a renewal comes to nothing", |_| in_doubt.hits() == 1);
@@ -111,7 +111,7 @@ fn a_takeover_in_doubt_is_read_back() {
         let server = plain_server();
         put(&server, lock_of("", 1));
         let in_doubt = server.fault(on(&["update"]), Some(1), fault.clone());
-        let leader = elector(&server, "a", &["--ttl=6s"]);
+        let leader = elector(&server, "a", &[STEADY]);
         leader.wait_to_lead();
         wait_for_renewals(&server, 1);
         assert_eq!(in_doubt.hits(), 1);
