@@ -4,7 +4,7 @@ mod common;
 
 use apiserver::{Fault, Options, Server};
 use common::cluster::{
-    STEADY, ServiceAccount, elector, on, plain_server, record, requests, wait_for, wait_for_renewals,
+    STEADY, ServiceAccount, all_at_once, elector, on, plain_server, record, requests, wait_for, wait_for_renewals,
 };
 use common::referee::Referee;
 use std::time::Duration;
@@ -24,12 +24,7 @@ fn one_connection_that_breaks_while_it_leads_changes_nothing_for_anybody() {
         Fault::Committed(Box::new(Fault::Status { code: 500, retry_after: None })),
         Fault::Committed(Box::new(Fault::Status { code: 409, retry_after: None })),
     ];
-    // All at once: most of the time they wait.
-    std::thread::scope(|scope| {
-        for fault in faults {
-            scope.spawn(move || breaks_once(&fault));
-        }
-    });
+    all_at_once(faults.into(), |fault| breaks_once(&fault));
 }
 
 fn breaks_once(fault: &Fault) {
@@ -67,7 +62,7 @@ fn after_a_connection_that_hung_the_next_try_is_on_a_new_one_and_at_once() {
 
 #[test]
 fn a_server_that_hangs_before_its_answer_is_asked_again() {
-    for fault in [Fault::HangRequest, Fault::HangAnswer, Fault::StallAnswer] {
+    all_at_once(vec![Fault::HangRequest, Fault::HangAnswer, Fault::StallAnswer], |fault| {
         let server = plain_server();
         server.fault(on(&["get"]), Some(3), fault.clone());
         server.fault(on(&["create"]), Some(1), fault.clone());
@@ -75,7 +70,7 @@ fn a_server_that_hangs_before_its_answer_is_asked_again() {
         let elector = elector(&server, "a", &[]);
         elector.wait_to_lead();
         elector.wait_for_log("cannot read endpoints default/example: no answer within");
-    }
+    });
 }
 
 #[test]

@@ -4,7 +4,9 @@ mod common;
 
 use apiserver::{Fault, Server};
 use common::Elector;
-use common::cluster::{elector, lines, lock_of, on, plain_server, put, requests, wait_for, wait_for_renewals};
+use common::cluster::{
+    all_at_once, elector, lines, lock_of, on, plain_server, put, requests, wait_for, wait_for_renewals,
+};
 use serde_json::json;
 
 /// What can become of a watch: by a fault that befalls the request.
@@ -47,15 +49,6 @@ fn faults() -> Vec<Fault> {
     ]
 }
 
-/// Runs one game for each fault, all at once: most of the time they wait.
-fn for_each(faults: Vec<Fault>, game: impl Fn(Fault) + Sync) {
-    std::thread::scope(|scope| {
-        for fault in faults {
-            scope.spawn(|| game(fault));
-        }
-    });
-}
-
 /// A candidate whose watches meet with this fault, while somebody else holds the lock.
 fn follower(server: &Server) -> Elector {
     put(server, lock_of("first", 60));
@@ -74,7 +67,7 @@ fn sees_what_changes(server: &Server, follower: &Elector) {
 
 #[test]
 fn a_watch_that_breaks_every_time_hides_nothing_and_is_no_busy_loop() {
-    for_each(faults(), |fault| {
+    all_at_once(faults(), |fault| {
         let server = plain_server();
         server.fault(on(&["watch"]), None, fault.clone());
         let follower = follower(&server);
@@ -93,7 +86,7 @@ fn a_watch_that_breaks_every_time_hides_nothing_and_is_no_busy_loop() {
 #[test]
 fn a_watch_that_broke_is_opened_again_and_shows_what_changes() {
     let passing = |fault: &Fault| !matches!(fault, Fault::Status { code: 403, .. }); // that one waits for long
-    for_each(faults().into_iter().filter(passing).collect(), |fault| {
+    all_at_once(faults().into_iter().filter(passing).collect(), |fault| {
         let server = plain_server();
         let broken = server.fault(on(&["watch"]), Some(1), fault.clone());
         let follower = follower(&server);

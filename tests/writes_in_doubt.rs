@@ -4,7 +4,8 @@ mod common;
 
 use apiserver::{Fault, RequestSeen, Server};
 use common::cluster::{
-    STEADY, elector, holder, holder_in, lock_of, on, plain_server, put, record, requests, wait_for, wait_for_renewals,
+    STEADY, all_at_once, elector, holder, holder_in, lock_of, on, plain_server, put, record, requests, wait_for,
+    wait_for_renewals,
 };
 use common::referee::Referee;
 use common::{Elector, wait_until};
@@ -53,18 +54,9 @@ fn is_release(request: &RequestSeen) -> bool {
     request.verb == "update" && request.json().as_ref().and_then(holder_in).as_deref() == Some("")
 }
 
-/// Runs one game for each fault, all at once.
-fn for_each(faults: Vec<Fault>, game: impl Fn(Fault) + Sync) {
-    std::thread::scope(|scope| {
-        for fault in faults {
-            scope.spawn(|| game(fault));
-        }
-    });
-}
-
 #[test]
 fn a_creation_in_doubt_is_read_back() {
-    for_each(done_in_doubt(), |fault| {
+    all_at_once(done_in_doubt(), |fault| {
         let server = plain_server();
         let in_doubt = server.fault(on(&["create"]), Some(1), fault.clone());
         // Without a watch, so that only a read can tell.
@@ -80,7 +72,7 @@ fn a_creation_in_doubt_is_read_back() {
 
 #[test]
 fn a_creation_in_doubt_makes_one_leader_of_many() {
-    for_each(done_in_doubt(), |fault| {
+    all_at_once(done_in_doubt(), |fault| {
         let server = plain_server();
         server.fault(on(&["create"]), Some(1), fault);
         let electors = [elector(&server, "a", &[]), elector(&server, "b", &[])];
@@ -93,7 +85,7 @@ fn a_creation_in_doubt_makes_one_leader_of_many() {
 
 #[test]
 fn a_renewal_in_doubt_costs_no_leadership_and_makes_no_new_term() {
-    for_each([done_in_doubt(), lost()].concat(), |fault| {
+    all_at_once([done_in_doubt(), lost()].concat(), |fault| {
         let server = plain_server();
         let leader = elector(&server, "a", &[STEADY]);
         leader.wait_to_lead();
@@ -107,7 +99,7 @@ fn a_renewal_in_doubt_costs_no_leadership_and_makes_no_new_term() {
 
 #[test]
 fn a_takeover_in_doubt_is_read_back() {
-    for_each(done_in_doubt(), |fault| {
+    all_at_once(done_in_doubt(), |fault| {
         let server = plain_server();
         put(&server, lock_of("", 1));
         let in_doubt = server.fault(on(&["update"]), Some(1), fault.clone());
@@ -121,7 +113,7 @@ fn a_takeover_in_doubt_is_read_back() {
 
 #[test]
 fn a_release_in_doubt_is_settled_before_it_leaves() {
-    for_each([done_in_doubt(), lost()].concat(), |fault| {
+    all_at_once([done_in_doubt(), lost()].concat(), |fault| {
         let server = plain_server();
         let mut leader = elector(&server, "a", &["--ttl=60s"]);
         leader.wait_to_lead();

@@ -139,3 +139,12 @@ pub fn wait_for_lines(elector: &Elector, text: &str, count: usize) {
 pub fn lines(elector: &Elector, text: &str) -> usize {
     elector.log().lines().filter(|line| line.contains(text)).count()
 }
+
+/// Plays one game with each of these, all at the same time: most of the time they wait.
+pub fn all_at_once<T: Send>(items: Vec<T>, game: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| {
+        for item in items {
+            scope.spawn(|| game(item));
+        }
+    });
+}
