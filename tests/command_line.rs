@@ -52,7 +52,7 @@ fn a_usage_error_ends_with_2_and_says_on_stderr_what_to_write_instead() {
         (&["--election=e", "--http=4040"], "--http: ", ":4040"),
         (&["--election=e", "--http=:70000"], "--http: ", ":4040"),
         (&["--election=e", "--http=[::1:4040"], "--http: ", ":4040"),
-        (&["--election=e", "--server=10.0.0.1"], "--server=\"10.0.0.1\"", "https://10.0.0.1:6443"),
+        (&["--election=e", "--server=10.0.0.1"], "--server: \"10.0.0.1\" begins with neither", "https://10.0.0.1:6443"),
         (&["--election=e", "--log-level=loud"], "--log-level=\"loud\"", "error, warn, info, debug"),
         (&["--election=e", "--log-format=xml"], "--log-format=\"xml\"", "text, json"),
         (&["--election=e", "--use-cluster-credentials=maybe"], "--use-cluster-credentials=\"maybe\"", "=true or"),
@@ -73,7 +73,7 @@ fn help_and_version_are_what_was_asked_for_and_go_to_stdout() {
         let output = run(args);
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{args:?}");
         assert!(text(&output.stdout).starts_with("leader-elector elects one leader"), "{args:?}");
-        assert!(text(&output.stdout).ends_with("Exit code: 2 for a command line that cannot be used.\n"));
+        assert!(text(&output.stdout).ends_with("a second signal ends it at once, with 143 or 130.\n"));
     }
     let output = run(&["--version"]);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));

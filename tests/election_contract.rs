@@ -382,7 +382,7 @@ mod s3_a_held_lock_is_left_alone {
             it.acknowledged(&write, resource_version + 2);
             (resource_version, writes) = (resource_version + 2, writes + 1);
         }
-        assert!(writes <= 6, "{writes} writes in five seconds");
+        assert!(writes <= 7, "{writes} writes in five seconds"); // one at once, then one a pace
     }
 
     #[test]

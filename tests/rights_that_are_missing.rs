@@ -83,7 +83,7 @@ fn a_leader_that_may_no_longer_update_stops_in_time_and_leads_again_when_it_may(
     let elector = elector(&server, "a", &[]);
     elector.wait_to_lead();
     server.set_rules(allow(&["get", "create", "watch"]));
-    elector.wait_for_log("ago: no renewal was acknowledged in time; the last one: cannot update endpoints");
+    elector.wait_for_log("no renewal was acknowledged in time; the last one: cannot update endpoints");
     assert!(!elector.leads());
     assert_eq!(lines(&elector, "WARN cannot update endpoints default/example: 403"), 1, "{}", elector.log());
     server.set_rules(allow(&["get", "update"]));

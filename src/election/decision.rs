@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// How long a release may take, all tries together, before the process gives up and exits.
 const RELEASE_LIMIT: Duration = Duration::from_millis(1800);
+/// How soon a leader writes a record anew that was taken away once more.
+const REWRITE_PACE: Duration = Duration::from_secs(1);
 /// How long one request of a release may take, so that a second try still fits into [`RELEASE_LIMIT`].
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(800);
 /// 9999-12-31T00:00:00Z in microseconds: what a clock shows beyond it cannot be written.
@@ -63,7 +65,7 @@ impl Election {
             (Time::ZERO, Purpose::Acquire) // The own record outlived its term.
         } else if self.term.is_some() && lock.content == Content::Nothing {
             // S3: the holder writes it anew, but does not race with whoever takes it away again and again.
-            (self.pacing.write_sent.saturating_add(self.pace_of_leader()), Purpose::Acquire)
+            (self.pacing.rewrite_after, Purpose::Acquire)
         } else {
             (self.free_at(lock), Purpose::Acquire)
         };
@@ -175,6 +177,9 @@ impl Election {
         let holder = if purpose == Purpose::Release { "".into() } else { identity.clone() };
         self.writes += 1;
         self.pacing.write_sent = moment.now;
+        if purpose == Purpose::Acquire && self.term.is_some() {
+            self.pacing.rewrite_after = moment.now.saturating_add(self.pace_of_leader().min(REWRITE_PACE));
+        }
         Write {
             base: self.lock.as_ref().and_then(|lock| lock.version.clone()), // S2
             record: Record {

@@ -18,6 +18,8 @@ pub(super) struct Pacing {
     pub(super) write: Retry,
     pub(super) write_sent: Time,
     pub(super) read_sent: Time,
+    /// When a leader whose record was taken away may write it anew: at once the first time.
+    pub(super) rewrite_after: Time,
     /// When to look at the lock where no watch does.
     pub(super) poll_at: Time,
 }
