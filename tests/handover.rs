@@ -137,8 +137,8 @@ fn it_can_be_told_to_leave_before_the_api_server_has_said_anything() {
 
 #[test]
 fn it_can_be_told_to_leave_at_any_moment_of_its_start() {
-    let lock = Lock::new("leases");
     for delay in (0..40).step_by(2).map(Duration::from_millis) {
+        let lock = Lock::new("leases");
         let mut a = lock.spawn("a", &[NEVER]);
         std::thread::sleep(delay); // the moment is the subject of this test
         // Before its handlers are there, the signal ends it as it would end any process.
@@ -197,5 +197,22 @@ fn each_term_counts_one_transition() {
         assert_eq!(transitions_of(&lock.record()), term);
         leader.signal(Signal::TERM);
         leader.wait_to_end();
+    }
+}
+
+#[test]
+fn a_lock_that_is_still_being_created_when_the_signal_comes_is_released_too() {
+    for kind in KINDS {
+        let lock = Lock::new(kind);
+        let late = apiserver::Fault::DelayRequest(Duration::from_millis(400));
+        let slow = lock.server.fault(|it| it.verb == "create", Some(1), late);
+        let mut a = lock.start("a", &[NEVER]);
+        lock.wait("it tries to take the lock", || slow.hits() == 1);
+        let told = Instant::now();
+        a.signal(Signal::TERM);
+        assert!(a.wait_to_end().success());
+        let in_time = told.elapsed() < Duration::from_secs(1); // a release has to end in about two
+        lock.wait("the lock has been created", || lock.version() > 0);
+        assert!(lock.holder().is_empty() || !in_time, "{kind}: {}", a.log());
     }
 }
