@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 /// The lease, so short that the newcomer need not wait.
 const TTL: &str = "--ttl=2s";
+const LEASE_RAN_OUT: &str = "its lease of 2 s had to run out";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -59,8 +60,9 @@ fn demo(goes_on: bool) -> Result<(), Box<dyn Error>> {
     let leader = leader_of(&candidates, None)?;
     println!("\n{} leads: {}\n", candidates[leader].id, candidates[leader].ask()?);
 
-    let leader = released(&mut candidates, &server, leader)?;
-    let leader = killed(&mut candidates, &server, leader)?;
+    let leader = ended(&mut candidates, &server, leader, ("SIGTERM", Signal::TERM), "it released the lock")?;
+    // Nobody can tell that the leader is gone until its lease has run out.
+    let leader = ended(&mut candidates, &server, leader, ("SIGKILL", Signal::KILL), LEASE_RAN_OUT)?;
     paused(&candidates, leader)?;
 
     if goes_on {
@@ -72,22 +74,18 @@ fn demo(goes_on: bool) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// SIGTERM: the leader gives the lock up, and the others are told at once.
-fn released(candidates: &mut [Candidate], server: &Server, leader: usize) -> Result<usize, Box<dyn Error>> {
+/// Ends the leader by a signal, waits for the next one, and starts the old one again.
+fn ended(
+    candidates: &mut [Candidate],
+    server: &Server,
+    leader: usize,
+    (how, signal): (&str, Signal),
+    why: &str,
+) -> Result<usize, Box<dyn Error>> {
     let since = Instant::now();
-    candidates[leader].signal(Signal::TERM)?;
+    candidates[leader].signal(signal)?;
     let next = leader_of(candidates, Some(leader))?;
-    told("SIGTERM", candidates, leader, next, since, "it released the lock");
-    candidates[leader].restart(&server.url())?;
-    Ok(next)
-}
-
-/// SIGKILL: nobody can tell that the leader is gone until its lease has run out.
-fn killed(candidates: &mut [Candidate], server: &Server, leader: usize) -> Result<usize, Box<dyn Error>> {
-    let since = Instant::now();
-    candidates[leader].signal(Signal::KILL)?;
-    let next = leader_of(candidates, Some(leader))?;
-    told("SIGKILL", candidates, leader, next, since, "its lease of 2 s had to run out");
+    told(how, candidates, leader, next, since, why);
     candidates[leader].restart(&server.url())?;
     Ok(next)
 }
@@ -97,7 +95,7 @@ fn paused(candidates: &[Candidate], leader: usize) -> Result<(), Box<dyn Error>>
     let since = Instant::now();
     candidates[leader].signal(Signal::STOP)?;
     let next = leader_of(candidates, Some(leader))?;
-    told("a pause", candidates, leader, next, since, "its lease of 2 s had to run out");
+    told("a pause", candidates, leader, next, since, LEASE_RAN_OUT);
     candidates[leader].signal(Signal::CONT)?;
     let (mut asked, resumed) = (0, Instant::now());
     while resumed.elapsed() < Duration::from_secs(1) {

@@ -201,18 +201,25 @@ fn each_term_counts_one_transition() {
 }
 
 #[test]
-fn a_lock_that_is_still_being_created_when_the_signal_comes_is_released_too() {
-    for kind in KINDS {
+fn a_lock_that_is_still_being_taken_when_the_signal_comes_is_released_too() {
+    for (kind, exists) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
         let lock = Lock::new(kind);
+        if exists {
+            let mut before = lock.start("before", &[NEVER]);
+            before.wait_to_lead();
+            before.signal(Signal::TERM);
+            before.wait_to_end();
+        }
+        let version = lock.version();
         let late = apiserver::Fault::DelayRequest(Duration::from_millis(400));
-        let slow = lock.server.fault(|it| it.verb == "create", Some(1), late);
+        let slow = lock.server.fault(|it| ["create", "update"].contains(&it.verb), Some(1), late);
         let mut a = lock.start("a", &[NEVER]);
         lock.wait("it tries to take the lock", || slow.hits() == 1);
         let told = Instant::now();
         a.signal(Signal::TERM);
         assert!(a.wait_to_end().success());
         let in_time = told.elapsed() < Duration::from_secs(1); // a release has to end in about two
-        lock.wait("the lock has been created", || lock.version() > 0);
+        lock.wait("the lock has been taken", || lock.version() > version);
         assert!(lock.holder().is_empty() || !in_time, "{kind}: {}", a.log());
     }
 }
