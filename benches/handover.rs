@@ -1,4 +1,5 @@
-//! How long is nobody leading, and what does it cost? `cargo bench --bench handover`, or `just bench`.
+//! How long is nobody leading, and what does it cost? `cargo bench --bench handover`, or `just bench` for the binary
+//! that ships.
 //!
 //! Real processes against the in-memory API server on this machine. It prints figures and judges nothing; the
 //! README says what to expect. `-- NAME...` runs only the measures whose names begin so.
@@ -243,6 +244,6 @@ fn leader_of(electors: &[Elector]) -> usize {
 fn tell(what: &str, times: &mut [Duration]) {
     times.sort();
     let ms = |n: usize| times[n.min(times.len() - 1)].as_secs_f64() * 1000.0;
-    let (half, most) = (times.len() / 2, times.len() * 99 / 100);
-    println!("{what}:  p50 {:.1} ms, p99 {:.1} ms, of {} times", ms(half), ms(most), times.len());
+    let half = times.len() / 2;
+    println!("{what}:  p50 {:.1} ms, at most {:.1} ms, {} times", ms(half), ms(times.len()), times.len());
 }

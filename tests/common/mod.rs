@@ -37,9 +37,11 @@ pub struct Elector {
 }
 
 impl Elector {
-    /// The program under test, with nothing in its environment that it looks at.
+    /// The program under test, or another build of it that `LEADER_ELECTOR` names, with nothing in its environment
+    /// that it looks at.
     pub fn program() -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_leader-elector"));
+        let built = || env!("CARGO_BIN_EXE_leader-elector").into();
+        let mut command = Command::new(std::env::var_os("LEADER_ELECTOR").unwrap_or_else(built));
         for name in ["RUST_LOG", "KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"] {
             command.env_remove(name);
         }
