@@ -61,6 +61,17 @@ fn after_a_connection_that_hung_the_next_try_is_on_a_new_one_and_at_once() {
 }
 
 #[test]
+fn after_a_connection_that_was_lost_the_next_try_is_at_once() {
+    let server = plain_server();
+    server.fault(on(&["create"]), Some(1), Fault::DropRequest);
+    let elector = elector(&server, "a", &["--ttl=60s"]);
+    elector.wait_to_lead();
+    let creates = requests(&server, "create");
+    // R is 12 s.
+    assert!(creates[1].when - creates[0].when < Duration::from_secs(10));
+}
+
+#[test]
 fn a_server_that_hangs_before_its_answer_is_asked_again() {
     all_at_once(vec![Fault::HangRequest, Fault::HangAnswer, Fault::StallAnswer], |fault| {
         let server = plain_server();
