@@ -125,7 +125,7 @@ fn a_server_in_trouble_is_told_of_once_and_goes_on_being_asked() {
         let trouble = server.fault(on(ALL), None, status(code));
         let mut elector = elector(&server, "a", &["--ttl=300ms"]);
         let said = match code {
-            204 => "cannot read endpoints default/example: the answer is not".to_owned(),
+            204 => "cannot read endpoints default/example: the answer is no Kubernetes object".to_owned(),
             code => format!("cannot read endpoints default/example: {code} "),
         };
         elector.wait_for_log(&said);

@@ -44,7 +44,10 @@ impl Election {
             _ if failures == 1 => Duration::ZERO,
             _ => self.pace(moment.jitter),
         };
-        Retry { failures, denials, after: sent.saturating_add(delay) }
+        // What the server asks for counts from its answer; a leader has no time to grant it.
+        let granted = matches!(answer, Answer::Busy(Some(_))) && self.term.is_none();
+        let from = if granted { moment.now } else { sent };
+        Retry { failures, denials, after: from.saturating_add(delay) }
     }
 
     /// How long after the sending of one failed request the next may follow.
