@@ -13,12 +13,13 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-const MEASURES: [(&str, fn()); 7] = [
+const MEASURES: [(&str, fn()); 8] = [
     ("start", start),
     ("sigterm", sigterm),
     ("sigkill", sigkill),
     ("pause", pause),
     ("together", together),
+    ("crowd", crowd),
     ("rest", rest),
     ("memory", memory),
 ];
@@ -126,6 +127,41 @@ fn together() {
         all_alive += u32::from(electors.iter_mut().all(Elector::is_running));
     }
     println!("three started together:  {rounds} times, one leader {one_leader} times, all alive {all_alive} times");
+}
+
+/// What a failover costs the API server when many wait for it: requests a candidate, and the time it takes.
+fn crowd() {
+    const CANDIDATES: usize = 300;
+    apiserver::raise_file_limit();
+    let server = Server::start(Options::default()).unwrap();
+    let args = args(&server, "--ttl=10s");
+    let mut electors: Vec<Elector> =
+        (0..CANDIDATES).map(|n| Elector::spawn(Elector::program(), &format!("crowd-{n}"), &args)).collect();
+    electors.iter_mut().for_each(Elector::wait_to_serve);
+    wait_until("all watch and know the leader", || {
+        server.open_watches() == CANDIDATES && electors.iter().all(|elector| elector.body() != r#"{"name":""}"#)
+    });
+    for (how, signal) in [("SIGTERM", Signal::TERM), ("SIGKILL", Signal::KILL)] {
+        let old = electors.remove(leader_of(&electors));
+        server.clear_requests();
+        let since = Instant::now();
+        old.signal(signal);
+        let leader = leader_of(&electors);
+        let took = since.elapsed().as_secs_f64() * 1000.0;
+        let body = electors[leader].body();
+        wait_until("all name the new leader", || electors.iter().all(|elector| elector.body() == body));
+        let verbs = ["create", "update", "get", "watch"];
+        let seen = server.requests();
+        let counts = verbs.map(|verb| seen.iter().filter(|it| it.verb == verb).count());
+        println!(
+            "{CANDIDATES} candidates, {how} to the leader:  a new one after {took:.0} ms, {:.2} requests a candidate \
+             ({} updates, {} gets, {} watches)",
+            counts.iter().sum::<usize>() as f64 / CANDIDATES as f64,
+            counts[1],
+            counts[2],
+            counts[3]
+        );
+    }
 }
 
 /// What a leader and two followers ask of the API server in a minute in which nothing happens.
