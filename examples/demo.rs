@@ -55,7 +55,12 @@ fn demo(goes_on: bool) -> Result<(), Box<dyn Error>> {
         candidates.push(Candidate::start(&server.url(), &format!("candidate-{n}"))?);
     }
     for candidate in &candidates {
-        println!("{} says who leads at  http://{}/", candidate.id, candidate.address);
+        println!(
+            "{} (process {}) says who leads at  http://{}/",
+            candidate.id,
+            candidate.child.id(),
+            candidate.address
+        );
     }
     let leader = leader_of(&candidates, None)?;
     println!("\n{} leads: {}\n", candidates[leader].id, candidates[leader].ask()?);
