@@ -15,8 +15,10 @@ use crate::signals::Signals;
 use crate::status::{Snapshot, Status};
 use log::{error, info};
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 /// Where Kubernetes mounts the token, the CA certificate and the namespace of a pod's service account.
@@ -24,8 +26,7 @@ const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount
 
 /// Runs the elector until a signal has told it to leave.
 ///
-/// An error says why it cannot run; nothing was written to the lock then. `signals` were registered before
-/// anything else.
+/// An error says why it cannot run, or cannot go on. `signals` were registered before anything else.
 pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let credentials = credentials(&config)?;
     let server = config.http.as_ref().map(|listen| Server::bind(listen, Limits::default())).transpose()?;
@@ -44,11 +45,12 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let api = Api::new(Arc::new(credentials), settings.retry_period.saturating_mul(2));
     let candidate = Candidate::start(settings, lock, api, Arc::clone(&status))?;
     start_signals(signals, candidate.stop_handle())?;
-    if let Some(server) = server {
-        start_http(server, status, candidate.stop_handle())?;
-    }
+    let port = server.map(|server| start_http(server, status, candidate.stop_handle())).transpose()?;
     candidate.run()?;
-    Ok(())
+    match port.and_then(|failures| failures.try_recv().ok()) {
+        Some(failure) => Err(failure.into()),
+        None => Ok(()),
+    }
 }
 
 fn credentials(config: &Config) -> Result<Credentials, Box<dyn Error>> {
@@ -87,14 +89,22 @@ fn start_signals(signals: Signals, stop: Stop) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Serves the port. Without it nobody can be told who leads, so its end is the end of the candidacy.
-fn start_http(server: Server, status: Arc<Status>, stop: Stop) -> std::io::Result<()> {
+/// Serves the port. Without it nobody can be told who leads, so its end is the end of the candidacy; what comes out of
+/// the channel then says why.
+fn start_http(server: Server, status: Arc<Status>, stop: Stop) -> std::io::Result<Receiver<String>> {
     for address in server.local_addrs() {
         info!("serving http://{address}/");
     }
+    let (failed, failures) = channel();
     thread::Builder::new().name("http".into()).spawn(move || {
-        error!("the HTTP port cannot be served any longer: {}", server.run(status));
+        let why = match catch_unwind(AssertUnwindSafe(|| server.run(status))) {
+            Ok(error) => error.to_string(),
+            Err(_) => "a bug, see the panic above".to_owned(),
+        };
+        let failure = format!("the HTTP port cannot be served any longer: {why}");
+        error!("{failure}");
+        let _ = failed.send(failure); // whoever would listen has ended
         stop.stop();
     })?;
-    Ok(())
+    Ok(failures)
 }

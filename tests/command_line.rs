@@ -185,3 +185,20 @@ fn the_hostname_is_the_identity_that_nobody_gave() {
     process.kill().unwrap();
     process.wait().unwrap();
 }
+
+#[test]
+fn a_port_that_cannot_be_served_any_longer_ends_the_program_with_1() {
+    // The fewest descriptors that it starts with: none is left to serve the port with.
+    let run = |descriptors: u32| {
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]).arg(Elector::program().get_program());
+        command.args(["--election=e", "--id=a", "--server=http://127.0.0.1:9", "--http=127.0.0.1:0"]);
+        command.env_remove("RUST_LOG").stdin(Stdio::null()).output().expect("there is a shell")
+    };
+    let started = |output: &Output| text(&output.stderr).contains("serving http://");
+    let output = (4..64).map(run).find(started).expect("it starts with some number of descriptors");
+    let log = text(&output.stderr);
+    assert!(log.contains("leader-elector: the HTTP port cannot be served any longer: "), "{log}");
+    assert_eq!(output.status.code(), Some(1), "{log}");
+}
