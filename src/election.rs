@@ -103,7 +103,8 @@ enum Fate {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Watch {
     open: bool,
-    /// When it last showed that it lives.
+    opened_at: Time,
+    /// When it, or a read in its place, last showed the lock.
     alive_at: Time,
     /// When it last showed something new.
     news_at: Option<Time>,
@@ -172,7 +173,7 @@ impl Election {
             Event::Tick => {}
             Event::Answered { request, answer } => self.answered(moment, request, answer, &mut output),
             Event::Watched { resource_version, sight } => self.watched(moment.now, resource_version, sight),
-            Event::WatchOpened => self.watch = Watch { open: true, alive_at: moment.now, ..self.watch },
+            Event::WatchOpened => self.watch = Watch { open: true, opened_at: moment.now, ..self.watch },
             Event::WatchClosed => self.watch_closed(moment),
             Event::Alone(alone) => self.alone = alone,
             Event::Stop => self.leave(moment.now),
@@ -208,10 +209,12 @@ impl Election {
         self.see(now, sight);
     }
 
-    /// A watch that ends is opened again at once, and shows what was missed: no reason for all to read at once.
+    /// A watch that ends is opened again at once, and shows what was missed: no reason for all to read at once. But one
+    /// that shows nothing each time is no better than a silent one.
     fn watch_closed(&mut self, moment: Moment) {
         if std::mem::replace(&mut self.watch.open, false) {
-            let poll_at = moment.now.saturating_add(self.jittered_retry_period(moment.jitter));
+            let since = moment.now.min(self.watch.alive_at.saturating_add(self.longest_silence()));
+            let poll_at = since.saturating_add(self.jittered_retry_period(moment.jitter));
             self.pacing.poll_at = self.pacing.poll_at.max(poll_at);
         }
     }

@@ -866,6 +866,19 @@ mod speed {
     }
 
     #[test]
+    fn a_watch_that_opens_again_and_again_and_shows_nothing_does_not_put_reads_off_for_ever() {
+        let mut it = Scenario::that_sees(held(50, "other", 60, 1));
+        for n in 1..=20 {
+            it.happens_at(n * 1_000, Event::WatchClosed);
+            if it.request.is_some() {
+                return assert!((5_800..=8_000).contains(&it.now), "at {} ms", it.now);
+            }
+            it.happens(Event::WatchOpened);
+        }
+        panic!("it never reads");
+    }
+
+    #[test]
     fn one_refusal_after_an_outage_is_not_the_end_of_a_long_row_of_refusals() {
         let mut it = Scenario::new(settings());
         for _ in 0..8 {

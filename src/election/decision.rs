@@ -119,8 +119,13 @@ impl Election {
             Some(Content::Unreadable { .. }) => true,
             Some(Content::Nothing) | None => false,
         };
-        let silence = self.settings.retry_period.saturating_mul(2).saturating_add(self.settings.request_timeout);
-        (self.watch.open && held).then(|| self.watch.alive_at.saturating_add(silence))
+        let alive_at = self.watch.alive_at.max(self.watch.opened_at);
+        (self.watch.open && held).then(|| alive_at.saturating_add(self.longest_silence()))
+    }
+
+    /// A watch that shows nothing for longer is not believed to be one.
+    pub(super) fn longest_silence(&self) -> Duration {
+        self.settings.retry_period.saturating_mul(2).saturating_add(self.settings.request_timeout)
     }
 
     pub(super) fn watch_is_silent(&self, now: Time) -> bool {
