@@ -121,7 +121,7 @@ impl Api {
         let step = timeout.min(LONGEST);
         let silence = Duration::from_secs(seconds.into()).min(LONGEST) + step;
         let agent = exchange::agent(&self.credentials, self.credentials.tls(), self.names.clone());
-        let running = handle.begin(agent.clone()).map_err(|woken| call.fail(FailureKind::Unknown, woken))?;
+        let running = handle.begin(agent.clone()).map_err(|woken| call.fail(FailureKind::BrokenOff, woken))?;
         let opened = self.perform(&agent, &call, step, || Patience::Stream { step, silence });
         let response = opened.map_err(|failure| running.why(call.verb, call.lock).unwrap_or(failure))?;
         Ok(Watch::new(response.into_body(), lock.clone(), silence, running))

@@ -300,6 +300,6 @@ fn answer(verb: Verb, failure: &Failure) -> Answer {
         FailureKind::Busy => Answer::Busy(failure.retry_after),
         // A read does no harm: what the server asks for (503) is granted.
         FailureKind::Unknown if reading && failure.retry_after.is_some() => Answer::Busy(failure.retry_after),
-        FailureKind::Unknown | FailureKind::Expired => Answer::Unknown,
+        FailureKind::Unknown | FailureKind::Expired | FailureKind::BrokenOff => Answer::Unknown,
     }
 }

@@ -83,11 +83,11 @@ impl<D: Fn(News) -> bool> Stream<D> {
     fn keep_open(&mut self) {
         let mut fruitless = 0;
         while let Ok(ended) = self.follow(&mut fruitless) {
-            // To break it off for a new one is no failure.
-            let ended = ended.filter(|_| !self.from_the_start.load(Ordering::Acquire));
-            let pause = self.pause(ended.as_ref(), fruitless);
-            // What was broken off to be opened anew did not fail.
-            let failure = ended.filter(|_| !self.from_the_start.load(Ordering::Acquire));
+            // To be broken off for a new one is no failure, and no reason to wait.
+            let broken_off = ended.as_ref().is_some_and(|failure| failure.kind == FailureKind::BrokenOff)
+                || self.from_the_start.load(Ordering::Acquire);
+            let failure = ended.filter(|_| !broken_off);
+            let pause = if broken_off { Duration::ZERO } else { self.pause(failure.as_ref(), fruitless) };
             if self.tell(News::Closed(failure)).is_err() {
                 return;
             }
@@ -166,8 +166,8 @@ impl<D: Fn(News) -> bool> Stream<D> {
 
     fn pause(&self, failure: Option<&Failure>, fruitless: u32) -> Duration {
         let expired = failure.is_some_and(|failure| failure.kind == FailureKind::Expired);
-        if fruitless == 0 || expired && fruitless == 1 || self.from_the_start.load(Ordering::Acquire) {
-            return Duration::ZERO; // to be expected, or asked for
+        if fruitless == 0 || expired && fruitless == 1 {
+            return Duration::ZERO; // to be expected
         }
         let denied = failure.is_some_and(|failure| failure.kind == FailureKind::Denied);
         let (first, longest) = if denied { DENIED_PAUSES } else { PAUSES };

@@ -35,6 +35,8 @@ pub enum FailureKind {
     Busy,
     /// 410 to a watch: it has to begin afresh.
     Expired,
+    /// A watch was broken off from within this process.
+    BrokenOff,
     /// Anything else. Nothing is known of what the server did: a write may have been carried out,
     /// or be carried out yet; to a read the server is merely unavailable.
     Unknown,

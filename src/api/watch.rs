@@ -168,7 +168,7 @@ impl Running {
 
     /// The true reason for a failure, if it is that somebody woke the watch.
     pub(super) fn why(&self, verb: Verb, lock: &LockName) -> Option<Failure> {
-        self.is_woken().then(|| Failure::new(FailureKind::Unknown, verb, lock, WOKEN))
+        self.is_woken().then(|| Failure::new(FailureKind::BrokenOff, verb, lock, WOKEN))
     }
 }
 
