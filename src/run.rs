@@ -4,7 +4,7 @@ use crate::api::Api;
 use crate::candidate::{Candidate, Stop};
 use crate::cli::Config;
 use crate::clock;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, SERVICE_ACCOUNT_DIR};
 use crate::duration;
 use crate::election::Settings;
 use crate::http::{Limits, Server};
@@ -20,9 +20,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-
-/// Where Kubernetes mounts the token, the CA certificate and the namespace of a pod's service account.
-const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Runs the elector until a signal has told it to leave.
 ///

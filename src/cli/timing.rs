@@ -2,6 +2,7 @@
 
 use super::UsageError;
 use crate::duration::format;
+use crate::record::LONGEST_LEASE;
 use std::time::Duration;
 
 /// How long a lease lasts, how long it may be relied on, and how often it is renewed.
@@ -29,9 +30,6 @@ impl Timing {
 
 /// Below this a request would have to be answered within 20 ms, which an API server under load does not do.
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
-
-/// Peers treat a lease above a day as one they cannot read.
-const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A hundred writes a second to one object; more is an attack on the API server.
 const SHORTEST_RETRY: Duration = Duration::from_millis(10);
