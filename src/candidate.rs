@@ -125,8 +125,7 @@ impl Candidate {
             Input::Replied(number, reply) => self.replied(number, reply),
             Input::Watch(news) => self.watched(news),
             Input::Stop => {
-                let delay = if self.machine.claim().is_some() { self.settings.release_delay } else { Duration::ZERO };
-                self.report.leaving(delay);
+                self.report.leaving(self.machine.holds().then_some(self.settings.release_delay));
                 self.step(Event::Stop, None)
             }
         }

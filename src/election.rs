@@ -418,7 +418,7 @@ impl Election {
 
     /// Whether others still have to wait for this candidate: its term, or the record that outlived it, protects
     /// whatever it started while that comes to its end (S5).
-    fn holds(&self) -> bool {
+    pub fn holds(&self) -> bool {
         self.term.is_some() || self.own.is_some()
     }
 

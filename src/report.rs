@@ -129,12 +129,15 @@ impl Report {
         }
     }
 
-    /// From now on an end of leadership is as it should be.
-    pub fn leaving(&mut self, signal_delay: Duration) {
-        self.leaving = true;
-        match signal_delay {
-            Duration::ZERO => info!("told to leave: releasing {}", self.lock),
-            delay => info!("told to leave: keeping {} for {} more", self.lock, duration::format(delay)),
+    /// From now on an end of leadership is as it should be. `release_delay` is that of a lock which is held.
+    pub fn leaving(&mut self, release_delay: Option<Duration>) {
+        if std::mem::replace(&mut self.leaving, true) {
+            return;
+        }
+        match release_delay {
+            None => info!("told to leave"),
+            Some(Duration::ZERO) => info!("told to leave: releasing {}", self.lock),
+            Some(delay) => info!("told to leave: keeping {} for {} more", self.lock, duration::format(delay)),
         }
     }
 

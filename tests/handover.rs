@@ -117,6 +117,7 @@ fn a_follower_told_to_leave_goes_without_touching_the_lock() {
     let (mut a, mut b) = two(&lock, &[NEVER]);
     b.signal(Signal::TERM);
     assert_eq!(b.wait_to_end().code(), Some(0));
+    assert!(!b.log().contains("releasing"), "{}", b.log());
     assert!(a.is_running() && a.leads());
     assert!(lock.changes().iter().all(|(_, holder)| holder == "a"));
 }
