@@ -78,7 +78,11 @@ impl Report {
                 (None, Some(old)) if old.until <= now => warn!(
                     "no longer leading {}: no renewal was acknowledged in time{}",
                     self.lock,
-                    self.failed_write.as_ref().map(|why| format!("; the last one: {why}")).unwrap_or_default()
+                    match &self.failed_write {
+                        _ if self.unreadable.is_some() => "; the record in the lock cannot be read".to_owned(),
+                        Some(why) => format!("; the last one: {why}"),
+                        None => String::new(),
+                    }
                 ),
                 (None, Some(_)) => warn!("no longer leading {}: another record stands in the lock", self.lock),
                 (None, None) => {}

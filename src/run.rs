@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 /// Runs the elector until a signal has told it to leave.
 ///
@@ -34,10 +35,10 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
         "standing for {lock} as {:?} at {}; lease {}, renew deadline {}, retry period {}, request timeout {}",
         settings.identity,
         credentials.server_url(),
-        duration::format(settings.lease),
-        duration::format(settings.renew_deadline),
-        duration::format(settings.retry_period),
-        duration::format(settings.request_timeout),
+        in_millis(settings.lease),
+        in_millis(settings.renew_deadline),
+        in_millis(settings.retry_period),
+        in_millis(settings.request_timeout),
     );
     let api = Api::new(Arc::new(credentials), settings.retry_period.saturating_mul(2));
     let candidate = Candidate::start(settings, lock, api, Arc::clone(&status))?;
@@ -48,6 +49,11 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
         Some(failure) => Err(failure.into()),
         None => Ok(()),
     }
+}
+
+/// A time for people, who do not care for less than a millisecond.
+fn in_millis(time: Duration) -> String {
+    duration::format(Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
 }
 
 fn credentials(config: &Config) -> Result<Credentials, Box<dyn Error>> {
