@@ -31,6 +31,7 @@ fn main() {
             measure();
         }
     }
+    let _ = std::fs::remove_dir_all(service_accounts()); // made by some of the measures
 }
 
 /// From the start of a process to its own `/` naming it.
@@ -218,7 +219,7 @@ fn tls_options() -> Options {
 
 /// A folder with the files that Kubernetes mounts, for each of three candidates.
 fn service_account(server: &Server) -> std::path::PathBuf {
-    let dir = std::env::temp_dir().join(format!("leader-elector-bench-{}", std::process::id()));
+    let dir = service_accounts();
     for id in ["a", "b", "c"] {
         let dir = dir.join(id);
         std::fs::create_dir_all(&dir).unwrap();
@@ -226,6 +227,10 @@ fn service_account(server: &Server) -> std::path::PathBuf {
         std::fs::write(dir.join("token"), format!("token-of-{id}")).unwrap();
     }
     dir
+}
+
+fn service_accounts() -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("leader-elector-bench-{}", std::process::id()))
 }
 
 fn tls_args(server: &Server, dir: &std::path::Path, id: &str) -> [String; 3] {

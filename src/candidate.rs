@@ -99,7 +99,19 @@ impl Candidate {
     }
 
     /// Takes part in the election until it is told to leave and has released the lock, or could not in time.
+    ///
+    /// An error says why it cannot go on; by then it has stopped claiming.
     pub fn run(mut self) -> io::Result<()> {
+        let outcome = self.take_part();
+        if outcome.is_err() {
+            // The socket is about to be let go, and with it the proof that nobody of this name claims anything.
+            let now = clock::now();
+            self.status.publish(Snapshot::unknown(self.settings.identity.clone(), self.settings.lease, now));
+        }
+        outcome
+    }
+
+    fn take_part(&mut self) -> io::Result<()> {
         let mut finished = self.take_socket()?;
         while !finished {
             let Ok(input) = self.inbox.recv() else { break }; // it holds a sender itself
@@ -284,7 +296,7 @@ fn start_requester(api: Api, lock: &LockName, outbox: &Sender<Input>) -> io::Res
 fn reached(reply: &Result<Object, Failure>) -> bool {
     match reply {
         Ok(_) => true,
-        Err(failure) => matches!(failure.kind, FailureKind::Absent | FailureKind::Conflict),
+        Err(failure) => !matches!(failure.kind, FailureKind::Unknown | FailureKind::BrokenOff),
     }
 }
 

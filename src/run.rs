@@ -40,10 +40,17 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
         in_millis(settings.retry_period),
         in_millis(settings.request_timeout),
     );
+    if let Some(namespace) = credentials.namespace().filter(|namespace| *namespace != lock.namespace) {
+        info!(
+            "this pod is in the namespace {namespace:?}, and the lock in {:?}, as --election-namespace says",
+            lock.namespace
+        );
+    }
     let api = Api::new(Arc::new(credentials), settings.retry_period.saturating_mul(2));
-    let candidate = Candidate::start(settings, lock, api, Arc::clone(&status))?;
-    start_signals(signals, candidate.stop_handle())?;
-    let port = server.map(|server| start_http(server, status, candidate.stop_handle())).transpose()?;
+    let threads = |error| format!("cannot start the threads of the election: {error}");
+    let candidate = Candidate::start(settings, lock, api, Arc::clone(&status)).map_err(threads)?;
+    start_signals(signals, candidate.stop_handle()).map_err(threads)?;
+    let port = server.map(|server| start_http(server, status, candidate.stop_handle())).transpose().map_err(threads)?;
     candidate.run()?;
     match port.and_then(|failures| failures.try_recv().ok()) {
         Some(failure) => Err(failure.into()),
@@ -57,10 +64,15 @@ fn in_millis(time: Duration) -> String {
 }
 
 fn credentials(config: &Config) -> Result<Credentials, Box<dyn Error>> {
-    let dir = config.service_account_dir.as_deref();
+    let given = config.service_account_dir.as_deref();
+    let mounted = given.unwrap_or(Path::new(SERVICE_ACCOUNT_DIR));
     Ok(match &config.server {
-        Some(url) => Credentials::server(url, dir)?,
-        None => Credentials::in_cluster(dir.unwrap_or(Path::new(SERVICE_ACCOUNT_DIR)))?,
+        // A proxy that speaks plain HTTP has credentials of its own.
+        Some(url) if config.use_cluster_credentials && url.starts_with("https:") => {
+            Credentials::server(url, Some(mounted))?
+        }
+        Some(url) => Credentials::server(url, given)?,
+        None => Credentials::in_cluster(mounted)?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What the rest of the process may know of the election: a snapshot with its own expiry inside.
 //!
-//! The candidate publishes a [`Snapshot`] whenever it changed; everybody else asks the snapshot together
+//! The candidate publishes a [`Snapshot`] at each of its steps; everybody else asks the snapshot together
 //! with a clock reading taken *after* fetching it, so that an answer was true at some instant between the
 //! question and the reply, even when the process was stopped in between.
 

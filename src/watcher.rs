@@ -3,6 +3,7 @@
 //! A watch is for speed only: what it shows late, or not at all, costs time and never safety.
 
 use crate::api::{Api, Failure, FailureKind, Status, Verb, Watch, WatchHandle};
+use crate::clock;
 use crate::lock::{LockName, Object, WatchEvent};
 use std::io;
 use std::sync::Arc;
@@ -82,7 +83,11 @@ struct Unwanted;
 impl<D: Fn(News) -> bool> Stream<D> {
     fn keep_open(&mut self) {
         let mut fruitless = 0;
+        let mut began = clock::now();
         while let Ok(ended) = self.follow(&mut fruitless) {
+            if clock::now().saturating_sub(began) > PAUSES.1 {
+                fruitless = 0; // it took its time: no reason to take more
+            }
             // To be broken off for a new one is no failure, and no reason to wait.
             let broken_off = ended.as_ref().is_some_and(|failure| failure.kind == FailureKind::BrokenOff)
                 || self.from_the_start.load(Ordering::Acquire);
@@ -92,6 +97,7 @@ impl<D: Fn(News) -> bool> Stream<D> {
                 return;
             }
             thread::sleep(pause);
+            began = clock::now();
         }
     }
 

@@ -115,3 +115,10 @@ fn a_server_that_nothing_vouches_for_is_not_asked() {
     assert_eq!(code, Some(1));
     assert_says(&log, &["no CA certificates", "ca.crt", "kubectl proxy"]);
 }
+
+#[test]
+fn the_mounted_service_account_is_used_with_a_server_too_where_that_is_asked_for() {
+    let (code, log) = run(&[], &["--server=https://127.0.0.1:1", "--use-cluster-credentials"]);
+    assert_eq!(code, Some(1));
+    assert_says(&log, &["/var/run/secrets/kubernetes.io/serviceaccount/"]);
+}
