@@ -6,6 +6,8 @@
 //!
 //! `SEED=123 cargo test --test simulation` replays one schedule with its trace; `SCHEDULES=100000` runs more.
 
+mod candidate;
+mod chance;
 mod model;
 mod world;
 

@@ -1,5 +1,7 @@
 //! The world round the machines: true time, the candidates with their clocks, the network and its faults.
 
+use crate::candidate::Candidate;
+use crate::chance::{Faults, Random};
 use crate::model::Server;
 use leader_elector::election::{Answer, Call, Election, Event, Moment, Request, Settings, Sight};
 use leader_elector::record::{Content, Place};
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 const MS: u64 = 1_000_000;
 /// L, D, R and T in nanoseconds of the candidate's own clock, as `--ttl=10s` gives them.
-const L: u64 = 10_000 * MS;
+pub const L: u64 = 10_000 * MS;
 const D: u64 = 6_666 * MS;
 const R: u64 = 2_000 * MS;
 const T: u64 = 2_099 * MS;
@@ -19,99 +21,6 @@ const END: u64 = FAULTS_UNTIL + 8 * L;
 
 /// A schedule has some thousands of events; this many mean that something goes round in circles.
 const MOST_EVENTS: u64 = 100_000;
-
-/// A small generator of random numbers: splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    fn happens(&mut self, probability: f64) -> bool {
-        self.unit() < probability
-    }
-}
-
-/// How likely each fault is in this schedule.
-struct Faults {
-    request_lost: f64,
-    answer_lost: f64,
-    delayed: f64,
-    refused: f64,
-    sent_twice: f64,
-    watch_lags: f64,
-    watch_cut: f64,
-    /// Once in this many nanoseconds something happens to a candidate or to the lock.
-    mischief_every: u64,
-    same_identity: bool,
-}
-
-impl Faults {
-    fn drawn(random: &mut Random) -> Faults {
-        let mut probability = |most: f64| if random.happens(0.5) { random.unit() * most } else { 0.0 };
-        let (request_lost, answer_lost, delayed) = (probability(0.3), probability(0.3), probability(0.3));
-        let (refused, sent_twice) = (probability(0.2), probability(0.2));
-        let (watch_lags, watch_cut) = (probability(0.5), probability(0.2));
-        let mischief_every = L / 8 + random.below(4 * L);
-        let same_identity = random.happens(0.2);
-        Faults {
-            request_lost,
-            answer_lost,
-            delayed,
-            refused,
-            sent_twice,
-            watch_lags,
-            watch_cut,
-            mischief_every,
-            same_identity,
-        }
-    }
-}
-
-struct Candidate {
-    machine: Election,
-    /// Which life this is: what was under way for an earlier one reaches nobody.
-    life: u64,
-    running: bool,
-    paused_until: u64,
-    wakes_at: u64,
-    /// The own clock shows `offset + true time · rate`.
-    offset: u64,
-    rate: f64,
-    /// The number of history entries its watch has shown; `None` when there is no watch.
-    watch: Option<usize>,
-    watch_delivers_at: u64,
-    last_token: u64,
-}
-
-impl Candidate {
-    fn clock(&self, true_time: u64) -> u64 {
-        self.offset + (true_time as f64 * self.rate) as u64
-    }
-
-    fn true_time_of(&self, clock: Duration) -> u64 {
-        let local = (clock.as_nanos() as u64).saturating_sub(self.offset);
-        (local as f64 / self.rate).ceil() as u64 + 1
-    }
-
-    fn claims(&self, true_time: u64) -> bool {
-        let now = Duration::from_nanos(self.clock(true_time));
-        self.running && self.machine.claim().is_some_and(|claim| now < claim.until)
-    }
-}
 
 #[derive(PartialEq, Eq, PartialOrd, Ord, Clone, Debug)]
 enum What {

@@ -1,0 +1,191 @@
+//! The contract of the election, S1 to S10, and its speed: one candidate, driven event by event.
+//!
+//! Times are milliseconds of the candidate's clock. It has L = 10 s, D = 6 s, R = 2 s and T = 1.8 s.
+
+mod s10_an_unreadable_record_counts_as_held;
+mod s1_a_claim_ends_at_f;
+mod s2_every_write_is_a_compare_and_swap;
+mod s3_a_held_lock_is_left_alone;
+mod s4_a_release_is_written_over_the_own_last_write;
+mod s5_the_claim_ends_before_the_release;
+mod s6_a_record_that_is_not_ours_ends_the_claim;
+mod s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen;
+mod s8_each_term_has_a_greater_token;
+mod s9_the_own_name_of_another_process_is_another_candidate;
+mod speed;
+
+use leader_elector::election::{
+    Answer, Call, Election, Event, Moment, Output, Purpose, Request, Settings, Sight, Version, Write, whole_seconds,
+};
+use leader_elector::record::{Content, Mark, Place, Record, Stamp};
+use std::time::Duration;
+
+const ME: &str = "me";
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn place() -> Place {
+    Place { boot: "boot".into(), network: "network".into() }
+}
+
+fn settings() -> Settings {
+    Settings {
+        identity: ME.into(),
+        process: 1,
+        place: Some(place()),
+        lease: ms(10_000),
+        renew_deadline: ms(6_000),
+        retry_period: ms(2_000),
+        request_timeout: ms(1_800),
+        release_delay: Duration::ZERO,
+    }
+}
+
+/// One candidate, its clock, and what it asked for last.
+struct Scenario {
+    machine: Election,
+    now: u64,
+    wall_micros: i64,
+    output: Output,
+    request: Option<Request>,
+    steps: u32,
+}
+
+impl Scenario {
+    fn new(settings: Settings) -> Scenario {
+        let machine = Election::new(settings);
+        let mut new = Scenario { machine, now: 0, wall_micros: 7, output: Output::default(), request: None, steps: 0 };
+        new.happens(Event::WatchOpened);
+        new
+    }
+
+    /// A candidate that has just seen this.
+    fn that_sees(sight: Sight) -> Scenario {
+        let mut new = Scenario::new(settings());
+        new.reads(sight);
+        new
+    }
+
+    /// A leader since 0 ms, with fencing token 100.
+    fn leader(settings: Settings) -> Scenario {
+        let mut new = Scenario::new(settings);
+        new.reads(Sight::MISSING);
+        let write = new.writes();
+        new.acknowledged(&write, 100);
+        assert!(new.leads());
+        new
+    }
+
+    fn happens(&mut self, event: Event) {
+        self.steps += 1;
+        assert!(self.steps < 1_000, "it goes on without end");
+        let moment = Moment { now: ms(self.now), wall_micros: self.wall_micros, jitter: 0.0 };
+        self.output = self.machine.step(moment, event);
+        if let Some(deadline) = self.output.deadline {
+            assert!(deadline > ms(self.now), "it asks to be called again at once");
+        }
+        self.request = self.output.request.clone().or(self.request.take());
+    }
+
+    fn happens_at(&mut self, now: u64, event: Event) {
+        self.now = now;
+        self.happens(event);
+    }
+
+    /// The request under way, or the next one that comes with time alone.
+    fn asks(&mut self) -> Request {
+        for _ in 0..100 {
+            if let Some(request) = &self.request {
+                return request.clone();
+            }
+            let deadline = self.output.deadline.expect("it waits for nothing, and would never ask again");
+            self.happens_at(deadline.as_millis() as u64, Event::Tick);
+        }
+        panic!("it asks for nothing, a hundred times");
+    }
+
+    fn writes(&mut self) -> Write {
+        match self.asks().call {
+            Call::Write(write) => write,
+            Call::Read => panic!("it reads at {} ms", self.now),
+        }
+    }
+
+    fn answered(&mut self, answer: Answer) {
+        let request = self.request.take().expect("nothing was asked").number;
+        self.happens(Event::Answered { request, answer });
+    }
+
+    fn answered_at(&mut self, now: u64, answer: Answer) {
+        self.now = now;
+        self.answered(answer);
+    }
+
+    /// The next request is a read, and shows this.
+    fn reads(&mut self, sight: Sight) {
+        assert_eq!(self.asks().call, Call::Read, "at {} ms", self.now);
+        self.answered(Answer::Seen(sight));
+    }
+
+    fn acknowledged(&mut self, write: &Write, resource_version: u64) {
+        self.answered(Answer::Seen(shown(write, resource_version)));
+    }
+
+    fn watches(&mut self, now: u64, sight: Sight) {
+        let resource_version = sight.version.as_ref().expect("a deletion has no version").resource_version;
+        self.happens_at(now, Event::Watched { resource_version, sight });
+    }
+
+    fn sees_deletion(&mut self, now: u64, resource_version: u64) {
+        self.happens_at(now, Event::Watched { resource_version, sight: Sight::MISSING });
+    }
+
+    fn leads(&self) -> bool {
+        self.machine.claim().is_some_and(|claim| ms(self.now) < claim.until)
+    }
+
+    fn leads_at(&self, now: u64) -> bool {
+        self.machine.claim().is_some_and(|claim| ms(now) < claim.until)
+    }
+
+    fn token(&self) -> Option<u64> {
+        self.machine.claim().map(|claim| claim.fencing_token)
+    }
+}
+
+/// The lock as it is after this write.
+fn shown(write: &Write, resource_version: u64) -> Sight {
+    let version = Some(Version { uid: "uid".into(), resource_version });
+    Sight { version, content: Content::Record(write.record.clone()), mark: Some(write.mark.clone()) }
+}
+
+/// A record that somebody wrote: who, for how long, and when.
+fn held(resource_version: u64, holder: &str, lease_seconds: u32, stamp: i64) -> Sight {
+    let record = Record {
+        holder: holder.into(),
+        lease_seconds,
+        acquired: Stamp::Micros(1),
+        renewed: Stamp::Micros(stamp),
+        transitions: 3,
+    };
+    let version = Some(Version { uid: "uid".into(), resource_version });
+    Sight { version, content: Content::Record(record), mark: None }
+}
+
+fn unreadable(resource_version: u64) -> Sight {
+    let content = Content::Unreadable { text: "{".into(), why: "it is not JSON" };
+    Sight { content, ..held(resource_version, "", 1, 0) }
+}
+
+fn without_record(resource_version: u64) -> Sight {
+    Sight { content: Content::Nothing, ..held(resource_version, "", 1, 0) }
+}
+
+/// The same record, written by a process whose mark says where it ran.
+fn marked(sight: Sight, process: u128, place: Option<Place>) -> Sight {
+    let Content::Record(record) = &sight.content else { panic!("nothing to mark") };
+    let mark = Some(Mark { process, write: 1, renewed: record.renewed.clone(), place });
+    Sight { mark, ..sight }
+}

@@ -1,0 +1,28 @@
+use super::*;
+
+fn taken_at(mut it: Scenario, resource_version: u64) -> u64 {
+    while it.asks().call == Call::Read {
+        it.reads(unreadable(resource_version));
+    }
+    it.now
+}
+
+#[test]
+fn for_the_longest_of_the_own_lease_and_the_last_one_read() {
+    assert_eq!(taken_at(Scenario::that_sees(unreadable(50)), 50), 10_000);
+    let mut it = Scenario::that_sees(held(50, "other", 20, 1));
+    it.watches(1_000, unreadable(51));
+    assert_eq!(taken_at(it, 51), 21_000);
+}
+
+#[test]
+fn the_claim_of_its_holder_stands_to_f_without_a_busy_loop() {
+    let mut it = Scenario::leader(Settings { renew_deadline: ms(9_000), ..settings() });
+    it.watches(100, unreadable(101));
+    while it.now < 8_000 {
+        it.asks();
+        let hung = ms(it.now) + it.output.deadline.map_or(ms(1), |at| at - ms(it.now));
+        it.happens_at(hung.as_millis() as u64, Event::Tick);
+    }
+    assert!(it.leads_at(8_999) && !it.leads_at(9_000));
+}

@@ -1,0 +1,109 @@
+use super::*;
+
+#[test]
+fn it_is_taken_when_its_own_longer_lease_has_run_out() {
+    let mut it = Scenario::new(settings());
+    it.happens(Event::WatchClosed);
+    it.reads(held(50, "other", 60, 1));
+    while it.asks().call == Call::Read {
+        it.reads(held(50, "other", 60, 1));
+    }
+    assert_eq!(it.now, 60_000);
+}
+
+#[test]
+fn it_is_taken_when_our_longer_lease_has_run_out() {
+    let mut it = Scenario::that_sees(held(50, "other", 1, 1));
+    it.now = 9_999;
+    it.happens(Event::Tick);
+    while it.asks().call == Call::Read {
+        it.reads(held(50, "other", 1, 1));
+    }
+    assert_eq!(it.now, 10_000);
+}
+
+#[test]
+fn writes_to_other_fields_neither_extend_nor_shorten_the_lease() {
+    let mut it = Scenario::that_sees(held(50, "other", 10, 1));
+    for n in 1..=9 {
+        it.watches(n * 1_000, held(50 + n, "other", 10, 1));
+    }
+    let write = it.writes();
+    assert_eq!(it.now, 10_000);
+    assert_eq!(write.base.map(|base| base.resource_version), Some(59));
+}
+
+#[test]
+fn a_renewal_of_any_form_extends_it() {
+    let mut it = Scenario::that_sees(held(50, "other", 10, 1));
+    let mut renewed = held(51, "other", 10, 1);
+    let Content::Record(record) = &mut renewed.content else { panic!() };
+    record.renewed = Stamp::Text("just now".into());
+    it.watches(9_000, renewed.clone());
+    while it.asks().call == Call::Read {
+        it.reads(renewed.clone());
+    }
+    assert_eq!(it.now, 19_000);
+}
+
+#[test]
+fn a_free_lock_is_taken_at_the_moment_it_is_seen() {
+    let mut it = Scenario::that_sees(held(50, "other", 10, 1));
+    it.watches(300, held(51, "", 1, 2));
+    let write = it.writes();
+    assert_eq!((it.now, write.record.transitions), (300, 4));
+}
+
+#[test]
+fn absence_is_free_to_who_never_saw_a_holder_and_a_held_lock_to_who_did() {
+    let mut it = Scenario::that_sees(Sight::MISSING);
+    it.writes();
+    assert_eq!(it.now, 0);
+
+    for gone in [Sight::MISSING, without_record(51)] {
+        let mut it = Scenario::that_sees(held(50, "other", 20, 1));
+        it.happens_at(300, Event::Watched { resource_version: 51, sight: gone });
+        it.writes();
+        assert_eq!(it.now, 20_300);
+    }
+}
+
+#[test]
+fn the_holder_writes_a_lost_record_anew_while_its_claim_lasts() {
+    let mut it = Scenario::leader(settings());
+    it.sees_deletion(1_000, 101);
+    assert!(it.leads());
+    let write = it.writes();
+    assert_eq!((it.now, write.base.clone()), (1_000, None));
+    it.acknowledged(&write, 102);
+    assert_eq!(it.token(), Some(102));
+}
+
+#[test]
+fn somebody_who_takes_the_record_away_each_time_does_not_make_it_write_without_pause() {
+    let mut it = Scenario::leader(settings());
+    let (mut resource_version, mut writes) = (100, 0);
+    while it.now < 5_000 && writes < 100 {
+        it.watches(it.now, without_record(resource_version + 1));
+        let write = it.writes();
+        it.acknowledged(&write, resource_version + 2);
+        (resource_version, writes) = (resource_version + 2, writes + 1);
+    }
+    assert!(writes <= 7, "{writes} writes in five seconds"); // one at once, then one a pace
+}
+
+#[test]
+fn the_same_record_by_another_write_or_in_another_object_is_a_new_one() {
+    let seen = || marked(held(50, ME, 10, 1), 2, None);
+    let by_another = marked(held(51, ME, 10, 1), 3, None);
+    let version = Some(Version { uid: "another".into(), resource_version: 51 });
+    let in_another_object = Sight { version, ..seen() };
+    for changed in [by_another, in_another_object] {
+        let mut it = Scenario::that_sees(seen());
+        it.watches(1_000, changed.clone());
+        while it.asks().call == Call::Read {
+            it.reads(changed.clone());
+        }
+        assert_eq!(it.now, 11_000);
+    }
+}

@@ -1,0 +1,106 @@
+use super::*;
+
+#[test]
+fn a_renewal_in_doubt_does_not_extend_the_claim() {
+    let mut it = Scenario::leader(settings());
+    it.writes();
+    it.answered(Answer::Unknown);
+    assert!(it.leads_at(5_999) && !it.leads_at(6_000));
+}
+
+#[test]
+fn a_renewal_read_back_counts_from_its_own_sending() {
+    let mut it = Scenario::leader(settings());
+    let first = it.writes();
+    it.answered_at(3_000, Answer::Unknown);
+    it.writes();
+    it.answered_at(3_100, Answer::Conflict);
+    it.reads(shown(&first, 101));
+    assert!(it.leads_at(7_999) && !it.leads_at(8_000));
+    assert_eq!(it.token(), Some(100));
+}
+
+#[test]
+fn an_acquisition_in_doubt_leads_only_once_it_was_read_back() {
+    let mut it = Scenario::that_sees(held(50, "", 1, 1));
+    let write = it.writes();
+    it.answered(Answer::Unknown);
+    assert!(!it.leads());
+    it.reads(shown(&write, 51));
+    assert_eq!((it.leads(), it.token()), (true, Some(51)));
+}
+
+#[test]
+fn a_takeover_that_arrives_after_its_base_was_read_once_more_is_still_ours() {
+    let mut it = Scenario::that_sees(held(50, "other", 1, 1));
+    while it.asks().call == Call::Read {
+        it.reads(held(50, "other", 1, 1));
+    }
+    let late = it.writes();
+    it.answered_at(11_000, Answer::Unknown);
+    it.reads(held(50, "other", 1, 1));
+    it.writes();
+    it.answered(Answer::Conflict); // the first one was late, not lost
+    it.reads(shown(&late, 51));
+    assert_eq!((it.leads_at(15_999), it.leads_at(16_000)), (true, false));
+    assert!(!it.machine.name_is_taken());
+}
+
+#[test]
+fn the_same_record_without_our_mark_is_not_ours() {
+    let mut it = Scenario::that_sees(held(50, "", 1, 1));
+    let write = it.writes();
+    it.answered(Answer::Unknown);
+    // A clone whose wall clock stands still as well wrote it; then somebody took the annotation away.
+    it.reads(Sight { mark: None, ..shown(&write, 52) });
+    assert!(!it.leads());
+}
+
+#[test]
+fn an_acknowledgement_overtaken_by_a_foreign_record_proves_nothing_and_shows_nothing() {
+    let mut it = Scenario::that_sees(held(50, "", 1, 1));
+    let write = it.writes();
+    it.watches(100, held(52, "other", 10, 2));
+    it.acknowledged(&write, 51);
+    assert!(!it.leads());
+    assert_eq!(it.machine.other().map(|other| other.identity), Some("other".into()));
+}
+
+#[test]
+fn a_write_seen_by_watch_needs_no_answer() {
+    let mut it = Scenario::that_sees(held(50, "", 1, 1));
+    let write = it.writes();
+    it.watches(100, shown(&write, 51));
+    assert!(it.leads_at(5_999) && !it.leads_at(6_000));
+    it.answered(Answer::Unknown);
+    assert_eq!(it.writes().purpose, Purpose::Renew { fencing_token: 51 });
+    assert_eq!(it.now, 2_000);
+}
+
+#[test]
+fn a_refusal_leaves_no_doubt() {
+    let mut it = Scenario::that_sees(held(50, "", 1, 1));
+    it.writes();
+    it.answered(Answer::Busy(None));
+    it.happens_at(100, Event::Stop);
+    assert!(it.output.finished);
+}
+
+#[test]
+fn a_conflict_with_the_own_write_sent_twice_on_the_way_costs_nothing() {
+    let mut it = Scenario::leader(settings());
+    let renewal = it.writes();
+    it.answered(Answer::Conflict);
+    it.reads(shown(&renewal, 101));
+    assert!(it.leads_at(7_999) && !it.leads_at(8_000));
+}
+
+#[test]
+fn once_a_foreign_holder_was_seen_a_write_in_doubt_counts_no_longer() {
+    let mut it = Scenario::that_sees(held(50, "", 1, 1));
+    let write = it.writes();
+    it.answered(Answer::Unknown);
+    it.reads(held(52, "other", 10, 2));
+    it.watches(100, shown(&write, 53)); // somebody put it back
+    assert!(!it.leads());
+}
