@@ -92,11 +92,16 @@ fn a_watch_that_broke_is_opened_again_and_shows_what_changes() {
         let follower = follower(&server);
         let has_begun = |server: &Server| server.open_watches() == 1 || requests(server, "watch").len() >= 2;
         wait_for(&server, "a watch begins", |server| broken.hits() == 1 && has_begun(server));
-        // A fault that waits for an event gets one.
-        put(&server, lock_of("between", 60));
-        let is_open = |server: &Server| server.open_watches() == 1 && requests(server, "watch").len() >= 2;
-        wait_for(&server, &format!("{fault:?}: the watch is open again"), is_open);
-        follower.wait_to_name("between");
+        // A fault that waits for an event gets one, and a watch that is silent has something to miss.
+        let mut changes = 0;
+        wait_for(&server, &format!("{fault:?}: the watch is open again"), |server| {
+            if changes == 0 || follower.body() == format!(r#"{{"name":"change-{changes}"}}"#) {
+                changes += 1;
+                put(server, lock_of(&format!("change-{changes}"), 60));
+            }
+            server.open_watches() == 1 && requests(server, "watch").len() >= 2
+        });
+        follower.wait_to_name(&format!("change-{changes}"));
         sees_what_changes(&server, &follower);
     });
 }
@@ -128,6 +133,8 @@ fn a_watch_from_a_past_that_is_forgotten_begins_afresh() {
     let server = plain_server();
     let follower = follower(&server);
     wait_for(&server, "the watch is open", |server| server.open_watches() == 1);
+    put(&server, lock_of("again", 60));
+    follower.wait_to_name("again");
     let gone = server.fault(on(&["watch"]), Some(3), Fault::DropRequest);
     server.cut_watches();
     wait_for(&server, "it is refused", |_| gone.hits() == 3);
@@ -138,7 +145,7 @@ fn a_watch_from_a_past_that_is_forgotten_begins_afresh() {
     sees_what_changes(&server, &follower);
     wait_for(&server, "the watch is open", |server| server.open_watches() == 1);
     let watches = requests(&server, "watch");
-    let resumed = |watch: &apiserver::RequestSeen| watch.path.contains("&resourceVersion=1001");
+    let resumed = |watch: &apiserver::RequestSeen| watch.path.contains("&resourceVersion=1002");
     assert!(watches.iter().filter(|watch| resumed(watch)).count() > 3, "it tried to go on where it was");
     assert!(watches.iter().any(|watch| !resumed(watch) && watch.when > watches[3].when), "and then began afresh");
     assert_eq!(lines(&follower, "too old"), 0, "to be expected, so not told: {}", follower.log());
