@@ -8,6 +8,7 @@
 mod common;
 
 use apiserver::{Options, Rule, Server};
+use common::cluster::ServiceAccount;
 use common::{Elector, wait_until};
 use rustix::process::Signal;
 use serde_json::json;
@@ -31,7 +32,6 @@ fn main() {
             measure();
         }
     }
-    let _ = std::fs::remove_dir_all(service_accounts()); // made by some of the measures
 }
 
 /// From the start of a process to its own `/` naming it.
@@ -168,9 +168,9 @@ fn crowd() {
 /// What a leader and two followers ask of the API server in a minute in which nothing happens.
 fn rest() {
     let server = Server::start(tls_options()).unwrap();
-    let ca = service_account(&server);
-    let electors: Vec<Elector> =
-        ["a", "b", "c"].iter().map(|id| Elector::start(id, &tls_args(&server, &ca, id))).collect();
+    let accounts = ["a", "b", "c"].map(|id| (id, service_account(&server, id)));
+    let start = |(id, account): &(&str, ServiceAccount)| Elector::start(id, &tls_args(&server, account));
+    let electors: Vec<Elector> = accounts.iter().map(start).collect();
     let leader = electors[leader_of(&electors)].id.clone();
     std::thread::sleep(Duration::from_secs(5));
     server.clear_requests();
@@ -195,11 +195,11 @@ fn rest() {
 fn memory() {
     for addresses in [0, 1000] {
         let server = Server::start(tls_options()).unwrap();
-        let ca = service_account(&server);
+        let account = service_account(&server, "a");
         if addresses > 0 {
             server.put("endpoints", "default", endpoints(addresses));
         }
-        let elector = Elector::start("a", &tls_args(&server, &ca, "a"));
+        let elector = Elector::start("a", &tls_args(&server, &account));
         elector.wait_to_lead();
         std::thread::sleep(Duration::from_secs(60));
         let (now, peak) = (memory_of(&elector, "VmRSS:"), memory_of(&elector, "VmHWM:"));
@@ -217,25 +217,13 @@ fn tls_options() -> Options {
     }
 }
 
-/// A folder with the files that Kubernetes mounts, for each of three candidates.
-fn service_account(server: &Server) -> std::path::PathBuf {
-    let dir = service_accounts();
-    for id in ["a", "b", "c"] {
-        let dir = dir.join(id);
-        std::fs::create_dir_all(&dir).unwrap();
-        std::fs::write(dir.join("ca.crt"), server.ca_pem().unwrap()).unwrap();
-        std::fs::write(dir.join("token"), format!("token-of-{id}")).unwrap();
-    }
-    dir
+/// What Kubernetes mounts for this candidate.
+fn service_account(server: &Server, id: &str) -> ServiceAccount {
+    ServiceAccount::new(&format!("token-of-{id}"), server.ca_pem().unwrap())
 }
 
-fn service_accounts() -> std::path::PathBuf {
-    std::env::temp_dir().join(format!("leader-elector-bench-{}", std::process::id()))
-}
-
-fn tls_args(server: &Server, dir: &std::path::Path, id: &str) -> [String; 3] {
-    let dir = dir.join(id);
-    [format!("--server={}", server.url()), format!("--service-account-dir={}", dir.display()), "--ttl=10s".to_owned()]
+fn tls_args(server: &Server, account: &ServiceAccount) -> [String; 3] {
+    [format!("--server={}", server.url()), account.flag(), "--ttl=10s".to_owned()]
 }
 
 fn endpoints(addresses: usize) -> serde_json::Value {

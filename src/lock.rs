@@ -135,24 +135,24 @@ impl Object {
 
     /// The body that replaces this very version of the object with one that holds the record and the mark.
     pub fn updated(&self, record: &Record, mark: &Mark) -> Vec<u8> {
-        let mut fields = self.fields.clone();
-        let mut metadata = self.metadata.clone();
-        let mut annotations = self.annotations.clone();
-        set(&mut annotations, MARK_ANNOTATION, &mark.to_annotation());
+        let (record_text, mark_text) = (raw(&record::to_annotation(record)), raw(&mark.to_annotation()));
+        let lease_spec = record::to_lease_spec(record).map(|(name, value)| (name, raw(&value)));
+        let (mut fields, mut metadata) = (view(&self.fields), view(&self.metadata));
+        let (mut annotations, mut spec) = (view(&self.annotations), view(&self.spec));
+        annotations.insert(MARK_ANNOTATION, &mark_text);
         match self.kind {
             LockKind::Endpoints | LockKind::ConfigMaps => {
-                set(&mut annotations, RECORD_ANNOTATION, &record::to_annotation(record));
+                annotations.insert(RECORD_ANNOTATION, &record_text);
             }
-            LockKind::Leases => {
-                let mut spec = self.spec.clone();
-                for (name, value) in record::to_lease_spec(record) {
-                    set(&mut spec, name, &value);
-                }
-                set(&mut fields, "spec", &spec);
-            }
+            LockKind::Leases => spec.extend(lease_spec.iter().map(|(name, value)| (*name, &**value))),
         }
-        set(&mut metadata, "annotations", &annotations);
-        set(&mut fields, "metadata", &metadata);
+        let (annotations, spec) = (raw(&annotations), raw(&spec));
+        metadata.insert("annotations", &annotations);
+        let metadata = raw(&metadata);
+        fields.insert("metadata", &metadata);
+        if self.kind == LockKind::Leases {
+            fields.insert("spec", &spec);
+        }
         serde_json::to_vec(&fields).unwrap_or_default() // strings and JSON texts always serialise
     }
 
@@ -201,11 +201,14 @@ fn take(parent: &mut Fields, name: &str) -> Result<Fields, String> {
     Ok(fields.unwrap_or_default())
 }
 
-/// Sets a field; what cannot be written as JSON does not occur.
-fn set<T: Serialize + ?Sized>(fields: &mut Fields, name: &str, value: &T) {
-    if let Ok(text) = serde_json::value::to_raw_value(value) {
-        fields.insert(name.to_owned(), text);
-    }
+/// The same fields without a copy of them: an object may be large, and is written with each renewal.
+fn view(fields: &Fields) -> BTreeMap<&str, &RawValue> {
+    fields.iter().map(|(name, value)| (name.as_str(), &**value)).collect()
+}
+
+/// A value as its JSON text.
+fn raw<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).unwrap_or_default() // strings, numbers and JSON texts always serialise
 }
 
 fn text_of(metadata: &Fields, name: &str) -> Result<String, String> {

@@ -1,14 +1,12 @@
 //! The cluster round the electors: the lock as the API server has it, its requests, a service account.
 
+use super::lock::{RECORD, record_of};
 use super::{Elector, PATIENCE, wait_until};
 use apiserver::{Options, RequestSeen, Server};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-
-/// Where the record is in the lock.
-const RECORD: &str = "control-plane.alpha.kubernetes.io/leader";
 
 /// An API server of plain HTTP that allows everything.
 pub fn plain_server() -> Server {
@@ -47,7 +45,7 @@ pub fn record(server: &Server) -> Option<Value> {
 }
 
 fn record_in(object: &Value) -> Option<Value> {
-    serde_json::from_str(object["metadata"]["annotations"][RECORD].as_str()?).ok()
+    Some(record_of(object)).filter(|record| !record.is_null())
 }
 
 /// Who an object says holds the lock, empty for nobody; `None` without a record.

@@ -51,7 +51,7 @@ impl Lock {
     /// A command for a candidate whose ends the test makes itself.
     pub fn command(&self, id: &str, more: &[&str]) -> Command {
         let mut command = Elector::program();
-        command.arg(format!("--id={id}")).arg("--election=example").args(self.flags(more)).env_remove("RUST_LOG");
+        command.arg(format!("--id={id}")).arg("--election=example").args(self.flags(more));
         command
     }
 
