@@ -5,7 +5,7 @@
 
 use crate::api::{Api, Failure, FailureKind, Reply, Verb};
 use crate::clock::{self, Alarm, Time};
-use crate::election::{Answer, Call, Election, Event, Moment, Output, Request, Settings, Sight, Write};
+use crate::election::{Answer, Call, Election, Event, Moment, Output, Request, Settings, Sight};
 use crate::lock::{LockName, Object};
 use crate::place::Socket;
 use crate::random;
@@ -274,13 +274,13 @@ impl Candidate {
     fn task(&self, call: &Call) -> Option<(Verb, Task)> {
         match call {
             Call::Read => Some((Verb::Get, Task::Read)),
-            Call::Write(Write { base: None, record, mark, .. }) => {
-                Some((Verb::Create, Task::Create(Object::created(&self.lock, record, mark))))
-            }
-            Call::Write(Write { base: Some(base), record, mark, .. }) => {
-                let object = self.object.as_ref().filter(|object| object.version() == base)?;
-                Some((Verb::Update, Task::Update(object.updated(record, mark))))
-            }
+            Call::Write(write) => match &write.base {
+                None => Some((Verb::Create, Task::Create(Object::created(&self.lock, &write.record, &write.mark)))),
+                Some(base) => {
+                    let object = self.object.as_ref().filter(|object| object.version() == base)?;
+                    Some((Verb::Update, Task::Update(object.updated(&write.record, &write.mark))))
+                }
+            },
         }
     }
 }

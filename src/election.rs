@@ -38,19 +38,22 @@ pub use self::interface::{Answer, Call, Event, Moment, Output, Purpose, Request,
 use self::pacing::{Pacing, Retry};
 use crate::clock::Time;
 use crate::status::{Claim, Holder};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Writes in doubt that are remembered. Forgetting one is safe: its record then counts as somebody else's.
 const MOST_DOUBTS: usize = 8;
 
 /// The machine.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Election {
     settings: Settings,
     /// The newest state of the lock that is believed; `None` before the first.
     lock: Option<Sight>,
     /// When the record in `lock`, or its absence, was first seen.
     since: Time,
+    /// When the lock was last seen.
+    heard_at: Time,
     /// When, after a holder was seen, its object was first seen gone or replaced by another object.
     replaced_at: Option<Time>,
     /// The L of the last held record seen; `None` while no holder was ever seen.
@@ -60,10 +63,10 @@ pub struct Election {
     /// News up to this resourceVersion is old.
     floor: u64,
     /// This candidate's own record is in the lock, and this write put it there.
-    own: Option<Write>,
+    own: Option<Arc<Write>>,
     term: Option<Claim>,
     /// Writes that may have been done, or may still be (S7).
-    doubts: Vec<Write>,
+    doubts: Vec<Arc<Write>>,
     under_way: Option<UnderWay>,
     requests: u64,
     writes: u64,
@@ -73,10 +76,12 @@ pub struct Election {
     watch: Watch,
     /// Nobody else in this network namespace has this identity.
     alone: bool,
+    /// Whether the lock is wanted. Where it is not, it is given up, and watched all the same.
+    standing: bool,
     leaving: Option<Leaving>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 struct UnderWay {
     request: Request,
     sent: Time,
@@ -91,7 +96,7 @@ impl UnderWay {
 }
 
 /// What the watch has shown of a request before its answer came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fate {
     Open,
     /// The write was seen in the lock: the answer has nothing to add.
@@ -100,7 +105,7 @@ enum Fate {
     Void,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 struct Watch {
     open: bool,
     opened_at: Time,
@@ -110,7 +115,7 @@ struct Watch {
     news_at: Option<Time>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 struct Leaving {
     release_at: Time,
     releasing: bool,
@@ -122,6 +127,7 @@ impl Election {
             settings,
             lock: None,
             since: Time::ZERO,
+            heard_at: Time::ZERO,
             replaced_at: None,
             last_lease: None,
             next_transitions: 0,
@@ -136,6 +142,7 @@ impl Election {
             pacing: Pacing { must_read: true, ..Pacing::default() },
             watch: Watch::default(),
             alone: false,
+            standing: true,
             leaving: None,
         }
     }
@@ -165,6 +172,26 @@ impl Election {
         bears_name && self.own.is_none()
     }
 
+    /// Whether what is known of the lock is fresh: a watch is open, or the lock was last heard of within L.
+    pub fn is_readable(&self, now: Time) -> bool {
+        self.lock.is_some() && (self.watch.open || now < self.unreadable_at())
+    }
+
+    /// From when on the lock counts as unreadable, if no watch is open and nothing more is heard of it.
+    pub fn unreadable_at(&self) -> Time {
+        self.heard_at.saturating_add(self.settings.lease)
+    }
+
+    /// From when on the lock may be taken, as far as is known; `None` while it bears the own record.
+    pub fn free_from(&self) -> Option<Time> {
+        self.lock.as_ref().filter(|_| self.own.is_none()).map(|lock| self.free_at(lock))
+    }
+
+    /// While the server refuses to have the lock written: until when it will not be asked again.
+    pub fn refused_until(&self) -> Option<Time> {
+        (self.pacing.write.denials > 0).then_some(self.pacing.write.after)
+    }
+
     /// Takes in what happened, and says what to do next.
     pub fn step(&mut self, moment: Moment, event: Event) -> Output {
         let mut output = Output::default();
@@ -176,6 +203,7 @@ impl Election {
             Event::WatchOpened => self.watch = Watch { open: true, opened_at: moment.now, ..self.watch },
             Event::WatchClosed => self.watch_closed(moment),
             Event::Alone(alone) => self.alone = alone,
+            Event::Stand(standing) => self.stand(moment, standing),
             Event::Stop => self.leave(moment.now),
         }
         self.give_up_hung_request(moment);
@@ -221,6 +249,7 @@ impl Election {
 
     /// Believes a sight: whose record is it, and since when?
     fn see(&mut self, now: Time, sight: Sight) {
+        self.heard_at = now;
         let unchanged = self.lock.as_ref().is_some_and(|lock| sight.unchanged_since(lock));
         if !unchanged {
             self.since = now;
@@ -252,7 +281,7 @@ impl Election {
     }
 
     /// S7: the write of this process that a sight shows, if it was in doubt or not yet answered.
-    fn recognise(&mut self, sight: &Sight) -> Option<Write> {
+    fn recognise(&mut self, sight: &Sight) -> Option<Arc<Write>> {
         if let Some(under_way) = self.under_way.as_mut().filter(|it| it.fate == Fate::Open)
             && let Call::Write(write) = &under_way.request.call
             && write.made(sight)
@@ -279,11 +308,11 @@ impl Election {
     }
 
     /// A write of ours is known to have been done, and stood in the lock at this resourceVersion.
-    fn settle(&mut self, now: Time, write: Write, resource_version: u64) {
+    fn settle(&mut self, now: Time, write: Arc<Write>, resource_version: u64) {
         let until = write.sent.saturating_add(self.settings.renew_deadline); // S1
         match write.purpose {
             Purpose::Acquire => {
-                let counts = now < until && !self.is_releasing();
+                let counts = now < until && !self.is_giving_up();
                 self.term = counts.then_some(Claim { until, fencing_token: resource_version }); // S8
             }
             Purpose::Renew { fencing_token } => {
@@ -336,7 +365,7 @@ impl Election {
         self.pacing.read = self.retry(moment, sent, self.pacing.read, &answer);
     }
 
-    fn write_answered(&mut self, moment: Moment, write: Write, fate: Fate, answer: Answer) {
+    fn write_answered(&mut self, moment: Moment, write: Arc<Write>, fate: Fate, answer: Answer) {
         if fate == Fate::Done {
             return;
         }
@@ -363,7 +392,7 @@ impl Election {
         }
     }
 
-    fn acknowledged(&mut self, moment: Moment, write: Write, void: bool, sight: Sight) {
+    fn acknowledged(&mut self, moment: Moment, write: Arc<Write>, void: bool, sight: Sight) {
         let Some(version) = sight.version.clone() else { return };
         if void {
             return self.news(moment.now, version.resource_version, sight); // S7: done, but perhaps undone since
@@ -375,10 +404,11 @@ impl Election {
         }
         self.settle(moment.now, write, version.resource_version);
         self.since = moment.now;
+        self.heard_at = moment.now;
         self.lock = Some(sight);
     }
 
-    fn doubt(&mut self, write: Write) {
+    fn doubt(&mut self, write: Arc<Write>) {
         if self.doubts.len() == MOST_DOUBTS {
             self.doubts.remove(0);
         }
@@ -406,7 +436,28 @@ impl Election {
         }
     }
 
-    // ---- Leaving --------------------------------------------------------------------------------------
+    // ---- Giving the lock up ---------------------------------------------------------------------------
+
+    fn stand(&mut self, moment: Moment, standing: bool) {
+        let resigns = std::mem::replace(&mut self.standing, standing) && !standing;
+        if resigns && self.leaving.is_none() && (self.holds() || self.may_hold()) {
+            self.give_up(moment);
+        }
+    }
+
+    /// Whether all that is left to do is to release the lock.
+    fn is_giving_up(&self) -> bool {
+        self.leaving.as_ref().map_or(!self.standing, |leaving| leaving.releasing)
+    }
+
+    /// Ends the term, so that the lock can be released. A request under way would only be in the way.
+    fn give_up(&mut self, moment: Moment) {
+        self.term = None; // S5
+        self.give_up_request(moment);
+        self.pacing.write = Retry::default();
+        self.pacing.read = Retry::default();
+        self.pacing.must_read = self.own.is_none() && !self.doubts.is_empty();
+    }
 
     fn leave(&mut self, now: Time) {
         if self.leaving.is_none() {
@@ -422,20 +473,21 @@ impl Election {
         self.term.is_some() || self.own.is_some()
     }
 
-    /// Ends the term when it is time to release. What is under way then would only be in the way.
+    /// Whether a write that nobody has answered may have put the own record into the lock.
+    fn may_hold(&self) -> bool {
+        let writes = |it: &UnderWay| matches!(it.request.call, Call::Write(_));
+        !self.doubts.is_empty() || self.under_way.as_ref().is_some_and(writes)
+    }
+
     fn begin_release(&mut self, moment: Moment) {
-        let holds = self.holds();
+        let holds = self.holds() || self.may_hold();
         let Some(leaving) = &mut self.leaving else { return };
         if leaving.releasing || (moment.now < leaving.release_at && holds) {
             return;
         }
         leaving.release_at = moment.now;
         leaving.releasing = true;
-        self.term = None; // S5
-        self.give_up_request(moment);
-        self.pacing.write = Retry::default();
-        self.pacing.read = Retry::default();
-        self.pacing.must_read = self.own.is_none() && !self.doubts.is_empty();
+        self.give_up(moment);
     }
 }
 

@@ -23,7 +23,7 @@ pub const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 const MOST_TRANSITIONS: u32 = i32::MAX as u32;
 
 /// Who holds the lock, since when, and for how long.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// The identity of the holder; empty when nobody holds the lock.
     pub holder: Arc<str>,
@@ -52,7 +52,7 @@ impl Record {
 }
 
 /// A time stamp in a record. It is written for people and peers, and compared only for being the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stamp {
     /// Microseconds since the Unix epoch, on the wire exactly as [`rfc3339::format`] writes them.
     Micros(i64),
@@ -78,7 +78,7 @@ impl Stamp {
 }
 
 /// What a lock object was seen to hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
     /// There is no record, or no object at all.
     Nothing,
@@ -199,14 +199,15 @@ fn read_transitions(value: Option<&Value>) -> Option<u32> {
 
 /// The mark of one write: unique to the process and the write.
 ///
-/// It lets a candidate recognise its own write after an answer was lost. Peers that do not know it leave it
-/// standing beside their own records, so it repeats the record's renewTime to be told to belong to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// It lets a candidate recognise its own write after an answer was lost. Peers that do not know it, and people, leave it
+/// standing beside their own records, so it repeats the record's holder and renewTime to be told to belong to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mark {
     /// Drawn at random by each process.
     pub process: u128,
     /// The number of the write in the process.
     pub write: u64,
+    pub holder: Arc<str>,
     pub renewed: Stamp,
     /// Where the process runs; only where it holds the socket that no other process of its name can hold
     /// there as long as it lives, for otherwise the place would prove nothing.
@@ -214,7 +215,7 @@ pub struct Mark {
 }
 
 /// Where a process runs, as far as abstract Unix sockets can reach it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The kernel's boot id.
     pub boot: Arc<str>,
@@ -228,6 +229,7 @@ pub struct Place {
 struct MarkText {
     process: String,
     write: u64,
+    holder_identity: Arc<str>,
     renew_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     boot: Option<Arc<str>>,
@@ -241,6 +243,7 @@ impl Mark {
         let form = MarkText {
             process: format!("{:032x}", self.process),
             write: self.write,
+            holder_identity: self.holder.clone(),
             renew_time: self.renewed.text(),
             boot: self.place.as_ref().map(|place| place.boot.clone()),
             network: self.place.as_ref().map(|place| place.network.clone()),
@@ -254,6 +257,7 @@ impl Mark {
         Some(Mark {
             process: u128::from_str_radix(&form.process, 16).ok()?,
             write: form.write,
+            holder: form.holder_identity,
             renewed: Stamp::parse(&form.renew_time),
             place: form.boot.zip(form.network).map(|(boot, network)| Place { boot, network }),
         })

@@ -28,7 +28,7 @@ pub struct Snapshot {
 }
 
 /// This candidate leads until `until`, as far as it knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// F: from this moment on it no longer leads.
     pub until: Time,

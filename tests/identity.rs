@@ -82,7 +82,8 @@ fn left_behind(lock: &Lock, id: &str, boot: &str, network: &str) {
     lock.put_record(&lock.peer(id, 1, renewed));
     let mut object = lock.object().unwrap();
     let mark = json!({
-        "process": "000000000000000000000000000000ff", "write": 7, "renewTime": renewed, "boot": boot, "network": network,
+        "process": "000000000000000000000000000000ff", "write": 7, "holderIdentity": id, "renewTime": renewed,
+        "boot": boot, "network": network,
     });
     object["metadata"]["annotations"][MARK] = mark.to_string().into();
     lock.put(object);

@@ -4,6 +4,7 @@ use super::pacing::RELEASE_PACE;
 use super::{Call, Election, Fate, Leaving, Moment, Output, Purpose, Request, Settings, Sight, UnderWay, Write};
 use crate::clock::Time;
 use crate::record::{Content, Mark, Record, Stamp};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a release may take, all tries together, before the process gives up and exits.
@@ -53,19 +54,19 @@ impl Election {
     /// The next write, and when it is due.
     fn next_write(&self) -> Option<(Time, Next)> {
         let lock = self.lock.as_ref()?;
-        let (due, purpose) = if self.is_releasing() {
+        let (due, purpose) = if self.is_giving_up() {
             (Time::ZERO, self.own.as_ref().map(|_| Purpose::Release)?) // S4
         } else if let (Some(term), Some(_)) = (&self.term, &self.own) {
             let renew = Purpose::Renew { fencing_token: term.fencing_token };
             let on_time = self.pacing.write_sent.saturating_add(self.settings.retry_period);
             (if self.pacing.write.failures == 0 { on_time } else { Time::ZERO }, renew)
+        } else if self.term.is_some() && lock.content == Content::Nothing {
+            // S3: the holder writes it anew, but does not race with whoever takes it away again and again.
+            (self.pacing.rewrite_after, Purpose::Acquire)
         } else if self.leaving.is_some() {
             return None;
         } else if self.own.is_some() {
             (Time::ZERO, Purpose::Acquire) // The own record outlived its term.
-        } else if self.term.is_some() && lock.content == Content::Nothing {
-            // S3: the holder writes it anew, but does not race with whoever takes it away again and again.
-            (self.pacing.rewrite_after, Purpose::Acquire)
         } else {
             (self.free_at(lock), Purpose::Acquire)
         };
@@ -73,7 +74,7 @@ impl Election {
     }
 
     /// S3, S9, S10: from when on the lock may be taken.
-    fn free_at(&self, lock: &Sight) -> Time {
+    pub(super) fn free_at(&self, lock: &Sight) -> Time {
         let last_lease = self.last_lease.unwrap_or_default().max(self.settings.lease);
         match &lock.content {
             Content::Record(record) if record.is_free() => self.since,
@@ -120,7 +121,9 @@ impl Election {
             Some(Content::Nothing) | None => false,
         };
         let alive_at = self.watch.alive_at.max(self.watch.opened_at);
-        (self.watch.open && held).then(|| alive_at.saturating_add(self.longest_silence()))
+        // Where nobody of ours takes what has run out, nobody need renew it.
+        let left_alone = !self.standing && self.free_from().is_some_and(|at| at < alive_at);
+        (self.watch.open && held && !left_alone).then(|| alive_at.saturating_add(self.longest_silence()))
     }
 
     /// A watch that shows nothing for longer is not believed to be one.
@@ -162,7 +165,7 @@ impl Election {
                 self.pacing.poll_at = moment.now.saturating_add(self.jittered_retry_period(moment.jitter));
                 Call::Read
             }
-            Next::Write(purpose) => Call::Write(self.compose(moment, purpose)),
+            Next::Write(purpose) => Call::Write(Arc::new(self.compose(moment, purpose))),
         };
         self.requests += 1;
         let longest = if self.is_releasing() { RELEASE_TIMEOUT } else { Duration::MAX };
@@ -188,7 +191,7 @@ impl Election {
         Write {
             base: self.lock.as_ref().and_then(|lock| lock.version.clone()), // S2
             record: Record {
-                holder,
+                holder: holder.clone(),
                 lease_seconds: whole_seconds(*lease),
                 acquired,
                 renewed: stamp.clone(),
@@ -197,6 +200,7 @@ impl Election {
             mark: Mark {
                 process: *process,
                 write: self.writes,
+                holder,
                 renewed: stamp,
                 place: place.clone().filter(|_| self.alone),
             },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What does not change while the program runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     pub identity: Arc<str>,
     /// Drawn at random at the start: tells this process from every other one.
@@ -37,14 +37,14 @@ pub struct Moment {
 }
 
 /// Which object, at which version: what a write must name to replace it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version {
     pub uid: Arc<str>,
     pub resource_version: u64,
 }
 
 /// The lock as it was seen once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sight {
     /// `None` when the object does not exist.
     pub version: Option<Version>,
@@ -63,10 +63,10 @@ impl Sight {
         }
     }
 
-    /// The mark, unless it was left behind by an earlier record (peers keep annotations they do not know).
+    /// The mark, unless it was left behind by an earlier record: peers, and people, keep annotations they do not know.
     pub(super) fn mark_of_record(&self) -> Option<&Mark> {
         let record = self.record()?;
-        self.mark.as_ref().filter(|mark| mark.renewed == record.renewed)
+        self.mark.as_ref().filter(|mark| mark.renewed == record.renewed && mark.holder == record.holder)
     }
 
     /// Whether this is the object that was seen earlier, however it changed.
@@ -104,12 +104,14 @@ pub enum Event {
     WatchClosed,
     /// Whether this process holds its network namespace's socket for this election and identity.
     Alone(bool),
+    /// Whether the lock is wanted, as it is at the start: if not, the claim ends, and the lock is released.
+    Stand(bool),
     /// Leave: end the claim, release the lock, finish.
     Stop,
 }
 
 /// How a request ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// 2xx, read whole; or 404 to a read.
     Seen(Sight),
@@ -126,7 +128,7 @@ pub enum Answer {
 }
 
 /// A request to the API server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     /// Comes back in [`Event::Answered`]. A request that is given while an earlier one is still under way
     /// means that the earlier one was given up.
@@ -136,15 +138,15 @@ pub struct Request {
     pub call: Call,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     Read,
     /// Create the object when the base is `None`, else replace the version named.
-    Write(Write),
+    Write(Arc<Write>),
 }
 
 /// One write, as sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
     pub base: Option<Version>,
     pub record: Record,
@@ -161,7 +163,7 @@ impl Write {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Begin a term.
     Acquire,
@@ -172,7 +174,7 @@ pub enum Purpose {
 }
 
 /// What to do next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Output {
     /// Send this.
     pub request: Option<Request>,

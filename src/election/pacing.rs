@@ -10,7 +10,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(180);
 pub(super) const RELEASE_PACE: Duration = Duration::from_millis(100);
 
 /// When the next request may be sent.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub(super) struct Pacing {
     /// Nothing may be written before the lock was read once more.
     pub(super) must_read: bool,
@@ -25,7 +25,7 @@ pub(super) struct Pacing {
 }
 
 /// What went wrong since a request of a kind last succeeded.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Hash)]
 pub(super) struct Retry {
     /// Failures in a row, and how many of the last of them were refusals.
     pub(super) failures: u32,

@@ -108,7 +108,7 @@ impl Scenario {
 
     fn writes(&mut self) -> Write {
         match self.asks().call {
-            Call::Write(write) => write,
+            Call::Write(write) => Write::clone(&write),
             Call::Read => panic!("it reads at {} ms", self.now),
         }
     }
@@ -186,6 +186,6 @@ fn without_record(resource_version: u64) -> Sight {
 /// The same record, written by a process whose mark says where it ran.
 fn marked(sight: Sight, process: u128, place: Option<Place>) -> Sight {
     let Content::Record(record) = &sight.content else { panic!("nothing to mark") };
-    let mark = Some(Mark { process, write: 1, renewed: record.renewed.clone(), place });
+    let mark = Some(Mark { process, write: 1, holder: record.holder.clone(), renewed: record.renewed.clone(), place });
     Sight { mark, ..sight }
 }

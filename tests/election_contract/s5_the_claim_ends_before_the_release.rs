@@ -25,7 +25,7 @@ fn a_lapse_during_the_delay_does_not_hurry_the_release() {
     it.happens_at(5_000, Event::Stop);
     while it.now < 9_999 {
         let request = it.asks();
-        let release = matches!(request.call, Call::Write(Write { purpose: Purpose::Release, .. }));
+        let release = matches!(&request.call, Call::Write(write) if write.purpose == Purpose::Release);
         assert!(!release || it.now >= 10_000, "released at {} ms, while what it started still runs", it.now);
         it.answered_at(it.now + 1, Answer::Unknown);
     }
@@ -38,4 +38,37 @@ fn a_stop_just_after_a_lapse_waits_as_well() {
     assert!(!it.output.finished);
     let released = matches!(it.output.request, Some(Request { call: Call::Write(_), .. }));
     assert!(!released, "released while what was stopped at 6 s still runs");
+}
+
+#[test]
+fn a_write_in_doubt_does_not_hurry_the_release_either() {
+    let mut it = Scenario::leader(delayed());
+    it.sees_deletion(3_000, 110);
+    let anew = it.writes();
+    it.happens_at(4_000, Event::Stop);
+    it.answered_at(4_800, Answer::Unknown);
+    it.writes();
+    it.answered_at(6_000, Answer::Unknown);
+    it.reads(shown(&anew, 111));
+    while it.now < 9_000 {
+        let write = it.writes();
+        assert_eq!(write.purpose == Purpose::Release, it.now >= 9_000, "at {} ms", it.now);
+        it.acknowledged(&write, 112 + it.now);
+    }
+}
+
+#[test]
+fn a_lock_taken_away_during_the_delay_is_written_anew() {
+    let mut it = Scenario::leader(delayed());
+    it.happens_at(1_000, Event::Stop);
+    it.watches(1_500, without_record(110));
+    let anew = it.writes();
+    assert_eq!((it.now, &*anew.record.holder), (1_500, ME));
+    it.acknowledged(&anew, 111);
+    assert!(!it.leads());
+    while it.now < 6_000 {
+        let write = it.writes();
+        assert_eq!(write.purpose == Purpose::Release, it.now >= 6_000, "at {} ms", it.now);
+        it.acknowledged(&write, 112 + it.now);
+    }
 }

@@ -24,6 +24,9 @@ fn it_is_taken_at_once_only_when_its_writer_is_provably_dead() {
     // A mark that an earlier record left behind proves nothing.
     let left_behind = Sight { mark: dead().mark, ..held(51, ME, 10, 2) };
     assert_eq!(acts_at(left_behind, true), 10_000);
+    // Nor does that of another candidate in the same place, whose record somebody put this name into by hand.
+    let renamed = Sight { mark: marked(held(50, "other", 10, 1), 2, Some(place())).mark, ..held(51, ME, 10, 1) };
+    assert_eq!(acts_at(renamed, true), 10_000);
 }
 
 #[test]
