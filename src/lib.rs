@@ -51,6 +51,7 @@ pub mod api;
 pub mod candidate;
 pub mod cli;
 pub mod clock;
+pub mod contest;
 pub mod credentials;
 pub mod duration;
 pub mod election;

@@ -1,0 +1,217 @@
+//! The contest for two locks in a fixed order, driven event by event. Times are milliseconds; L = 10 s, D = 6 s, R = 2 s.
+
+use leader_elector::contest::{Contest, Outcome};
+use leader_elector::election::{Answer, Call, Event, Moment, Purpose, Request, Settings, Sight, Version, Write};
+use leader_elector::record::{Content, Record, Stamp};
+use std::time::Duration;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+struct Pair {
+    contest: Contest,
+    now: u64,
+    outcome: Outcome,
+    requests: [Option<Request>; 2],
+    version: u64,
+}
+
+impl Pair {
+    fn new(release_delay: u64) -> Pair {
+        let settings = Settings {
+            identity: "me".into(),
+            process: 1,
+            place: None,
+            lease: ms(10_000),
+            renew_deadline: ms(6_000),
+            retry_period: ms(2_000),
+            request_timeout: ms(1_800),
+            release_delay: ms(release_delay),
+        };
+        let contest = Contest::dual(settings);
+        let mut it = Pair { contest, now: 0, outcome: Outcome::default(), requests: [None, None], version: 100 };
+        (0..2).for_each(|lock| it.happens(lock, Event::WatchOpened));
+        it
+    }
+
+    /// One that has read both locks, and leads both of them.
+    fn leader(release_delay: u64) -> Pair {
+        let mut it = Pair::new(release_delay);
+        it.reads(1, Sight::MISSING);
+        it.reads(0, Sight::MISSING);
+        it.acknowledged(0);
+        it.acknowledged(1);
+        assert!(it.leads());
+        it
+    }
+
+    fn happens(&mut self, lock: usize, event: Event) {
+        let moment = Moment { now: ms(self.now), wall_micros: 7, jitter: 0.0 };
+        self.outcome = self.contest.step(moment, lock, event);
+        for (lock, order) in self.outcome.orders.iter().enumerate() {
+            self.requests[lock] = order.request.clone().or(self.requests[lock].take());
+        }
+    }
+
+    fn happens_at(&mut self, now: u64, lock: usize, event: Event) {
+        self.now = now;
+        self.happens(lock, event);
+    }
+
+    /// Until the next deadline.
+    fn waits(&mut self) {
+        self.now = self.outcome.deadline.expect("it waits for something").as_millis() as u64;
+        self.happens(0, Event::Tick);
+    }
+
+    fn answered(&mut self, lock: usize, answer: Answer) {
+        let request = self.requests[lock].take().expect("nothing was asked").number;
+        self.happens(lock, Event::Answered { request, answer });
+    }
+
+    fn reads(&mut self, lock: usize, sight: Sight) {
+        assert_eq!(self.requests[lock].as_ref().map(|request| &request.call), Some(&Call::Read));
+        self.answered(lock, Answer::Seen(sight));
+    }
+
+    fn write(&self, lock: usize) -> Option<&Write> {
+        match &self.requests[lock].as_ref()?.call {
+            Call::Write(write) => Some(write),
+            Call::Read => None,
+        }
+    }
+
+    fn acknowledged(&mut self, lock: usize) {
+        let write = self.write(lock).unwrap_or_else(|| panic!("it writes nothing to lock {lock}")).clone();
+        self.version += 1;
+        let version = Some(Version { uid: "uid".into(), resource_version: self.version });
+        self.answered(
+            lock,
+            Answer::Seen(Sight { version, content: Content::Record(write.record), mark: Some(write.mark) }),
+        );
+    }
+
+    fn leads(&self) -> bool {
+        self.contest.claim().is_some_and(|claim| ms(self.now) < claim.until)
+    }
+
+    fn other(&self) -> Option<String> {
+        self.contest.other().map(|holder| holder.identity.to_string())
+    }
+}
+
+fn held(resource_version: u64, holder: &str) -> Sight {
+    let stamp = Stamp::Micros(resource_version as i64);
+    let record =
+        Record { holder: holder.into(), lease_seconds: 10, acquired: stamp.clone(), renewed: stamp, transitions: 3 };
+    let version = Some(Version { uid: "uid".into(), resource_version });
+    Sight { version, content: Content::Record(record), mark: None }
+}
+
+#[test]
+fn it_leads_when_it_holds_both_and_the_second_comes_after_the_first() {
+    let mut it = Pair::new(0);
+    it.reads(0, Sight::MISSING);
+    assert!(it.write(0).is_none(), "it stands for the first though nobody knows the second");
+    it.reads(1, Sight::MISSING);
+    assert!(it.write(1).is_none(), "it stands for the second without the first");
+    it.acknowledged(0);
+    assert!(!it.leads());
+    it.acknowledged(1);
+    assert!(it.leads());
+    assert_eq!(it.contest.claim().unwrap().fencing_token, 102);
+}
+
+#[test]
+fn it_waits_for_the_second_with_the_first_in_hand() {
+    let mut it = Pair::new(0);
+    it.reads(1, held(50, "of-the-second"));
+    it.reads(0, Sight::MISSING);
+    it.acknowledged(0);
+    assert!(!it.leads());
+    assert_eq!(it.other().as_deref(), Some("of-the-second"));
+    while it.write(1).is_none() {
+        it.waits();
+        if it.write(0).is_some() {
+            it.acknowledged(0); // a renewal
+        }
+        if let Some(Call::Read) = it.requests[1].as_ref().map(|request| &request.call) {
+            it.reads(1, held(50, "of-the-second")); // nothing was heard of it for so long
+        }
+    }
+    assert_eq!(it.now, 10_000);
+    it.acknowledged(1);
+    assert!(it.leads());
+}
+
+#[test]
+fn who_holds_the_first_is_named_where_nobody_holds_the_second() {
+    let mut it = Pair::new(0);
+    it.reads(0, held(50, "of-the-first"));
+    it.reads(1, Sight::MISSING);
+    assert_eq!(it.other().as_deref(), Some("of-the-first"));
+    it.happens(1, Event::Watched { resource_version: 60, sight: held(60, "of-the-second") });
+    assert_eq!(it.other().as_deref(), Some("of-the-second"));
+}
+
+#[test]
+fn losing_the_first_releases_the_second() {
+    let mut it = Pair::leader(0);
+    it.happens_at(1_000, 0, Event::Watched { resource_version: 200, sight: held(200, "other") });
+    assert!(!it.leads());
+    assert_eq!(it.write(1).map(|write| write.purpose), Some(Purpose::Release));
+}
+
+#[test]
+fn denied_on_the_second_it_gives_the_first_up_and_stands_back_for_one_lease() {
+    let mut it = Pair::new(0);
+    it.reads(1, Sight::MISSING);
+    it.reads(0, Sight::MISSING);
+    it.acknowledged(0);
+    it.answered(1, Answer::Denied);
+    assert_eq!(it.write(0).map(|write| write.purpose), Some(Purpose::Release));
+    it.acknowledged(0);
+    it.happens_at(9_999, 0, Event::Tick);
+    assert!(it.write(0).is_none());
+    it.happens_at(10_000, 0, Event::Tick);
+    assert_eq!(it.write(0).map(|write| write.purpose), Some(Purpose::Acquire));
+}
+
+#[test]
+fn a_release_goes_the_other_way_round() {
+    let mut it = Pair::leader(0);
+    it.happens_at(1_000, 0, Event::Stop);
+    assert!(!it.leads());
+    assert_eq!(it.write(1).map(|write| write.purpose), Some(Purpose::Release));
+    assert!(it.write(0).is_none());
+    it.acknowledged(1);
+    assert_eq!(it.write(0).map(|write| write.purpose), Some(Purpose::Release));
+    assert!(!it.outcome.finished);
+    it.acknowledged(0);
+    assert!(it.outcome.finished);
+}
+
+#[test]
+fn both_are_kept_until_the_release_delay_is_over() {
+    let mut it = Pair::leader(5_000);
+    it.happens_at(1_000, 0, Event::Stop);
+    while it.now < 6_000 {
+        for lock in 0..2 {
+            if let Some(write) = it.write(lock) {
+                assert!(matches!(write.purpose, Purpose::Renew { .. }), "at {} ms: {write:?}", it.now);
+                it.acknowledged(lock);
+            }
+        }
+        it.waits();
+    }
+    assert_eq!(it.write(1).map(|write| write.purpose), Some(Purpose::Release));
+}
+
+#[test]
+fn a_new_term_needs_a_new_term_of_both() {
+    let mut it = Pair::leader(0);
+    it.happens_at(1_000, 1, Event::Watched { resource_version: 200, sight: held(200, "") });
+    assert!(!it.leads());
+    assert_eq!(it.write(0).map(|write| write.purpose), Some(Purpose::Release), "the first one's token is spent");
+}
