@@ -16,6 +16,18 @@ test:
 lint:
     .ci/run lint
 
+# The state machine in a simulated world full of faults: without end, `--schedules=N`, or `--seed=N` with its trace.
+simulate *args:
+    cargo run --quiet --release --package simulation -- {{ args }}
+
+# Every interleaving of small worlds.
+exhaustive:
+    cargo run --quiet --release --package simulation -- exhaustive
+
+# Does the simulation find deliberate bugs? All of them, or those named.
+mutants *names:
+    cargo run --quiet --release --package simulation -- mutants {{ names }}
+
 # The benchmarks, of the binary that ships.
 bench *args:
     LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench handover -- {{ args }}

@@ -1,0 +1,19 @@
+//! Drives the state machine that ships through faults, on simulated clocks, from one seed a schedule.
+//!
+//! No threads, no sleeping, no real time: the world jumps from one event to the next. What candidates send and say is
+//! judged by an [`oracle`] that shares no code with them. `README.md` says what it found, and what it does not cover.
+
+mod calm;
+mod chance;
+mod clock;
+pub mod exhaustive;
+mod mischief;
+pub mod mutants;
+mod network;
+mod node;
+pub mod oracle;
+mod peer;
+pub mod plan;
+pub mod schedule;
+mod server;
+mod world;

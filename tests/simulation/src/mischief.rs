@@ -1,0 +1,175 @@
+//! What happens to candidates and to the lock.
+
+use crate::clock::SECOND;
+use crate::network::Outage;
+use crate::node::Input;
+use crate::oracle::Writer;
+use crate::plan::{Mischief, Stands};
+use crate::server::record;
+use crate::world::{What, World};
+use leader_elector::record::{Content, Record};
+
+impl World {
+    pub fn mischief(&mut self) {
+        if !self.faulty() {
+            return;
+        }
+        let every = self.plan.mischief_every;
+        // Sometimes one thing comes right after the other.
+        let burst = self.random.happens(0.3);
+        let wait = if burst { self.random.below(every / 16) } else { every / 2 + self.random.below(every) };
+        self.schedule(self.now + wait, What::Mischief);
+        let node = self.random.below(self.nodes.len() as u64) as usize;
+        let lock = self.random.below(2) as usize;
+        let lock = if self.nodes[node].locks.contains(&lock) { lock } else { self.nodes[node].locks[0] };
+        let kinds = std::mem::take(&mut self.plan.mischief);
+        let kind = self.random.one_of(&kinds);
+        self.plan.mischief = kinds;
+        match kind {
+            Mischief::Pause => self.pauses(node, false),
+            Mischief::Sleep => self.pauses(node, true),
+            Mischief::Crash if self.nodes[node].running => {
+                let wait = self.random.below(2 * self.plan.longest_lease);
+                let wait = if self.random.happens(0.3) { self.random.below(SECOND / 10) } else { wait };
+                self.ends(node, self.now + wait);
+            }
+            Mischief::Stop => self.give(node, Input::Stop),
+            Mischief::Outage => {
+                let kind = self.random.one_of(&[Outage::Silent, Outage::Refusing]);
+                let until = self.now + self.random.below(2 * self.plan.longest_lease);
+                self.say(|_| format!("the API server is out of reach, {kind:?}, until {until}"));
+                self.network.outage = Some((kind, until.min(self.plan.faults_until)));
+                for node in 0..self.nodes.len() {
+                    for lock in self.nodes[node].locks {
+                        if self.nodes[node].lanes[*lock].watch.open {
+                            self.cut_watch(node, *lock, 0);
+                        }
+                    }
+                }
+            }
+            Mischief::Touch => {
+                if self.present(lock).version.is_some() {
+                    self.server.touch(lock);
+                    self.changed(lock, Writer::Stranger);
+                }
+            }
+            Mischief::Delete => self.edits(lock, None),
+            Mischief::Edit => {
+                let content = self.edit(lock);
+                self.edits(lock, Some(content));
+            }
+            Mischief::Roll => self.rolls(node),
+            Mischief::Crash => {}
+        }
+    }
+
+    fn pauses(&mut self, node: usize, asleep: bool) {
+        let longest = if self.random.happens(0.5) { 5 * self.plan.longest_lease } else { self.plan.longest_lease / 3 };
+        let pause = self.random.below(longest).min(self.plan.faults_until - self.now);
+        let it = &mut self.nodes[node];
+        if !it.running || self.now < it.paused_until {
+            return;
+        }
+        it.paused_until = self.now + pause;
+        if asleep {
+            it.clock.slept(pause);
+        }
+        let until = it.paused_until;
+        self.say(|world| format!("{} is paused until {:.6} s", world.name(node), until as f64 / 1e9));
+        self.schedule(until, What::Resume { node });
+    }
+
+    /// What somebody writes into the lock by hand.
+    fn edit(&mut self, lock: usize) -> Content {
+        let stamp = self.server.strangers_stamp();
+        let lease_seconds = (self.plan.longest_lease.div_ceil(SECOND) + self.random.below(3)) as u32;
+        let present = self.present(lock).content.clone();
+        let somebody = self.random.below(self.nodes.len() as u64) as usize;
+        let name = self.nodes[somebody].member.identity;
+        let name = std::str::from_utf8(&[name]).expect("a letter").to_owned();
+        match (self.random.below(6), present) {
+            (0, _) => Content::Nothing,
+            (1, _) => Content::Unreadable { text: stamp.text().into(), why: "a test" },
+            (2, _) => record("stranger", lease_seconds, stamp.clone(), stamp, 3),
+            (3, _) => record(&name, lease_seconds, stamp.clone(), stamp, 3),
+            // By hand, so that the rest stays as it is.
+            (4, Content::Record(present)) => Content::Record(Record { holder: name.into(), ..present }),
+            (5, Content::Record(present)) => Content::Record(Record { lease_seconds, ..present }),
+            _ => record("", 1, stamp.clone(), stamp, 3),
+        }
+    }
+
+    /// Deletes the object or replaces its record, if nobody is fooled by that who never saw the lock; or even so, where
+    /// the schedule breaks assumptions.
+    fn edits(&mut self, lock: usize, content: Option<Content>) {
+        let replaced_by = match &content {
+            Some(Content::Record(record)) if record.is_free() => None,
+            Some(Content::Record(record)) => Some(u64::from(record.lease_seconds) * SECOND),
+            Some(Content::Unreadable { .. }) => Some(0),
+            Some(Content::Nothing) | None => None,
+        };
+        // Nobody waits where nobody is said to hold the lock.
+        let frees = matches!(&content, Some(Content::Record(record)) if record.is_free());
+        let claim_ends = self.oracle.last_claim_ends(self.now);
+        let claimed = self.oracle.leaders(self.now).next().is_some();
+        let fools = self.oracle.can_be_fooled(lock, replaced_by)
+            || frees && !matches!(&self.present(lock).content, Content::Record(record) if record.is_free());
+        if fools || claimed && frees {
+            if !self.plan.breaks_assumptions {
+                return;
+            }
+            self.oracle.exempt(claim_ends + self.plan.longest_lease * 3);
+        }
+        self.no_starts_until = self.no_starts_until.max(claim_ends);
+        if self.random.happens(0.3) {
+            // Whoever watches anew afterwards sees the edit, and not what was there just before.
+            for node in 0..self.nodes.len() {
+                if self.nodes[node].lanes[lock].watch.open {
+                    self.cut_watch(node, lock, 0);
+                }
+            }
+        }
+        self.say(|_| format!("somebody puts {content:?} into lock {lock}"));
+        match content {
+            Some(content)
+                if *self.present(lock) == leader_elector::election::Sight::MISSING && content == Content::Nothing => {}
+            Some(content) if self.present(lock).content == content => {}
+            None if self.present(lock).version.is_none() => {}
+            Some(content) => {
+                let keep_mark = self.random.happens(0.5);
+                self.server.put(lock, content, keep_mark);
+                self.changed(lock, Writer::Stranger);
+            }
+            None => {
+                self.server.delete(lock);
+                self.changed(lock, Writer::Stranger);
+                self.deliver_late_creations();
+            }
+        }
+    }
+
+    /// One replica is replaced by the next release of its fleet: `endpoints`, both, `leases`. A stage begins when
+    /// the one before it has reached everybody.
+    fn rolls(&mut self, node: usize) {
+        let order = |stands| match stands {
+            Stands::First => 0,
+            Stands::Both => 1,
+            Stands::Second => 2,
+        };
+        // What runs counts, and not what is to come.
+        let stages = self.nodes.iter().map(|node| order(node.member.stands));
+        let (least, most) = stages.fold((2, 0), |(least, most), stage| (least.min(stage), most.max(stage)));
+        let own = order(self.nodes[node].member.stands);
+        if own == 2 || own > least || most > least + 1 || !self.nodes[node].running {
+            return;
+        }
+        self.nodes[node].next_stands = if own == 0 { Stands::Both } else { Stands::Second };
+        let wait = self.random.below(self.plan.longest_lease);
+        if self.random.happens(0.5) {
+            self.ends(node, self.now + wait);
+        } else {
+            // It is told to leave, and its successor has the other locks.
+            self.give(node, Input::Stop);
+        }
+    }
+}

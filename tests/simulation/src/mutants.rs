@@ -1,0 +1,124 @@
+//! The check of the checker: deliberate bugs, each a text of the program's source and what takes its place. Each is
+//! put into a copy of the project, and a limited number of schedules must find it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Schedules within which each bug must be found.
+pub const MOST_SCHEDULES: u64 = 10_000;
+
+pub struct Mutant {
+    pub name: &'static str,
+    /// The file, from the root of the project.
+    pub file: &'static str,
+    /// What stands there exactly once, and what takes its place.
+    pub find: &'static str,
+    pub replace: &'static str,
+}
+
+mod list;
+pub use list::MUTANTS;
+
+/// The root of the project.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+impl Mutant {
+    /// The file with the bug in it; an error if the text to replace is not there exactly once.
+    pub fn applied(&self, source: &str) -> Result<String, String> {
+        match source.matches(self.find).count() {
+            1 => Ok(source.replacen(self.find, self.replace, 1)),
+            n => Err(format!("{}: the text to replace is {n} times in {}", self.name, self.file)),
+        }
+    }
+}
+
+/// Looks for each bug, or for those named, and prints a table. `false` when one was not found.
+pub fn find_all(names: &[String]) -> Result<bool, String> {
+    let wanted = |mutant: &&Mutant| names.is_empty() || names.iter().any(|name| mutant.name.contains(name.as_str()));
+    let copy = root().join("target/mutants/copy");
+    copy_project(&root(), &copy).map_err(|error| format!("cannot copy the project: {error}"))?;
+    let mut all_found = true;
+    println!("| bug | found by | seed | schedules |\n|---|---|---|---|");
+    for mutant in MUTANTS.iter().filter(wanted) {
+        let path = copy.join(mutant.file);
+        let source = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mutated = mutant.applied(&source)?;
+        fs::write(&path, mutated).map_err(|error| format!("{}: {error}", path.display()))?;
+        let outcome = find(&copy);
+        fs::write(&path, source).map_err(|error| format!("{}: {error}", path.display()))?;
+        match outcome {
+            Ok(Some(found)) => println!("| {} | {} | {} | {} |", mutant.name, found.rule, found.seed, found.schedules),
+            Ok(None) => {
+                all_found = false;
+                println!("| {} | NOT FOUND | | {MOST_SCHEDULES} |", mutant.name);
+            }
+            Err(error) => return Err(format!("{}: {error}", mutant.name)),
+        }
+    }
+    Ok(all_found)
+}
+
+struct Found {
+    rule: String,
+    seed: String,
+    schedules: String,
+}
+
+fn find(copy: &Path) -> Result<Option<Found>, String> {
+    let target = root().join("target/mutants/target");
+    let built = Command::new("cargo")
+        .args(["build", "--quiet", "--offline", "--profile=mutants", "--package=simulation"])
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", &target)
+        .stdout(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    if !built.status.success() {
+        return Err(format!("it cannot be built:\n{}", String::from_utf8_lossy(&built.stderr)));
+    }
+    let ran = Command::new(target.join("mutants/simulate"))
+        .args([format!("--schedules={MOST_SCHEDULES}"), "--from=0".into()])
+        .stderr(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot run simulate: {error}"))?;
+    if ran.status.success() {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&ran.stdout);
+    let between = |start: &str, end: &str| {
+        let rest = text.split_once(start).map_or("", |(_, rest)| rest);
+        rest.split(end).next().unwrap_or_default().trim().to_owned()
+    };
+    let rule = text.lines().find(|line| line.contains(" schedules") && line.contains(" after ")).unwrap_or_default();
+    Ok(Some(Found {
+        rule: rule.split(" at ").next().unwrap_or_default().to_owned(),
+        seed: between("--seed=", " ").lines().next().unwrap_or_default().to_owned(),
+        schedules: rule.rsplit(" after ").next().unwrap_or_default().replace(" schedules", ""),
+    }))
+}
+
+fn copy_project(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == "target" || name == ".git" {
+            continue;
+        }
+        let (path, copy) = (entry.path(), to.join(&name));
+        if entry.file_type()?.is_dir() {
+            copy_project(&path, &copy)?;
+        } else {
+            let text = fs::read(&path)?;
+            // What has not changed need not be built again.
+            if fs::read(&copy).ok().as_ref() != Some(&text) {
+                fs::write(&copy, text)?;
+            }
+        }
+    }
+    Ok(())
+}

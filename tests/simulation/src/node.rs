@@ -1,0 +1,105 @@
+//! One candidate of the world: the machine that ships, and round it what `src/candidate.rs` does in the program.
+
+use crate::clock::Clock;
+use crate::oracle::LifeId;
+use crate::plan::{Member, Stands};
+use leader_elector::contest::Contest;
+use leader_elector::election::{Answer, Sight};
+use std::collections::VecDeque;
+
+/// What reaches the candidate's thread.
+#[derive(Clone, Debug)]
+pub enum Input {
+    Tick,
+    Stop,
+    /// An answer to the message of this index.
+    Answered {
+        message: usize,
+        answer: Answer,
+        state: Option<usize>,
+    },
+    /// The watch of this generation shows a state of the object, by its index.
+    Shown {
+        lock: usize,
+        generation: u64,
+        state: usize,
+    },
+    WatchOpened {
+        lock: usize,
+        generation: u64,
+    },
+    WatchClosed {
+        lock: usize,
+        generation: u64,
+    },
+}
+
+/// The watch of one lock.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    /// What was meant for an earlier stream reaches nobody.
+    pub generation: u64,
+    pub open: bool,
+    pub silent: bool,
+    /// How many states the stream has shown.
+    pub shown: usize,
+    /// Nothing overtakes anything else: the next state is shown no earlier than this.
+    pub busy_until: u64,
+}
+
+/// One lock, as the candidate deals with it.
+#[derive(Clone, Debug, Default)]
+pub struct Lane {
+    pub watch: Watch,
+    /// The message that has not been answered yet.
+    pub outstanding: Option<usize>,
+    /// The object in hand: its version, and the fields that are not the record.
+    pub object: Option<(u64, u64)>,
+}
+
+impl Lane {
+    /// No stream of one life has the generation of another one's.
+    pub fn of(life: LifeId) -> Lane {
+        Lane { watch: Watch { generation: (life as u64) << 32, ..Watch::default() }, ..Lane::default() }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub member: Member,
+    /// What the next life in this place stands for.
+    pub next_stands: Stands,
+    pub life: LifeId,
+    pub running: bool,
+    pub clock: Clock,
+    pub contest: Contest,
+    pub lanes: [Lane; 2],
+    /// The locks it stands for: the index of each machine's lock.
+    pub locks: &'static [usize],
+    pub inbox: VecDeque<Input>,
+    pub paused_until: u64,
+    /// The one deadline that counts, and when somebody looks next whether it has come.
+    pub wakes_at: u64,
+    pub looks_at: u64,
+    /// Whether it holds the socket that only one process of its name and network can hold.
+    pub holds_socket: bool,
+    /// The wall clock is so much ahead, in microseconds.
+    pub wall_offset: i64,
+}
+
+impl Node {
+    /// Keeps the object if it is the one that the machine believes in.
+    pub fn keep(&mut self, machine: usize, sight: Option<&Sight>, foreign_fields: u64) {
+        let believed = self.contest.locks()[machine].lock().and_then(|lock| lock.version.as_ref());
+        if let Some(version) = sight.and_then(|sight| sight.version.as_ref())
+            && believed == Some(version)
+        {
+            self.lanes[self.locks[machine]].object = Some((version.resource_version, foreign_fields));
+        }
+    }
+
+    /// The number of the machine that has this lock.
+    pub fn machine_of(&self, lock: usize) -> usize {
+        usize::from(self.locks.first() != Some(&lock))
+    }
+}

@@ -1,0 +1,175 @@
+//! A model of the API server: two objects with compare-and-swap, one counter of versions, and the history that
+//! watches replay. What it answers is what DESIGN section 6 measured.
+
+use crate::oracle::{self, Commit, Writer};
+use leader_elector::election::{Sight, Version, Write};
+use leader_elector::record::{Content, Record, Stamp};
+use std::sync::Arc;
+
+/// One state of an object.
+#[derive(Clone, Debug, Hash)]
+pub struct State {
+    /// That of the object, or of its deletion.
+    pub resource_version: u64,
+    pub sight: Sight,
+    /// All that is not the record, as a number.
+    pub foreign_fields: u64,
+}
+
+/// One object, and every state it has had; the first is that it does not exist.
+#[derive(Clone, Debug, Hash)]
+pub struct Object {
+    pub history: Vec<State>,
+}
+
+impl Object {
+    pub fn present(&self) -> &State {
+        self.history.last().expect("there is a first one")
+    }
+}
+
+#[derive(Clone, Debug, Hash)]
+pub struct Server {
+    pub objects: [Object; 2],
+    /// The last version of each; one counter for both, or each kind of object has a store of its own.
+    resource_versions: [u64; 2],
+    one_store: bool,
+    uids: u64,
+    creates_on_update: bool,
+    strangers_writes: i64,
+}
+
+/// What came of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// 2xx, with the object as it is now.
+    Done,
+    NotFound,
+    Conflict,
+}
+
+impl Server {
+    pub fn new(creates_on_update: bool, one_store: bool) -> Server {
+        let missing = State { resource_version: 0, sight: Sight::MISSING, foreign_fields: 0 };
+        let mut history = Vec::with_capacity(256);
+        history.push(missing.clone());
+        Server {
+            objects: [Object { history }, Object { history: vec![missing] }],
+            resource_versions: [100, 70],
+            one_store,
+            uids: 0,
+            creates_on_update,
+            strangers_writes: 0,
+        }
+    }
+
+    /// A write of a candidate that has in mind an object with these foreign fields.
+    pub fn write(&mut self, lock: usize, write: &Write, foreign_fields: u64) -> Verdict {
+        let present = self.objects[lock].present();
+        let uid = match (&write.base, &present.sight.version) {
+            (None, None) => self.new_uid(),
+            (None, Some(_)) => return Verdict::Conflict,
+            // Without a uid an update creates what is missing; without a resourceVersion it replaces whatever is there.
+            (Some(base), None) if !base.uid.is_empty() => return Verdict::Conflict,
+            (Some(_), None) if self.creates_on_update => self.new_uid(),
+            (Some(_), None) => return Verdict::NotFound,
+            (Some(base), Some(version)) => {
+                let other_object = !base.uid.is_empty() && base.uid != version.uid;
+                let other_version = base.resource_version != 0 && base.resource_version != version.resource_version;
+                if other_object || other_version {
+                    return Verdict::Conflict;
+                }
+                let unchanged = matches!(&present.sight.content, Content::Record(record) if *record == write.record)
+                    && present.sight.mark.as_ref() == Some(&write.mark)
+                    && present.foreign_fields == foreign_fields;
+                if unchanged {
+                    return Verdict::Done; // with the old resourceVersion, and no watch shows it
+                }
+                version.uid.clone()
+            }
+        };
+        let content = Content::Record(write.record.clone());
+        self.commit(lock, Some(uid), content, Some(write.mark.clone()), foreign_fields);
+        Verdict::Done
+    }
+
+    fn new_uid(&mut self) -> Arc<str> {
+        self.uids += 1;
+        format!("uid-{}", self.uids).into()
+    }
+
+    fn commit(
+        &mut self,
+        lock: usize,
+        uid: Option<Arc<str>>,
+        content: Content,
+        mark: Option<leader_elector::record::Mark>,
+        foreign_fields: u64,
+    ) {
+        let counter = &mut self.resource_versions[if self.one_store { 0 } else { lock }];
+        *counter += 1;
+        let resource_version = *counter;
+        let version = uid.map(|uid| Version { uid, resource_version });
+        let sight = Sight { version, content, mark };
+        self.objects[lock].history.push(State { resource_version, sight, foreign_fields });
+    }
+
+    // ---- What others do to the object -----------------------------------------------------------------
+
+    /// Writes a field that is not the record.
+    pub fn touch(&mut self, lock: usize) {
+        let State { sight, foreign_fields, .. } = self.objects[lock].present().clone();
+        if let Some(version) = sight.version {
+            self.commit(lock, Some(version.uid), sight.content, sight.mark, foreign_fields + 1);
+        }
+    }
+
+    pub fn delete(&mut self, lock: usize) {
+        if self.objects[lock].present().sight.version.is_some() {
+            self.commit(lock, None, Content::Nothing, None, 0);
+        }
+    }
+
+    /// Replaces what is in the object, and leaves the mark or not; creates it if need be.
+    pub fn put(&mut self, lock: usize, content: Content, keep_mark: bool) {
+        let State { sight, foreign_fields, .. } = self.objects[lock].present().clone();
+        let uid = sight.version.map_or_else(|| self.new_uid(), |version| version.uid);
+        let mark = sight.mark.filter(|_| keep_mark);
+        self.commit(lock, Some(uid), content, mark, foreign_fields);
+    }
+
+    /// A time stamp that no candidate of ours would write.
+    pub fn strangers_stamp(&mut self) -> Stamp {
+        self.strangers_writes += 1;
+        Stamp::Text(format!("{}", self.strangers_writes).into())
+    }
+}
+
+/// A state as the oracle knows it.
+pub fn commit_of(state: &State, writer: Writer) -> Commit {
+    let content = match &state.sight.content {
+        Content::Nothing => oracle::Content::Nothing,
+        Content::Unreadable { .. } => oracle::Content::Unreadable,
+        Content::Record(record) => oracle::Content::Record {
+            holder: record.holder.as_bytes().first().copied().unwrap_or(0),
+            lease: u64::from(record.lease_seconds) * crate::clock::SECOND,
+            acquired: number(&record.acquired),
+            renewed: number(&record.renewed),
+            transitions: record.transitions,
+        },
+    };
+    Commit { resource_version: state.resource_version, content, writer, foreign_fields: state.foreign_fields }
+}
+
+fn number(stamp: &Stamp) -> i64 {
+    match stamp {
+        Stamp::Micros(micros) => *micros,
+        // Below all that a candidate writes.
+        Stamp::Text(text) => -1 - text.parse::<i64>().unwrap_or(0),
+    }
+}
+
+/// A record as people and peers write it.
+pub fn record(holder: &str, lease_seconds: u32, acquired: Stamp, renewed: Stamp, transitions: u32) -> Content {
+    Content::Record(Record { holder: holder.into(), lease_seconds, acquired, renewed, transitions })
+}
