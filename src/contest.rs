@@ -21,6 +21,9 @@ use std::time::Duration;
 /// The locks of a contest, in their order.
 pub const MOST_LOCKS: usize = 2;
 
+/// The release delay of the first of two locks: it is kept until the second has come to its end.
+const UNTIL_TOLD: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// The machines of a candidate's locks, and what binds them together.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Contest {
@@ -74,8 +77,7 @@ impl Contest {
 
     /// A contest for two locks at once.
     pub fn dual(settings: Settings) -> Contest {
-        // The first is kept until the second is released, and that one waits.
-        let first = Settings { release_delay: Duration::ZERO, ..settings.clone() };
+        let first = Settings { release_delay: UNTIL_TOLD, ..settings.clone() };
         Contest::new(&settings, vec![Election::new(first), Election::new(settings.clone())])
     }
 
@@ -140,11 +142,12 @@ impl Contest {
             Event::Tick | Event::Alone(_) => {
                 (0..self.locks.len()).for_each(|index| self.tell(moment, index, event.clone()));
             }
+            Event::Stop if self.binding.release_at.is_some() => {}
             Event::Stop => {
                 let leads = self.locks.iter().all(Election::holds);
                 let delay = if leads { self.binding.release_delay } else { Duration::ZERO };
                 self.binding.release_at.get_or_insert(moment.now.saturating_add(delay));
-                self.tell(moment, self.locks.len() - 1, Event::Stop);
+                (0..self.locks.len()).for_each(|index| self.tell(moment, index, Event::Stop));
             }
             _ => self.tell(moment, index, event),
         }
@@ -177,13 +180,10 @@ impl Contest {
         }
     }
 
-    /// The second was told to stop. The first is kept until that has come to its end, and the release delay to its.
+    /// Both were told to leave, and the first keeps its lock until it is told again.
     fn bind_leaving(&mut self, moment: Moment, release_at: Time) {
-        let holds = self.locks[0].holds();
-        if self.outputs[1].finished && (release_at <= moment.now || !holds) {
+        if self.outputs[1].finished && release_at <= moment.now {
             self.tell(moment, 0, Event::Stop);
-        } else {
-            self.want(moment, 0, holds);
         }
     }
 

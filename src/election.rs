@@ -54,8 +54,8 @@ pub struct Election {
     since: Time,
     /// When the lock was last seen.
     heard_at: Time,
-    /// When, after a holder was seen, its object was first seen gone or replaced by another object.
-    replaced_at: Option<Time>,
+    /// Until when a holder whose record was taken away by others than the next holder may still claim.
+    robbed_until: Time,
     /// The L of the last held record seen; `None` while no holder was ever seen.
     last_lease: Option<Duration>,
     /// `leaseTransitions` for the next term.
@@ -128,7 +128,7 @@ impl Election {
             lock: None,
             since: Time::ZERO,
             heard_at: Time::ZERO,
-            replaced_at: None,
+            robbed_until: Time::ZERO,
             last_lease: None,
             next_transitions: 0,
             floor: 0,
@@ -254,8 +254,11 @@ impl Election {
         if !unchanged {
             self.since = now;
         }
-        if self.last_lease.is_some() && self.own.is_none() && !sight.same_object(self.lock.as_ref()) {
-            self.replaced_at = Some(now);
+        if let Some(last_lease) = self.last_lease
+            && self.own.is_none()
+            && sight.lacks(self.lock.as_ref())
+        {
+            self.robbed_until = now.saturating_add(last_lease.max(self.settings.lease));
         }
         if !unchanged || sight.version.is_some() != self.lock.as_ref().is_some_and(|lock| lock.version.is_some()) {
             // What was refused before may be possible now.
@@ -460,10 +463,12 @@ impl Election {
     }
 
     fn leave(&mut self, now: Time) {
-        if self.leaving.is_none() {
-            // Nobody was told to rely on a claim that was never made: no delay then.
-            let delay = if self.holds() { self.settings.release_delay } else { Duration::ZERO };
-            self.leaving = Some(Leaving { release_at: now.saturating_add(delay), releasing: false });
+        // Nobody was told to rely on a claim that was never made: no delay then.
+        let delay = if self.leaving.is_none() && self.holds() { self.settings.release_delay } else { Duration::ZERO };
+        let release_at = now.saturating_add(delay);
+        let leaving = self.leaving.get_or_insert(Leaving { release_at, releasing: false });
+        if !leaving.releasing {
+            leaving.release_at = release_at;
         }
     }
 

@@ -76,16 +76,15 @@ impl Election {
     /// S3, S9, S10: from when on the lock may be taken.
     pub(super) fn free_at(&self, lock: &Sight) -> Time {
         let last_lease = self.last_lease.unwrap_or_default().max(self.settings.lease);
-        match &lock.content {
+        let free_at = match &lock.content {
             Content::Record(record) if record.is_free() => self.since,
-            // The writer is dead, but the holder of an object that was deleted since may not be.
-            Content::Record(record) if self.writer_is_dead(lock, record) => {
-                self.replaced_at.map_or(self.since, |at| at.saturating_add(last_lease))
-            }
+            Content::Record(record) if self.writer_is_dead(lock, record) => self.since,
             Content::Record(record) => self.since.saturating_add(record.lease().max(self.settings.lease)),
             Content::Nothing if self.last_lease.is_none() => self.since,
             Content::Nothing | Content::Unreadable { .. } => self.since.saturating_add(last_lease),
-        }
+        };
+        // Whatever stands there now, a holder whose record was taken away may claim still.
+        free_at.max(self.robbed_until)
     }
 
     /// S9: an earlier run of this very candidate wrote this, and cannot be alive.

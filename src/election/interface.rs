@@ -69,10 +69,12 @@ impl Sight {
         self.mark.as_ref().filter(|mark| mark.renewed == record.renewed && mark.holder == record.holder)
     }
 
-    /// Whether this is the object that was seen earlier, however it changed.
-    pub(super) fn same_object(&self, earlier: Option<&Sight>) -> bool {
+    /// Whether a record that was seen earlier was not replaced in the order of things: its object is gone, or another one
+    /// stands in its place, or the record was taken out of it.
+    pub(super) fn lacks(&self, earlier: Option<&Sight>) -> bool {
         let uid = |sight: &Sight| sight.version.as_ref().map(|version| version.uid.clone());
-        earlier.is_some_and(|earlier| uid(self) == uid(earlier))
+        let Some(earlier) = earlier.filter(|earlier| earlier.content != Content::Nothing) else { return false };
+        uid(self) != uid(earlier) || self.content == Content::Nothing
     }
 
     /// Whether this sight shows the same record as an earlier one: not written since, by anybody.
@@ -106,7 +108,7 @@ pub enum Event {
     Alone(bool),
     /// Whether the lock is wanted, as it is at the start: if not, the claim ends, and the lock is released.
     Stand(bool),
-    /// Leave: end the claim, release the lock, finish.
+    /// Leave: end the claim, release the lock after the release delay, finish. When it comes again, that delay is over.
     Stop,
 }
 

@@ -57,5 +57,5 @@ fn a_dead_writer_in_a_new_object_does_not_free_the_one_who_held_the_old_object()
     while it.asks().call == Call::Read {
         it.reads(replaced.clone());
     }
-    assert_eq!(it.now, 11_000);
+    assert_eq!(it.now, 21_000);
 }

@@ -12,6 +12,7 @@ use crate::oracle::{LifeId, Writer};
 use crate::peer::LAST_PEER;
 use crate::plan::Mischief;
 use crate::world::{What, World};
+use leader_elector::record::Content;
 
 /// The longest time for which a candidate lets a server be that refuses it, local.
 const LONGEST_BACKOFF: u64 = 180 * SECOND;
@@ -48,6 +49,7 @@ enum Phase {
 pub struct Calm {
     phase: Phase,
     bound: u64,
+    not_before: u64,
     checks: u64,
     terms: u64,
     /// When the requests of a leader and its followers began to be counted, and how many each had sent by then.
@@ -74,12 +76,23 @@ impl World {
             }
         }
         let slowest = |local: u64| self.nodes.iter().map(|node| node.clock.lasts(local)).max().unwrap_or(local);
-        let lease = self.plan.longest_lease.max(SECOND) + 4 * SECOND; // rounded up, or edited
+        // Rounded up, or edited; and who was told to leave before may be away for as long.
+        let lease = self.plan.longest_lease.max(SECOND) + 4 * SECOND;
         let rests = if self.plan.chances.refused > 0.0 { LONGEST_BACKOFF } else { 0 };
         // Of two locks each may have to be waited for, and each may be refused.
         let locks = if self.one_lock() { 1 } else { 3 };
-        self.calm.bound =
-            self.now.max(self.no_starts_until) + LAST_PEER + locks * slowest(2 * lease + rests) + slowest(lease);
+        self.calm.bound = self.now.max(self.no_starts_until)
+            + LAST_PEER
+            + locks * slowest(2 * lease + rests)
+            + slowest(lease)
+            + lease;
+        // That an object is gone may be learnt only by trying to take it.
+        let replaced = self
+            .server
+            .objects
+            .iter()
+            .any(|object| object.history.iter().skip(1).any(|state| state.sight.content == Content::Nothing));
+        self.calm.not_before = if replaced { self.now + 2 * slowest(lease) } else { 0 };
         self.look_again();
     }
 
@@ -124,7 +137,8 @@ impl World {
             },
             Phase::Resting { leader, until } => match self.leader() {
                 Some(now) if now == leader => {
-                    if self.now >= until {
+                    // For a lease after it was robbed, a lock is not given over.
+                    if self.now >= until.max(self.calm.not_before) {
                         return self.begin_test(leader);
                     }
                 }

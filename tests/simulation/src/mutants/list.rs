@@ -86,7 +86,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"Content::Record(record) => self.since.saturating_add(record.lease()),"#,
     },
     Mutant {
-        name: "a missing lock taken at once by who has seen a holder",
+        name: "a lock that lost its record taken at once by who has seen a holder",
         file: "src/election/decision.rs",
         find: r#"Content::Nothing if self.last_lease.is_none() => self.since,"#,
         replace: r#"Content::Nothing => self.since,"#,
@@ -187,10 +187,10 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"place: place.clone(),"#,
     },
     Mutant {
-        name: "a restart takes the lock of a holder whose object was replaced",
+        name: "a record taken away from its holder, and one put in its place, frees the lock",
         file: "src/election/decision.rs",
-        find: r#"self.replaced_at.map_or(self.since, |at| at.saturating_add(last_lease))"#,
-        replace: r#"self.since"#,
+        find: r#"        free_at.max(self.robbed_until)"#,
+        replace: r#"        free_at"#,
     },
     Mutant {
         name: "the claim goes on after Stop",
@@ -207,8 +207,11 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a release without its delay",
         file: "src/election.rs",
-        find: r#"let delay = if self.holds() { self.settings.release_delay } else { Duration::ZERO };"#,
-        replace: r#"let delay = Duration::ZERO;"#,
+        find: r#"let release_at = now.saturating_add(delay);
+        let leaving"#,
+        replace: r#"let release_at = now;
+        let _ = delay;
+        let leaving"#,
     },
     Mutant {
         name: "a lock given up, and claimed still",
@@ -302,7 +305,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "two locks, and the first released before the release delay is over",
         file: "src/contest.rs",
-        find: r#"if self.outputs[1].finished && (release_at <= moment.now || !holds) {"#,
+        find: r#"if self.outputs[1].finished && release_at <= moment.now {"#,
         replace: r#"if self.outputs[1].finished {"#,
     },
     Mutant {
@@ -314,7 +317,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "two locks, and the first released together with the second",
         file: "src/contest.rs",
-        find: r#"                self.tell(moment, self.locks.len() - 1, Event::Stop);"#,
-        replace: r#"                (0..self.locks.len()).for_each(|index| self.tell(moment, index, Event::Stop));"#,
+        find: r#"release_delay: UNTIL_TOLD, ..settings.clone()"#,
+        replace: r#"..settings.clone()"#,
     },
 ];
