@@ -12,6 +12,10 @@ demo:
 test:
     cargo test --workspace
 
+# Three real electors at a server that fails, for so many seconds, and a judge; a seed repeats what is done to them.
+chaos seconds="60" seed="":
+    CHAOS_SECONDS={{ seconds }} SEED={{ seed }} cargo test --test chaos -- --nocapture
+
 # Formatting, clippy and the documentation, with warnings denied.
 lint:
     .ci/run lint
