@@ -12,6 +12,7 @@ mod common;
 mod fleet;
 mod judge;
 mod plan;
+mod verdicts;
 
 use common::lock::KINDS;
 use fleet::{Fleet, Life, life_of};
