@@ -4,7 +4,7 @@
 //! judged by an [`oracle`] that shares no code with them. `README.md` says what it found, and what it does not cover.
 
 mod calm;
-mod chance;
+pub mod chance;
 mod clock;
 pub mod exhaustive;
 mod mischief;
