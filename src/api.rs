@@ -20,7 +20,7 @@ use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 use self::exchange::{Call, LONGEST, Patience, explain};
-pub use self::failure::{Failure, FailureKind, Reply, Status, Verb};
+pub use self::failure::{Class, Failure, FailureKind, Reply, Status, Verb};
 use self::names::Names;
 pub use self::watch::{Watch, WatchHandle};
 use crate::clock;

@@ -14,6 +14,8 @@ pub type Reply = Result<Vec<u8>, Failure>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub kind: FailureKind,
+    /// The status of the answer, where there was one and it was not 2xx.
+    pub code: Option<u16>,
     /// One line: what was attempted, on what, what came back, and what to do.
     pub message: String,
     /// How long the server asks to be left alone.
@@ -42,6 +44,54 @@ pub enum FailureKind {
     Unknown,
 }
 
+/// A failure in one word, for whoever must not be told more, such as a server's own text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// 403.
+    Forbidden,
+    /// 401.
+    Unauthorized,
+    /// 400 or 422.
+    Invalid,
+    /// 404.
+    NotFound,
+    /// 409.
+    Conflict,
+    /// 429.
+    Throttled,
+    /// 410 to a watch.
+    Expired,
+    /// No answer in time, none that could be used, or any other status.
+    Unavailable,
+}
+
+impl Class {
+    pub const ALL: [Class; 8] = [
+        Class::Forbidden,
+        Class::Unauthorized,
+        Class::Invalid,
+        Class::NotFound,
+        Class::Conflict,
+        Class::Throttled,
+        Class::Expired,
+        Class::Unavailable,
+    ];
+
+    /// Lower-case letters and `_`, the same in JSON and in labels of metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Forbidden => "forbidden",
+            Class::Unauthorized => "unauthorized",
+            Class::Invalid => "invalid",
+            Class::NotFound => "not_found",
+            Class::Conflict => "conflict",
+            Class::Throttled => "throttled",
+            Class::Expired => "expired",
+            Class::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// What is done to a lock object, by its name in RBAC rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -52,7 +102,9 @@ pub enum Verb {
 }
 
 impl Verb {
-    fn in_rules(self) -> &'static str {
+    pub const ALL: [Verb; 4] = [Verb::Get, Verb::Create, Verb::Update, Verb::Watch];
+
+    pub fn in_rules(self) -> &'static str {
         match self {
             Verb::Get => "get",
             Verb::Create => "create",
@@ -82,7 +134,20 @@ impl std::error::Error for Failure {}
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, verb: Verb, lock: &LockName, what: impl fmt::Display) -> Failure {
-        Failure { kind, message: format!("cannot {verb} {lock}: {what}"), retry_after: None }
+        Failure { kind, code: None, message: format!("cannot {verb} {lock}: {what}"), retry_after: None }
+    }
+
+    pub fn class(&self) -> Class {
+        match self.kind {
+            FailureKind::Absent => Class::NotFound,
+            FailureKind::Conflict => Class::Conflict,
+            FailureKind::Denied if self.code == Some(401) => Class::Unauthorized,
+            FailureKind::Denied => Class::Forbidden,
+            FailureKind::Invalid => Class::Invalid,
+            FailureKind::Busy => Class::Throttled,
+            FailureKind::Expired => Class::Expired,
+            FailureKind::BrokenOff | FailureKind::Unknown => Class::Unavailable,
+        }
     }
 
     /// A 2xx answer that is not what was asked for: the caller decides that, having read it, and says why.
@@ -110,7 +175,8 @@ impl Failure {
             what.push_str(&format!("; {advice}"));
         }
         let asked = refusal.retry_after.or(status.and_then(|status| status.retry_after));
-        Failure { retry_after: asked, ..Failure::new(kind(verb, refusal.code), verb, lock, what) }
+        let failure = Failure::new(kind(verb, refusal.code), verb, lock, what);
+        Failure { code: Some(refusal.code), retry_after: asked, ..failure }
     }
 }
 
