@@ -3,12 +3,13 @@
 //! Only here is the clock read for a decision, and only here is the snapshot written. The thread never waits
 //! for anything but its one channel: requests, the watch, the clock and signals are threads of their own.
 
-use crate::api::{Api, Failure, FailureKind, Reply, Verb};
+use crate::api::{Api, Class, Failure, FailureKind, Reply, Verb};
 use crate::clock::{self, Alarm, Time};
-use crate::election::{Answer, Call, Election, Event, Moment, Output, Request, Settings, Sight};
+use crate::election::{Answer, Call, Election, Event, Moment, Output, Purpose, Request, Settings, Sight, Write};
 use crate::lock::{LockName, Object};
 use crate::place::Socket;
 use crate::random;
+use crate::record::Content;
 use crate::report::Report;
 use crate::requester::{Job, Requester, Task};
 use crate::status::{Snapshot, Status};
@@ -47,7 +48,7 @@ impl Stop {
 pub struct Candidate {
     machine: Election,
     settings: Settings,
-    lock: LockName,
+    lock: Arc<LockName>,
     status: Arc<Status>,
     report: Report,
     inbox: Receiver<Input>,
@@ -58,11 +59,19 @@ pub struct Candidate {
     /// The object that the machine has in mind, with all its fields.
     object: Option<Object>,
     /// The request that the requester has not answered yet.
-    outstanding: Option<(u64, Verb)>,
+    outstanding: Option<Outstanding>,
     /// The proof that nobody else has this name in this network namespace.
     socket: Option<Socket>,
     server_reached: Option<Time>,
     lock_seen: Option<Time>,
+}
+
+/// A request on its way.
+struct Outstanding {
+    number: u64,
+    verb: Verb,
+    /// When it was sent, if it renews a term.
+    renewal_sent: Option<Time>,
 }
 
 impl Candidate {
@@ -79,9 +88,9 @@ impl Candidate {
             })?,
             requester: start_requester(api, &lock, &outbox)?,
             machine: Election::new(settings.clone()),
-            report: Report::new(lock.clone(), settings.identity.clone()),
+            report: Report::new(lock.clone(), settings.identity.clone(), Arc::clone(status.metrics())),
             settings,
-            lock,
+            lock: Arc::new(lock),
             status,
             inbox,
             outbox,
@@ -106,7 +115,8 @@ impl Candidate {
         if outcome.is_err() {
             // The socket is about to be let go, and with it the proof that nobody of this name claims anything.
             let now = clock::now();
-            self.status.publish(Snapshot::unknown(self.settings.identity.clone(), self.settings.lease, now));
+            let Settings { identity, lease, .. } = &self.settings;
+            self.status.publish(Snapshot::unknown(identity.clone(), self.lock.clone(), *lease, now));
         }
         outcome
     }
@@ -152,6 +162,11 @@ impl Candidate {
         if !matches!(news, News::Closed(_) | News::Opened) {
             self.report.success(Verb::Watch);
         }
+        match &news {
+            News::Opened => self.status.metrics().api_request(Verb::Watch, None),
+            News::Closed(Some(failure)) => self.status.metrics().api_request(Verb::Watch, Some(failure.class())),
+            _ => {}
+        }
         match news {
             News::Opened => self.step(Event::WatchOpened, None),
             News::Bookmark => self.step(Event::Tick, None),
@@ -172,9 +187,10 @@ impl Candidate {
     }
 
     fn replied(&mut self, number: u64, reply: Reply) -> io::Result<bool> {
-        let Some((_, verb)) = self.outstanding.take_if(|(outstanding, _)| *outstanding == number) else {
+        let Some(outstanding) = self.outstanding.take_if(|outstanding| outstanding.number == number) else {
             return Ok(false); // given up
         };
+        let verb = outstanding.verb;
         let reply = reply.and_then(|body| match Object::parse(self.lock.kind, &body) {
             Ok(object) => Ok(object),
             Err(why) => Err(Failure::unreadable(verb, &self.lock, &body, &why)),
@@ -183,6 +199,7 @@ impl Candidate {
         if reached(&reply) {
             self.server_reached = Some(now);
         }
+        self.count(&outstanding, reply.as_ref().err().map(Failure::class), now);
         match reply {
             Ok(object) => {
                 self.report.success(verb);
@@ -195,6 +212,16 @@ impl Candidate {
         }
     }
 
+    fn count(&self, ended: &Outstanding, failure: Option<Class>, now: Time) {
+        let metrics = self.status.metrics();
+        metrics.api_request(ended.verb, failure);
+        match (ended.renewal_sent, failure) {
+            (Some(sent), None) => metrics.renewed(now.saturating_sub(sent)),
+            (Some(_), Some(_)) => metrics.slow_path.add(),
+            (None, _) => {}
+        }
+    }
+
     /// One tick: the moment, the machine, the snapshot, and only then what the machine asks for (S5).
     fn step(&mut self, event: Event, object: Option<Object>) -> io::Result<bool> {
         let now = clock::now();
@@ -203,8 +230,9 @@ impl Candidate {
         let output = self.machine.step(Moment { now, wall_micros, jitter: random::fraction() }, event);
         self.keep(object);
         let alarm = self.next_alarm(now, &output);
-        let snapshot = self.snapshot(now, alarm);
+        let mut snapshot = self.snapshot(now, alarm);
         self.report.state(&self.machine, &snapshot, now);
+        snapshot.last_error = self.report.last_error();
         self.status.publish(snapshot);
         if output.finished {
             return Ok(true);
@@ -241,10 +269,22 @@ impl Candidate {
             self.lock_seen = Some(now);
         }
         let allowance = self.settings.lease.saturating_mul(2).saturating_add(STUCK_ALLOWANCE);
+        let (claim, other) = (self.machine.claim(), self.machine.other());
+        let record = match self.machine.lock().map(|lock| &lock.content) {
+            Some(Content::Record(record)) => Some(record.clone()),
+            _ => None,
+        };
+        let sent = claim.map(|claim| claim.until.saturating_sub(self.settings.renew_deadline));
+        let seen =
+            other.as_ref().zip(record.as_ref()).map(|(other, record)| other.until.saturating_sub(record.lease()));
         Snapshot {
             identity: self.settings.identity.clone(),
-            claim: self.machine.claim(),
-            other: self.machine.other(),
+            lock: self.lock.clone(),
+            claim,
+            other,
+            record,
+            renewed: sent.or(seen),
+            last_error: None,
             lock_seen: self.lock_seen,
             server_reached: self.server_reached,
             lease_duration: self.settings.lease,
@@ -257,16 +297,21 @@ impl Candidate {
             // Nothing was sent, and a look at the lock mends it.
             log::error!("{}: the object in hand is not the one to be replaced", self.lock);
             let conflict = Failure::new(FailureKind::Conflict, Verb::Update, &self.lock, "not sent");
-            self.outstanding = Some((request.number, Verb::Update));
+            self.outstanding = Some(Outstanding { number: request.number, verb: Verb::Update, renewal_sent: None });
             let _ = self.outbox.send(Input::Replied(request.number, Err(conflict))); // the other end is here
             return Ok(());
         };
-        if self.outstanding.is_some() {
+        if let Some(outstanding) = self.outstanding.take() {
+            self.count(&outstanding, Some(Class::Unavailable), clock::now());
             // The machine gave the request under way up: nothing may wait behind it.
             let fresh = start_requester(self.requester.fresh_api(), &self.lock, &self.outbox)?;
             std::mem::replace(&mut self.requester, fresh).abandon();
         }
-        self.outstanding = Some((request.number, verb));
+        let renewal_sent = match &request.call {
+            Call::Write(Write { purpose: Purpose::Renew { .. }, sent, .. }) => Some(*sent),
+            _ => None,
+        };
+        self.outstanding = Some(Outstanding { number: request.number, verb, renewal_sent });
         self.requester.send(Job { number: request.number, timeout: request.timeout, task });
         Ok(())
     }

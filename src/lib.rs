@@ -40,7 +40,7 @@
 //! | [`candidate`] | the loop, and the only place that reads the clock for a decision |
 //! | [`requester`], [`watcher`], [`clock`], [`signals`] | one blocking thread each |
 //! | [`api`], [`credentials`] | the REST client, and where the server and the token come from |
-//! | [`status`], [`http`] | what the rest may know, and who asks |
+//! | [`status`], [`metrics`], [`http`] | what the rest may know, what is counted, and who asks |
 //! | [`place`] | the proof that no other process of the same name runs here |
 //! | [`report`], [`troubles`], [`logging`], [`lines`] | what people are told |
 //! | [`cli`], [`run`] | the command line, and putting the parts together |
@@ -59,6 +59,7 @@ pub mod http;
 pub mod lines;
 pub mod lock;
 pub mod logging;
+pub mod metrics;
 pub mod place;
 pub mod random;
 pub mod record;

@@ -1,4 +1,5 @@
-//! What the program tells people: who leads on stdout, what went well or wrong in the log, each thing once.
+//! What the program tells people: who leads on stdout, what went well or wrong in the log, each thing once. What it
+//! tells is also counted.
 
 use crate::api::{Failure, FailureKind, Verb};
 use crate::clock::Time;
@@ -6,6 +7,7 @@ use crate::duration;
 use crate::election::Election;
 use crate::lock::LockName;
 use crate::logging::say_leader;
+use crate::metrics::{Metrics, TermEnd};
 use crate::record::Content;
 use crate::status::{Claim, Snapshot};
 use crate::troubles::Troubles;
@@ -15,6 +17,9 @@ use std::time::Duration;
 
 /// A claim that was found to have ended longer ago than this is a sign that the process stood still.
 const STOOD_STILL: Duration = Duration::from_secs(1);
+
+/// The topic of troubles with what the lock holds; those of requests are named after their verbs.
+const RECORD: &str = "the record";
 
 /// Remembers what was told, so that only news is.
 pub struct Report {
@@ -28,10 +33,13 @@ pub struct Report {
     troubles: Troubles,
     /// Why the last write failed, if the last one did.
     failed_write: Option<String>,
+    /// What is wrong and not over, by topic, the newest last, in one word each.
+    wrong: Vec<(&'static str, &'static str)>,
+    metrics: Arc<Metrics>,
 }
 
 impl Report {
-    pub fn new(lock: LockName, identity: Arc<str>) -> Report {
+    pub fn new(lock: LockName, identity: Arc<str>, metrics: Arc<Metrics>) -> Report {
         Report {
             lock,
             identity,
@@ -42,6 +50,8 @@ impl Report {
             unreadable: None,
             troubles: Troubles::default(),
             failed_write: None,
+            wrong: Vec::new(),
+            metrics,
         }
     }
 
@@ -50,9 +60,15 @@ impl Report {
         self.leadership(snapshot, now);
         self.lock_content(machine, now);
         let leader = snapshot.leader(now);
+        if !leader.is_empty() && !snapshot.leads(now) {
+            // Another leads, and nothing is to be written: whether that would work now is not known.
+            self.right(name(Verb::Create));
+            self.right(name(Verb::Update));
+        }
         if leader != self.leader {
             leader.clone_into(&mut self.leader);
             if !leader.is_empty() {
+                self.metrics.transitions.add();
                 say_leader(leader);
             }
             match leader {
@@ -64,31 +80,49 @@ impl Report {
     }
 
     fn leadership(&mut self, snapshot: &Snapshot, now: Time) {
-        let claim = snapshot.claim.filter(|claim| now < claim.until);
+        let claim = snapshot.claim_at(now);
+        let old = std::mem::replace(&mut self.claim, claim);
         let token = |claim: &Claim| claim.fencing_token;
-        if claim.as_ref().map(token) != self.claim.as_ref().map(token) {
-            match (claim, self.claim) {
-                (Some(claim), _) => info!("leading {}, with the fencing token {}", self.lock, claim.fencing_token),
-                (None, Some(_)) if self.leaving => info!("no longer leading {}: told to leave", self.lock),
-                (None, Some(old)) if old.until.saturating_add(STOOD_STILL) <= now => warn!(
-                    "no longer leading {} for {}s already: this process, or its machine, stood still",
-                    self.lock,
-                    now.saturating_sub(old.until).as_secs()
-                ),
-                (None, Some(old)) if old.until <= now => warn!(
-                    "no longer leading {}: no renewal was acknowledged in time{}",
-                    self.lock,
-                    match &self.failed_write {
-                        _ if self.unreadable.is_some() => "; the record in the lock cannot be read".to_owned(),
-                        Some(why) => format!("; the last one: {why}"),
-                        None => String::new(),
-                    }
-                ),
-                (None, Some(_)) => warn!("no longer leading {}: another record stands in the lock", self.lock),
-                (None, None) => {}
-            }
+        if claim.as_ref().map(token) == old.as_ref().map(token) {
+            return;
         }
-        self.claim = claim;
+        if let Some(old) = old {
+            self.term_lost(&old, claim.is_some(), now);
+        }
+        if let Some(claim) = claim {
+            self.metrics.terms_won.add();
+            info!("leading {}, with the fencing token {}", self.lock, claim.fencing_token);
+        }
+    }
+
+    /// A term has ended; where the next has begun already, that is all there is to say.
+    fn term_lost(&self, old: &Claim, leads_again: bool, now: Time) {
+        let end = match old.until {
+            _ if self.leaving => TermEnd::Left,
+            until if until.saturating_add(STOOD_STILL) <= now => TermEnd::StoodStill,
+            until if until <= now => TermEnd::Expired,
+            _ => TermEnd::Replaced,
+        };
+        self.metrics.term_lost(end);
+        match end {
+            _ if leads_again => {}
+            TermEnd::Left => info!("no longer leading {}: told to leave", self.lock),
+            TermEnd::StoodStill => warn!(
+                "no longer leading {} for {}s already: this process, or its machine, stood still",
+                self.lock,
+                now.saturating_sub(old.until).as_secs()
+            ),
+            TermEnd::Expired => warn!(
+                "no longer leading {}: no renewal was acknowledged in time{}",
+                self.lock,
+                match &self.failed_write {
+                    _ if self.unreadable.is_some() => "; the record in the lock cannot be read".to_owned(),
+                    Some(why) => format!("; the last one: {why}"),
+                    None => String::new(),
+                }
+            ),
+            TermEnd::Replaced => warn!("no longer leading {}: another record stands in the lock", self.lock),
+        }
     }
 
     fn lock_content(&mut self, machine: &Election, now: Time) {
@@ -96,7 +130,7 @@ impl Report {
         let unreadable = content.filter(|content| matches!(content, Content::Unreadable { .. }));
         if unreadable != self.unreadable.as_ref() {
             if let Some(Content::Unreadable { text, why }) = unreadable
-                && self.troubles.is_news("the record", why, now)
+                && self.troubles.is_news(RECORD, why, now)
             {
                 let text: String = text.escape_debug().take(200).collect();
                 error!(
@@ -104,6 +138,10 @@ impl Report {
                      for one lease, then it is overwritten",
                     self.lock
                 );
+            }
+            match unreadable {
+                Some(_) => self.wrong(RECORD, "unreadable"),
+                None => self.right(RECORD),
             }
             self.unreadable = unreadable.cloned();
         }
@@ -162,7 +200,9 @@ impl Report {
     pub fn success(&mut self, verb: Verb) {
         if is_write(verb) {
             self.failed_write = None;
+            self.right(name(Verb::Create)); // the object that could not be created is there
         }
+        self.right(name(verb));
         if self.troubles.over(name(verb)) {
             info!("{} {} works again", name(verb), self.lock);
         }
@@ -181,11 +221,30 @@ impl Report {
         // To lose a race, or to find the lock gone, is part of an election.
         let expected = matches!(failure.kind, FailureKind::Conflict | FailureKind::Expired)
             || failure.kind == FailureKind::Absent && verb != Verb::Create;
+        if expected {
+            self.right(name(verb));
+        } else {
+            self.wrong(name(verb), failure.class().name());
+        }
         if expected || !self.troubles.is_news(name(verb), &message, now) {
             debug!("{message}");
         } else {
             warn!("{message}");
         }
+    }
+
+    /// The class of what went wrong last and is not over.
+    pub fn last_error(&self) -> Option<&'static str> {
+        self.wrong.last().map(|(_, class)| *class)
+    }
+
+    fn wrong(&mut self, topic: &'static str, class: &'static str) {
+        self.right(topic);
+        self.wrong.push((topic, class));
+    }
+
+    fn right(&mut self, topic: &'static str) {
+        self.wrong.retain(|(wrong, _)| *wrong != topic);
     }
 }
 

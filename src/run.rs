@@ -29,8 +29,8 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let credentials = credentials(&config)?;
     let server = config.http.as_ref().map(|listen| Server::bind(listen, Limits::default())).transpose()?;
     let settings = settings(&config);
-    let status = Arc::new(Status::new(unknown(&settings)));
     let lock = LockName { kind: config.lock, namespace: config.namespace, name: config.election };
+    let status = Arc::new(Status::new(unknown(&settings, &lock)));
     info!(
         "standing for {lock} as {:?} at {}; lease {}, renew deadline {}, retry period {}, request timeout {}",
         settings.identity,
@@ -90,9 +90,9 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn unknown(settings: &Settings) -> Snapshot {
+fn unknown(settings: &Settings, lock: &LockName) -> Snapshot {
     let stuck_at = clock::now().saturating_add(settings.lease.saturating_mul(3));
-    Snapshot::unknown(settings.identity.clone(), settings.lease, stuck_at)
+    Snapshot::unknown(settings.identity.clone(), Arc::new(lock.clone()), settings.lease, stuck_at)
 }
 
 fn start_signals(signals: Signals, stop: Stop) -> std::io::Result<()> {

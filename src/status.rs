@@ -5,7 +5,12 @@
 //! question and the reply, even when the process was stopped in between.
 
 use crate::clock::Time;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::lock::LockName;
+use crate::metrics::Metrics;
+use crate::record::Record;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// The state of the election as the candidate last knew it.
@@ -13,14 +18,22 @@ use std::time::Duration;
 pub struct Snapshot {
     /// Who this candidate is.
     pub identity: Arc<str>,
+    /// What it stands for.
+    pub lock: Arc<LockName>,
     /// This candidate's own leadership, if it has any.
     pub claim: Option<Claim>,
     /// Another candidate that holds the lock, if one does. Never this candidate itself.
     pub other: Option<Holder>,
-    /// When the lock was last read or seen, whether it existed or not; `None` before the first time.
+    /// The record in the lock as last seen, whoever wrote it; `None` where there is none that can be read.
+    pub record: Option<Record>,
+    /// When whoever leads last renewed: for this candidate the sending of the write, for another the sight of it.
+    pub renewed: Option<Time>,
+    /// When the lock was first read or seen, whether it existed or not; `None` before.
     pub lock_seen: Option<Time>,
     /// When the API server last gave an answer that shows it works.
     pub server_reached: Option<Time>,
+    /// The class of what went wrong last and is not over: never a text, for the port may face the cluster.
+    pub last_error: Option<&'static str>,
     /// The lease duration, L.
     pub lease_duration: Duration,
     /// The moment by which the election thread will have run again, with a generous allowance.
@@ -46,24 +59,42 @@ pub struct Holder {
 
 impl Snapshot {
     /// What is known before the lock was read for the first time.
-    pub fn unknown(identity: Arc<str>, lease_duration: Duration, stuck_at: Time) -> Snapshot {
-        Snapshot { identity, claim: None, other: None, lock_seen: None, server_reached: None, lease_duration, stuck_at }
+    pub fn unknown(identity: Arc<str>, lock: Arc<LockName>, lease_duration: Duration, stuck_at: Time) -> Snapshot {
+        Snapshot {
+            identity,
+            lock,
+            claim: None,
+            other: None,
+            record: None,
+            renewed: None,
+            lock_seen: None,
+            server_reached: None,
+            last_error: None,
+            lease_duration,
+            stuck_at,
+        }
     }
 
     /// Whether this candidate leads at `now`.
     pub fn leads(&self, now: Time) -> bool {
-        self.claim.is_some_and(|claim| now < claim.until)
+        self.claim_at(now).is_some()
+    }
+
+    /// This candidate's leadership, if it has any at `now`.
+    pub fn claim_at(&self, now: Time) -> Option<Claim> {
+        self.claim.filter(|claim| now < claim.until)
     }
 
     /// Who leads at `now`, empty when nobody is known to.
     pub fn leader(&self, now: Time) -> &str {
-        if self.leads(now) {
-            return &self.identity;
-        }
-        match &self.other {
-            Some(holder) if now < holder.until => &holder.identity,
-            _ => "",
-        }
+        self.leadership(now).map_or("", |(leader, _)| leader)
+    }
+
+    /// Who leads at `now`, and until when unless it renews; `None` when nobody is known to.
+    pub fn leadership(&self, now: Time) -> Option<(&Arc<str>, Time)> {
+        let own = self.claim_at(now).map(|claim| (&self.identity, claim.until));
+        let other = || self.other.as_ref().filter(|other| now < other.until);
+        own.or_else(|| other().map(|other| (&other.identity, other.until)))
     }
 
     /// Whether the lock has been read, and the API server was reached within the lease duration.
@@ -77,24 +108,65 @@ impl Snapshot {
     }
 }
 
-/// Where the candidate leaves the latest snapshot for everybody else.
-#[derive(Debug)]
+/// Where the candidate leaves the latest snapshot for everybody else, and where everybody counts.
 pub struct Status {
     latest: Mutex<Arc<Snapshot>>,
+    metrics: Arc<Metrics>,
+    ring: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    closed: AtomicBool,
 }
 
 impl Status {
     pub fn new(snapshot: Snapshot) -> Status {
-        Status { latest: Mutex::new(Arc::new(snapshot)) }
+        Status {
+            latest: Mutex::new(Arc::new(snapshot)),
+            metrics: Arc::default(),
+            ring: OnceLock::new(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// Replaces the snapshot; whoever asks from now on gets this one.
     pub fn publish(&self, snapshot: Snapshot) {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        self.ring();
     }
 
     /// The latest snapshot. Read the clock after this call, not before it.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.latest.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has `ring` called after each [`Status::publish`], by the thread that published, which is the election's: so it
+    /// must not wait for anything. Only the first call counts.
+    pub fn on_publish(&self, ring: impl Fn() + Send + Sync + 'static) {
+        let _ = self.ring.set(Box::new(ring));
+    }
+
+    /// Says that nothing will be published any more, and that the process is about to end.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// Whether nothing will be published any more. A snapshot fetched after a `true` is the last one.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    fn ring(&self) {
+        if let Some(ring) = self.ring.get() {
+            ring();
+        }
+    }
+}
+
+impl fmt::Debug for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Status").field("latest", &self.latest).finish_non_exhaustive()
     }
 }

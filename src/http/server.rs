@@ -278,6 +278,7 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<Ask> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lock::{LockKind, LockName};
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::time::Duration;
@@ -307,8 +308,9 @@ mod tests {
             server.run_with(|| {
                 asked.set(asked.get() + 1);
                 assert!(asked.get() % 2 == 0, "every other request panics, on purpose");
+                let lock = LockName { kind: LockKind::Leases, namespace: "n".into(), name: "e".into() };
                 let day = Duration::from_secs(24 * 3600);
-                (Arc::new(Snapshot::unknown("me".into(), day, day)), clock::now())
+                (Arc::new(Snapshot::unknown("me".into(), lock.into(), day, day)), clock::now())
             })
         });
         for _ in 0..3 {

@@ -3,6 +3,7 @@
 
 use leader_elector::clock;
 use leader_elector::http::{Limits, Server};
+use leader_elector::lock::{LockKind, LockName};
 use leader_elector::status::{Claim, Holder, Snapshot, Status};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -27,7 +28,8 @@ pub fn serve(limits: Limits) -> (SocketAddr, Arc<Status>) {
 }
 
 pub fn unknown() -> Snapshot {
-    Snapshot::unknown(ME.into(), HOUR, clock::now() + HOUR)
+    let lock = LockName { kind: LockKind::Endpoints, namespace: "default".into(), name: "example".into() };
+    Snapshot::unknown(ME.into(), lock.into(), HOUR, clock::now() + HOUR)
 }
 
 /// This candidate leads for an hour.
