@@ -22,6 +22,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+/// How long the port may take to tell everybody the end.
+const LAST_ANSWERS: Duration = Duration::from_millis(100);
+
 /// Runs the elector until a signal has told it to leave.
 ///
 /// An error says why it cannot run, or cannot go on. `signals` were registered before anything else.
@@ -50,9 +53,14 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let threads = |error| format!("cannot start the threads of the election: {error}");
     let candidate = Candidate::start(settings, lock, api, Arc::clone(&status)).map_err(threads)?;
     start_signals(signals, candidate.stop_handle()).map_err(threads)?;
-    let port = server.map(|server| start_http(server, status, candidate.stop_handle())).transpose().map_err(threads)?;
-    candidate.run()?;
-    match port.and_then(|failures| failures.try_recv().ok()) {
+    let (stop, shown) = (candidate.stop_handle(), Arc::clone(&status));
+    let port = server.map(|server| start_http(server, shown, stop)).transpose().map_err(threads)?;
+    let outcome = candidate.run();
+    status.close();
+    // The port has ended, and told its last, when nobody is left to send.
+    let port_failed = port.and_then(|failures| failures.recv_timeout(LAST_ANSWERS).ok());
+    outcome?;
+    match port_failed {
         Some(failure) => Err(failure.into()),
         None => Ok(()),
     }
@@ -113,7 +121,8 @@ fn start_http(server: Server, status: Arc<Status>, stop: Stop) -> std::io::Resul
     let (failed, failures) = channel();
     thread::Builder::new().name("http".into()).spawn(move || {
         let why = match catch_unwind(AssertUnwindSafe(|| server.run(status))) {
-            Ok(error) => error.to_string(),
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
             Err(_) => "a bug, see the panic above".to_owned(),
         };
         let failure = format!("the HTTP port cannot be served any longer: {why}");

@@ -17,9 +17,9 @@ const CATCH_ALL: [&str; 12] = [
     "/isLeader/",
     "/isleader",
     "/leader/",
-    "/status",
-    "/events",
-    "/metrics",
+    "/status/",
+    "/eventsource",
+    "/Metrics",
     "http://host/else",
     "*",
 ];
@@ -79,7 +79,7 @@ fn a_follower_names_the_holder_and_never_itself() {
     for (snapshot, body) in [(following("other"), r#"{"name":"other"}"#), (known(), r#"{"name":""}"#)] {
         status.publish(snapshot);
         let mut client = Client::connect(address);
-        for path in CATCH_ALL.into_iter().chain(["/isLeader", "/leader", "/healthz", "/livez", "/readyz"]) {
+        for path in CATCH_ALL.into_iter().chain(["/isLeader", "/leader", "/healthz", "/livez", "/readyz", "/metrics"]) {
             let answer = client.get(path);
             assert!(!answer.head.contains("me-") && !answer.body.contains("me-"), "{path}: {answer:?}");
         }
@@ -152,7 +152,7 @@ fn probes_tell_whether_the_election_runs_and_knows_something() {
 fn no_answer_may_be_kept_by_a_cache() {
     let (address, _) = serve(Limits::default());
     let mut client = Client::connect(address);
-    for path in ["/", "/isLeader", "/leader", "/healthz"] {
+    for path in ["/", "/isLeader", "/leader", "/healthz", "/status", "/metrics"] {
         assert_eq!(header(&client.get(path).head, "cache-control"), Some("no-store"), "{path}");
     }
 }

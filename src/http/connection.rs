@@ -6,15 +6,17 @@
 //!       Idle ─────────────► Head ─────────────► Answering ─────────────► Idle, or Head if more has come
 //!                                                   │ all written, and this was the last answer
 //!                                                   ├───────────────────► Closed
-//!                                                   └─ a body was coming ► Draining ──► Closed
+//!                                                   ├─ a body was coming ► Draining ──► Closed
+//!                                                   └─ events are to come ► Streaming ─► Closed, by the client
 //! ```
 //!
-//! Each state has a deadline, and a connection that misses it is closed without a word. Nothing is read while
-//! answers wait to be written, so that a client that does not read cannot make work.
+//! Each state has a deadline, and a connection that misses it is closed without a word; a stream has one while it has
+//! something to write. Nothing is read while answers wait to be written, so that a client that does not read cannot
+//! make work.
 
 use super::Limits;
 use super::head::{self, Request};
-use super::reply::{Persistence, Reply, StatusCode};
+use super::reply::{Body, Persistence, Reply, StatusCode};
 use crate::clock::Time;
 
 /// Buffers up to this size stay with an idle connection, so that the common request allocates nothing.
@@ -38,6 +40,8 @@ pub struct Connection {
     ending: Option<Ending>,
     /// The client has sent all it will ever send. It may still read.
     input_ended: bool,
+    /// What was no request was refused with this, and nobody has taken note of it yet.
+    refusal: Option<StatusCode>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +49,12 @@ enum State {
     Idle,
     Head,
     Answering,
-    Draining { bytes_left: usize },
+    Draining {
+        bytes_left: usize,
+    },
+    /// The client is told events. What it sends is thrown away, and its end is the end: a client that went away is
+    /// noticed at once that way, and whoever only ended its half was no listener that stays.
+    Streaming,
     Closed,
 }
 
@@ -55,6 +64,8 @@ enum Ending {
     /// Closing a socket that holds unread bytes resets the connection, and the answer can be lost with it. So
     /// first only the writing ends, and what still comes is read and thrown away, for a while.
     Drain,
+    /// Nothing: events follow it.
+    Stream,
 }
 
 /// What the connection needs done with its socket.
@@ -83,6 +94,7 @@ impl Connection {
             written: 0,
             ending: None,
             input_ended: false,
+            refusal: None,
         }
     }
 
@@ -106,6 +118,9 @@ impl Connection {
         }
         if bytes.is_empty() {
             self.input_ended = true;
+            return;
+        }
+        if self.state == State::Streaming {
             return;
         }
         if self.state == State::Idle {
@@ -142,7 +157,13 @@ impl Connection {
     }
 
     fn refuse(&mut self, status: StatusCode, now: Time) {
+        self.refusal = Some(status);
         self.say(&Reply::refusal(status), false, Persistence::Close, true, now);
+    }
+
+    /// The status with which something was refused since the last call.
+    pub fn take_refusal(&mut self) -> Option<StatusCode> {
+        self.refusal.take()
     }
 
     /// Answers `request`, the one that [`Connection::next_request`] gave last.
@@ -157,11 +178,26 @@ impl Connection {
         reply.write(&mut self.output, without_body, persistence);
         if persistence == Persistence::Close {
             let more_comes = more_announced || self.used < self.input.len();
-            self.ending = Some(if more_comes { Ending::Drain } else { Ending::Close });
+            self.ending = Some(match reply.body {
+                Body::Events(_) if !without_body => Ending::Stream,
+                _ if more_comes => Ending::Drain,
+                _ => Ending::Close,
+            });
             self.look = false;
             self.input.clear();
             self.used = 0;
         }
+    }
+
+    /// Whether events may be pushed, now or once what waits is written.
+    pub fn is_streaming(&self) -> bool {
+        self.state == State::Streaming || self.ending == Some(Ending::Stream)
+    }
+
+    /// Adds to a stream. To be called when nothing waits to be written, so that nothing piles up.
+    pub fn push(&mut self, bytes: &[u8], now: Time) {
+        self.output.extend_from_slice(bytes);
+        self.since = now;
     }
 
     /// What is to be written now.
@@ -188,6 +224,11 @@ impl Connection {
             (_, Some(Ending::Close)) => Need::Close,
             _ if self.input_ended => Need::Close,
             (_, Some(Ending::Drain)) => Need::EndWriting,
+            (State::Streaming, _) => Need::Read,
+            (_, Some(Ending::Stream)) => {
+                self.enter(State::Streaming, now);
+                Need::Read
+            }
             (State::Answering, None) => {
                 self.enter(if self.used == self.input.len() { State::Idle } else { State::Head }, now);
                 Need::Read
@@ -204,7 +245,7 @@ impl Connection {
     fn enter(&mut self, state: State, now: Time) {
         self.state = state;
         self.since = now;
-        if matches!(state, State::Idle | State::Draining { .. }) {
+        if matches!(state, State::Idle | State::Draining { .. } | State::Streaming) {
             self.input.clear();
             self.used = 0;
             free_if_large(&mut self.input);
@@ -219,6 +260,8 @@ impl Connection {
             State::Head => self.limits.head_time,
             State::Answering => self.limits.write_time,
             State::Draining { .. } => self.limits.linger_time,
+            State::Streaming if self.output.is_empty() => Time::MAX,
+            State::Streaming => self.limits.write_time,
             State::Closed => Time::ZERO,
         };
         self.since.saturating_add(time)
@@ -227,10 +270,13 @@ impl Connection {
     /// Since when the connection has made no progress: the lowest is the first to go when there are too many.
     ///
     /// Bytes of a head that drips in are no progress. A client that is reading its answer is given some time
-    /// before it counts as one that does not, so that whoever waits for a request goes before it.
+    /// before it counts as one that does not, so that whoever waits for a request goes before it. A stream whose client
+    /// has taken all there was is where it ought to be, however long nothing happens: it goes last, or a flood of idle
+    /// connections would cut off everybody who listens. There are never so many streams that they leave no others.
     pub fn stalled_since(&self) -> Time {
         match self.state {
-            State::Answering => self.since.saturating_add(self.limits.write_time / 2),
+            State::Streaming if self.output.is_empty() => Time::MAX,
+            State::Answering | State::Streaming => self.since.saturating_add(self.limits.write_time / 2),
             _ => self.since,
         }
     }

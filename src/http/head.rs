@@ -38,18 +38,15 @@ pub fn parse(input: &[u8]) -> Result<Option<(Request, usize)>, StatusCode> {
 
 fn request(head: &httparse::Request) -> Result<Request, StatusCode> {
     let fields = Fields::read(head.headers)?;
+    let route = route(head.path.unwrap_or_default());
     let persistence = match head.version {
-        _ if fields.close || fields.body_announced => Persistence::Close,
+        // A stream ends with its connection.
+        _ if fields.close || fields.body_announced || route == Route::Events => Persistence::Close,
         Some(1) => Persistence::Implied,
         _ if fields.keep_alive => Persistence::KeepAlive,
         _ => Persistence::Close,
     };
-    Ok(Request {
-        route: route(head.path.unwrap_or_default()),
-        without_body: head.method == Some("HEAD"),
-        persistence,
-        body_announced: fields.body_announced,
-    })
+    Ok(Request { route, without_body: head.method == Some("HEAD"), persistence, body_announced: fields.body_announced })
 }
 
 /// What the header fields say that matters here.

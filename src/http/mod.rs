@@ -6,10 +6,12 @@
 //!                                                                    ├──► Reply ──┐
 //!                     status.snapshot(), then clock::now() ──────────┘            │
 //!  socket ◄── write   ◄─bytes── output  ◄── reply ◄───────────────────────────────┘
+//!                                  ▲
+//!  a snapshot published, or a moment come ──► push: an event to each client of /events
 //! ```
 //!
 //! One thread serves everybody. It shares nothing with the election but the [`Status`](crate::status::Status),
-//! so neither can keep the other waiting. The port may face a whole cluster: whatever a client sends, or fails
+//! so neither can keep the other waiting: to wake this thread, the election writes to an eventfd that never blocks. The port may face a whole cluster: whatever a client sends, or fails
 //! to read, costs that client its connection at most. Every bound that makes it so is a field of [`Limits`].
 //!
 //! | file | job |
@@ -20,8 +22,10 @@
 //! | `connection` | one connection as a state machine without sockets or clock |
 //! | `head` | the bytes of one request head to what it asks for |
 //! | `routes` | what is asked and what is known to the reply |
+//! | `bodies` | the bodies of `/status` and `/events` |
 //! | `reply` | a reply to bytes |
 
+mod bodies;
 mod connection;
 mod head;
 mod listen;
@@ -40,6 +44,11 @@ use std::time::Duration;
 pub struct Limits {
     /// How many connections are open at a time; one more evicts the one without progress for longest.
     pub connections: usize,
+    /// How many of them may be told events, and never more than a quarter; one more evicts the one that has listened
+    /// for longest, of the address that most of them come from.
+    pub subscribers: usize,
+    /// How often a client that is told events is sent a comment.
+    pub heartbeat: Duration,
     /// How long a request head may be, and how much is read from a connection at a time.
     pub head_bytes: usize,
     /// How long a head may take from its first byte to its last; the first one counts from the accept.
@@ -64,6 +73,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connections: 256,
+            subscribers: 64,
+            heartbeat: Duration::from_secs(15),
             head_bytes: 8 * 1024,
             head_time: Duration::from_secs(2),
             idle_time: Duration::from_secs(30),

@@ -1,13 +1,16 @@
 //! One client: its socket, and the connection that says what to do with it.
 
 use super::Limits;
+use super::bodies::{HEARTBEAT, Told};
 use super::connection::{Connection, Need};
-use super::routes;
+use super::routes::{self, Route};
 use crate::clock::Time;
+use crate::metrics::{Metrics, Presence};
 use crate::status::Snapshot;
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny, getpeername, sockopt};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -15,36 +18,62 @@ use std::sync::Arc;
 /// for each bufferful.
 const DRAINING_READS: u32 = 16;
 
+/// How much of a stream the system may hold for a client that does not read. What it reads late is old: the less of
+/// that, the better. Linux doubles it, to have room for what it notes down.
+const STREAM_BYTES: usize = 8 * 1024;
+
 #[derive(Debug)]
 pub struct Peer {
     socket: OwnedFd,
     pub connection: Connection,
     need: Need,
     watched: Option<epoll::EventFlags>,
+    /// What makes it one that is told events.
+    pub subscription: Option<Subscription>,
+    _open: Presence,
+}
+
+/// A client of `/events`.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Where it comes from, as far as the system knows.
+    pub address: Option<IpAddr>,
+    pub since: Time,
+    told: Told,
+    _open: Presence,
+}
+
+/// What a turn needs besides its client.
+pub struct Context<'a, Ask> {
+    /// Gives the latest snapshot, and a reading of the clock that is not older.
+    pub ask: &'a Ask,
+    pub metrics: &'a Metrics,
 }
 
 impl Peer {
-    pub fn new(socket: OwnedFd, limits: Limits, now: Time) -> Peer {
-        Peer { socket, connection: Connection::new(limits, now), need: Need::Read, watched: None }
+    pub fn new(socket: OwnedFd, limits: Limits, open: Presence, now: Time) -> Peer {
+        let connection = Connection::new(limits, now);
+        Peer { socket, connection, need: Need::Read, watched: None, subscription: None, _open: open }
     }
 
-    /// Does what can be done without waiting: at most one read of requests, and one write of their answers.
+    /// Does what can be done without waiting: at most one read of requests, and one write of their answers. A client
+    /// that is told events is told what it does not know yet, unless it has still to take what it was told before.
     ///
-    /// `ask` is called for each request once its head is here whole. `buffer` holds nothing between calls.
-    pub fn turn(
+    /// The context is asked for each request once its head is here whole. `buffer` holds nothing between calls.
+    pub fn turn<Ask: Fn() -> (Arc<Snapshot>, Time)>(
         &mut self,
         buffer: &mut [u8],
-        ask: &impl Fn() -> (Arc<Snapshot>, Time),
+        context: &Context<'_, Ask>,
         now: Time,
     ) -> Result<Need, Errno> {
         if self.need == Need::Read {
             self.read(buffer, now)?;
         }
-        while let Some(request) = self.connection.next_request(now) {
-            let (snapshot, at) = ask();
-            self.connection.reply(request, &routes::reply(request.route, &snapshot, at), now);
-        }
+        self.answer(context, now);
         self.write(now)?;
+        if self.tell(context, now) {
+            self.write(now)?;
+        }
         self.need = self.connection.need(now);
         if self.need == Need::EndWriting {
             rustix::net::shutdown(&self.socket, Shutdown::Write)?;
@@ -52,6 +81,50 @@ impl Peer {
             self.need = self.connection.need(now);
         }
         Ok(self.need)
+    }
+
+    fn answer<Ask: Fn() -> (Arc<Snapshot>, Time)>(&mut self, context: &Context<'_, Ask>, now: Time) {
+        while let Some(request) = self.connection.next_request(now) {
+            let (snapshot, at) = (context.ask)();
+            let reply = routes::reply(request.route, &snapshot, context.metrics, at);
+            context.metrics.http_request(request.route.label(), reply.status.code());
+            self.connection.reply(request, &reply, now);
+            if request.route == Route::Events && self.connection.is_streaming() {
+                self.subscribe(Told::at(&snapshot, at), context.metrics, now);
+            }
+        }
+        if let Some(status) = self.connection.take_refusal() {
+            context.metrics.http_request("none", status.code());
+        }
+    }
+
+    fn subscribe(&mut self, told: Told, metrics: &Metrics, now: Time) {
+        let _ = sockopt::set_socket_send_buffer_size(&self.socket, STREAM_BYTES); // it may refuse: more is held then
+        let address = getpeername(&self.socket).ok().flatten().and_then(ip);
+        self.subscription = Some(Subscription { address, since: now, told, _open: metrics.subscriber() });
+    }
+
+    /// Whether there was something to tell that can be written now.
+    fn tell<Ask: Fn() -> (Arc<Snapshot>, Time)>(&mut self, context: &Context<'_, Ask>, now: Time) -> bool {
+        let Some(subscription) = &mut self.subscription else { return false };
+        if !self.connection.output().is_empty() {
+            return false; // the newest state is told once that is taken, and what was between is not
+        }
+        let (snapshot, at) = (context.ask)();
+        let news = Told::at(&snapshot, at);
+        if news == subscription.told {
+            return false;
+        }
+        self.connection.push(news.event(at).as_bytes(), now);
+        subscription.told = news;
+        true
+    }
+
+    /// Has the next turn of a client that is told events show it that the connection is alive.
+    pub fn beat(&mut self, now: Time) {
+        if self.subscription.is_some() && self.connection.output().is_empty() {
+            self.connection.push(HEARTBEAT, now);
+        }
     }
 
     fn read(&mut self, buffer: &mut [u8], now: Time) -> Result<(), Errno> {
@@ -96,4 +169,8 @@ impl Peer {
             Some(_) => epoll::modify(epoll, &self.socket, data, flags),
         }
     }
+}
+
+fn ip(address: SocketAddrAny) -> Option<IpAddr> {
+    SocketAddr::try_from(address).ok().map(|address| address.ip().to_canonical())
 }

@@ -6,7 +6,7 @@
 
 use std::io::Write;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply<'a> {
     pub status: StatusCode,
     pub body: Body<'a>,
@@ -22,13 +22,18 @@ pub enum StatusCode {
     VersionNotSupported,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body<'a> {
     /// `{"name":"<holder>"}`, byte for byte what 0.5 said.
     Name(&'a str),
     /// `{"isLeader": true}` or `{"isLeader": false}`, spaced like that.
     IsLeader(bool),
     Text(&'static str),
+    Json(String),
+    /// Prometheus text format 0.0.4.
+    Metrics(String),
+    /// The first event of a stream that goes on as long as the connection does.
+    Events(String),
 }
 
 /// What the `Connection` header says.
@@ -56,19 +61,24 @@ impl Reply<'_> {
             out.truncate(start);
         }
         let sent = out.len() - start;
-        let _ = write!(
-            out,
-            "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {length}\r\nCache-Control: no-store\r\n{}\r\n",
-            self.status.line(),
-            self.body.content_type(),
-            persistence.header(),
-        );
+        let _ = write!(out, "HTTP/1.1 {}\r\nContent-Type: {}\r\n", self.status.line(), self.body.content_type());
+        let _ = match self.body {
+            // It ends with the connection; nginx and its like pass it on byte by byte only when told to.
+            Body::Events(_) => write!(out, "X-Accel-Buffering: no\r\n"),
+            _ => write!(out, "Content-Length: {length}\r\n"),
+        };
+        let _ = write!(out, "Cache-Control: no-store\r\n{}\r\n", persistence.header());
         // The length comes before the body, and is known only once the body, escaped as JSON, has been written.
         out[start..].rotate_left(sent);
     }
 }
 
 impl StatusCode {
+    /// Its number, as a label.
+    pub fn code(self) -> &'static str {
+        &self.line()[..3]
+    }
+
     fn line(self) -> &'static str {
         match self {
             StatusCode::Ok => "200 OK",
@@ -84,7 +94,9 @@ impl StatusCode {
 impl Body<'_> {
     fn content_type(&self) -> &'static str {
         match self {
-            Body::Name(_) | Body::IsLeader(_) => "application/json",
+            Body::Name(_) | Body::IsLeader(_) | Body::Json(_) => "application/json",
+            Body::Metrics(_) => "text/plain; version=0.0.4; charset=utf-8",
+            Body::Events(_) => "text/event-stream",
             Body::Text(_) => "text/plain; charset=utf-8",
         }
     }
@@ -101,6 +113,7 @@ impl Body<'_> {
                 let _ = write!(out, "{{\"isLeader\": {leads}}}");
             }
             Body::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Body::Json(text) | Body::Metrics(text) | Body::Events(text) => out.extend_from_slice(text.as_bytes()),
         }
     }
 }

@@ -3,8 +3,10 @@
 //! The method never matters, as it did not to 0.5: a HEAD is its GET without the body, which is the
 //! connection's business.
 
+use super::bodies::{self, Told};
 use super::reply::{Body, Reply, StatusCode};
 use crate::clock::Time;
+use crate::metrics::Metrics;
 use crate::status::Snapshot;
 
 /// What a request target asks for.
@@ -16,10 +18,32 @@ pub enum Route {
     IsLeader,
     /// `/leader`: the same as a status code, for readiness probes and load balancers.
     Leader,
+    /// `/status`: all that is known.
+    State,
+    /// `/events`: who leads, now and at every change.
+    Events,
     /// `/healthz` and `/livez`: whether the election thread makes progress.
     Alive,
     /// `/readyz`: whether what this candidate says rests on a recent word of the API server.
     Ready,
+    /// `/metrics`: what was counted, for Prometheus.
+    Metrics,
+}
+
+impl Route {
+    /// The path as a label of metrics: one of a fixed list, whatever was asked for.
+    pub fn label(self) -> &'static str {
+        match self {
+            Route::Name => "/",
+            Route::IsLeader => "/isLeader",
+            Route::Leader => "/leader",
+            Route::State => "/status",
+            Route::Events => "/events",
+            Route::Alive => "/healthz",
+            Route::Ready => "/readyz",
+            Route::Metrics => "/metrics",
+        }
+    }
 }
 
 /// The route of a request target (RFC 9112, section 3.2): `/path?query` or `http://host/path?query`.
@@ -27,8 +51,11 @@ pub fn route(target: &str) -> Route {
     match path(target) {
         "/isLeader" => Route::IsLeader,
         "/leader" => Route::Leader,
+        "/status" => Route::State,
+        "/events" => Route::Events,
         "/healthz" | "/livez" => Route::Alive,
         "/readyz" => Route::Ready,
+        "/metrics" => Route::Metrics,
         _ => Route::Name,
     }
 }
@@ -44,22 +71,27 @@ fn path(target: &str) -> &str {
     }
 }
 
-/// The reply to `route` by a candidate that knows `snapshot`, at `now`.
+/// The reply to `route` by a candidate that knows `snapshot` and has counted `metrics`, at `now`.
 ///
-/// The candidate's own identity is in it only while this candidate leads.
-pub fn reply(route: Route, snapshot: &Snapshot, now: Time) -> Reply<'_> {
-    let name = Body::Name(snapshot.leader(now));
+/// The candidate's own identity is in it only while this candidate leads, or where it is asked for: in `/status`.
+pub fn reply<'a>(route: Route, snapshot: &'a Snapshot, metrics: &Metrics, now: Time) -> Reply<'a> {
+    let ok = |body| Reply { status: StatusCode::Ok, body };
+    let unavailable = |body| Reply { status: StatusCode::ServiceUnavailable, body };
+    let name = || Body::Name(snapshot.leader(now));
     match route {
-        Route::Name => Reply { status: StatusCode::Ok, body: name },
-        Route::IsLeader => Reply { status: StatusCode::Ok, body: Body::IsLeader(snapshot.leads(now)) },
-        Route::Leader if snapshot.leads(now) => Reply { status: StatusCode::Ok, body: name },
-        Route::Leader => Reply { status: StatusCode::ServiceUnavailable, body: name },
-        Route::Alive if snapshot.alive(now) => Reply { status: StatusCode::Ok, body: Body::Text("ok") },
+        Route::Name => ok(name()),
+        Route::IsLeader => ok(Body::IsLeader(snapshot.leads(now))),
+        Route::Leader if snapshot.leads(now) => ok(name()),
+        Route::Leader => unavailable(name()),
+        Route::State => ok(Body::Json(bodies::state(snapshot, now))),
+        Route::Events => ok(Body::Events(Told::at(snapshot, now).first_event(now))),
+        Route::Alive if snapshot.alive(now) => ok(Body::Text("ok")),
         Route::Alive => {
             Reply { status: StatusCode::InternalServerError, body: Body::Text("the election thread makes no progress") }
         }
-        Route::Ready if snapshot.ready(now) => Reply { status: StatusCode::Ok, body: Body::Text("ok") },
-        Route::Ready => Reply { status: StatusCode::ServiceUnavailable, body: Body::Text(why_not_ready(snapshot)) },
+        Route::Ready if snapshot.ready(now) => ok(Body::Text("ok")),
+        Route::Ready => unavailable(Body::Text(why_not_ready(snapshot))),
+        Route::Metrics => ok(Body::Metrics(metrics.page(snapshot, now))),
     }
 }
 
@@ -73,6 +105,7 @@ fn why_not_ready(snapshot: &Snapshot) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::{HTTP_CODES, HTTP_PATHS};
 
     #[test]
     fn only_the_exact_path_names_a_route() {
@@ -85,9 +118,9 @@ mod tests {
             "//isLeader",
             "/isleader",
             "/leader/x",
-            "/status",
-            "/events",
-            "/metrics",
+            "/status/",
+            "/event",
+            "/metrics/x",
             "/%69sLeader",
             "/isLeader#x",
             "isLeader",
@@ -113,5 +146,19 @@ mod tests {
         assert_eq!(route("/healthz?verbose"), Route::Alive);
         assert_eq!(route("/livez"), Route::Alive);
         assert_eq!(route("/readyz"), Route::Ready);
+        assert_eq!(route("/status?x"), Route::State);
+        assert_eq!(route("/events?"), Route::Events);
+        assert_eq!(route("/metrics?name[]=x"), Route::Metrics);
+    }
+
+    #[test]
+    fn every_label_is_one_that_is_counted() {
+        let paths = ["/", "/isLeader", "/leader", "/status", "/events", "/healthz", "/livez", "/readyz", "/metrics"];
+        let mut labels = paths.map(|path| route(path).label()).to_vec();
+        labels.dedup();
+        assert_eq!(labels, HTTP_PATHS[..HTTP_PATHS.len() - 1]);
+        use StatusCode::*;
+        let codes = [Ok, BadRequest, HeadTooLarge, InternalServerError, ServiceUnavailable, VersionNotSupported];
+        assert_eq!(codes.map(StatusCode::code), HTTP_CODES);
     }
 }

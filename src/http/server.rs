@@ -1,23 +1,27 @@
 //! The epoll loop: sockets, limits and deadlines. What is said to whom is decided elsewhere.
 //!
+//! Three things wake it: a socket, a snapshot that was published, and a moment at which what clients of `/events` were
+//! told ceases to be true, or they are due a sign of life.
+//!
 //! It is level-triggered: what a turn leaves undone, because turns are bounded, is reported again by itself. In
 //! the usual case a request costs three system calls: wait, receive, send.
 
 use super::Limits;
 use super::connection::Need;
 use super::listen::{BindError, ListenAddress};
-use super::peer::Peer;
-use crate::clock::{self, Time};
+use super::peer::{Context, Peer};
+use crate::clock::{self, Time, Timer};
+use crate::metrics::{Eviction, Metrics};
 use crate::status::{Snapshot, Status};
 use log::{error, warn};
 use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Resource, getrlimit};
-use std::convert::Infallible;
+use std::cmp::Reverse;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -30,6 +34,10 @@ const ACCEPTS_PER_TURN: u32 = 64;
 const LITTLE_BYTES: usize = 2048;
 /// The events of the first listener carry this token, those of a client its place in the table.
 const FIRST_LISTENER: u64 = 1 << 32;
+/// A snapshot was published.
+const BELL: u64 = u64::MAX;
+/// A moment that was waited for has come.
+const TIMER: u64 = u64::MAX - 1;
 
 /// Listening sockets, not served yet: [`Server::run`] does that.
 #[derive(Debug)]
@@ -43,6 +51,7 @@ impl Server {
     pub fn bind(listen: &ListenAddress, mut limits: Limits) -> Result<Server, BindError> {
         let descriptors = getrlimit(Resource::Nofile).current;
         limits.connections = affordable_connections(limits.connections, descriptors);
+        limits.subscribers = limits.subscribers.min(limits.connections / 4).max(1);
         Ok(Server { listeners: listen.bind()?, limits })
     }
 
@@ -51,21 +60,18 @@ impl Server {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
-    /// Answers from `status` for ever, and returns only what made that impossible. Call it in a thread.
-    pub fn run(self, status: Arc<Status>) -> io::Error {
+    /// Answers from `status` until that is closed; an error is what made it impossible to go on. Call it in a thread.
+    pub fn run(self, status: Arc<Status>) -> io::Result<()> {
         // The snapshot first and the clock after it: the other way round, a snapshot newer than the reading
         // could make a lease that has run out look valid.
-        self.run_with(|| {
+        self.run_with(&status, || {
             let snapshot = status.snapshot();
             (snapshot, clock::now())
         })
     }
 
-    fn run_with(self, ask: impl Fn() -> (Arc<Snapshot>, Time)) -> io::Error {
-        let served = EventLoop::new(self, ask).and_then(|mut event_loop| event_loop.run());
-        match served {
-            Err(error) => io::Error::from(error),
-        }
+    fn run_with(self, status: &Status, ask: impl Fn() -> (Arc<Snapshot>, Time)) -> io::Result<()> {
+        EventLoop::new(self, status, ask)?.run()
     }
 }
 
@@ -75,11 +81,18 @@ fn affordable_connections(wanted: usize, descriptors: Option<u64>) -> usize {
     wanted.min(usize::try_from(for_clients).unwrap_or(usize::MAX)).max(1)
 }
 
-struct EventLoop<Ask> {
+struct EventLoop<'a, Ask> {
     epoll: OwnedFd,
     listeners: Vec<TcpListener>,
     limits: Limits,
+    status: &'a Status,
+    metrics: Arc<Metrics>,
     ask: Ask,
+    /// Readable when a snapshot was published since it was last read.
+    bell: Arc<OwnedFd>,
+    /// Set to when those who are told events have to be told something though nothing was published.
+    timer: Timer,
+    next_heartbeat: Time,
     peers: Vec<Option<Peer>>,
     buffer: Vec<u8>,
     /// No connection's deadline is before this. They may all be later, which costs one look in vain.
@@ -90,41 +103,128 @@ struct EventLoop<Ask> {
     trouble_said: bool,
 }
 
-impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<Ask> {
-    fn new(server: Server, ask: Ask) -> Result<EventLoop<Ask>, Errno> {
+impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
+    fn new(server: Server, status: &'a Status, ask: Ask) -> io::Result<EventLoop<'a, Ask>> {
         let event_loop = EventLoop {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             listeners: server.listeners,
             limits: server.limits,
+            status,
+            metrics: Arc::clone(status.metrics()),
             ask,
+            bell: Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?),
+            timer: Timer::new()?,
+            next_heartbeat: Time::ZERO,
             peers: Vec::new(),
             buffer: vec![0; server.limits.head_bytes],
             next_deadline: None,
             accept_again: None,
             trouble_said: false,
         };
-        for (listener, token) in event_loop.listeners.iter().zip(FIRST_LISTENER..) {
-            epoll::add(&event_loop.epoll, listener, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
+        let EventLoop { epoll, listeners, bell, timer, .. } = &event_loop;
+        for (listener, token) in listeners.iter().zip(FIRST_LISTENER..) {
+            epoll::add(epoll, listener, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
         }
+        epoll::add(epoll, bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
+        epoll::add(epoll, timer, epoll::EventData::new_u64(TIMER), epoll::EventFlags::IN)?;
+        let bell = Arc::clone(bell);
+        // All that the election's thread does for this one. It fails only where it has been done 2^64 - 2 times since
+        // this one last looked.
+        status.on_publish(move || {
+            let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
+        });
         Ok(event_loop)
     }
 
-    fn run(&mut self) -> Result<Infallible, Errno> {
+    fn run(&mut self) -> io::Result<()> {
         // Room for everybody: after a stop of the whole process, whoever has sent something is answered before
         // deadlines are looked at. So none are when the wait was interrupted, as it is by such a stop.
-        let mut events = Vec::with_capacity(self.limits.connections + self.listeners.len());
+        let mut events = Vec::with_capacity(self.limits.connections + self.listeners.len() + 2);
         loop {
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), self.timeout().as_ref()) {
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
             let now = clock::now();
+            if self.status.is_closed() {
+                self.tell_subscribers(now);
+                return Ok(());
+            }
+            self.take_news(&events, now)?;
             self.take_turns(&events, now);
             self.close_overdue(now);
             self.resume_accepting(now)?;
         }
+    }
+
+    /// News goes before everything else: it may be that this candidate no longer leads.
+    fn take_news(&mut self, events: &[epoll::Event], now: Time) -> io::Result<()> {
+        let happened = |token| events.iter().any(|event| event.data.u64() == token);
+        if happened(BELL) {
+            let _ = rustix::io::read(&*self.bell, &mut [0; 8]); // before the snapshot is fetched, not after it
+        }
+        if happened(BELL) || happened(TIMER) {
+            self.tell_subscribers(now);
+            self.set_timer()?;
+        }
+        Ok(())
+    }
+
+    fn tell_subscribers(&mut self, now: Time) {
+        let beat = self.next_heartbeat <= now;
+        for index in 0..self.peers.len() {
+            let Some(peer) = self.peers[index].as_mut().filter(|peer| peer.subscription.is_some()) else { continue };
+            if beat {
+                peer.beat(now);
+            }
+            self.turn(index, now);
+        }
+        if beat {
+            self.next_heartbeat = now.saturating_add(self.limits.heartbeat);
+        }
+    }
+
+    /// Also puts out a timer that has rung, which is one that is set to a moment to come.
+    fn set_timer(&self) -> io::Result<()> {
+        let (snapshot, now) = (self.ask)();
+        let lapse = snapshot.leadership(now).map_or(Time::MAX, |(_, until)| until);
+        let anybody = self.peers.iter().flatten().any(|peer| peer.subscription.is_some());
+        self.timer.set(if anybody { lapse.min(self.next_heartbeat) } else { Time::MAX })
+    }
+
+    /// Another client is told events from now on; one of them may have to go.
+    fn subscribed(&mut self, newest: usize, now: Time) {
+        if self.next_heartbeat <= now {
+            self.next_heartbeat = now.saturating_add(self.limits.heartbeat);
+        }
+        if let Some(index) = self.subscriber_too_many(newest) {
+            self.evict(index, Eviction::Subscribers);
+        }
+        if let Err(error) = self.set_timer() {
+            warn!("cannot set the timer of the clients of /events, who are told changes late: {error}");
+        }
+    }
+
+    /// One whose address has most subscriptions, so that nobody can drive others out but by taking many addresses, and
+    /// of those the eldest: it comes back and learns the state at once, where a refusal might be taken for good.
+    fn subscriber_too_many(&self, newest: usize) -> Option<usize> {
+        let all = || {
+            let places = self.peers.iter().enumerate();
+            places.filter_map(|(index, peer)| Some((index, peer.as_ref()?.subscription.as_ref()?)))
+        };
+        if all().count() <= self.limits.subscribers {
+            return None;
+        }
+        let from = |address: Option<IpAddr>| all().filter(|(_, subscription)| subscription.address == address).count();
+        let others = all().filter(|(index, _)| *index != newest);
+        others.max_by_key(|(_, it)| (from(it.address), Reverse(it.since))).map(|(index, _)| index)
+    }
+
+    fn evict(&mut self, index: usize, why: Eviction) {
+        self.peers[index] = None;
+        self.metrics.evicted(why);
     }
 
     fn timeout(&self) -> Option<Timespec> {
@@ -138,7 +238,7 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<Ask> {
         for token in tokens().filter(|token| *token < FIRST_LISTENER) {
             self.turn(token as usize, now);
         }
-        for token in tokens().filter(|token| *token >= FIRST_LISTENER) {
+        for token in tokens().filter(|token| (FIRST_LISTENER..TIMER).contains(token)) {
             self.accept((token - FIRST_LISTENER) as usize, now);
         }
     }
@@ -146,16 +246,24 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<Ask> {
     /// A turn of the client at `index`. What it does, and be it a panic, costs nobody but that client.
     fn turn(&mut self, index: usize, now: Time) {
         let Some(peer) = self.peers.get_mut(index).and_then(Option::as_mut) else { return };
+        let context = Context { ask: &self.ask, metrics: &self.metrics };
+        let was_subscribed = peer.subscription.is_some();
         let turn = catch_unwind(AssertUnwindSafe(|| {
-            let need = peer.turn(&mut self.buffer, &self.ask, now)?;
+            let need = peer.turn(&mut self.buffer, &context, now)?;
             if need != Need::Close {
                 peer.watch(&self.epoll, index as u64)?;
             }
             Ok::<Need, Errno>(need)
         }));
+        let is_new_subscriber = !was_subscribed && peer.subscription.is_some();
         match turn {
             Ok(Ok(Need::Close)) | Ok(Err(_)) => self.peers[index] = None,
-            Ok(Ok(_)) => self.keep(index),
+            Ok(Ok(_)) => {
+                if is_new_subscriber {
+                    self.subscribed(index, now);
+                }
+                self.keep(index);
+            }
             Err(_) => {
                 error!("a connection was closed because of a bug in serving it: see the panic above");
                 self.peers[index] = None;
@@ -175,7 +283,7 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<Ask> {
     fn limit_held_bytes(&mut self) {
         while self.held_bytes() > self.limits.held_bytes {
             let Some(index) = self.most_stalled(|peer| peer.connection.held_bytes() > LITTLE_BYTES) else { return };
-            self.peers[index] = None;
+            self.evict(index, Eviction::Memory);
         }
     }
 
@@ -217,7 +325,7 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<Ask> {
     fn admit(&mut self, socket: OwnedFd, now: Time) {
         self.trouble_said = false;
         let index = self.free_place();
-        self.peers[index] = Some(Peer::new(socket, self.limits, now));
+        self.peers[index] = Some(Peer::new(socket, self.limits, self.metrics.connection(), now));
         self.turn(index, now);
     }
 
@@ -228,6 +336,7 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<Ask> {
         if self.peers.len() >= self.limits.connections
             && let Some(index) = self.most_stalled(|_| true)
         {
+            self.evict(index, Eviction::Connections);
             return index;
         }
         self.peers.push(None);
@@ -240,8 +349,9 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<Ask> {
             self.trouble_said = true;
             warn!("cannot accept HTTP connections: {errno}; trying again, each time closing the one idle for longest");
         }
+        self.metrics.accept_failures.add();
         if let Some(index) = self.most_stalled(|_| true) {
-            self.peers[index] = None;
+            self.evict(index, Eviction::Descriptors);
         }
         self.accept_again = Some(now.saturating_add(self.limits.accept_pause));
         if let Err(errno) = self.watch_listeners(epoll::EventFlags::empty()) {
@@ -292,6 +402,12 @@ mod tests {
         answer
     }
 
+    fn unknown() -> Snapshot {
+        let lock = LockName { kind: LockKind::Leases, namespace: "n".into(), name: "e".into() };
+        let day = Duration::from_secs(24 * 3600);
+        Snapshot::unknown("me".into(), lock.into(), day, day)
+    }
+
     #[test]
     fn clients_leave_descriptors_to_the_election() {
         for (descriptors, connections) in [(None, 256), (Some(1024), 256), (Some(100), 36), (Some(10), 1)] {
@@ -305,12 +421,11 @@ mod tests {
         let address = server.local_addrs()[0];
         let asked = std::cell::Cell::new(0);
         std::thread::spawn(move || {
-            server.run_with(|| {
+            let status = Status::new(unknown());
+            server.run_with(&status, || {
                 asked.set(asked.get() + 1);
                 assert!(asked.get() % 2 == 0, "every other request panics, on purpose");
-                let lock = LockName { kind: LockKind::Leases, namespace: "n".into(), name: "e".into() };
-                let day = Duration::from_secs(24 * 3600);
-                (Arc::new(Snapshot::unknown("me".into(), lock.into(), day, day)), clock::now())
+                (Arc::new(unknown()), clock::now())
             })
         });
         for _ in 0..3 {

@@ -5,8 +5,9 @@ use leader_elector::clock;
 use leader_elector::http::{Limits, Server};
 use leader_elector::lock::{LockKind, LockName};
 use leader_elector::status::{Claim, Holder, Snapshot, Status};
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub fn serve(limits: Limits) -> (SocketAddr, Arc<Status>) {
     let address = server.local_addrs()[0];
     let status = Arc::new(Status::new(unknown()));
     let for_server = Arc::clone(&status);
-    thread::spawn(move || panic!("the server ended: {}", server.run(for_server)));
+    thread::spawn(move || panic!("the server ended: {:?}", server.run(for_server)));
     (address, status)
 }
 
@@ -64,7 +65,19 @@ pub struct Answer {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Client {
-        let socket = TcpStream::connect(address).unwrap();
+        Client::of(TcpStream::connect(address).unwrap())
+    }
+
+    /// The same from another address of this machine.
+    pub fn connect_from(from: IpAddr, address: SocketAddr) -> Client {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddr::new(from, 0)).unwrap();
+        connect(&socket, &address).unwrap();
+        Client::of(socket.into())
+    }
+
+    /// A client of a connection that the test made itself.
+    pub fn of(socket: TcpStream) -> Client {
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -138,6 +151,84 @@ impl Client {
             Err(_) => false,
         }
     }
+}
+
+/// A client of `/events`.
+pub struct Events {
+    client: Client,
+    pub head: String,
+}
+
+impl Events {
+    /// Asks for the events; what they are is not read yet.
+    pub fn of(address: SocketAddr) -> Events {
+        Events::from(Client::connect(address))
+    }
+
+    pub fn from(mut client: Client) -> Events {
+        client.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n");
+        Events::from_asked(client)
+    }
+
+    /// The same for a client that has sent its request.
+    pub fn from_asked(mut client: Client) -> Events {
+        let (status, head) = client.head();
+        assert_eq!(status, 200, "{head}");
+        Events { client, head }
+    }
+
+    /// The next block of lines, without the empty line behind it; `None` at the end of the stream.
+    pub fn block(&mut self) -> Option<String> {
+        let unread = &mut self.client.unread;
+        loop {
+            if let Some(at) = unread.windows(2).position(|window| window == b"\n\n") {
+                let block = unread.drain(..at + 2).take(at).collect();
+                return Some(String::from_utf8(block).unwrap());
+            }
+            let mut buffer = [0; 4096];
+            match self.client.socket.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(count) => unread.extend_from_slice(&buffer[..count]),
+                Err(error) => panic!("{error} in a stream, after {:?}", String::from_utf8_lossy(unread)),
+            }
+        }
+    }
+
+    /// The next event, past comments: its data as JSON, and as the name and the seconds in it.
+    pub fn event(&mut self) -> Option<(String, f64)> {
+        loop {
+            let block = self.block()?;
+            let Some(data) = block.lines().find_map(|line| line.strip_prefix("data: ")) else {
+                assert_eq!(block, ":", "neither event nor comment");
+                continue;
+            };
+            let json: serde_json::Value = serde_json::from_str(data).unwrap();
+            let (name, seconds) = (json["name"].as_str().unwrap(), json["validForSeconds"].as_f64().unwrap());
+            assert_eq!(json.as_object().unwrap().len(), 2, "{data}");
+            return Some((name.to_owned(), seconds));
+        }
+    }
+
+    /// The name in the next event.
+    pub fn name(&mut self) -> String {
+        self.event().expect("the stream goes on").0
+    }
+
+    /// Reads events until one names this leader.
+    pub fn until_named(&mut self, leader: &str) {
+        while self.name() != leader {}
+    }
+
+    /// The client under it.
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+/// The value of a sample on the page of `/metrics`: a name, with its labels if it has any.
+pub fn sample(page: &str, series: &str) -> Option<f64> {
+    let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+    page.lines().find_map(value)
 }
 
 /// The value of a header of `head`, whatever its case.

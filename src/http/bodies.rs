@@ -1,0 +1,120 @@
+//! The bodies that hold more than a name: `/status` and the events of `/events`. Pure.
+
+use crate::clock::Time;
+use crate::record::{Record, Stamp};
+use crate::status::Snapshot;
+use serde::{Serialize, Serializer};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The body of `/status`: every field is always there, and null where there is nothing to say.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct State<'a> {
+    election: &'a str,
+    namespace: &'a str,
+    /// The kind of the lock, as `--lock` names it.
+    lock: &'static str,
+    /// The only place that shows it while another leads, or nobody: who asks here wants to know it.
+    id: &'a str,
+    /// Empty when nobody is known to lead now, as in `/`.
+    leader: &'a str,
+    is_leader: bool,
+    fencing_token: Option<u64>,
+    transitions: Option<u32>,
+    acquire_time: Option<String>,
+    renew_time: Option<String>,
+    valid_for_seconds: Seconds,
+    last_error: Option<&'static str>,
+}
+
+/// What `/status` says at `now`.
+pub fn state(snapshot: &Snapshot, now: Time) -> String {
+    let leader = snapshot.leader(now);
+    let times = snapshot.record.as_ref().filter(|record| !leader.is_empty() && *record.holder == *leader);
+    let time = |which: fn(&Record) -> &Stamp| times.map(|record| which(record).text());
+    to_json(&State {
+        election: &snapshot.lock.name,
+        namespace: &snapshot.lock.namespace,
+        lock: snapshot.lock.kind.resource(),
+        id: &snapshot.identity,
+        leader,
+        is_leader: snapshot.leads(now),
+        fencing_token: snapshot.claim_at(now).map(|claim| claim.fencing_token),
+        transitions: snapshot.record.as_ref().map(|record| record.transitions),
+        acquire_time: time(|record| &record.acquired),
+        renew_time: time(|record| &record.renewed),
+        valid_for_seconds: Seconds(valid_for(snapshot, now)),
+        last_error: snapshot.last_error,
+    })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Event<'a> {
+    name: &'a str,
+    valid_for_seconds: Seconds,
+}
+
+/// What a client of `/events` was told last: who leads, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told(Option<(Arc<str>, Time)>);
+
+/// What keeps proxies, and clients, from taking a quiet stream for a dead one.
+pub const HEARTBEAT: &[u8] = b":\n\n";
+
+impl Told {
+    /// What is to be told at `now`.
+    pub fn at(snapshot: &Snapshot, now: Time) -> Told {
+        Told(snapshot.leadership(now).map(|(leader, until)| (Arc::clone(leader), until)))
+    }
+
+    /// The event that tells it, at `now` (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+    pub fn event(&self, now: Time) -> String {
+        format!("data: {}\n\n", self.data(now))
+    }
+
+    /// The event that a stream begins with. It also has the client come back soon when the stream has ended.
+    pub fn first_event(&self, now: Time) -> String {
+        format!("data: {}\nretry: 1000\n\n", self.data(now))
+    }
+
+    fn data(&self, now: Time) -> String {
+        let (name, until) = self.0.as_ref().map_or(("", now), |(leader, until)| (leader, *until));
+        to_json(&Event { name, valid_for_seconds: Seconds(until.saturating_sub(now)) })
+    }
+}
+
+fn valid_for(snapshot: &Snapshot, now: Time) -> Duration {
+    snapshot.leadership(now).map_or(Duration::ZERO, |(_, until)| until.saturating_sub(now))
+}
+
+/// A time as a number of seconds, rounded down to a thousandth: never more than there is.
+struct Seconds(Duration);
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.subsec_millis() {
+            0 => serializer.serialize_u64(self.0.as_secs()),
+            millis => serializer.serialize_f64(self.0.as_secs() as f64 + f64::from(millis) / 1000.0),
+        }
+    }
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default() // strings and numbers always serialise
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_never_more_than_there_are() {
+        for (nanos, text) in
+            [(0, "0"), (999_999, "0"), (1_000_000, "0.001"), (6_632_999_999, "6.632"), (7_000_000_001, "7")]
+        {
+            assert_eq!(to_json(&Seconds(Duration::from_nanos(nanos))), text);
+        }
+    }
+}
