@@ -28,7 +28,8 @@ enum Input {
     Rang,
     /// The request of this number ended.
     Replied(u64, Reply),
-    Watch(News),
+    /// What the watch showed, and a moment before which that had not come.
+    Watch(Time, News),
     /// Leave.
     Stop,
 }
@@ -70,8 +71,10 @@ pub struct Candidate {
 struct Outstanding {
     number: u64,
     verb: Verb,
-    /// When it was sent, if it renews a term.
-    renewal_sent: Option<Time>,
+    /// A moment before its sending.
+    sent: Time,
+    /// It renews a term.
+    renews: bool,
 }
 
 impl Candidate {
@@ -83,8 +86,8 @@ impl Candidate {
         let watch_timeout = settings.request_timeout;
         Ok(Candidate {
             alarm: Alarm::start(move || ring.send(Input::Rang).is_ok())?,
-            watcher: Watcher::start(api.fresh(), lock.clone(), watch_timeout, random::fraction, move |it| {
-                news.send(Input::Watch(it)).is_ok()
+            watcher: Watcher::start(api.fresh(), lock.clone(), watch_timeout, random::fraction, move |since, it| {
+                news.send(Input::Watch(since, it)).is_ok()
             })?,
             requester: start_requester(api, &lock, &outbox)?,
             machine: Election::new(settings.clone()),
@@ -145,7 +148,7 @@ impl Candidate {
         match input {
             Input::Rang => self.step(Event::Tick, None),
             Input::Replied(number, reply) => self.replied(number, reply),
-            Input::Watch(news) => self.watched(news),
+            Input::Watch(since, news) => self.watched(since, news),
             Input::Stop => {
                 self.report.leaving(self.machine.holds().then_some(self.settings.release_delay));
                 self.step(Event::Stop, None)
@@ -153,10 +156,10 @@ impl Candidate {
         }
     }
 
-    fn watched(&mut self, news: News) -> io::Result<bool> {
+    fn watched(&mut self, since: Time, news: News) -> io::Result<bool> {
         let now = clock::now();
         if !matches!(news, News::Closed(_)) {
-            self.server_reached = Some(now);
+            self.reached(since);
         }
         // A stream that opens and shows nothing sensible is no watch yet.
         if !matches!(news, News::Closed(_) | News::Opened) {
@@ -196,8 +199,8 @@ impl Candidate {
             Err(why) => Err(Failure::unreadable(verb, &self.lock, &body, &why)),
         });
         let now = clock::now();
-        if reached(&reply) {
-            self.server_reached = Some(now);
+        if shows_server(&reply) {
+            self.reached(outstanding.sent);
         }
         self.count(&outstanding, reply.as_ref().err().map(Failure::class), now);
         match reply {
@@ -212,13 +215,19 @@ impl Candidate {
         }
     }
 
+    /// The API server was there at this moment or later. When its answer was read says nothing: this process may have
+    /// stood still meanwhile.
+    fn reached(&mut self, at: Time) {
+        self.server_reached = self.server_reached.max(Some(at));
+    }
+
     fn count(&self, ended: &Outstanding, failure: Option<Class>, now: Time) {
         let metrics = self.status.metrics();
         metrics.api_request(ended.verb, failure);
-        match (ended.renewal_sent, failure) {
-            (Some(sent), None) => metrics.renewed(now.saturating_sub(sent)),
-            (Some(_), Some(_)) => metrics.slow_path.add(),
-            (None, _) => {}
+        match failure {
+            None if ended.renews => metrics.renewed(now.saturating_sub(ended.sent)),
+            Some(_) if ended.renews => metrics.slow_path.add(),
+            _ => {}
         }
     }
 
@@ -293,26 +302,24 @@ impl Candidate {
     }
 
     fn send(&mut self, request: Request) -> io::Result<()> {
+        let (number, sent) = (request.number, clock::now());
         let Some((verb, task)) = self.task(&request.call) else {
             // Nothing was sent, and a look at the lock mends it.
             log::error!("{}: the object in hand is not the one to be replaced", self.lock);
             let conflict = Failure::new(FailureKind::Conflict, Verb::Update, &self.lock, "not sent");
-            self.outstanding = Some(Outstanding { number: request.number, verb: Verb::Update, renewal_sent: None });
-            let _ = self.outbox.send(Input::Replied(request.number, Err(conflict))); // the other end is here
+            self.outstanding = Some(Outstanding { number, verb: Verb::Update, sent, renews: false });
+            let _ = self.outbox.send(Input::Replied(number, Err(conflict))); // the other end is here
             return Ok(());
         };
         if let Some(outstanding) = self.outstanding.take() {
-            self.count(&outstanding, Some(Class::Unavailable), clock::now());
+            self.count(&outstanding, Some(Class::Unavailable), sent);
             // The machine gave the request under way up: nothing may wait behind it.
             let fresh = start_requester(self.requester.fresh_api(), &self.lock, &self.outbox)?;
             std::mem::replace(&mut self.requester, fresh).abandon();
         }
-        let renewal_sent = match &request.call {
-            Call::Write(Write { purpose: Purpose::Renew { .. }, sent, .. }) => Some(*sent),
-            _ => None,
-        };
-        self.outstanding = Some(Outstanding { number: request.number, verb, renewal_sent });
-        self.requester.send(Job { number: request.number, timeout: request.timeout, task });
+        let renews = matches!(&request.call, Call::Write(Write { purpose: Purpose::Renew { .. }, .. }));
+        self.outstanding = Some(Outstanding { number, verb, sent, renews });
+        self.requester.send(Job { number, timeout: request.timeout, task });
         Ok(())
     }
 
@@ -338,7 +345,7 @@ fn start_requester(api: Api, lock: &LockName, outbox: &Sender<Input>) -> io::Res
 }
 
 /// Whether a reply shows an API server at work.
-fn reached(reply: &Result<Object, Failure>) -> bool {
+fn shows_server(reply: &Result<Object, Failure>) -> bool {
     match reply {
         Ok(_) => true,
         Err(failure) => !matches!(failure.kind, FailureKind::Unknown | FailureKind::BrokenOff),

@@ -30,7 +30,7 @@ pub struct Snapshot {
     pub renewed: Option<Time>,
     /// When the lock was first read or seen, whether it existed or not; `None` before.
     pub lock_seen: Option<Time>,
-    /// When the API server last gave an answer that shows it works.
+    /// A moment at or after which the API server gave an answer that shows it works: the sending of the request.
     pub server_reached: Option<Time>,
     /// The class of what went wrong last and is not over: never a text, for the port may face the cluster.
     pub last_error: Option<&'static str>,

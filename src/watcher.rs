@@ -3,7 +3,7 @@
 //! A watch is for speed only: what it shows late, or not at all, costs time and never safety.
 
 use crate::api::{Api, Failure, FailureKind, Status, Verb, Watch, WatchHandle};
-use crate::clock;
+use crate::clock::{self, Time};
 use crate::lock::{LockName, Object, WatchEvent};
 use std::io;
 use std::sync::Arc;
@@ -41,13 +41,14 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts the thread; `deliver` gets all news until it says `false`. `random` gives numbers in [0, 1).
+    /// Starts the thread; `deliver` gets all news until it says `false`, each with a moment before which it had not
+    /// come: a process that stands still reads old news when it goes on. `random` gives numbers in [0, 1).
     pub fn start(
         api: Api,
         lock: LockName,
         timeout: Duration,
         random: fn() -> f64,
-        deliver: impl Fn(News) -> bool + Send + 'static,
+        deliver: impl Fn(Time, News) -> bool + Send + 'static,
     ) -> io::Result<Watcher> {
         let watcher = Watcher { handle: WatchHandle::new(), from_the_start: Arc::default() };
         let (handle, from_the_start) = (watcher.handle.clone(), Arc::clone(&watcher.from_the_start));
@@ -80,7 +81,7 @@ struct Stream<D> {
 /// The candidate is gone.
 struct Unwanted;
 
-impl<D: Fn(News) -> bool> Stream<D> {
+impl<D: Fn(Time, News) -> bool> Stream<D> {
     fn keep_open(&mut self) {
         let mut fruitless = 0;
         let mut began = clock::now();
@@ -93,7 +94,7 @@ impl<D: Fn(News) -> bool> Stream<D> {
                 || self.from_the_start.load(Ordering::Acquire);
             let failure = ended.filter(|_| !broken_off);
             let pause = if broken_off { Duration::ZERO } else { self.pause(failure.as_ref(), fruitless) };
-            if self.tell(News::Closed(failure)).is_err() {
+            if self.tell(began, News::Closed(failure)).is_err() {
                 return;
             }
             thread::sleep(pause);
@@ -110,19 +111,21 @@ impl<D: Fn(News) -> bool> Stream<D> {
             self.newest = 0;
         }
         let seconds = (f64::from(WATCH_SECONDS) * (0.8 + 0.4 * (self.random)())) as u32;
+        let mut since = clock::now();
         let from = self.seen.map(|version| version.to_string());
         let mut watch = match self.api.watch(&self.lock, from.as_deref(), seconds, self.timeout, &self.handle) {
             Ok(watch) => watch,
             Err(failure) => return Ok(Some(self.after(failure))),
         };
-        self.tell(News::Opened)?;
+        self.tell(since, News::Opened)?;
         loop {
+            since = clock::now();
             match self.next(&mut watch) {
                 Ok(Some(news)) => {
                     if self.is_new(&news) {
                         *fruitless = 0;
                     }
-                    self.tell(news)?;
+                    self.tell(since, news)?;
                 }
                 Ok(None) => return Ok(None),
                 Err(failure) => return Ok(Some(self.after(failure))),
@@ -183,7 +186,7 @@ impl<D: Fn(News) -> bool> Stream<D> {
         wished_for.min(longest).max(pause)
     }
 
-    fn tell(&self, news: News) -> Result<(), Unwanted> {
-        if (self.deliver)(news) { Ok(()) } else { Err(Unwanted) }
+    fn tell(&self, since: Time, news: News) -> Result<(), Unwanted> {
+        if (self.deliver)(since, news) { Ok(()) } else { Err(Unwanted) }
     }
 }

@@ -18,7 +18,7 @@ fn to_ask_for_a_new_watch_while_there_is_none_is_no_failure_of_it() {
         endpoints(),
         LONG,
         || 0.0,
-        move |it| {
+        move |_, it| {
             let closed = matches!(it, News::Closed(_));
             news.send(it).unwrap();
             // It is between two streams until it has been asked for a new one.
