@@ -127,6 +127,14 @@ impl Client {
         (status, head.trim_end().to_owned())
     }
 
+    /// Throws away what the server has sent so far.
+    pub fn forget_what_came(&mut self) {
+        self.socket.set_nonblocking(true).unwrap();
+        while self.socket.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
+        self.socket.set_nonblocking(false).unwrap();
+        self.unread.clear();
+    }
+
     /// Waits until the server closes, however it does, and says whether anything came before that.
     pub fn ends_in_silence(&mut self) -> bool {
         while self.unread.is_empty() && self.read_more() {}

@@ -1,11 +1,13 @@
 //! Scenarios: what a client does and when, and what the connection makes of it.
 
 use super::super::reply::Body;
+use super::super::routes::Route;
 use super::*;
 use std::time::Duration;
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
+const EVENTS: &[u8] = b"GET /events HTTP/1.1\r\n\r\n";
 const GET: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 /// The socket takes everything.
 const ALL: usize = usize::MAX;
@@ -44,10 +46,16 @@ impl Scenario {
         self.turn()
     }
 
+    fn push(&mut self, bytes: &[u8]) -> &mut Scenario {
+        self.connection.push(bytes, self.now);
+        self
+    }
+
     /// What the server does at each wake-up.
     fn turn(&mut self) -> Need {
         while let Some(request) = self.connection.next_request(self.now) {
-            let reply = Reply { status: StatusCode::Ok, body: Body::Name("x") };
+            let body = if request.route == Route::Events { Body::Events("first".into()) } else { Body::Name("x") };
+            let reply = Reply { status: StatusCode::Ok, body };
             self.connection.reply(request, &reply, self.now);
             self.answered += 1;
         }
@@ -240,4 +248,35 @@ fn an_idle_connection_holds_little_memory() {
     assert_eq!(scenario.receive(head.as_bytes()), Need::EndWriting);
     scenario.connection.writing_ended(scenario.now);
     assert!(scenario.connection.held_bytes() <= 2 * KEPT_BYTES);
+}
+
+#[test]
+fn a_stream_takes_what_is_pushed_and_ends_with_its_client() {
+    let mut scenario = Scenario::new();
+    assert_eq!(scenario.receive(EVENTS), Need::Read);
+    assert!(scenario.connection.is_streaming());
+    assert!(scenario.said().ends_with("\r\n\r\nfirst"));
+    assert_eq!(scenario.pass(24 * 3600 * S).push(b"second").turn(), Need::Read);
+    assert_eq!(scenario.receive(&GET.repeat(100)), Need::Read);
+    assert!(scenario.said().ends_with("firstsecond"));
+    assert_eq!((scenario.answered, scenario.receive(b"")), (1, Need::Close));
+}
+
+#[test]
+fn a_stream_that_nobody_reads_has_a_deadline_and_goes_before_one_that_is_read() {
+    let mut scenario = Scenario::new();
+    scenario.receive(EVENTS);
+    assert_eq!(scenario.connection.stalled_since(), Time::MAX);
+    assert_eq!(scenario.pass(S).socket_takes(2).push(b"second").turn(), Need::Write);
+    assert_eq!(scenario.due_in(), 2 * S);
+    assert!(scenario.connection.stalled_since() < Time::MAX);
+    assert_eq!(scenario.pass(S).socket_takes(ALL).turn(), Need::Read);
+    assert_eq!(scenario.connection.deadline(), Time::MAX);
+}
+
+#[test]
+fn a_head_for_events_is_no_stream() {
+    let mut scenario = Scenario::new();
+    assert_eq!(scenario.receive(b"HEAD /events HTTP/1.1\r\n\r\n"), Need::Close);
+    assert!(!scenario.connection.is_streaming() && scenario.said().ends_with("\r\n\r\n"));
 }
