@@ -31,6 +31,7 @@
 //!                              └────────────────┬─────────────────┘
 //!                                               ▼
 //!   GET ──▶ http: head → route → snapshot, then the clock → reply
+//!                 each snapshot, and what changes by time alone → an event to whoever listens
 //! ```
 //!
 //! | module | holds |
