@@ -170,3 +170,53 @@ impl fmt::Debug for Status {
         f.debug_struct("Status").field("latest", &self.latest).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::LockKind;
+
+    const S: Duration = Duration::from_secs(1);
+
+    /// Known since 100 s: this candidate leads until 110 s, another one's lease runs out at 120 s, L is 15 s.
+    fn snapshot() -> Snapshot {
+        let lock = LockName { kind: LockKind::Leases, namespace: "n".into(), name: "e".into() };
+        Snapshot {
+            claim: Some(Claim { until: 110 * S, fencing_token: 1 }),
+            other: Some(Holder { identity: "other".into(), until: 120 * S }),
+            lock_seen: Some(100 * S),
+            server_reached: Some(100 * S),
+            ..Snapshot::unknown("me".into(), lock.into(), 15 * S, 140 * S)
+        }
+    }
+
+    #[test]
+    fn what_it_says_of_leading_ends_at_the_very_instant() {
+        let snapshot = snapshot();
+        let just_before = |at: Time| at - Duration::from_nanos(1);
+        assert!(snapshot.leads(just_before(110 * S)) && !snapshot.leads(110 * S));
+        assert_eq!(snapshot.leader(just_before(110 * S)), "me");
+        assert_eq!(snapshot.leadership(110 * S), Some((&"other".into(), 120 * S)));
+        assert_eq!((snapshot.leader(just_before(120 * S)), snapshot.leader(120 * S)), ("other", ""));
+    }
+
+    #[test]
+    fn a_thread_that_is_stuck_and_a_server_that_is_silent_are_told_apart() {
+        let snapshot = snapshot();
+        let at = |now: u32| (snapshot.ready(now * S), snapshot.alive(now * S));
+        assert_eq!([114, 115, 139, 140].map(at), [(true, true), (false, true), (false, true), (false, false)]);
+        assert!(!Snapshot { lock_seen: None, ..snapshot.clone() }.ready(101 * S));
+        assert!(!Snapshot { server_reached: None, ..snapshot.clone() }.ready(101 * S));
+    }
+
+    #[test]
+    fn it_rings_after_each_snapshot_and_at_the_end() {
+        let status = Arc::new(Status::new(snapshot()));
+        let (ring, rung) = std::sync::mpsc::channel();
+        let seen = Arc::clone(&status);
+        status.on_publish(move || ring.send((seen.snapshot().lock_seen, seen.is_closed())).unwrap());
+        status.publish(Snapshot { lock_seen: Some(S), ..snapshot() });
+        status.close();
+        assert_eq!(rung.try_iter().collect::<Vec<_>>(), [(Some(S), false), (Some(S), true)]);
+    }
+}
