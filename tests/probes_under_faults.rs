@@ -107,12 +107,18 @@ fn readiness_does_not_depend_on_who_leads() {
 #[test]
 fn a_process_that_stood_still_is_neither_ready_nor_leading_when_it_wakes_up() {
     let server = plain_server();
-    let elector = elector(&server, "a", &[]);
+    let elector = elector(&server, "a", &["--ttl=3s", "--retry-period=200ms"]);
     wait_for_codes(&elector, 200, 200, 200);
     wait_for_renewals(&server, 1);
     server.freeze();
+    longer_than(Duration::from_millis(300)); // a renewal is on its way
+    let before = server.history().len();
     elector.signal(Signal::STOP);
-    longer_than(Duration::from_secs(2));
+    server.thaw();
+    // Its answer waits to be read, and what the watch showed: old news when it is.
+    wait_for(&server, "it is done", |server| server.history().len() > before);
+    server.freeze();
+    longer_than(Duration::from_secs(3));
     elector.signal(Signal::CONT);
     let ([_, readyz, leader], body) = (codes(&elector), elector.body());
     assert_eq!((readyz, leader, body.as_str()), (503, 503, "{\"name\":\"\"}"));

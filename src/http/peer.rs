@@ -9,7 +9,7 @@ use crate::metrics::{Metrics, Presence};
 use crate::status::Snapshot;
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny, getpeername, sockopt};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketAddrAny, getpeername};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -17,10 +17,6 @@ use std::sync::Arc;
 /// How often a turn reads from a client whose bytes are thrown away, so that a long body does not cost a wake-up
 /// for each bufferful.
 const DRAINING_READS: u32 = 16;
-
-/// How much of a stream the system may hold for a client that does not read. What it reads late is old: the less of
-/// that, the better. Linux doubles it, to have room for what it notes down.
-const STREAM_BYTES: usize = 8 * 1024;
 
 #[derive(Debug)]
 pub struct Peer {
@@ -99,7 +95,6 @@ impl Peer {
     }
 
     fn subscribe(&mut self, told: Told, metrics: &Metrics, now: Time) {
-        let _ = sockopt::set_socket_send_buffer_size(&self.socket, STREAM_BYTES); // it may refuse: more is held then
         let address = getpeername(&self.socket).ok().flatten().and_then(ip);
         self.subscription = Some(Subscription { address, since: now, told, _open: metrics.subscriber() });
     }

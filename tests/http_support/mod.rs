@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Far longer than anything takes, short enough to see which test hangs.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -204,8 +204,11 @@ impl Events {
 
     /// The next event, past comments: its data as JSON, and as the name and the seconds in it.
     pub fn event(&mut self) -> Option<(String, f64)> {
+        // Comments keep a read from taking too long.
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let block = self.block()?;
+            assert!(Instant::now() < deadline, "no event in {PATIENCE:?}");
             let Some(data) = block.lines().find_map(|line| line.strip_prefix("data: ")) else {
                 assert_eq!(block, ":", "neither event nor comment");
                 continue;
