@@ -5,7 +5,7 @@
 
 use crate::api::{Api, Class, Failure, FailureKind, Reply, Verb};
 use crate::clock::{self, Alarm, Time};
-use crate::election::{Answer, Call, Election, Event, Moment, Output, Purpose, Request, Settings, Sight, Write};
+use crate::election::{Answer, Call, Election, Event, Moment, Output, Purpose, Request, Settings, Sight};
 use crate::lock::{LockName, Object};
 use crate::place::Socket;
 use crate::random;
@@ -317,7 +317,7 @@ impl Candidate {
             let fresh = start_requester(self.requester.fresh_api(), &self.lock, &self.outbox)?;
             std::mem::replace(&mut self.requester, fresh).abandon();
         }
-        let renews = matches!(&request.call, Call::Write(Write { purpose: Purpose::Renew { .. }, .. }));
+        let renews = matches!(&request.call, Call::Write(write) if matches!(write.purpose, Purpose::Renew { .. }));
         self.outstanding = Some(Outstanding { number, verb, sent, renews });
         self.requester.send(Job { number, timeout: request.timeout, task });
         Ok(())
