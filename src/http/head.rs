@@ -31,7 +31,12 @@ pub fn parse(input: &[u8]) -> Result<Option<(Request, usize)>, StatusCode> {
         Ok(httparse::Status::Complete(length)) => Ok(Some((request(&head)?, length))),
         Ok(httparse::Status::Partial) => Ok(None),
         Err(Error::TooManyHeaders) => Err(StatusCode::HeadTooLarge),
-        Err(Error::Version) if names_other_version(input) => Err(StatusCode::VersionNotSupported),
+        // Found at the first byte of the version, when the rest of it may not be here yet.
+        Err(Error::Version) => match request_line(input) {
+            None => Ok(None),
+            Some(line) if names_other_version(line) => Err(StatusCode::VersionNotSupported),
+            Some(_) => Err(StatusCode::BadRequest),
+        },
         Err(_) => Err(StatusCode::BadRequest),
     }
 }
@@ -94,10 +99,16 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Whether the request line ends in a version of HTTP that is well formed, but not 1.0 or 1.1: the HTTP/2
+/// The first line that is not empty, once its end is here.
+fn request_line(input: &[u8]) -> Option<&[u8]> {
+    let input = input.trim_ascii_start();
+    let end = input.iter().position(|byte| *byte == b'\n')?;
+    Some(input[..end].trim_ascii_end())
+}
+
+/// Whether a request line ends in a version of HTTP that is well formed, but not 1.0 or 1.1: the HTTP/2
 /// preface does, `GET /two words HTTP/1.1` does not.
-fn names_other_version(input: &[u8]) -> bool {
-    let line = input.trim_ascii_start().split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+fn names_other_version(line: &[u8]) -> bool {
     let last_word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
     match last_word.strip_prefix(b"HTTP/") {
         Some([major, b'.', minor]) => {
@@ -180,6 +191,9 @@ mod tests {
         ];
         for (head, expected) in cases {
             assert_eq!(parse(head.as_bytes()), Err(expected), "{head}");
+        }
+        for end in 0.."GET / HTTP/9.9\r".len() {
+            assert_eq!(parse(&b"GET / HTTP/9.9\r\n"[..end]), Ok(None), "{end}");
         }
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(MAX_HEADERS + 1));
         assert_eq!(parse(many.as_bytes()), Err(StatusCode::HeadTooLarge));
