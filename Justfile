@@ -36,6 +36,10 @@ mutants *names:
 bench *args:
     LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench handover -- {{ args }}
 
+# Bytes of chance for the HTTP port, as long as one likes.
+fuzz seconds="60":
+    FUZZ_SECONDS={{ seconds }} FUZZ_SEED="$(date +%s)" cargo test --lib fuzz -- --nocapture
+
 # Compare the API server of the tests with exchanges recorded from a real one, by the script that recorded them.
 wire script recording:
     #!/usr/bin/env bash

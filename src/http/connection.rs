@@ -294,4 +294,6 @@ fn free_if_large(buffer: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;
