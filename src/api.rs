@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-use self::exchange::{Call, LONGEST, Patience, explain};
+pub(crate) use self::exchange::explain;
+use self::exchange::{Call, LONGEST, Patience};
 pub use self::failure::{Class, Failure, FailureKind, Reply, Status, Verb};
 use self::names::Names;
 pub use self::watch::{Watch, WatchHandle};
@@ -34,6 +35,11 @@ pub struct Api {
     idle_limit: Duration,
     names: Names,
     client: Mutex<Client>,
+}
+
+/// An agent for a server that speaks plain HTTP and wants no credentials, with the manners of those of an [`Api`].
+pub(crate) fn anonymous_agent(server: String) -> Agent {
+    exchange::agent(server, None, Names::new())
 }
 
 /// The connections that are open.
@@ -120,7 +126,7 @@ impl Api {
         let call = call.with_query(&query);
         let step = timeout.min(LONGEST);
         let silence = Duration::from_secs(seconds.into()).min(LONGEST) + step;
-        let agent = exchange::agent(&self.credentials, self.credentials.tls(), self.names.clone());
+        let agent = exchange::agent(self.credentials.address().to_string(), self.credentials.tls(), self.names.clone());
         let running = handle.begin(agent.clone()).map_err(|woken| call.fail(FailureKind::BrokenOff, woken))?;
         let opened = self.perform(&agent, &call, step, || Patience::Stream { step, silence });
         let response = opened.map_err(|failure| running.why(call.verb, call.lock).unwrap_or(failure))?;
@@ -185,7 +191,7 @@ impl Api {
             let idle = clock::now().saturating_sub(client.used);
             return (agent.clone(), idle < self.idle_limit);
         }
-        let agent = exchange::agent(&self.credentials, tls.clone(), self.names.clone());
+        let agent = exchange::agent(self.credentials.address().to_string(), tls.clone(), self.names.clone());
         client.agent = Some((tls, agent.clone()));
         (agent, true)
     }

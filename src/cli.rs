@@ -5,9 +5,10 @@
 mod argv;
 mod timing;
 
+use crate::check::Elector;
 use crate::credentials;
 use crate::duration;
-use crate::http::ListenAddress;
+use crate::http::{Limits, ListenAddress};
 use crate::lock::LockKind;
 use crate::logging;
 use log::LevelFilter;
@@ -30,6 +31,8 @@ pub const VERSION: &str = concat!("leader-elector ", env!("CARGO_PKG_VERSION"), 
 #[expect(clippy::large_enum_variant, reason = "there is one of them in the life of a process")]
 pub enum Command {
     Run(Config),
+    /// Ask this elector whether it leads.
+    Check(Elector),
     Version,
     Help,
 }
@@ -49,6 +52,8 @@ pub struct Config {
     pub release_delay: Duration,
     /// Where to serve HTTP; `None` for nowhere.
     pub http: Option<ListenAddress>,
+    /// How many connections that has at a time, 1 to [`MOST_CONNECTIONS`].
+    pub http_max_connections: usize,
     /// The URL of the API server, if it was given: one that requests can be sent to.
     pub server: Option<String>,
     pub service_account_dir: Option<PathBuf>,
@@ -91,6 +96,9 @@ impl std::error::Error for UsageError {}
 /// The longest identity, in bytes. To 0.5 it is free text; this much fits any annotation with room to spare.
 pub const LONGEST_ID: usize = 1024;
 
+/// The most connections that may be asked for: a look at each, which some events cost, still takes no time to speak of.
+pub const MOST_CONNECTIONS: usize = 10_000;
+
 /// The longest time that the release may be put off.
 const LONGEST_RELEASE_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -108,6 +116,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
     if flags.yes("--version")? {
         return Ok(Command::Version);
     }
+    if let Some(url) = flags.text("--check")? {
+        return elector(&url, flags.http()?, &ignored).map(Command::Check);
+    }
     Ok(Command::Run(Config {
         election: election(flags.text("--election")?)?,
         namespace: namespace(flags.text("--election-namespace")?)?,
@@ -115,8 +126,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
         id: identity(flags.text("--id")?, &environment.hostname)?,
         timing: timing(&mut flags)?,
         release_delay: release_delay(flags.duration("--release-delay")?)?,
-        // 0.5 took an empty address as none at all.
-        http: flags.text("--http")?.filter(|address| !address.is_empty()).map(listen).transpose()?,
+        http: flags.http()?,
+        http_max_connections: http_max_connections(flags.text("--http-max-connections")?)?,
         server: flags.text("--server")?.map(server).transpose()?,
         service_account_dir: flags.text("--service-account-dir")?.map(directory).transpose()?,
         use_cluster_credentials: flags.yes("--use-cluster-credentials")?,
@@ -153,6 +164,11 @@ impl Flags {
             Some("1" | "t" | "T" | "true" | "True" | "TRUE") => Ok(true),
             Some(value) => Err(bad(flag, value, &format!("write {flag}, {flag}=true or {flag}=false"))),
         }
+    }
+
+    fn http(&mut self) -> Result<Option<ListenAddress>, UsageError> {
+        // 0.5 took an empty address as none at all.
+        self.text("--http")?.filter(|address| !address.is_empty()).map(listen).transpose()
     }
 
     fn duration(&mut self, flag: &'static str) -> Result<Option<Duration>, UsageError> {
@@ -259,6 +275,32 @@ fn server(url: String) -> Result<String, UsageError> {
 
 fn listen(address: String) -> Result<ListenAddress, UsageError> {
     address.parse().map_err(|error| UsageError(format!("--http: {error}")))
+}
+
+fn http_max_connections(given: Option<String>) -> Result<usize, UsageError> {
+    let Some(text) = given else { return Ok(Limits::default().connections) };
+    // `+1` is a number to Rust.
+    let number = Some(&text).filter(|text| !text.starts_with('+')).and_then(|text| text.parse().ok());
+    number
+        .filter(|number| (1..=MOST_CONNECTIONS).contains(number))
+        .ok_or_else(|| bad("--http-max-connections", &text, &format!("give a number from 1 to {MOST_CONNECTIONS}")))
+}
+
+/// The elector that `--check` names or, without a name, the one that `--http` starts.
+fn elector(url: &str, http: Option<ListenAddress>, ignored: &[String]) -> Result<Elector, UsageError> {
+    // Ignored as it is elsewhere, it would ask the wrong elector in silence.
+    if let Some(argument) = ignored.iter().find(|argument| !argument.starts_with('-')) {
+        return Err(UsageError(format!(
+            "{argument:?} is no flag: write --check=http://localhost:4040, with an equals sign"
+        )));
+    }
+    match (url, http) {
+        ("true", None) => Ok(Elector::default()),
+        ("true", Some(listen)) => Elector::behind(&listen).ok_or_else(|| {
+            UsageError(format!("--check cannot know the port that --http={listen} came to: write --check=URL"))
+        }),
+        _ => url.parse().map_err(|error| UsageError(format!("--check: {error}"))),
+    }
 }
 
 fn directory(path: String) -> Result<PathBuf, UsageError> {

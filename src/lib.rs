@@ -45,11 +45,13 @@
 //! | [`place`] | the proof that no other process of the same name runs here |
 //! | [`report`], [`troubles`], [`logging`], [`lines`] | what people are told |
 //! | [`cli`], [`run`] | the command line, and putting the parts together |
+//! | [`check`] | `--check`: the question to an elector that runs |
 //! | [`duration`], [`rfc3339`], [`random`] | one thing each |
 #![forbid(unsafe_code)]
 
 pub mod api;
 pub mod candidate;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod contest;

@@ -1,5 +1,6 @@
 //! The `leader-elector` program: command line, configuration, run, exit code.
 
+use leader_elector::check::Elector;
 use leader_elector::cli::{self, Command, Environment};
 use leader_elector::lines::{self, Stream};
 use leader_elector::signals::Signals;
@@ -24,6 +25,7 @@ fn elect() -> ExitCode {
     };
     let config = match cli::parse(std::env::args_os().skip(1), &Environment::read()) {
         Ok(Command::Run(config)) => config,
+        Ok(Command::Check(elector)) => return check(&elector),
         Ok(Command::Help) => return print(cli::HELP),
         Ok(Command::Version) => return print(cli::VERSION),
         Err(error) => return fail(2, &error.to_string()),
@@ -35,6 +37,16 @@ fn elect() -> ExitCode {
     match run::run(config, signals) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error.to_string()),
+    }
+}
+
+fn check(elector: &Elector) -> ExitCode {
+    match elector.ask() {
+        Ok(answer) => {
+            print(&format!("{}\n", answer.body));
+            ExitCode::from(if answer.leads { 0 } else { 1 })
+        }
+        Err(error) => fail(2, &error),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::place;
 use crate::random;
 use crate::signals::Signals;
 use crate::status::{Snapshot, Status};
-use log::{error, info};
+use log::{error, info, warn};
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -30,7 +30,8 @@ const LAST_ANSWERS: Duration = Duration::from_millis(100);
 /// An error says why it cannot run, or cannot go on. `signals` were registered before anything else.
 pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let credentials = credentials(&config)?;
-    let server = config.http.as_ref().map(|listen| Server::bind(listen, Limits::default())).transpose()?;
+    let limits = Limits { connections: config.http_max_connections, ..Limits::default() };
+    let server = config.http.as_ref().map(|listen| Server::bind(listen, limits)).transpose()?;
     let settings = settings(&config);
     let lock = LockName { kind: config.lock, namespace: config.namespace, name: config.election };
     let status = Arc::new(Status::new(unknown(&settings, &lock)));
@@ -54,7 +55,10 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let candidate = Candidate::start(settings, lock, api, Arc::clone(&status)).map_err(threads)?;
     start_signals(signals, candidate.stop_handle()).map_err(threads)?;
     let (stop, shown) = (candidate.stop_handle(), Arc::clone(&status));
-    let port = server.map(|server| start_http(server, shown, stop)).transpose().map_err(threads)?;
+    let port = server
+        .map(|server| start_http(server, limits.connections, shown, stop))
+        .transpose()
+        .map_err(threads)?;
     let outcome = candidate.run();
     status.close();
     // The port has ended, and told its last, when nobody is left to send.
@@ -114,9 +118,21 @@ fn start_signals(signals: Signals, stop: Stop) -> std::io::Result<()> {
 
 /// Serves the port. Without it nobody can be told who leads, so its end is the end of the candidacy; what comes out of
 /// the channel then says why.
-fn start_http(server: Server, status: Arc<Status>, stop: Stop) -> std::io::Result<Receiver<String>> {
+fn start_http(
+    server: Server,
+    max_connections: usize,
+    status: Arc<Status>,
+    stop: Stop,
+) -> std::io::Result<Receiver<String>> {
     for address in server.local_addrs() {
         info!("serving http://{address}/");
+    }
+    if server.max_connections() < max_connections {
+        warn!(
+            "serving at most {} HTTP connections at a time, not {max_connections}: this process may not open more files \
+             (see ulimit -n)",
+            server.max_connections()
+        );
     }
     let (failed, failures) = channel();
     thread::Builder::new().name("http".into()).spawn(move || {

@@ -1,5 +1,6 @@
 //! What the command line takes, what it refuses, and what it says then.
 
+use leader_elector::check::Elector;
 use leader_elector::cli::{self, Command, Config, Environment, HELP, VERSION};
 use leader_elector::lock::LockKind;
 use leader_elector::logging::{Filter, Format};
@@ -50,6 +51,7 @@ fn the_name_of_the_election_is_all_it_needs() {
     assert_eq!(config.timing.lease_duration, Duration::from_secs(10));
     assert_eq!(config.release_delay, Duration::ZERO);
     assert_eq!((config.http, config.server, config.service_account_dir), (None, None, None));
+    assert_eq!(config.http_max_connections, 256);
     assert!(!config.use_cluster_credentials);
     assert_eq!((config.log.format, config.log.filter), (Format::Text, Filter::Level(LevelFilter::Info)));
     assert_eq!(config.ignored, [""; 0]);
@@ -68,6 +70,7 @@ fn every_flag_reaches_its_place() {
         "--retry-period=3s",
         "--release-delay=1m",
         "--http=:4040",
+        "--http-max-connections=1000",
         "--server=https://[::1]:6443/k8s",
         "--service-account-dir=/sa",
         "--use-cluster-credentials",
@@ -81,6 +84,7 @@ fn every_flag_reaches_its_place() {
     assert_eq!(config.timing.retry_period, Duration::from_secs(3));
     assert_eq!(config.release_delay, Duration::from_secs(60));
     assert_eq!(config.http, Some(":4040".parse().unwrap()));
+    assert_eq!(config.http_max_connections, 1000);
     assert_eq!(config.server.as_deref(), Some("https://[::1]:6443/k8s"));
     assert_eq!(config.service_account_dir.as_deref(), Some(Path::new("/sa")));
     assert!(config.use_cluster_credentials);
@@ -319,6 +323,64 @@ fn an_empty_http_address_is_none_as_it_was_in_the_old_program() {
 }
 
 #[test]
+fn the_number_of_connections_has_bounds() {
+    for (text, number) in [("1", 1), ("10000", 10_000), ("0256", 256)] {
+        assert_eq!(with(&["--http-max-connections", text]).http_max_connections, number);
+    }
+    for text in ["", "0", "10001", "-1", "+1", "many", "1e3", "99999999999999999999"] {
+        assert_eq!(
+            error_with(&format!("--http-max-connections={text}")),
+            format!("--http-max-connections={text:?}: give a number from 1 to 10000")
+        );
+    }
+}
+
+/// The elector that is asked, as it stands in a URL of its own.
+fn checked(args: &[&str]) -> Elector {
+    match parse(args) {
+        Ok(Command::Check(elector)) => elector,
+        other => panic!("{args:?} gave {other:?}"),
+    }
+}
+
+#[test]
+fn a_check_asks_the_url_or_else_the_port_of_the_other_flags() {
+    for (args, url) in [
+        (["--check"].as_slice(), "http://localhost:4040"),
+        (&["-check=true"], "http://localhost:4040"),
+        (&["--check", "--http="], "http://localhost:4040"),
+        (&["--check", "--http=:8080"], "http://localhost:8080"),
+        (&["--http=0.0.0.0:4040", "--check"], "http://localhost:4040"),
+        (&["--check", "--http=[::]:4040"], "http://localhost:4040"),
+        (&["--check", "--http", "10.0.0.1:4040"], "http://10.0.0.1:4040"),
+        (&["--check", "--http=[::1]:1"], "http://[::1]:1"),
+        (&["--check=http://web-0:1", "--http=:2"], "http://web-0:1"),
+        (&["--check=http://[::1]:1/leader"], "http://[::1]:1"),
+        // As in the arguments of the elector itself, whatever they are.
+        (&["--election=My_App --ttl=0 --check", "--v=4"], "http://localhost:4040"),
+    ] {
+        assert_eq!(checked(args), url.parse().unwrap(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_check_that_asks_nobody_is_refused() {
+    for (args, message) in [
+        (
+            ["--check", "http://web-0:1"].as_slice(),
+            "\"http://web-0:1\" is no flag: write --check=http://localhost:4040",
+        ),
+        (&["--check="], "--check: \"\" is no URL; write it like http://localhost:4040"),
+        (&["--check=https://web-0:1"], "--check: \"https://web-0:1\" is https, which electors do not speak"),
+        (&["--check", "--http=localhost:0"], "--check cannot know the port that --http=localhost:0 came to"),
+        (&["--check", "--http=x"], "--http: \"x\" is no address"),
+    ] {
+        let error = error(args);
+        assert!(error.starts_with(message), "{args:?}: {error}");
+    }
+}
+
+#[test]
 fn a_server_is_a_url_with_a_host() {
     for (url, fault) in [
         ("", "\"\" begins with neither https:// nor http://"),
@@ -368,7 +430,7 @@ fn help_and_version_need_nothing_else() {
 fn the_help_names_every_flag_and_fits_a_terminal() {
     let flags = "--election --election-namespace --id --lock --ttl --lease-duration --renew-deadline --retry-period \
                  --release-delay --http --server --service-account-dir --use-cluster-credentials --log-format \
-                 --log-level --version --help --v --vmodule --logtostderr --alsologtostderr --stderrthreshold \
+                 --log-level --http-max-connections --check --version --help --v --vmodule --logtostderr --alsologtostderr --stderrthreshold \
                  --log_dir --log_backtrace_at --log-flush-frequency";
     let words: Vec<&str> = HELP.split(|c: char| !(c.is_alphanumeric() || "-_".contains(c))).collect();
     for flag in flags.split_whitespace() {

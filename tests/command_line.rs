@@ -5,7 +5,8 @@ mod common;
 use common::lock::{Lock, NEVER};
 use common::{Elector, wait_until};
 use rustix::process::Signal;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Output, Stdio};
 
 fn run(args: &[&str]) -> Output {
@@ -52,6 +53,9 @@ fn a_usage_error_ends_with_2_and_says_on_stderr_what_to_write_instead() {
         (&["--election=e", "--http=4040"], "--http: ", ":4040"),
         (&["--election=e", "--http=:70000"], "--http: ", ":4040"),
         (&["--election=e", "--http=[::1:4040"], "--http: ", ":4040"),
+        (&["--election=e", "--http-max-connections=0"], "--http-max-connections=\"0\"", "from 1 to 10000"),
+        (&["--check=localhost:4040"], "--check: \"localhost:4040\" is no URL", "http://localhost:4040"),
+        (&["--check=https://localhost:4040"], "is https, which electors do not speak", "http://localhost:4040"),
         (&["--election=e", "--server=10.0.0.1"], "--server: \"10.0.0.1\" begins with neither", "https://10.0.0.1:6443"),
         (&["--election=e", "--log-level=loud"], "--log-level=\"loud\"", "error, warn, info, debug"),
         (&["--election=e", "--log-format=xml"], "--log-format=\"xml\"", "text, json"),
@@ -121,6 +125,32 @@ fn it_serves_where_it_is_told_to() {
         let address = SocketAddr::new(host.parse().unwrap(), a.address().port());
         wait_until(http, || common::ask(address, "/").is_ok_and(|answer| answer == (200, "{\"name\":\"a\"}".into())));
     }
+}
+
+#[test]
+fn the_port_has_as_many_connections_as_it_is_told_to() {
+    let lock = Lock::new("endpoints");
+    let a = lock.start("a", &[NEVER, "--http-max-connections=2"]);
+    a.wait_to_lead();
+    let mut clients: Vec<TcpStream> = Vec::new();
+    let answered = |client: &mut TcpStream| {
+        let _ = client.write_all(b"GET /healthz HTTP/1.1\r\n\r\n");
+        client.read(&mut [0; 4096]).is_ok_and(|count| count > 0)
+    };
+    for _ in 0..3 {
+        clients.push(TcpStream::connect(a.address()).unwrap());
+        assert!(clients.last_mut().is_some_and(answered));
+    }
+    assert_eq!(clients.iter_mut().map(answered).collect::<Vec<_>>(), [false, true, true]);
+}
+
+#[test]
+fn fewer_connections_than_it_is_told_to_have_are_told_of() {
+    let lock = Lock::new("endpoints");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""]).arg(Elector::program().get_program());
+    let a = Elector::start_as(shell, "a", &[&format!("--server={}", lock.server.url()), "--http-max-connections=37"]);
+    a.wait_for_log("serving at most 36 HTTP connections at a time, not 37: this process may not open more files");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use ureq::{Agent, AsSendBody, Body, Error};
 use super::dial::{Dial, DialError};
 use super::failure::{Failure, FailureKind, Refusal, Verb, bounded_seconds};
 use super::names::Names;
-use crate::credentials::{Credentials, Tls, Token};
+use crate::credentials::{Tls, Token};
 use crate::lock::LockName;
 
 /// The largest object that is read. etcd takes objects of at most 1.5 MiB, and JSON spells a byte
@@ -29,8 +29,9 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// Less than the input buffer: a head that fills it whole would be reported as a lost connection.
 const MAX_HEAD_BYTES: usize = 12 * 1024;
 
-/// An agent: connections to one server, and the threads of their own that they do not need.
-pub(super) fn agent(credentials: &Credentials, tls: Option<Tls>, names: Names) -> Agent {
+/// An agent: connections to one server, and the threads of their own that they do not need. `server` is its address,
+/// for messages.
+pub(super) fn agent(server: String, tls: Option<Tls>, names: Names) -> Agent {
     let config = Agent::config_builder()
         // Taken from the environment otherwise, token and all.
         .proxy(None)
@@ -48,7 +49,7 @@ pub(super) fn agent(credentials: &Credentials, tls: Option<Tls>, names: Names) -
         .input_buffer_size(BUFFER_BYTES)
         .output_buffer_size(BUFFER_BYTES)
         .build();
-    Agent::with_parts(config, Dial::new(credentials.address().to_string(), tls), names)
+    Agent::with_parts(config, Dial::new(server, tls), names)
 }
 
 /// What is asked of the server.
@@ -157,7 +158,7 @@ impl<'a> Call<'a> {
 }
 
 /// What a request came to that got no answer, or not the whole of one.
-pub(super) fn explain(error: Error, timeout: Duration) -> String {
+pub(crate) fn explain(error: Error, timeout: Duration) -> String {
     let within = format!("within {:?}", Duration::from_millis(timeout.as_millis() as u64));
     match error {
         Error::Timeout(_) => format!("no answer {within}; if the API server is always this slow, raise --ttl"),

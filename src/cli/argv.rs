@@ -96,11 +96,13 @@ enum Takes {
     Nothing,
 }
 
-const FLAGS: [Flag; 25] = [
+const FLAGS: [Flag; 27] = [
+    flag("--check", Takes::Nothing),
     flag("--election", Takes::Value("my-app")),
     flag("--election-namespace", Takes::Value("default")),
     flag("--help", Takes::Nothing),
     flag("--http", Takes::Value("localhost:4040")),
+    flag("--http-max-connections", Takes::Value("256")),
     flag("--id", Takes::Value("my-app-0")),
     flag("--lease-duration", Takes::Value("15s")),
     flag("--lock", Takes::Value("leases")),

@@ -43,6 +43,15 @@ impl ListenAddress {
         };
         bound.map_err(|reason| BindError { address: self.clone(), reason })
     }
+
+    /// `host:port` as a client in the same pod puts it into a URL; `None` where the port is any free one.
+    pub fn from_beside(&self) -> Option<String> {
+        let beside = match &self.host {
+            Host::EveryInterface => ListenAddress { host: Host::Name("localhost".to_owned()), port: self.port },
+            Host::Address(_) | Host::Name(_) => self.clone(),
+        };
+        (self.port != 0).then(|| beside.to_string())
+    }
 }
 
 /// One socket for both families where there is IPv6, else one for IPv4.
@@ -226,6 +235,21 @@ mod tests {
         ];
         for (value, shown) in cases {
             assert_eq!(value.parse::<ListenAddress>().map(|a| a.to_string()), Ok(shown.to_owned()), "{value}");
+        }
+    }
+
+    #[test]
+    fn from_beside_every_interface_is_localhost() {
+        let cases = [
+            (":4040", Some("localhost:4040")),
+            ("0.0.0.0:4040", Some("localhost:4040")),
+            ("[::1]:1", Some("[::1]:1")),
+            ("10.0.0.1:4040", Some("10.0.0.1:4040")),
+            ("my-pod:4040", Some("my-pod:4040")),
+            (":0", None),
+        ];
+        for (value, beside) in cases {
+            assert_eq!(value.parse::<ListenAddress>().unwrap().from_beside().as_deref(), beside, "{value}");
         }
     }
 

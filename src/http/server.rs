@@ -55,6 +55,11 @@ impl Server {
         Ok(Server { listeners: listen.bind()?, limits })
     }
 
+    /// How many connections it has at a time: fewer than it was told to where the process may not have the descriptors.
+    pub fn max_connections(&self) -> usize {
+        self.limits.connections
+    }
+
     /// Where it listens: one address, or one for each address of a name.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()

@@ -1,0 +1,209 @@
+//! `--check`: asks a running elector whether it leads, for probes and scripts in images without a shell or an HTTP
+//! client. It elects nothing, and touches neither credentials nor the API server.
+
+use crate::api;
+use crate::http::ListenAddress;
+use serde::Deserialize;
+use std::fmt;
+use std::io::Read;
+use std::str::FromStr;
+use std::time::Duration;
+use ureq::http::header::CONTENT_TYPE;
+use ureq::http::{StatusCode, Uri};
+use ureq::{Body, Error};
+
+/// From looking up the name to the last byte of the answer. Electors answer in a millisecond.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// More than any elector says, as the longest identity escaped is a tenth of it.
+const MOST_BYTES: u64 = 64 * 1024;
+/// How much of an answer that is none is shown.
+const SHOWN_BYTES: usize = 200;
+
+/// An elector that can be asked: `host:port` as it stands in a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elector(String);
+
+/// What an elector says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub leads: bool,
+    /// As it came: `{"name":"<holder>"}`.
+    pub body: String,
+}
+
+impl Default for Elector {
+    /// Where an elector is by custom.
+    fn default() -> Elector {
+        Elector("localhost:4040".to_owned())
+    }
+}
+
+impl Elector {
+    /// The elector that serves `listen`, asked from beside it; `None` where that is any free port.
+    pub fn behind(listen: &ListenAddress) -> Option<Elector> {
+        listen.from_beside().map(Elector)
+    }
+
+    /// Asks it. The error says why it cannot be asked, or what it is if it is no elector.
+    ///
+    /// No proxy is used and no redirect followed: what counts is the word of this elector alone.
+    pub fn ask(&self) -> Result<Answer, String> {
+        let agent = api::anonymous_agent(self.0.clone());
+        let timed = agent.get(format!("http://{}/leader", self.0)).config().timeout_global(Some(TIMEOUT)).build();
+        let response = timed.call().map_err(|error| self.explain(error))?;
+        let status = response.status();
+        let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
+        let body = read(response.into_body()).map_err(|error| self.explain(error))?;
+        match judge(status, is_json, &body) {
+            Some(leads) => Ok(Answer { leads, body }),
+            None => Err(format!(
+                "what answers at {} is no elector of this make: {status}, {:?}",
+                self.0,
+                body.chars().take(SHOWN_BYTES).collect::<String>()
+            )),
+        }
+    }
+
+    fn explain(&self, error: Error) -> String {
+        let what = match error {
+            Error::Timeout(_) => format!("no answer within {TIMEOUT:?}"),
+            other => api::explain(other, TIMEOUT),
+        };
+        format!("cannot ask the elector at {}: {what}", self.0)
+    }
+}
+
+fn read(body: Body) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    body.into_reader().take(MOST_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether the elector with this answer to `/leader` leads; `None` when it is the answer of something else.
+///
+/// 0.5 answers every path with 200 and the holder's name, whoever that is, but as text.
+fn judge(status: StatusCode, is_json: bool, body: &str) -> Option<bool> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Named {
+        name: String,
+    }
+    let named: Named = serde_json::from_str(body).ok().filter(|_| is_json)?;
+    match status {
+        StatusCode::OK if !named.name.is_empty() => Some(true),
+        StatusCode::SERVICE_UNAVAILABLE => Some(false),
+        _ => None,
+    }
+}
+
+impl FromStr for Elector {
+    type Err = ElectorError;
+
+    /// `http://host:port`, with `/` or `/leader` behind it or not. The answers of other paths say too little to tell
+    /// from them who leads.
+    fn from_str(url: &str) -> Result<Elector, ElectorError> {
+        let refuse = |why| Err(ElectorError { url: url.to_owned(), why });
+        let Ok(uri) = url.parse::<Uri>() else { return refuse("no URL") };
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return refuse("https, which electors do not speak"),
+            _ => return refuse("no URL that begins with http://"),
+        }
+        let (Some(host), Some(authority)) = (uri.host().filter(|host| !host.is_empty()), uri.authority()) else {
+            return refuse("a URL without a host");
+        };
+        let port = match authority.as_str().strip_prefix(host) {
+            Some("") => 80,
+            Some(_) => match uri.port_u16() {
+                Some(port) if port > 0 => port,
+                _ => return refuse("a URL without a usable port"),
+            },
+            None => return refuse("a URL with a user name, and electors know none"),
+        };
+        if !matches!(uri.path(), "" | "/" | "/leader") || uri.query().is_some() {
+            return refuse("a URL with another path than /leader");
+        }
+        Ok(Elector(format!("{host}:{port}")))
+    }
+}
+
+/// A URL that no elector is asked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElectorError {
+    url: String,
+    why: &'static str,
+}
+
+impl fmt::Display for ElectorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is {}; write it like http://localhost:4040", self.url, self.why)
+    }
+}
+
+impl std::error::Error for ElectorError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_an_elector_says_counts() {
+        let me = r#"{"name":"me"}"#;
+        for (status, is_json, body, leads) in [
+            (200, true, me, Some(true)),
+            (503, true, me, Some(false)),
+            (503, true, r#"{"name":""}"#, Some(false)),
+            (200, true, r#"{"name":""}"#, None),
+            (200, false, me, None),
+            (503, false, me, None),
+            (404, true, me, None),
+            (302, true, me, None),
+            (500, true, me, None),
+            (200, true, r#"{"isLeader": true}"#, None),
+            (200, true, r#"{"name":"me","version":1}"#, None),
+            (200, true, r#"{"name":null}"#, None),
+            (200, true, "me", None),
+            (200, true, "", None),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(judge(status, is_json, body), leads, "{status} {is_json} {body}");
+        }
+    }
+
+    #[test]
+    fn a_url_names_an_elector() {
+        for (url, elector) in [
+            ("http://localhost:4040", "localhost:4040"),
+            ("http://localhost:4040/", "localhost:4040"),
+            ("http://10.0.0.1:4040/leader", "10.0.0.1:4040"),
+            ("HTTP://[::1]:4040", "[::1]:4040"),
+            ("http://web-0", "web-0:80"),
+        ] {
+            assert_eq!(url.parse(), Ok(Elector(elector.to_owned())), "{url}");
+        }
+    }
+
+    #[test]
+    fn any_other_url_is_refused_with_the_reason() {
+        for (url, why) in [
+            ("", "no URL"),
+            ("localhost:4040", "no URL that begins with http://"),
+            (":4040", "no URL that begins with http://"),
+            ("4040", "no URL that begins with http://"),
+            ("false", "no URL that begins with http://"),
+            ("ftp://localhost", "no URL that begins with http://"),
+            ("https://localhost:4040", "https, which electors do not speak"),
+            ("http://", "no URL"),
+            ("http://localhost:", "a URL without a usable port"),
+            ("http://localhost:0", "a URL without a usable port"),
+            ("http://localhost:70000", "a URL without a usable port"),
+            ("http://me@localhost:4040", "a URL with a user name, and electors know none"),
+            ("http://localhost:4040/isLeader", "a URL with another path than /leader"),
+            ("http://localhost:4040/leader/", "a URL with another path than /leader"),
+            ("http://localhost:4040/leader?x", "a URL with another path than /leader"),
+        ] {
+            let error = url.parse::<Elector>().unwrap_err().to_string();
+            assert_eq!(error, format!("{url:?} is {why}; write it like http://localhost:4040"));
+        }
+    }
+}
