@@ -36,6 +36,10 @@ mutants *names:
 bench *args:
     LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench handover -- {{ args }}
 
+# The speed of the HTTP port of the binary that ships, beside tiny_http's (needs wrk), and what a client notices of attacks.
+bench-http *args:
+    LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench http -- {{ args }}
+
 # Bytes of chance for the HTTP port, as long as one likes.
 fuzz seconds="60":
     FUZZ_SECONDS={{ seconds }} FUZZ_SEED="$(date +%s)" cargo test --lib fuzz -- --nocapture

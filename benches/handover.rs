@@ -202,8 +202,10 @@ fn memory() {
         let elector = Elector::start("a", &tls_args(&server, &account));
         elector.wait_to_lead();
         std::thread::sleep(Duration::from_secs(60));
-        let (now, peak) = (memory_of(&elector, "VmRSS:"), memory_of(&elector, "VmHWM:"));
-        println!("leader over TLS after a minute, {addresses} addresses in the lock:  RSS {now}, at its peak {peak}");
+        let (now, peak) = (elector.memory_kb("VmRSS"), elector.memory_kb("VmHWM"));
+        println!(
+            "leader over TLS after a minute, {addresses} addresses in the lock:  RSS {now} kB, at its peak {peak} kB"
+        );
     }
 }
 
@@ -241,12 +243,6 @@ fn endpoints(addresses: usize) -> serde_json::Value {
         "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "example", "namespace": "default"},
         "subsets": [{"addresses": addresses, "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}]}]
     })
-}
-
-fn memory_of(elector: &Elector, field: &str) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", elector.pid())).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
-    line.trim_start_matches(field).trim().to_owned()
 }
 
 fn trio(server: &Server, ttl: &str) -> Vec<Elector> {

@@ -6,6 +6,7 @@ use http_support::{Client, HOUR, PATIENCE, following, serve};
 use leader_elector::http::Limits;
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const BODY: &str = r#"{"name":"other"}"#;
@@ -167,6 +168,35 @@ fn a_body_that_never_ends_is_closed() {
         assert_eq!(client.answer().body, BODY);
         while client.try_send([b'x'; 4096]).is_ok() {}
     }
+}
+
+#[test]
+fn bodies_without_an_end_keep_nobody_from_sending_its_own() {
+    let address = follower(Limits { linger_bytes: usize::MAX, ..patient() });
+    // More than have a turn at a time, and always with more to throw away.
+    let mut endless: Vec<TcpStream> = (0..24).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for socket in &mut endless {
+        socket.write_all(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        socket.set_nonblocking(true).unwrap();
+    }
+    let mut send_more = move || {
+        let sent = endless.iter_mut().filter_map(|socket| socket.write(&[b'x'; 64 * 1024]).ok());
+        sent.count() > 0
+    };
+    while send_more() {}
+    let test = Arc::new(());
+    let running = Arc::downgrade(&test);
+    std::thread::spawn(move || {
+        while running.strong_count() > 0 {
+            send_more();
+        }
+    });
+    // More than the kernel holds, so that its last byte is sent only when nearly all was thrown away.
+    let body = vec![b'x'; 8 * 1024 * 1024];
+    let mut client = Client::connect(address);
+    client.send(format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len())).send(&body);
+    assert_eq!(client.answer().body, BODY);
+    drop(test);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// How often a turn reads from a client whose bytes are thrown away, so that a long body does not cost a wake-up
 /// for each bufferful.
-const DRAINING_READS: u32 = 16;
+const DRAINING_READS: u32 = 4;
 
 #[derive(Debug)]
 pub struct Peer {

@@ -30,6 +30,8 @@ use std::sync::Arc;
 const RESERVED_DESCRIPTORS: u64 = 64;
 /// How many connections are accepted before those that wait for an answer have their turn again.
 const ACCEPTS_PER_TURN: u32 = 64;
+/// How many clients have their bytes thrown away before those that wait for an answer have their turn again.
+const DRAINS_PER_TURN: usize = 16;
 /// A connection that holds no more than this is not worth closing for its memory.
 const LITTLE_BYTES: usize = 2048;
 /// The events of the first listener carry this token, those of a client its place in the table.
@@ -100,6 +102,8 @@ struct EventLoop<'a, Ask> {
     next_heartbeat: Time,
     peers: Vec<Option<Peer>>,
     buffer: Vec<u8>,
+    /// The place from which on clients have their bytes thrown away next.
+    next_drain: usize,
     /// No connection's deadline is before this. They may all be later, which costs one look in vain.
     next_deadline: Option<Time>,
     /// When accepting goes on, after the system had nothing to accept with.
@@ -122,6 +126,7 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
             next_heartbeat: Time::ZERO,
             peers: Vec::new(),
             buffer: vec![0; server.limits.head_bytes],
+            next_drain: 0,
             next_deadline: None,
             accept_again: None,
             trouble_said: false,
@@ -237,14 +242,36 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
         Timespec::try_from(next.saturating_sub(clock::now())).ok()
     }
 
-    /// Clients that are here already first, so that nobody is evicted whose request has come.
+    /// Clients that are here already first, so that nobody is evicted whose request has come; those that were
+    /// answered last, and only some of them, or a crowd with long bodies would keep the others waiting.
     fn take_turns(&mut self, events: &[epoll::Event], now: Time) {
         let tokens = || events.iter().map(|event| event.data.u64());
-        for token in tokens().filter(|token| *token < FIRST_LISTENER) {
-            self.turn(token as usize, now);
+        let mut draining = Vec::new();
+        for index in tokens().filter(|token| *token < FIRST_LISTENER).map(|token| token as usize) {
+            if self.is_draining(index) {
+                draining.push(index);
+            } else {
+                self.turn(index, now);
+            }
         }
         for token in tokens().filter(|token| (FIRST_LISTENER..TIMER).contains(token)) {
             self.accept((token - FIRST_LISTENER) as usize, now);
+        }
+        self.drain(draining, now);
+    }
+
+    fn is_draining(&self, index: usize) -> bool {
+        self.peers.get(index).and_then(Option::as_ref).is_some_and(|peer| peer.connection.is_draining())
+    }
+
+    /// A turn of some of these, round robin.
+    fn drain(&mut self, mut indices: Vec<usize>, now: Time) {
+        indices.sort_unstable();
+        let first = indices.partition_point(|index| *index < self.next_drain);
+        indices.rotate_left(first);
+        for index in indices.into_iter().take(DRAINS_PER_TURN) {
+            self.turn(index, now);
+            self.next_drain = index + 1;
         }
     }
 

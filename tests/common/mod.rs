@@ -84,6 +84,11 @@ impl Elector {
         self.child.id()
     }
 
+    /// A field of what the kernel says of it, such as `VmRSS`; 0 where there is none.
+    pub fn memory_kb(&self, field: &str) -> u64 {
+        memory_kb(self.pid(), field)
+    }
+
     /// Where its port is.
     pub fn address(&self) -> SocketAddr {
         self.address.expect("the port is served")
@@ -165,6 +170,13 @@ impl Drop for Elector {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The same of any process.
+pub fn memory_kb(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
 }
 
 fn eventually(mut condition: impl FnMut() -> bool) -> bool {

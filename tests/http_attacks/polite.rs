@@ -1,0 +1,59 @@
+//! The client that must not suffer: it asks for `/` on a new connection every 20 ms.
+
+use crate::attacks::{Attack, Target};
+use crate::common::{self, Elector};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const PACE: Duration = Duration::from_millis(20);
+
+/// What came of its questions.
+#[derive(Debug, Default)]
+pub struct Questions {
+    /// How long each answer took, from the connect to the last byte.
+    pub answered: Vec<Duration>,
+    /// What came of the others.
+    pub unanswered: Vec<String>,
+}
+
+impl Questions {
+    /// Asks `elector`, which leads, while it is attacked, until `enough` of the questions since the attack was in full
+    /// force.
+    pub fn during(attack: &Attack, elector: &Elector, enough: impl Fn(&Questions) -> bool) -> Questions {
+        let target = Target::new(elector.address());
+        thread::scope(|scope| {
+            scope.spawn(|| attack.run(&target));
+            // Called off also when a condition is waited for in vain, or the scope would never end.
+            let _end = CallOff(&target);
+            common::wait_until(attack.name, || target.is_in_full_force());
+            Questions::ask(elector, enough)
+        })
+    }
+
+    /// Asks until it is `enough`.
+    pub fn ask(elector: &Elector, enough: impl Fn(&Questions) -> bool) -> Questions {
+        let expected = (200, format!("{{\"name\":\"{}\"}}", elector.id));
+        let mut questions = Questions::default();
+        while !enough(&questions) {
+            let since = Instant::now();
+            match common::ask(elector.address(), "/") {
+                Ok(answer) if answer == expected => questions.answered.push(since.elapsed()),
+                other => questions.unanswered.push(format!("{other:?}")),
+            }
+            thread::sleep(PACE.saturating_sub(since.elapsed()));
+        }
+        questions
+    }
+
+    pub fn asked(&self) -> usize {
+        self.answered.len() + self.unanswered.len()
+    }
+}
+
+struct CallOff<'a>(&'a Target);
+
+impl Drop for CallOff<'_> {
+    fn drop(&mut self) {
+        self.0.call_it_off();
+    }
+}
