@@ -4,8 +4,21 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::Rule;
 
-/// Who comes without a token.
+/// Who comes with neither a token nor a certificate.
 const ANONYMOUS: &str = "system:anonymous";
+
+/// Who somebody is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) groups: Vec<String>,
+}
+
+impl User {
+    fn named(name: &str) -> User {
+        User { name: name.to_owned(), groups: Vec::new() }
+    }
+}
 
 /// What a request wants to do, as rules judge it.
 #[derive(Clone, Debug, Default)]
@@ -34,19 +47,19 @@ impl Access {
     }
 
     /// The user behind an `Authorization` header; none if its token is unknown.
-    pub(crate) fn user(&self, authorization: Option<&str>) -> Option<String> {
+    pub(crate) fn user(&self, authorization: Option<&str>) -> Option<User> {
         let state = self.read();
         let Some(token) = authorization.and_then(bearer) else {
-            return Some(ANONYMOUS.to_owned());
+            return Some(User::named(ANONYMOUS));
         };
         match state.tokens.iter().find(|(known, _)| known == token) {
-            Some((_, user)) => Some(user.clone()),
+            Some((_, user)) => Some(User::named(user)),
             None if state.enforced => None,
-            None => Some(ANONYMOUS.to_owned()),
+            None => Some(User::named(ANONYMOUS)),
         }
     }
 
-    pub(crate) fn allows(&self, user: &str, wish: &Attributes) -> bool {
+    pub(crate) fn allows(&self, user: &User, wish: &Attributes) -> bool {
         let state = self.read();
         !state.enforced || state.rules.iter().any(|rule| rule.grants(user, wish))
     }
@@ -78,8 +91,8 @@ fn bearer(authorization: &str) -> Option<&str> {
 }
 
 impl Rule {
-    fn grants(&self, user: &str, wish: &Attributes) -> bool {
-        covers(&self.user, user)
+    fn grants(&self, user: &User, wish: &Attributes) -> bool {
+        (covers(&self.user, &user.name) || user.groups.contains(&self.user))
             && self.verbs.iter().any(|verb| covers(verb, wish.verb))
             && covers(&self.resource, wish.resource)
             && (self.names.is_empty() || self.names.contains(&wish.name))

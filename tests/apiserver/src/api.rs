@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::access::Attributes;
+use crate::access::{Attributes, User};
 use crate::call::{Call, Form, Route, accepted_form};
 use crate::discovery;
 use crate::history::Selector;
@@ -27,8 +27,8 @@ pub(crate) struct Context<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) request: &'a Request,
     pub(crate) call: &'a Call,
-    /// None if the token is unknown.
-    pub(crate) user: Option<&'a str>,
+    /// None if the token is unknown, or the certificate not trusted.
+    pub(crate) user: Option<&'a User>,
 }
 
 /// Acts on a request.
@@ -56,14 +56,14 @@ fn plain(context: &Context<'_>, path: &str) -> Result<Answer, Refusal> {
     if context.request.method == "GET" { Ok(answer) } else { Err(Refusal::method_not_allowed()) }
 }
 
-fn authorize(shared: &Shared, user: &str, resource: Resource, wish: &Attributes) -> Result<(), Refusal> {
+fn authorize(shared: &Shared, user: &User, resource: Resource, wish: &Attributes) -> Result<(), Refusal> {
     if shared.access.allows(user, wish) {
         return Ok(());
     }
-    Err(Refusal::forbidden(user, wish.verb, resource, &wish.namespace, &wish.name))
+    Err(Refusal::forbidden(&user.name, wish.verb, resource, &wish.namespace, &wish.name))
 }
 
-fn resource_reply(context: &Context<'_>, user: &str) -> Result<Reply, Refusal> {
+fn resource_reply(context: &Context<'_>, user: &User) -> Result<Reply, Refusal> {
     let query = &context.call.query;
     if let Some(field) = query.unknown_field() {
         return Err(Refusal::bad_request(format!("field label not supported: {field}")));
@@ -191,7 +191,7 @@ fn create(context: &Context<'_>, resource: Resource, namespace: &str, view: &Vie
     Ok(Answer::json(201, &view.object(resource, &object)))
 }
 
-fn update(context: &Context<'_>, user: &str, key: Key, view: &View) -> Result<Answer, Refusal> {
+fn update(context: &Context<'_>, user: &User, key: Key, view: &View) -> Result<Answer, Refusal> {
     check_media_type(context.request, &["application/json"])?;
     let object = decode(key.resource, &context.request.body)?;
     check_same_name(&key, &object)?;
@@ -204,7 +204,7 @@ fn update(context: &Context<'_>, user: &str, key: Key, view: &View) -> Result<An
     Ok(Answer::json(if created { 201 } else { 200 }, &view.object(resource, &object)))
 }
 
-fn patch(context: &Context<'_>, user: &str, key: &Key, view: &View) -> Result<Answer, Refusal> {
+fn patch(context: &Context<'_>, user: &User, key: &Key, view: &View) -> Result<Answer, Refusal> {
     let kinds = ["application/merge-patch+json", "application/strategic-merge-patch+json"];
     check_media_type(context.request, &kinds)?;
     check_namespace(context, &key.namespace)?;
@@ -219,7 +219,7 @@ fn patch(context: &Context<'_>, user: &str, key: &Key, view: &View) -> Result<An
         let object = check(key.resource, object)?;
         check_same_name(key, &object)?;
         let wish = &context.call.attributes;
-        let may_create = || Err(Refusal::forbidden(user, "create", key.resource, &wish.namespace, &wish.name));
+        let may_create = || Err(Refusal::forbidden(&user.name, "create", key.resource, &wish.namespace, &wish.name));
         match context.shared.store.update(key.clone(), object, &manager(context), may_create) {
             // Somebody came between; a patch that names no resourceVersion is applied to what is there now.
             Err(refusal) if refusal.code == 409 && !pinned => {}

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::access::User;
 use crate::api::{Context, Reply, act};
 use crate::call::Call;
 use crate::http::{Answer, Reader, Received, Request};
@@ -102,6 +103,8 @@ impl<'a> Connection<'a> {
     }
 
     fn seen(&self, request: &Request, call: &Call) -> RequestSeen {
+        let (user, groups) = self.user(request).map(|user| (user.name, user.groups)).unzip();
+        let groups = groups.unwrap_or_default();
         RequestSeen {
             when: Instant::now(),
             answered: None,
@@ -111,7 +114,8 @@ impl<'a> Connection<'a> {
             resource: call.attributes.resource,
             namespace: call.attributes.namespace.clone(),
             name: call.attributes.name.clone(),
-            user: self.user(request),
+            user,
+            groups,
             user_agent: request.header("user-agent").unwrap_or_default().to_owned(),
             body: request.body.as_slice().into(),
             status: None,
@@ -119,17 +123,25 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn user(&self, request: &Request) -> Option<String> {
-        self.shared.access.user(request.header("authorization"))
+    /// Whom the client's certificate names, or else its token; none if what it has is not known.
+    fn user(&self, request: &Request) -> Option<User> {
+        let authorization = request.header("authorization");
+        let shown = self.wire.client_certificates();
+        let known = self.shared.clients.as_ref().zip(shown).and_then(|(clients, chain)| clients.user(chain));
+        match (known, shown, authorization) {
+            (Some(user), ..) => Some(user),
+            (None, Some(_), None) => None,
+            (None, ..) => self.shared.access.user(authorization),
+        }
     }
 
-    /// Acts on a request, while nothing can freeze the server. The token is judged only now: a
-    /// delayed request may come too late for it.
+    /// Acts on a request, while nothing can freeze the server. The token or the certificate is judged
+    /// only now: a delayed request may come too late for it.
     fn act(&self, exchange: &Exchange) -> io::Result<Outcome<'a>> {
         let _inside = self.shared.gate.enter()?;
         let user = self.user(&exchange.request);
         let context =
-            Context { shared: self.shared, request: &exchange.request, call: &exchange.call, user: user.as_deref() };
+            Context { shared: self.shared, request: &exchange.request, call: &exchange.call, user: user.as_ref() };
         Ok(match act(&context) {
             Reply::Answer(answer) => Outcome::Answer(answer),
             Reply::Watch(plan) => Outcome::Watch(plan.open(&self.shared.store, &self.wire)?),

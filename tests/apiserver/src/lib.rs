@@ -30,6 +30,7 @@ mod access;
 mod activity;
 mod api;
 mod call;
+mod client_certs;
 mod connection;
 mod discovery;
 mod fault;
@@ -56,6 +57,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+pub use crate::client_certs::ClientCertificate;
 pub use crate::fault::{Fault, FaultHandle};
 pub use crate::log::RequestSeen;
 pub use crate::server::Server;
@@ -66,7 +68,7 @@ pub struct Options {
     /// The address to listen on; port 0 for any that is free.
     pub listen: String,
     /// Whether to speak TLS, with a certificate for 127.0.0.1, ::1, localhost and
-    /// kubernetes.default.svc.
+    /// kubernetes.default.svc; clients may then show one too, see [`Server::client_certificate`].
     pub tls: bool,
     /// Token and user. Without any token and rule everybody may do everything.
     pub tokens: Vec<(String, String)>,
@@ -101,7 +103,7 @@ impl Default for Options {
 /// Allows something, as an RBAC rule with its binding does. `*` stands for everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Who may; `system:anonymous` is who comes without a token.
+    /// Who may, or a group that may; `system:anonymous` is who comes with neither a token nor a certificate.
     pub user: String,
     /// `get`, `create`, `update`, `patch`, `delete`, `list` or `watch`.
     pub verbs: Vec<String>,

@@ -29,8 +29,10 @@ pub struct RequestSeen {
     pub namespace: String,
     /// The name in the path, or in the field selector of a list or a watch, or empty.
     pub name: String,
-    /// Whom the token belongs to; `system:anonymous` without one; none if it is unknown.
+    /// Whom the certificate names or the token belongs to; `system:anonymous` without either; none if it is unknown.
     pub user: Option<String>,
+    /// The groups that the certificate names.
+    pub groups: Vec<String>,
     /// The `User-Agent` header, or empty.
     pub user_agent: String,
     /// The body, as sent.

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use apiserver::{Options, Rule, Server};
 
@@ -15,6 +16,9 @@ Usage: apiserver [options]
   --listen=ADDR        address to listen on (default 127.0.0.1:8001; port 0: any)
   --tls                speak HTTPS, with a certificate authority of its own
   --ca-out=FILE        write the authority's certificate there, in PEM
+  --client=USER[,GROUP]=PREFIX
+                       write a client certificate for a day to PREFIX.crt and its key to
+                       PREFIX.key (repeatable; needs --tls)
   --token=USER=TOKEN   know this bearer token (repeatable)
   --allow=USER:VERB,VERB:RESOURCE[:NAME[:NAMESPACE]]
                        allow that; * stands for everything (repeatable)
@@ -22,8 +26,8 @@ Usage: apiserver [options]
   --help               show this
 
 Prints its URL when it is ready. Without --token and --allow everybody may do
-everything; otherwise only what is allowed, and who comes without a token is
-system:anonymous.
+everything; otherwise only what is allowed, and who comes with neither a token
+nor a client certificate is system:anonymous.
 
   kubectl --server=http://127.0.0.1:8001 get leases
 
@@ -38,6 +42,8 @@ To compare it with the recorded exchanges of a real API server:
 struct Arguments {
     options: Options,
     ca_out: Option<String>,
+    /// User and groups, and where to put the certificate.
+    clients: Vec<(String, String)>,
     with_stdin: bool,
     help: bool,
 }
@@ -67,8 +73,17 @@ fn run(arguments: Arguments) -> Result<(), String> {
     apiserver::raise_file_limit();
     let listen = arguments.options.listen.clone();
     let server = Server::start(arguments.options).map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let write =
+        |path: &str, pem: &str| std::fs::write(path, pem).map_err(|error| format!("cannot write {path}: {error}"));
     if let (Some(path), Some(pem)) = (&arguments.ca_out, server.ca_pem()) {
-        std::fs::write(path, pem).map_err(|error| format!("cannot write {path}: {error}"))?;
+        write(path, pem)?;
+    }
+    for (names, prefix) in &arguments.clients {
+        let (user, group) = names.split_once(',').map_or((names.as_str(), None), |(user, group)| (user, Some(group)));
+        let tomorrow = SystemTime::now() + Duration::from_secs(24 * 60 * 60);
+        let client = server.client_certificate(user, group, tomorrow).map_err(|error| error.to_string())?;
+        write(&format!("{prefix}.crt"), &client.certificate_pem)?;
+        write(&format!("{prefix}.key"), &client.key_pem)?;
     }
     writeln!(stdout, "{}", server.url())
         .and_then(|()| stdout.flush())
@@ -91,7 +106,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
     // A program that runs for days must not keep what only tests look at.
     let options =
         Options { listen: "127.0.0.1:8001".to_owned(), keep_changes: 0, keep_requests: 0, ..Options::default() };
-    let mut parsed = Arguments { options, ca_out: None, with_stdin: false, help: false };
+    let mut parsed = Arguments { options, ca_out: None, clients: Vec::new(), with_stdin: false, help: false };
     for argument in arguments {
         let (name, value) = match argument.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -101,6 +116,7 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
             ("--listen", Some(address)) => address.clone_into(&mut parsed.options.listen),
             ("--tls", None) => parsed.options.tls = true,
             ("--ca-out", Some(path)) => parsed.ca_out = Some(path.to_owned()),
+            ("--client", Some(client)) => parsed.clients.push(parse_client(client)?),
             ("--token", Some(token)) => parsed.options.tokens.push(parse_token(token)?),
             ("--allow", Some(rule)) => parsed.options.rules.push(parse_rule(rule)?),
             ("--with-stdin", None) => parsed.with_stdin = true,
@@ -108,10 +124,17 @@ fn parse(arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
             _ => return Err(format!("cannot read the argument {argument:?}")),
         }
     }
-    if parsed.ca_out.is_some() && !parsed.options.tls {
-        return Err("--ca-out needs --tls".to_owned());
+    if (parsed.ca_out.is_some() || !parsed.clients.is_empty()) && !parsed.options.tls {
+        return Err("--ca-out and --client need --tls".to_owned());
     }
     Ok(parsed)
+}
+
+fn parse_client(argument: &str) -> Result<(String, String), String> {
+    match argument.split_once('=') {
+        Some((names, prefix)) if !names.is_empty() && !prefix.is_empty() => Ok((names.to_owned(), prefix.to_owned())),
+        _ => Err(format!("--client={argument} must be --client=USER[,GROUP]=PREFIX")),
+    }
 }
 
 fn parse_token(argument: &str) -> Result<(String, String), String> {

@@ -3,13 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use serde_json::Value;
 
 use crate::access::Access;
 use crate::activity::Activity;
+use crate::client_certs::{ClientAuthority, ClientCertificate};
 use crate::connection::serve;
 use crate::fault::Faults;
 use crate::gate::Gate;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate>,
     pub(crate) missing_namespaces: Vec<String>,
     pub(crate) addr: SocketAddr,
+    /// There with TLS.
+    pub(crate) clients: Option<ClientAuthority>,
     connections: Arc<Connections>,
     activity: Arc<Activity>,
     tls: Mutex<Option<Arc<ServerConfig>>>,
@@ -61,7 +64,8 @@ impl Server {
     /// If the address cannot be listened on.
     pub fn start(options: Options) -> io::Result<Server> {
         let listener = Listener::new(&options.listen)?;
-        let identity = options.tls.then(Identity::new).transpose()?;
+        let clients = options.tls.then(ClientAuthority::new).transpose()?;
+        let identity = clients.as_ref().map(Identity::new).transpose()?;
         let (config, ca_pem) = identity.map(|i| (i.config, i.ca_pem)).unzip();
         let activity = Arc::new(Activity::default());
         let shared = Shared {
@@ -72,6 +76,7 @@ impl Server {
             gate: Arc::default(),
             missing_namespaces: options.missing_namespaces,
             addr: listener.addr(),
+            clients,
             connections: Arc::default(),
             activity,
             tls: Mutex::new(config),
@@ -112,12 +117,26 @@ impl Server {
     /// # Errors
     /// If the server speaks no TLS.
     pub fn rotate_ca(&self) -> io::Result<String> {
-        if self.ca_pem.is_none() {
-            return Err(io::Error::other("the server speaks no TLS"));
-        }
-        let Identity { config, ca_pem } = Identity::new()?;
+        let Identity { config, ca_pem } = Identity::new(self.clients()?)?;
         *lock(&self.shared.tls) = Some(config);
         Ok(ca_pem)
+    }
+
+    /// A certificate by which the server knows this user, of this group if there is one, until then.
+    ///
+    /// # Errors
+    /// If the server speaks no TLS.
+    pub fn client_certificate(
+        &self,
+        user: &str,
+        group: Option<&str>,
+        until: SystemTime,
+    ) -> io::Result<ClientCertificate> {
+        self.clients()?.issue(user, group, until)
+    }
+
+    fn clients(&self) -> io::Result<&ClientAuthority> {
+        self.shared.clients.as_ref().ok_or_else(|| io::Error::other("the server speaks no TLS"))
     }
 
     /// An object as it is stored now.

@@ -4,10 +4,13 @@ use std::io;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+
+use crate::client_certs::ClientAuthority;
 
 /// The names a client may use for the server.
 const NAMES: [&str; 4] = ["127.0.0.1", "::1", "localhost", "kubernetes.default.svc"];
@@ -20,8 +23,8 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// Makes new keys and certificates.
-    pub(crate) fn new() -> io::Result<Identity> {
-        let (ca_pem, issuer) = authority().map_err(io::Error::other)?;
+    pub(crate) fn new(clients: &ClientAuthority) -> io::Result<Identity> {
+        let (ca, issuer) = authority("in-memory API server CA").map_err(io::Error::other)?;
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let certificate = params(&NAMES, "in-memory API server").and_then(|mut params| {
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -34,24 +37,25 @@ impl Identity {
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients.verifier())
             .with_single_cert(vec![certificate.der().clone()], key.into())
             .map_err(io::Error::other)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Identity { config: Arc::new(config), ca_pem })
+        Ok(Identity { config: Arc::new(config), ca_pem: ca.pem() })
     }
 }
 
-fn authority() -> Result<(String, Issuer<'static, KeyPair>), rcgen::Error> {
-    let mut params = params(&[], "in-memory API server CA")?;
+/// A new authority: its certificate, and what signs for it.
+pub(crate) fn authority(common_name: &str) -> Result<(Certificate, Issuer<'static, KeyPair>), rcgen::Error> {
+    let mut params = params(&[], common_name)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let key = KeyPair::generate()?;
-    let pem = params.self_signed(&key)?.pem();
-    Ok((pem, Issuer::new(params, key)))
+    let certificate = params.self_signed(&key)?;
+    Ok((certificate, Issuer::new(params, key)))
 }
 
-fn params(names: &[&str], common_name: &str) -> Result<CertificateParams, rcgen::Error> {
+pub(crate) fn params(names: &[&str], common_name: &str) -> Result<CertificateParams, rcgen::Error> {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name.push(DnType::CommonName, common_name);

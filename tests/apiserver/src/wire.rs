@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::gate::Gate;
@@ -65,6 +66,14 @@ impl Wire {
         match self {
             Wire::Plain(gated) => &gated.stream,
             Wire::Tls(tls) => &tls.sock.stream,
+        }
+    }
+
+    /// What the client showed in the handshake, its own certificate first; none if it has none.
+    pub(crate) fn client_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match self {
+            Wire::Plain(_) => None,
+            Wire::Tls(tls) => tls.conn.peer_certificates(),
         }
     }
 

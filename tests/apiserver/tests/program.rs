@@ -31,7 +31,15 @@ fn help_is_on_stdout() {
 
 #[test]
 fn a_wrong_argument_is_a_usage_error() {
-    for arguments in [&["--nonsense"][..], &["--tls=1"], &["--token=x"], &["--allow=a:get"], &["--ca-out=/x"]] {
+    for arguments in [
+        &["--nonsense"][..],
+        &["--tls=1"],
+        &["--token=x"],
+        &["--allow=a:get"],
+        &["--ca-out=/x"],
+        &["--client=a=/x"],
+        &["--tls", "--client=a"],
+    ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());

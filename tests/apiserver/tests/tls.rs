@@ -2,7 +2,9 @@
 
 mod common;
 
-use apiserver::{Options, Server};
+use std::time::{Duration, SystemTime};
+
+use apiserver::{Options, Rule, Server};
 use common::{Client, LEASES, PATIENCE, lease};
 
 fn server() -> Server {
@@ -50,4 +52,62 @@ fn a_new_authority_is_for_new_connections() {
     assert_eq!(before.get("/version").status, 200);
     assert!(Client::over_tls(&server, old).try_call("GET", "/version", None).is_err());
     assert_eq!(Client::over_tls(&server, &new).get("/version").status, 200);
+}
+
+/// A server that knows one token and lets two do everything: whoever has it, and a group.
+fn with_rules() -> Server {
+    let tokens = vec![("secret".to_owned(), "app".to_owned())];
+    let rules = vec![Rule::new("app", &["*"], "*"), Rule::new("electors", &["*"], "*")];
+    Server::start(Options { tls: true, tokens, rules, ..Options::default() }).unwrap()
+}
+
+/// In so many seconds, or before.
+fn in_seconds(seconds: i64) -> SystemTime {
+    let difference = Duration::from_secs(seconds.unsigned_abs());
+    let now = SystemTime::now();
+    if seconds < 0 { now - difference } else { now + difference }
+}
+
+#[test]
+fn a_certificate_names_its_user_and_groups() {
+    let server = with_rules();
+    let member = server.client_certificate("jane", Some("electors"), in_seconds(60)).unwrap();
+    let mut client = Client::showing(&server, server.ca_pem().unwrap(), Some(&member));
+    assert_eq!(client.call("POST", LEASES, Some(&lease("x", "a"))).status, 201);
+    let seen = server.requests().remove(0);
+    assert_eq!(seen.user.as_deref(), Some("jane"));
+    assert_eq!(seen.groups, ["electors"]);
+
+    let stranger = server.client_certificate("joe", None, in_seconds(60)).unwrap();
+    let mut client = Client::showing(&server, server.ca_pem().unwrap(), Some(&stranger));
+    let answer = client.get(LEASES);
+    assert_eq!(answer.status, 403);
+    assert!(answer.text.contains("User \\\"joe\\\" cannot list"), "{}", answer.text);
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_makes_no_difference_but_to_the_answer() {
+    let (server, other) = (with_rules(), with_rules());
+    let expired = server.client_certificate("jane", Some("electors"), in_seconds(-60)).unwrap();
+    let foreign = other.client_certificate("jane", Some("electors"), in_seconds(60)).unwrap();
+    for own in [expired, foreign] {
+        let show = || Client::showing(&server, server.ca_pem().unwrap(), Some(&own));
+        assert_eq!(show().get(LEASES).status, 401);
+        assert_eq!(show().with_token("secret").get(LEASES).status, 200);
+    }
+}
+
+#[test]
+fn without_a_certificate_a_client_is_anonymous() {
+    let server = with_rules();
+    assert_eq!(Client::over_tls(&server, server.ca_pem().unwrap()).get(LEASES).status, 403);
+    assert_eq!(server.requests()[0].user.as_deref(), Some("system:anonymous"));
+}
+
+#[test]
+fn a_new_authority_leaves_the_certificates_of_clients_valid() {
+    let server = with_rules();
+    let member = server.client_certificate("jane", Some("electors"), in_seconds(60)).unwrap();
+    let new = server.rotate_ca().unwrap();
+    assert_eq!(Client::showing(&server, &new, Some(&member)).get(LEASES).status, 200);
 }

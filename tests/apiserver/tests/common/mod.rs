@@ -8,9 +8,9 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use apiserver::{Options, Server};
+use apiserver::{ClientCertificate, Options, Server};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
@@ -71,14 +71,26 @@ impl Client {
     }
 
     pub fn over_tls(server: &Server, ca_pem: &str) -> Client {
+        Client::showing(server, ca_pem, None)
+    }
+
+    /// Over TLS, with this certificate of its own.
+    pub fn showing(server: &Server, ca_pem: &str, own: Option<&ClientCertificate>) -> Client {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match own {
+            None => config.with_no_client_auth(),
+            Some(own) => {
+                let certificate = CertificateDer::from_pem_slice(own.certificate_pem.as_bytes()).unwrap();
+                let key = PrivateKeyDer::from_pem_slice(own.key_pem.as_bytes()).unwrap();
+                config.with_client_auth_cert(vec![certificate], key).unwrap()
+            }
+        };
         let name = ServerName::try_from("127.0.0.1").unwrap();
         let session = ClientConnection::new(Arc::new(config), name).unwrap();
         let socket = connect(server);
