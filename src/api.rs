@@ -1,7 +1,7 @@
 //! The Kubernetes API, as far as an election needs it: get, create, update and watch one object.
 //!
 //! Nothing here is tried twice, except that a request refused with a 401 is sent once more if the
-//! token has meanwhile been replaced: whether to try again is for the caller to decide, who knows
+//! token has meanwhile been replaced, or its plugin hands out another: whether to try again is for the caller to decide, who knows
 //! what the time is worth. No proxy is used, no redirect is followed.
 //!
 //! The trace level of ureq's log prints requests whole, tokens included: whoever sets up logging
@@ -25,7 +25,7 @@ pub use self::failure::{Class, Failure, FailureKind, Reply, Status, Verb};
 use self::names::Names;
 pub use self::watch::{Watch, WatchHandle};
 use crate::clock;
-use crate::credentials::{Credentials, Tls};
+use crate::credentials::{Access, Credentials, CredentialsError, Tls};
 use crate::lock::LockName;
 
 /// A client of one API server. It may be used by several threads at once; each request blocks the
@@ -45,7 +45,7 @@ pub(crate) fn anonymous_agent(server: String) -> Agent {
 /// The connections that are open.
 #[derive(Default)]
 struct Client {
-    /// Made when first needed, and anew when the CA certificates have changed.
+    /// Made when first needed, and anew when certificates have changed, the CA's or our own.
     agent: Option<(Option<Tls>, Agent)>,
     /// When a request last ended, by the clock that goes on while the machine sleeps.
     used: clock::Time,
@@ -126,9 +126,10 @@ impl Api {
         let call = call.with_query(&query);
         let step = timeout.min(LONGEST);
         let silence = Duration::from_secs(seconds.into()).min(LONGEST) + step;
-        let agent = exchange::agent(self.credentials.address().to_string(), self.credentials.tls(), self.names.clone());
+        let access = self.access(&call, Instant::now() + step)?;
+        let agent = exchange::agent(self.credentials.address().to_string(), access.tls.clone(), self.names.clone());
         let running = handle.begin(agent.clone()).map_err(|woken| call.fail(FailureKind::BrokenOff, woken))?;
-        let opened = self.perform(&agent, &call, step, || Patience::Stream { step, silence });
+        let opened = self.perform(&agent, &call, &access, step, || Patience::Stream { step, silence });
         let response = opened.map_err(|failure| running.why(call.verb, call.lock).unwrap_or(failure))?;
         Ok(Watch::new(response.into_body(), lock.clone(), silence, running))
     }
@@ -136,13 +137,20 @@ impl Api {
     fn request(&self, call: &Call, timeout: Duration) -> Reply {
         let timeout = timeout.min(LONGEST);
         let deadline = Instant::now() + timeout;
-        let (agent, reuse) = self.agent();
+        let access = self.access(call, deadline)?;
+        let (agent, reuse) = self.agent(&access);
         let patience = || Patience::Whole { timeout: deadline.saturating_duration_since(Instant::now()), reuse };
         let reply = self
-            .perform(&agent, call, timeout, patience)
+            .perform(&agent, call, &access, timeout, patience)
             .and_then(|response| call.read_whole(response, timeout).inspect_err(|_| self.names.doubt()));
         self.lock().used = clock::now();
         reply
+    }
+
+    /// What to send a request with.
+    fn access(&self, call: &Call, deadline: Instant) -> Result<Access, Failure> {
+        // Nothing has been sent, but that is more than the caller can know.
+        self.credentials.access(deadline).map_err(|error: CredentialsError| call.fail(FailureKind::Unknown, error))
     }
 
     /// Sends a request and makes anything but the head of a 2xx answer a failure.
@@ -150,6 +158,7 @@ impl Api {
         &self,
         agent: &Agent,
         call: &Call,
+        access: &Access,
         timeout: Duration,
         patience: impl Fn() -> Patience,
     ) -> Result<Response<Body>, Failure> {
@@ -160,16 +169,16 @@ impl Api {
                 call.fail(FailureKind::Unknown, explain(error, timeout))
             })
         };
-        let token = self.credentials.token();
-        let response = send(token.as_ref())?;
+        let begun = Instant::now();
+        let response = send(access.token.as_ref())?;
         if response.status().is_success() {
             return Ok(response);
         }
         let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
         // Reading the refusal to its end leaves the connection fit for another request.
-        let refusal = call.refuse(response, token.is_some());
-        let newer = if unauthorized { self.credentials.token_instead_of(token.as_ref()) } else { None };
-        let Some(newer) = newer else {
+        let refusal = call.refuse(response, access.token.is_some());
+        let newer = || self.credentials.token_instead_of(access, begun + timeout);
+        let Some(newer) = unauthorized.then(newer).flatten() else {
             return Err(refusal);
         };
         let response = send(Some(&newer))?;
@@ -180,19 +189,19 @@ impl Api {
     }
 
     /// The agent for a request, and whether a connection of it may be used again.
-    fn agent(&self) -> (Agent, bool) {
-        let tls = self.credentials.tls();
+    fn agent(&self, access: &Access) -> (Agent, bool) {
+        let tls = access.tls.as_ref();
         let mut client = self.lock();
         if let Some((of, agent)) = &client.agent
-            && same(of.as_ref(), tls.as_ref())
+            && same(of.as_ref(), tls)
         {
             // Measured here and not by the pool, whose clock stops while the machine sleeps: after
             // a night in that state its connections look young, and are dead.
             let idle = clock::now().saturating_sub(client.used);
             return (agent.clone(), idle < self.idle_limit);
         }
-        let agent = exchange::agent(self.credentials.address().to_string(), tls.clone(), self.names.clone());
-        client.agent = Some((tls, agent.clone()));
+        let agent = exchange::agent(self.credentials.address().to_string(), tls.cloned(), self.names.clone());
+        client.agent = Some((tls.cloned(), agent.clone()));
         (agent, true)
     }
 
@@ -201,7 +210,7 @@ impl Api {
     }
 }
 
-/// Whether two connections would trust the same certificates.
+/// Whether two connections would trust, and show, the same certificates.
 fn same(one: Option<&Tls>, other: Option<&Tls>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => Arc::ptr_eq(&one.config, &other.config),

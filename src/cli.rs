@@ -58,6 +58,10 @@ pub struct Config {
     pub server: Option<String>,
     pub service_account_dir: Option<PathBuf>,
     pub use_cluster_credentials: bool,
+    /// The kubeconfig file, if it was given.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of a kubeconfig, if it was given.
+    pub context: Option<String>,
     pub log: logging::Settings,
     /// Arguments that were accepted and mean nothing here, to be named in one warning.
     pub ignored: Vec<String>,
@@ -119,7 +123,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
     if let Some(url) = flags.text("--check")? {
         return elector(&url, flags.http()?, &ignored).map(Command::Check);
     }
-    Ok(Command::Run(Config {
+    let (kubeconfig, context) = kubeconfig(&mut flags)?;
+    let config = Config {
         election: election(flags.text("--election")?)?,
         namespace: namespace(flags.text("--election-namespace")?)?,
         lock: flags.choice("--lock", &LOCKS)?.unwrap_or(LockKind::Endpoints),
@@ -131,9 +136,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
         server: flags.text("--server")?.map(server).transpose()?,
         service_account_dir: flags.text("--service-account-dir")?.map(directory).transpose()?,
         use_cluster_credentials: flags.yes("--use-cluster-credentials")?,
+        kubeconfig,
+        context,
         log: log_settings(&mut flags, environment)?,
         ignored,
-    }))
+    };
+    one_source(&config)?;
+    Ok(Command::Run(config))
 }
 
 const LOCKS: [(&str, LockKind); 3] =
@@ -270,6 +279,32 @@ fn server(url: String) -> Result<String, UsageError> {
     match credentials::check_url(&url) {
         Ok(()) => Ok(url),
         Err(error) => Err(UsageError(format!("{error}; write it like https://10.0.0.1:6443"))),
+    }
+}
+
+/// An empty value is none, as to kubectl.
+fn kubeconfig(flags: &mut Flags) -> Result<(Option<PathBuf>, Option<String>), UsageError> {
+    let [path, context] = [flags.text("--kubeconfig")?, flags.text("--context")?];
+    let path = path.filter(|path| !path.is_empty());
+    match path.as_deref().filter(|path| path.contains('\0')) {
+        Some(path) => Err(bad("--kubeconfig", path, "name a file")),
+        None => Ok((path.map(PathBuf::from), context.filter(|context| !context.is_empty()))),
+    }
+}
+
+/// Credentials come from a kubeconfig, or from what the other flags say: to mix them would send what is meant for one
+/// server to another.
+fn one_source(config: &Config) -> Result<(), UsageError> {
+    let of_kubeconfig = [("--kubeconfig", config.kubeconfig.is_some()), ("--context", config.context.is_some())];
+    let of_others = [
+        ("--server", config.server.is_some()),
+        ("--service-account-dir", config.service_account_dir.is_some()),
+        ("--use-cluster-credentials", config.use_cluster_credentials),
+    ];
+    let given = |flags: &[(&'static str, bool)]| flags.iter().find(|(_, given)| *given).map(|(flag, _)| *flag);
+    match given(&of_kubeconfig).zip(given(&of_others)) {
+        None => Ok(()),
+        Some((one, other)) => Err(UsageError(format!("{one} and {other} exclude each other: leave out one of them"))),
     }
 }
 

@@ -1,23 +1,34 @@
 //! Where the API server is, and how this process shows who it is.
 //!
-//! What rotates in files (the token, the CA certificates) is read again when the files change.
+//! What rotates in files (tokens, CA certificates, client certificates) is read again when the files change; what
+//! a program hands out for a while is fetched again before that time is over.
 
+mod context;
+mod exec;
+mod field;
 mod followed;
+mod identity;
+mod kubeconfig;
 mod server;
+mod tls;
 mod token;
 mod trust;
+mod yaml;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-
+use self::exec::Plugin;
 use self::followed::Followed;
+use self::identity::Identity;
+use self::kubeconfig::{Kubeconfig, Places};
 pub(crate) use self::server::Server;
+pub(crate) use self::tls::Tls;
+use self::tls::TlsMaker;
 pub(crate) use self::token::Token;
+use self::trust::Trust;
 
 /// Where a pod finds the files of its service account.
 pub const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -27,26 +38,36 @@ pub const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceacc
 /// The token goes out over HTTPS only, or in plain HTTP to this very machine.
 pub struct Credentials {
     server: Server,
-    token: Option<Followed<Token>>,
+    bearer: Option<Bearer>,
+    identity: Option<Identity>,
+    plugin: Option<Plugin>,
     /// There for an HTTPS server.
-    tls: Option<Followed<Arc<ClientConfig>>>,
+    tls: Option<TlsMaker>,
     namespace: Option<String>,
     /// The log says already that the token is kept back.
     kept_back: AtomicBool,
 }
 
-/// Whether `--server` may be given this address; the error does not repeat what may be a secret.
-pub fn check_url(url: &str) -> Result<(), CredentialsError> {
-    Server::parse(url).map(drop)
+/// A token that was not fetched from a plugin.
+enum Bearer {
+    File(Followed<Token>),
+    /// Where it is written down comes with it.
+    Fixed(Token, String),
 }
 
-/// What a TLS connection is made with. Equal ones may share connections.
+/// Whether `--server` may be given this address; the error does not repeat what may be a secret.
+pub fn check_url(url: &str) -> Result<(), CredentialsError> {
+    Server::parse(url, "--server").map(drop)
+}
+
+/// What one request is sent with.
 #[derive(Clone)]
-pub(crate) struct Tls {
-    pub(crate) config: Arc<ClientConfig>,
-    pub(crate) server_name: ServerName<'static>,
-    /// Where the trusted certificates come from, for error messages.
-    pub(crate) trusted: String,
+pub(crate) struct Access {
+    pub(crate) token: Option<Token>,
+    /// How to reach the server over TLS; `None` for plain HTTP.
+    pub(crate) tls: Option<Tls>,
+    /// The run of the plugin that these come from.
+    run: Option<u64>,
 }
 
 impl Credentials {
@@ -70,8 +91,8 @@ impl Credentials {
         let given = |name: &str, value: Option<&str>| match value {
             Some(value) if !value.is_empty() => Ok(value.to_owned()),
             _ => Err(CredentialsError::new(format!(
-                "looked for an API server in ${name}, which is not set; run in a pod, or give --server=URL, \
-                 for example of a `kubectl proxy`"
+                "looked for an API server in ${name}, which is not set; run in a pod, or give --kubeconfig=FILE, \
+                 or --server=URL, for example of a `kubectl proxy`"
             ))),
         };
         let host = given("KUBERNETES_SERVICE_HOST", host)?;
@@ -83,8 +104,8 @@ impl Credentials {
                 return error;
             }
             CredentialsError::new(format!(
-                "{error}; run in a pod with automountServiceAccountToken, or give --server=URL, for example of a \
-                 `kubectl proxy`"
+                "{error}; run in a pod with automountServiceAccountToken, or give --kubeconfig=FILE, or --server=URL, \
+                 for example of a `kubectl proxy`"
             ))
         })
     }
@@ -92,34 +113,58 @@ impl Credentials {
     /// The server at a URL, as `--server` gives it. Token and CA certificates of a service account
     /// are used only where its directory is given.
     pub fn server(url: &str, service_account_dir: Option<&Path>) -> Result<Credentials, CredentialsError> {
-        let server = Server::parse(url)?;
+        let server = Server::parse(url, "--server")?;
         match service_account_dir {
             Some(dir) => Credentials::with_service_account(server, dir),
             None if server.https => Err(CredentialsError::new(format!(
                 "no CA certificates to know {server} by; give the directory of a service account that holds ca.crt \
                  and token, or the http:// address of a `kubectl proxy`"
             ))),
-            None => Ok(Credentials::new(server, None, None, None)),
+            None => Ok(Credentials::new(server)),
+        }
+    }
+
+    /// The context of this name, or else the current one, in a kubeconfig file.
+    pub fn kubeconfig(path: &Path, context: Option<&str>) -> Result<Credentials, CredentialsError> {
+        let kubeconfig = Kubeconfig::of(path)?;
+        let choice = kubeconfig.choose(context)?.ok_or_else(|| no_context(&kubeconfig))?;
+        context::credentials(&choice)
+    }
+
+    /// What kubectl would use without a flag that says more than a context: the files of `$KUBECONFIG` or else
+    /// `~/.kube/config`; where they choose nothing, what a pod has ([`Credentials::in_cluster`]).
+    pub fn find(context: Option<&str>, service_account_dir: &Path) -> Result<Credentials, CredentialsError> {
+        let [kubeconfig, home] = ["KUBECONFIG", "HOME"].map(std::env::var_os);
+        let kubeconfig = Kubeconfig::find(&Places { kubeconfig, home })?;
+        if let Some(choice) = kubeconfig.choose(context)? {
+            return context::credentials(&choice);
+        }
+        let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        match kubeconfig.is_there() && !in_pod {
+            true => Err(no_context(&kubeconfig)),
+            false => Credentials::in_cluster(service_account_dir),
         }
     }
 
     fn with_service_account(server: Server, dir: &Path) -> Result<Credentials, CredentialsError> {
         let token = Followed::open(dir.join("token"), Token::parse)?;
         let tls = match server.https {
-            true => Some(Followed::open(dir.join("ca.crt"), trust::tls_config)?),
+            true => {
+                // Checked when the address was taken apart.
+                let name = server.name().ok_or_else(|| CredentialsError::new(format!("{server} has no name")))?;
+                Some(TlsMaker::new(Trust::file(dir.join("ca.crt"))?, name))
+            }
             false => None,
         };
         let namespace = std::fs::read_to_string(dir.join("namespace")).ok().map(|text| text.trim().to_owned());
-        Ok(Credentials::new(server, Some(token), tls, namespace.filter(|name| !name.is_empty())))
+        let namespace = namespace.filter(|name| !name.is_empty());
+        Ok(Credentials { bearer: Some(Bearer::File(token)), tls, namespace, ..Credentials::new(server) })
     }
 
-    fn new(
-        server: Server,
-        token: Option<Followed<Token>>,
-        tls: Option<Followed<Arc<ClientConfig>>>,
-        namespace: Option<String>,
-    ) -> Credentials {
-        Credentials { server, token, tls, namespace, kept_back: AtomicBool::new(false) }
+    /// Without anything to be known by.
+    fn new(server: Server) -> Credentials {
+        let (bearer, identity, plugin, tls, namespace) = (None, None, None, None, None);
+        Credentials { server, bearer, identity, plugin, tls, namespace, kept_back: AtomicBool::new(false) }
     }
 
     /// The namespace of the pod, where the service account says it.
@@ -136,36 +181,62 @@ impl Credentials {
         &self.server
     }
 
-    /// The token to send now, if there is one and it may be sent.
-    pub(crate) fn token(&self) -> Option<Token> {
-        let token = self.token.as_ref()?;
+    /// What to send a request with now. Where a plugin has to be asked first, it is waited for until the deadline.
+    pub(crate) fn access(&self, deadline: Instant) -> Result<Access, CredentialsError> {
+        let (mut token, mut run) = (self.token(), None);
+        let mut identity = self.identity.as_ref().map(Identity::current);
+        if let Some(plugin) = &self.plugin {
+            let (issued, number) = plugin.current(deadline)?;
+            run = Some(number);
+            token = issued.token.or(token);
+            identity = issued.identity.or(identity);
+        }
+        let tls = self.tls.as_ref().map(|tls| tls.current(identity)).transpose()?;
+        Ok(Access { token, tls, run })
+    }
+
+    /// A token other than the one that the server has just refused, if there is one by the deadline.
+    pub(crate) fn token_instead_of(&self, refused: &Access, deadline: Instant) -> Option<Token> {
+        if let (Some(plugin), Some(run)) = (&self.plugin, refused.run) {
+            plugin.refuse(run);
+        }
+        let token = match &self.bearer {
+            // Read whatever the time stamps say; what is not sent at all is not asked for.
+            Some(Bearer::File(followed)) if refused.token.is_some() => Some(followed.reread()),
+            _ => self.access(deadline).ok()?.token,
+        };
+        token.filter(|token| refused.token.as_ref().is_some_and(|refused| refused != token))
+    }
+
+    /// The token that does not come from a plugin, if there is one and it may be sent.
+    fn token(&self) -> Option<Token> {
+        let bearer = self.bearer.as_ref()?;
         if !self.server.https && !self.server.is_loopback() {
             if !self.kept_back.swap(true, Ordering::Relaxed) {
+                let origin = match bearer {
+                    Bearer::File(followed) => followed.path().display().to_string(),
+                    Bearer::Fixed(_, origin) => origin.clone(),
+                };
                 log::warn!(
-                    "the token in {} is not sent to {}, for plain HTTP shows it to everyone on the way; use https://",
-                    token.path().display(),
+                    "the token in {origin} is not sent to {}, for plain HTTP shows it to everyone on the way; use https://",
                     self.server
                 );
             }
             return None;
         }
-        Some(token.current())
+        Some(match bearer {
+            Bearer::File(followed) => followed.current(),
+            Bearer::Fixed(token, _) => token.clone(),
+        })
     }
+}
 
-    /// A token other than the one that the server has just refused, if the file holds one.
-    pub(crate) fn token_instead_of(&self, refused: Option<&Token>) -> Option<Token> {
-        let refused = refused?;
-        let token = self.token.as_ref()?.reread();
-        (token != *refused).then_some(token)
-    }
-
-    /// How to reach the server over TLS; `None` for plain HTTP.
-    pub(crate) fn tls(&self) -> Option<Tls> {
-        let followed = self.tls.as_ref()?;
-        // Checked when the address was taken apart.
-        let server_name = self.server.name()?;
-        Some(Tls { config: followed.current(), server_name, trusted: followed.path().display().to_string() })
-    }
+/// Why kubeconfig files choose nothing.
+fn no_context(kubeconfig: &Kubeconfig) -> CredentialsError {
+    CredentialsError::of_config(format!(
+        "cannot use the kubeconfig {}: current-context is missing or empty; set it, or give --context=NAME",
+        kubeconfig.looked_for()
+    ))
 }
 
 impl fmt::Debug for Credentials {
@@ -176,17 +247,34 @@ impl fmt::Debug for Credentials {
 
 /// Why there are no credentials: what was looked for, what was found, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CredentialsError(String);
+pub struct CredentialsError {
+    message: String,
+    of_config: bool,
+}
 
 impl CredentialsError {
     fn new(message: String) -> CredentialsError {
-        CredentialsError(message)
+        CredentialsError { message, of_config: false }
+    }
+
+    /// One that somebody has to mend by hand, in a kubeconfig.
+    fn of_config(message: String) -> CredentialsError {
+        CredentialsError { message, of_config: true }
+    }
+
+    fn into_config(self) -> CredentialsError {
+        CredentialsError { of_config: true, ..self }
+    }
+
+    /// Whether a kubeconfig is wrong, rather than the place where this runs.
+    pub fn is_of_config(&self) -> bool {
+        self.of_config
     }
 }
 
 impl fmt::Display for CredentialsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 

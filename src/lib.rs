@@ -46,7 +46,7 @@
 //! | [`report`], [`troubles`], [`logging`], [`lines`] | what people are told |
 //! | [`cli`], [`run`] | the command line, and putting the parts together |
 //! | [`check`] | `--check`: the question to an elector that runs |
-//! | [`duration`], [`rfc3339`], [`random`] | one thing each |
+//! | [`duration`], [`rfc3339`], [`random`], [`printable`] | one thing each |
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -64,6 +64,7 @@ pub mod lock;
 pub mod logging;
 pub mod metrics;
 pub mod place;
+pub mod printable;
 pub mod random;
 pub mod record;
 pub mod report;

@@ -2,6 +2,7 @@
 
 use leader_elector::check::Elector;
 use leader_elector::cli::{self, Command, Environment};
+use leader_elector::credentials::CredentialsError;
 use leader_elector::lines::{self, Stream};
 use leader_elector::signals::Signals;
 use leader_elector::{logging, run};
@@ -36,7 +37,10 @@ fn elect() -> ExitCode {
     }
     match run::run(config, signals) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, &error.to_string()),
+        Err(error) => {
+            let of_config = error.downcast_ref().is_some_and(CredentialsError::is_of_config);
+            fail(if of_config { 2 } else { 1 }, &error.to_string())
+        }
     }
 }
 

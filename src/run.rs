@@ -76,6 +76,9 @@ fn in_millis(time: Duration) -> String {
 }
 
 fn credentials(config: &Config) -> Result<Credentials, Box<dyn Error>> {
+    if let Some(path) = &config.kubeconfig {
+        return Ok(Credentials::kubeconfig(path, config.context.as_deref())?);
+    }
     let given = config.service_account_dir.as_deref();
     let mounted = given.unwrap_or(Path::new(SERVICE_ACCOUNT_DIR));
     Ok(match &config.server {
@@ -84,7 +87,8 @@ fn credentials(config: &Config) -> Result<Credentials, Box<dyn Error>> {
             Credentials::server(url, Some(mounted))?
         }
         Some(url) => Credentials::server(url, given)?,
-        None => Credentials::in_cluster(mounted)?,
+        None if config.use_cluster_credentials || given.is_some() => Credentials::in_cluster(mounted)?,
+        None => Credentials::find(config.context.as_deref(), mounted)?,
     })
 }
 

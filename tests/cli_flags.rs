@@ -206,6 +206,27 @@ fn the_log_flags_of_the_old_program_are_accepted_and_named() {
 }
 
 #[test]
+fn credentials_come_from_one_place() {
+    let config = config(&["--election=e", "--kubeconfig=/k", "--context", "c"]);
+    assert_eq!((config.kubeconfig.as_deref(), config.context.as_deref()), (Some(Path::new("/k")), Some("c")));
+    let config = self::config(&["--election=e", "--kubeconfig=", "--context=", "--server=http://a"]);
+    assert_eq!((config.kubeconfig, config.context), (None, None));
+    for (one, value) in [("--kubeconfig", "/k"), ("--context", "c")] {
+        for (other, argument) in [
+            ("--server", "--server=http://a"),
+            ("--service-account-dir", "--service-account-dir=/a"),
+            ("--use-cluster-credentials", "--use-cluster-credentials"),
+        ] {
+            assert_eq!(
+                error(&["--election=e", argument, one, value]),
+                format!("{one} and {other} exclude each other: leave out one of them")
+            );
+        }
+        assert!(parse(&["--election=e", one, value, "--use-cluster-credentials=false"]).is_ok());
+    }
+}
+
+#[test]
 fn an_unknown_flag_is_refused_with_the_nearest_known_one() {
     for (argument, nearest) in [
         ("--electon=x", "--election"),
@@ -214,7 +235,7 @@ fn an_unknown_flag_is_refused_with_the_nearest_known_one() {
         ("--use-cluster-credential", "--use-cluster-credentials"),
         ("--HTTP=x", ""),
         ("-ttx", "--ttl"),
-        ("--kubeconfig=x", ""),
+        ("--kubeconfg=x", "--kubeconfig"),
     ] {
         let name = argument.trim_start_matches('-').split('=').next().unwrap();
         let hint = match nearest {
@@ -429,8 +450,8 @@ fn help_and_version_need_nothing_else() {
 #[test]
 fn the_help_names_every_flag_and_fits_a_terminal() {
     let flags = "--election --election-namespace --id --lock --ttl --lease-duration --renew-deadline --retry-period \
-                 --release-delay --http --server --service-account-dir --use-cluster-credentials --log-format \
-                 --log-level --http-max-connections --check --version --help --v --vmodule --logtostderr --alsologtostderr --stderrthreshold \
+                 --release-delay --http --http-max-connections --check --kubeconfig --context --server \
+                 --service-account-dir --use-cluster-credentials --log-format --log-level --version --help --v --vmodule --logtostderr --alsologtostderr --stderrthreshold \
                  --log_dir --log_backtrace_at --log-flush-frequency";
     let words: Vec<&str> = HELP.split(|c: char| !(c.is_alphanumeric() || "-_".contains(c))).collect();
     for flag in flags.split_whitespace() {

@@ -189,7 +189,8 @@ fn in_cluster_error(host: Option<&str>, port: Option<&str>, files: &[(&str, &str
 
 #[test]
 fn outside_a_pod_the_error_says_what_was_looked_for_and_what_to_do() {
-    let unset = "which is not set; run in a pod, or give --server=URL, for example of a `kubectl proxy`";
+    let unset =
+        "which is not set; run in a pod, or give --kubeconfig=FILE, or --server=URL, for example of a `kubectl proxy`";
     for (host, port, missing) in [
         (None, Some("443"), "KUBERNETES_SERVICE_HOST"),
         (Some(""), Some("443"), "KUBERNETES_SERVICE_HOST"),
@@ -200,8 +201,8 @@ fn outside_a_pod_the_error_says_what_was_looked_for_and_what_to_do() {
             format!("looked for an API server in ${missing}, {unset}")
         );
     }
-    let advice = "run in a pod with automountServiceAccountToken, or give --server=URL, for example of a `kubectl \
-                  proxy`";
+    let advice = "run in a pod with automountServiceAccountToken, or give --kubeconfig=FILE, or --server=URL, for \
+                  example of a `kubectl proxy`";
     assert_eq!(
         in_cluster_error(Some("10.0.0.1"), Some("443"), &[]),
         format!("cannot read DIR/token: No such file or directory (os error 2); {advice}")

@@ -96,14 +96,16 @@ enum Takes {
     Nothing,
 }
 
-const FLAGS: [Flag; 27] = [
+const FLAGS: [Flag; 29] = [
     flag("--check", Takes::Nothing),
+    flag("--context", Takes::Value("my-cluster")),
     flag("--election", Takes::Value("my-app")),
     flag("--election-namespace", Takes::Value("default")),
     flag("--help", Takes::Nothing),
     flag("--http", Takes::Value("localhost:4040")),
     flag("--http-max-connections", Takes::Value("256")),
     flag("--id", Takes::Value("my-app-0")),
+    flag("--kubeconfig", Takes::Value("/home/me/.kube/config")),
     flag("--lease-duration", Takes::Value("15s")),
     flag("--lock", Takes::Value("leases")),
     flag("--log-format", Takes::Value("json")),

@@ -1,4 +1,4 @@
-//! A file that somebody else replaces now and then, and the last good value read from it.
+//! Files that somebody else replaces now and then, and the last good value read from them.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,77 +8,91 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::CredentialsError;
 
-/// No token and no CA bundle comes near this; `/dev/zero` does.
+/// No token, CA bundle or kubeconfig comes near this; `/dev/zero` does.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// The value in a file, read again when the file changed.
+/// The value in a file, or in several that belong together, read again when one of them changed.
 ///
 /// A projected volume replaces all its files at once, by pointing its `..data` symlink at a new
 /// directory. So a token that rotates gives `ca.crt` a new inode and a new time stamp as well; the
 /// value is parsed anew only where the bytes differ.
 pub(super) struct Followed<T> {
-    path: PathBuf,
-    parse: fn(&Path, &[u8]) -> Result<T, CredentialsError>,
+    paths: Vec<PathBuf>,
+    parse: Parse<T>,
     state: Mutex<State<T>>,
 }
 
+/// Makes a value of the content of each file.
+type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, CredentialsError> + Send + Sync>;
+
 struct State<T> {
-    /// What the file looked like before it was last read; `None` where it could not be asked.
-    stamp: Option<Stamp>,
-    bytes: Vec<u8>,
+    /// What the files looked like before they were last read; `None` where that could not be asked.
+    stamps: Option<Vec<Stamp>>,
+    contents: Vec<Vec<u8>>,
     value: T,
     /// The last reading failed, and the log says so already.
     failing: bool,
 }
 
-impl<T: Clone> Followed<T> {
-    /// Reads the file for the first time, when there is no older value to fall back on.
+impl<T: Clone + 'static> Followed<T> {
+    /// Reads a file for the first time, when there is no older value to fall back on.
     pub(super) fn open(
         path: PathBuf,
         parse: fn(&Path, &[u8]) -> Result<T, CredentialsError>,
     ) -> Result<Followed<T>, CredentialsError> {
-        let stamp = Stamp::of(&path);
-        let bytes = read(&path)?;
-        let value = parse(&path, &bytes)?;
-        Ok(Followed { path, parse, state: Mutex::new(State { stamp, bytes, value, failing: false }) })
+        let own = path.clone();
+        Followed::open_all(vec![path], move |contents| parse(&own, &contents[0]))
     }
 
+    /// The same with several files; `parse` gets their contents in the same order.
+    pub(super) fn open_all(
+        paths: Vec<PathBuf>,
+        parse: impl Fn(&[Vec<u8>]) -> Result<T, CredentialsError> + Send + Sync + 'static,
+    ) -> Result<Followed<T>, CredentialsError> {
+        let stamps = stamps(&paths);
+        let contents = read_all(&paths)?;
+        let value = parse(&contents)?;
+        let state = Mutex::new(State { stamps, contents, value, failing: false });
+        Ok(Followed { paths, parse: Box::new(parse), state })
+    }
+
+    /// The file, the first if there are several.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.paths.first().map_or(Path::new(""), PathBuf::as_path)
     }
 
-    /// The value as the file has it now, at the price of one `stat`. A file that cannot be used
-    /// leaves the value before it in force, and is logged once until it can be used again.
+    /// The value as the files have it now, at the price of one `stat` each. Files that cannot be used
+    /// leave the value before in force, and are logged once until they can be used again.
     pub(super) fn current(&self) -> T {
-        let stamp = Stamp::of(&self.path);
+        let stamps = stamps(&self.paths);
         let mut state = self.lock();
-        if stamp.is_none() || stamp != state.stamp {
-            self.read_into(&mut state, stamp);
+        if stamps.is_none() || stamps != state.stamps {
+            self.read_into(&mut state, stamps);
         }
         state.value.clone()
     }
 
     /// As [`Followed::current`], but read whatever `stat` says: for when the value did not work.
     pub(super) fn reread(&self) -> T {
-        let stamp = Stamp::of(&self.path);
+        let stamps = stamps(&self.paths);
         let mut state = self.lock();
-        self.read_into(&mut state, stamp);
+        self.read_into(&mut state, stamps);
         state.value.clone()
     }
 
-    /// `stamp` is from before the reading, so that a change in between is seen the next time.
-    fn read_into(&self, state: &mut State<T>, stamp: Option<Stamp>) {
-        let outcome = read(&self.path).and_then(|bytes| {
-            if bytes == state.bytes {
+    /// `stamps` are from before the reading, so that a change in between is seen the next time.
+    fn read_into(&self, state: &mut State<T>, stamps: Option<Vec<Stamp>>) {
+        let outcome = read_all(&self.paths).and_then(|contents| {
+            if contents == state.contents {
                 return Ok(None);
             }
-            (self.parse)(&self.path, &bytes).map(|value| Some((bytes, value)))
+            (self.parse)(&contents).map(|value| Some((contents, value)))
         });
-        state.stamp = stamp;
+        state.stamps = stamps;
         match outcome {
             Ok(changed) => {
-                if let Some((bytes, value)) = changed {
-                    state.bytes = bytes;
+                if let Some((contents, value)) = changed {
+                    state.contents = contents;
                     state.value = value;
                 }
                 state.failing = false;
@@ -120,15 +134,29 @@ impl Stamp {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CredentialsError> {
-    let fail = |error: io::Error| CredentialsError::new(format!("cannot read {}: {error}", path.display()));
-    let mut bytes = Vec::new();
-    File::open(path).map_err(fail)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(CredentialsError::new(format!(
+fn stamps(paths: &[PathBuf]) -> Option<Vec<Stamp>> {
+    paths.iter().map(|path| Stamp::of(path)).collect()
+}
+
+fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, CredentialsError> {
+    paths.iter().map(|path| read(path)).collect()
+}
+
+/// The content of a file of a sensible size.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CredentialsError> {
+    match read_bounded(path) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(CredentialsError::new(format!(
             "cannot use {}: it is larger than {MAX_FILE_BYTES} bytes",
             path.display()
-        )));
+        ))),
+        Err(error) => Err(CredentialsError::new(format!("cannot read {}: {error}", path.display()))),
     }
-    Ok(bytes)
+}
+
+/// The content of a file; `None` if there is more of it than anything here has.
+pub(super) fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= MAX_FILE_BYTES).then_some(bytes))
 }

@@ -29,9 +29,10 @@ impl Server {
         server.check(|| format!("KUBERNETES_SERVICE_HOST is {host:?}"))
     }
 
-    /// Takes apart what `--server` was given. What may hold a secret is not repeated in the error.
-    pub(super) fn parse(url: &str) -> Result<Server, CredentialsError> {
-        let refuse = |why: String| CredentialsError::new(format!("cannot use the address of --server: {why}"));
+    /// Takes apart the address that `origin` gives, `--server` for example. What may hold a secret is
+    /// not repeated in the error.
+    pub(super) fn parse(url: &str, origin: &str) -> Result<Server, CredentialsError> {
+        let refuse = |why: String| CredentialsError::new(format!("cannot use the address of {origin}: {why}"));
         for (mark, what) in [('@', "a user name"), ('?', "a query"), ('#', "a fragment")] {
             if url.contains(mark) {
                 return Err(refuse(format!("it has {what} ({mark:?}), which is never sent; leave it out")));
@@ -56,7 +57,7 @@ impl Server {
             None => 80,
         };
         let prefix = path.trim_end_matches('/').to_owned();
-        Server { https, host: host.to_owned(), port, prefix }.check(|| format!("the address of --server is {url:?}"))
+        Server { https, host: host.to_owned(), port, prefix }.check(|| format!("the address of {origin} is {url:?}"))
     }
 
     fn check(self, what: impl Fn() -> String) -> Result<Server, CredentialsError> {
@@ -136,7 +137,10 @@ mod tests {
             ("https://[fd00::1]", "https://[fd00::1]:443"),
             ("http://[::1]:8080/a", "http://[::1]:8080/a"),
         ] {
-            assert_eq!(Server::parse(url).map(|s| s.base()).map_err(|e| e.to_string()), Ok(base.to_owned()));
+            assert_eq!(
+                Server::parse(url, "--server").map(|s| s.base()).map_err(|e| e.to_string()),
+                Ok(base.to_owned())
+            );
         }
     }
 
@@ -161,14 +165,14 @@ mod tests {
             "https://a/\u{1}",
             "https://exämple",
         ] {
-            assert!(Server::parse(url).is_err(), "{url}");
+            assert!(Server::parse(url, "--server").is_err(), "{url}");
         }
     }
 
     #[test]
     fn what_may_be_a_secret_is_not_repeated() {
         for url in ["https://user:hunter2@a", "https://a/?token=hunter2", "https://a/#hunter2", "hunter2@"] {
-            let error = Server::parse(url).map(|s| s.base()).unwrap_err().to_string();
+            let error = Server::parse(url, "--server").map(|s| s.base()).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
             assert!(error.contains("leave it out"), "{error}");
         }
@@ -190,7 +194,7 @@ mod tests {
             ("127.0.0.1.example.com", false),
         ] {
             assert_eq!(
-                Server::parse(&format!("http://{host}")).map(|s| s.is_loopback()).ok(),
+                Server::parse(&format!("http://{host}"), "--server").map(|s| s.is_loopback()).ok(),
                 Some(expected),
                 "{host}"
             );

@@ -24,14 +24,19 @@ impl Token {
         if token.is_empty() {
             return Err(refuse("the file is empty"));
         }
+        Token::of(token).map_err(|why| refuse(&why))
+    }
+
+    /// The token that these bytes are, or why no request can be sent with it.
+    pub(super) fn of(token: &[u8]) -> Result<Token, String> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(refuse(&format!("it is longer than {MAX_TOKEN_BYTES} bytes")));
+            return Err(format!("it is longer than {MAX_TOKEN_BYTES} bytes"));
         }
         if !token.iter().all(u8::is_ascii_graphic) {
-            return Err(refuse("it holds white space or bytes that may not stand in an HTTP header"));
+            return Err("it holds white space or bytes that may not stand in an HTTP header".into());
         }
         let mut header = HeaderValue::from_bytes(&[b"Bearer ", token].concat())
-            .map_err(|_| refuse("it holds bytes that may not stand in an HTTP header"))?;
+            .map_err(|_| "it holds bytes that may not stand in an HTTP header")?;
         header.set_sensitive(true);
         Ok(Token(header))
     }

@@ -1,43 +1,80 @@
-//! Whom to trust: from a bundle of CA certificates to a TLS configuration.
+//! Whom to trust: from a bundle of CA certificates to what a server's certificate is judged by.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::Resumption;
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::CredentialsError;
+use super::followed::Followed;
 
-/// Only one server is ever spoken to; the cache keeps up to eight tickets for it.
-const REMEMBERED_SESSIONS: usize = 8;
+/// Where systems keep the CAs of the public web; the first that is there counts.
+const SYSTEM_BUNDLES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
 
-/// The TLS configuration that trusts the certificates in a bundle, and nothing else.
-///
-/// It is also where TLS sessions are remembered, so one configuration serves all connections, and
-/// lives as long as the bundle does not change.
-pub(super) fn tls_config(path: &Path, pem: &[u8]) -> Result<Arc<ClientConfig>, CredentialsError> {
-    let roots = roots(path, pem)?;
-    // Named here, because rustls otherwise looks for a process-wide provider, and panics without one.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| CredentialsError::new(format!("cannot set up TLS: {error}")))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.resumption = Resumption::in_memory_sessions(REMEMBERED_SESSIONS);
-    Ok(Arc::new(config))
+/// The CAs that a server's certificate is judged by.
+pub(super) enum Trust {
+    /// Those in a file.
+    File(Followed<Arc<RootCertStore>>),
+    /// These, and where they are written down.
+    Fixed(Arc<RootCertStore>, String),
+    /// Every certificate is taken.
+    Anybody,
 }
 
-/// Every certificate of the bundle, or what is wrong with it.
-fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, CredentialsError> {
-    let refuse =
-        |why: String| CredentialsError::new(format!("cannot use the CA certificates in {}: {why}", path.display()));
-    if pem.trim_ascii().is_empty() {
-        return Err(refuse("the file is empty".into()));
+impl Trust {
+    /// A file that has to be sound: every certificate of it counts.
+    pub(super) fn file(path: PathBuf) -> Result<Trust, CredentialsError> {
+        Followed::open(path, |path, pem| roots(&path.display().to_string(), "the file", pem)).map(Trust::File)
     }
-    if !pem.windows(11).any(|window| window == b"-----BEGIN ") {
+
+    /// A bundle that was given as it is; `origin` says where.
+    pub(super) fn fixed(origin: String, pem: &[u8]) -> Result<Trust, CredentialsError> {
+        Ok(Trust::Fixed(roots(&origin, "the value", pem)?, origin))
+    }
+
+    /// The CAs of the public web as this system has them, in `$SSL_CERT_FILE` or where they usually are. `None` if
+    /// there are none.
+    pub(super) fn system() -> Result<Option<Trust>, CredentialsError> {
+        let given = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let usual = || SYSTEM_BUNDLES.iter().map(PathBuf::from).find(|path| path.exists());
+        given.or_else(usual).map(|path| Followed::open(path, system_roots).map(Trust::File)).transpose()
+    }
+
+    /// The certificates as they are now; `None` where every server is trusted.
+    pub(super) fn roots(&self) -> Option<Arc<RootCertStore>> {
+        match self {
+            Trust::File(followed) => Some(followed.current()),
+            Trust::Fixed(roots, _) => Some(Arc::clone(roots)),
+            Trust::Anybody => None,
+        }
+    }
+
+    /// Where the certificates come from, for error messages.
+    pub(super) fn origin(&self) -> String {
+        match self {
+            Trust::File(followed) => followed.path().display().to_string(),
+            Trust::Fixed(_, origin) => origin.clone(),
+            Trust::Anybody => "nothing, for every certificate is taken".to_owned(),
+        }
+    }
+}
+
+/// Every certificate of the bundle, or what is wrong with it; `what` is what the bundle is.
+fn roots(origin: &str, what: &str, pem: &[u8]) -> Result<Arc<RootCertStore>, CredentialsError> {
+    let refuse = |why: String| CredentialsError::new(format!("cannot use the CA certificates in {origin}: {why}"));
+    if pem.trim_ascii().is_empty() {
+        return Err(refuse(format!("{what} is empty")));
+    }
+    if !is_pem(pem) {
         return Err(refuse("it is not PEM, for no line begins with -----BEGIN".into()));
     }
     let certificates = CertificateDer::pem_slice_iter(pem)
@@ -53,5 +90,23 @@ fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, CredentialsError> {
             .add(certificate)
             .map_err(|error| refuse(format!("certificate {} of {count} cannot be used: {error}", index + 1)))?;
     }
-    Ok(roots)
+    Ok(Arc::new(roots))
+}
+
+/// What can be used of the system's bundle: in a hundred and more some are odd.
+fn system_roots(path: &Path, pem: &[u8]) -> Result<Arc<RootCertStore>, CredentialsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
+    if roots.is_empty() {
+        return Err(CredentialsError::new(format!(
+            "cannot use the CA certificates in {}: it holds none that can be used",
+            path.display()
+        )));
+    }
+    Ok(Arc::new(roots))
+}
+
+/// Whether there is anything in it that PEM could be.
+pub(super) fn is_pem(bytes: &[u8]) -> bool {
+    bytes.windows(11).any(|window| window == b"-----BEGIN ")
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test uses its part of it
 
 pub mod cluster;
+pub mod kubeconfig;
 pub mod lock;
 pub mod referee;
 
@@ -42,7 +43,7 @@ impl Elector {
     pub fn program() -> Command {
         let built = || env!("CARGO_BIN_EXE_leader-elector").into();
         let mut command = Command::new(std::env::var_os("LEADER_ELECTOR").unwrap_or_else(built));
-        for name in ["RUST_LOG", "KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"] {
+        for name in ["RUST_LOG", "KUBECONFIG", "SSL_CERT_FILE", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"] {
             command.env_remove(name);
         }
         command.env("HOME", "/nonexistent");

@@ -1,0 +1,366 @@
+//! Credentials that a program hands out for a while: the exec plugins of a kubeconfig
+//! (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>).
+//!
+//! A plugin runs on a thread of its own, one at a time, and is killed when it takes too long. Whoever needs what it
+//! hands out waits for it only when there is nothing that is valid still: before its time is up the next is fetched
+//! while the old goes on being used, so that no renewal of a lease waits for a plugin.
+
+mod process;
+mod reply;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustls::sign::CertifiedKey;
+
+use self::process::run;
+pub(super) use self::reply::Version;
+use super::{CredentialsError, Token};
+use crate::clock;
+
+/// A plugin that has said nothing by then never will. Those that ask a cloud need a few seconds.
+const LONGEST_RUN: Duration = Duration::from_secs(30);
+
+/// The next credentials are fetched when the last fifth of their time begins, or this long before its end.
+const AHEAD_AT_MOST: Duration = Duration::from_secs(60);
+
+/// From one run to the next, at least, while what came of the last still serves.
+const PAUSE_AHEAD: Duration = Duration::from_secs(10);
+
+/// From one run to the next at least; after runs that failed it grows.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// What runs, and how.
+pub(super) struct Command {
+    /// As the kubeconfig has it, relative paths resolved: a path, or a name to be looked for in `$PATH`.
+    pub(super) program: PathBuf,
+    pub(super) args: Vec<String>,
+    /// On top of this process's own.
+    pub(super) env: Vec<(String, String)>,
+    pub(super) version: Version,
+    /// What to tell whoever has not installed the program.
+    pub(super) install_hint: Option<String>,
+    /// The cluster, for a plugin that is to be told.
+    pub(super) cluster: Option<serde_json::Value>,
+    /// The field of the kubeconfig that says all this.
+    pub(super) origin: String,
+}
+
+/// A plugin, and what it has handed out.
+pub(super) struct Plugin(Arc<Shared>);
+
+struct Shared {
+    command: Command,
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+/// What a plugin has handed out: a token, a client certificate, or both.
+#[derive(Clone)]
+pub(super) struct Issued {
+    pub(super) token: Option<Token>,
+    pub(super) identity: Option<Arc<CertifiedKey>>,
+    expires: Option<SystemTime>,
+}
+
+#[derive(Default)]
+struct State {
+    issued: Option<Use>,
+    running: bool,
+    /// When the last run ended, by the clock that goes on while the machine sleeps, and how long it is to rest then.
+    ended: clock::Time,
+    pause: Duration,
+    /// What the last run came to, if it failed, and how many have failed in a row.
+    failure: Option<CredentialsError>,
+    failures: u32,
+}
+
+/// What serves now.
+struct Use {
+    what: Issued,
+    /// Which run it came from, from 1.
+    run: u64,
+    /// When the next is to be fetched.
+    renew: Option<SystemTime>,
+    refused: bool,
+}
+
+impl Use {
+    fn is_valid(&self, now: SystemTime) -> bool {
+        !self.refused && self.what.expires.is_none_or(|expires| now < expires)
+    }
+}
+
+impl Plugin {
+    /// Runs nothing yet, but an error says that there is nothing to run.
+    pub(super) fn new(command: Command) -> Result<Plugin, CredentialsError> {
+        command.find()?;
+        Ok(Plugin(Arc::new(Shared { command, state: Mutex::default(), ended: Condvar::new() })))
+    }
+
+    /// What serves now, and the number of the run that it came from. Waits for a run until the deadline if there is
+    /// nothing.
+    pub(super) fn current(&self, deadline: Instant) -> Result<(Issued, u64), CredentialsError> {
+        let shared = &self.0;
+        let mut state = shared.lock();
+        loop {
+            let now = SystemTime::now();
+            let rested = clock::now().saturating_sub(state.ended);
+            if let Some(valid) = state.issued.as_ref().filter(|issued| issued.is_valid(now)) {
+                let served = (valid.what.clone(), valid.run);
+                if !state.running
+                    && valid.renew.is_some_and(|renew| now >= renew)
+                    && rested >= state.pause.max(PAUSE_AHEAD)
+                {
+                    shared.start(&mut state);
+                }
+                return Ok(served);
+            }
+            if !state.running && rested >= state.pause {
+                shared.start(&mut state);
+            }
+            if !state.running {
+                // It was asked just now: let the server say again what is wrong with the answer.
+                return match (&state.failure, &state.issued) {
+                    (None, Some(issued)) => Ok((issued.what.clone(), issued.run)),
+                    (Some(failure), _) => Err(failure.clone()),
+                    (None, None) => Err(shared.command.fail("it was asked just now")),
+                };
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(shared.command.fail("it has not answered yet"));
+            }
+            state = shared.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The server did not accept what came of this run: the next is to be waited for.
+    pub(super) fn refuse(&self, run: u64) {
+        let mut state = self.0.lock();
+        if let Some(issued) = state.issued.as_mut().filter(|issued| issued.run == run) {
+            issued.refused = true;
+        }
+    }
+}
+
+impl Shared {
+    /// Has the plugin run, on a thread of its own.
+    fn start(self: &Arc<Shared>, state: &mut State) {
+        state.running = true;
+        let shared = Arc::clone(self);
+        let thread = thread::Builder::new().name("exec plugin".into());
+        let spawned = thread.spawn(move || {
+            let outcome = shared.command.run();
+            shared.end(&mut shared.lock(), outcome);
+        });
+        if let Err(error) = spawned {
+            let outcome = Err(self.command.fail(&format!("cannot start a thread for it: {error}")));
+            self.end(state, outcome);
+        }
+    }
+
+    /// Takes in what a run came to.
+    fn end(&self, state: &mut State, outcome: Result<Issued, CredentialsError>) {
+        let now = SystemTime::now();
+        state.running = false;
+        state.ended = clock::now();
+        match outcome {
+            Ok(what) => {
+                let run = state.issued.as_ref().map_or(0, |issued| issued.run) + 1;
+                let life = what.expires.and_then(|expires| expires.duration_since(now).ok());
+                let renew = life.and_then(|life| now.checked_add(life - (life / 5).min(AHEAD_AT_MOST)));
+                state.pause = PAUSES.0;
+                (state.failure, state.failures) = (None, 0);
+                state.issued = Some(Use { what, run, renew, refused: false });
+            }
+            Err(failure) => {
+                state.pause = PAUSES.0.saturating_mul(1 << state.failures.min(10)).min(PAUSES.1);
+                // Where nothing is left that serves, the request that fails says it.
+                if state.failures == 0 && state.issued.as_ref().is_some_and(|issued| issued.is_valid(now)) {
+                    log::warn!("{failure}; going on with what it handed out before");
+                }
+                state.failures = state.failures.saturating_add(1);
+                state.failure = Some(failure);
+            }
+        }
+        self.ended.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Command {
+    /// One run, from beginning to end.
+    fn run(&self) -> Result<Issued, CredentialsError> {
+        let program = self.find()?;
+        let info = ("KUBERNETES_EXEC_INFO".to_owned(), self.version.request(self.cluster.as_ref()));
+        let env = self.env.iter().chain([&info]);
+        let output = run(&program, &self.args, env, LONGEST_RUN).map_err(|why| self.fail(&why))?;
+        let issued = self.version.read(&output).map_err(|why| self.fail(&why))?;
+        match issued.expires {
+            Some(expires) if expires <= SystemTime::now() => {
+                Err(self.fail("what it handed out has expired already; log in anew, or set the clock right"))
+            }
+            _ => Ok(issued),
+        }
+    }
+
+    /// The file to run.
+    fn find(&self) -> Result<PathBuf, CredentialsError> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        find(&self.program, &path).ok_or_else(|| {
+            let hint = self.install_hint.as_deref().map(|hint| format!("; {}", hint.trim())).unwrap_or_default();
+            let place = if is_path(&self.program) { "there is no such file to run" } else { "it is not in $PATH" };
+            self.fail(&format!("{place}{}", crate::printable::printable(hint.as_bytes())))
+        })
+    }
+
+    fn fail(&self, why: &str) -> CredentialsError {
+        CredentialsError::of_config(format!(
+            "the exec plugin {:?} gives no credentials: {why} ({})",
+            self.program.display().to_string(),
+            self.origin
+        ))
+    }
+}
+
+fn is_path(program: &Path) -> bool {
+    program.components().count() > 1 || program.is_absolute()
+}
+
+/// Where a program is, looked for as a shell does.
+fn find(program: &Path, path: &OsString) -> Option<PathBuf> {
+    let runs = |file: &PathBuf| {
+        use std::os::unix::fs::PermissionsExt;
+        file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    };
+    if is_path(program) {
+        return Some(program.to_owned()).filter(runs);
+    }
+    std::env::split_paths(path).map(|dir| dir.join(program)).find(runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    /// A plugin of this script, which runs in a directory of its own.
+    fn plugin(name: &str, script: &str) -> (Plugin, PathBuf) {
+        let dir = std::env::temp_dir().join(format!("leader-elector-exec-{}-{name}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let script = format!("cd '{}' && {script}", dir.display());
+        let command = Command {
+            program: PathBuf::from("/bin/sh"),
+            args: vec!["-c".into(), script],
+            env: Vec::new(),
+            version: Version::V1,
+            install_hint: None,
+            cluster: None,
+            origin: "a test".into(),
+        };
+        (Plugin::new(command).unwrap(), dir)
+    }
+
+    /// Makes it have handed out a token an hour ago that lasts for so long from now.
+    fn handed_out(plugin: &Plugin, token: &str, left: Duration, renew: Duration) {
+        let now = SystemTime::now();
+        let what =
+            Issued { token: Some(Token::of(token.as_bytes()).unwrap()), identity: None, expires: Some(now + left) };
+        plugin.0.lock().issued = Some(Use { what, run: 1, renew: Some(now + renew), refused: false });
+    }
+
+    fn current(plugin: &Plugin, patience: Duration) -> Result<(String, u64), String> {
+        let current = plugin.current(Instant::now() + patience).map_err(|error| error.to_string());
+        current.map(|(issued, run)| (issued.token.unwrap().header().to_str().unwrap().to_owned(), run))
+    }
+
+    const PRINT_TWO: &str = r#"while [ ! -e go ]; do sleep 0.02; done; echo '{"kind": "ExecCredential",
+        "apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "two"}}'"#;
+
+    #[test]
+    fn the_next_is_fetched_while_the_old_one_serves() {
+        let (plugin, dir) = plugin("ahead", PRINT_TWO);
+        handed_out(&plugin, "one", LONG * 2, LONG);
+        assert_eq!(current(&plugin, Duration::ZERO), Ok(("Bearer one".into(), 1)));
+        assert!(!plugin.0.lock().running, "it is early yet");
+
+        handed_out(&plugin, "one", LONG * 2, Duration::ZERO);
+        for _ in 0..3 {
+            assert_eq!(current(&plugin, Duration::ZERO), Ok(("Bearer one".into(), 1)));
+            assert!(plugin.0.lock().running);
+        }
+        fs::write(dir.join("go"), "").unwrap();
+        let deadline = Instant::now() + LONG;
+        while current(&plugin, Duration::ZERO) != Ok(("Bearer two".into(), 2)) {
+            assert!(Instant::now() < deadline);
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_run_that_fails_leaves_what_serves_in_force_and_is_not_repeated_at_once() {
+        let (plugin, dir) = plugin("failing", "echo run >> runs; exit 1");
+        handed_out(&plugin, "one", LONG * 2, Duration::ZERO);
+        let deadline = Instant::now() + LONG;
+        while plugin.0.lock().failures == 0 {
+            assert_eq!(current(&plugin, Duration::ZERO), Ok(("Bearer one".into(), 1)));
+            assert!(Instant::now() < deadline);
+        }
+        for _ in 0..1000 {
+            assert_eq!(current(&plugin, Duration::ZERO), Ok(("Bearer one".into(), 1)));
+        }
+        assert_eq!(fs::read_to_string(dir.join("runs")).unwrap(), "run\n");
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_has_expired_serves_nobody() {
+        let (plugin, dir) = plugin("expired", PRINT_TWO);
+        handed_out(&plugin, "one", Duration::ZERO, Duration::ZERO);
+        let error = current(&plugin, Duration::from_millis(50)).unwrap_err();
+        assert!(error.contains("it has not answered yet"), "{error}");
+        fs::write(dir.join("go"), "").unwrap();
+        assert_eq!(current(&plugin, LONG), Ok(("Bearer two".into(), 2)));
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_was_refused_is_replaced_and_another_is_not() {
+        let (plugin, dir) = plugin("refused", PRINT_TWO);
+        fs::write(dir.join("go"), "").unwrap();
+        handed_out(&plugin, "one", LONG * 2, LONG);
+        plugin.refuse(2);
+        assert_eq!(current(&plugin, LONG), Ok(("Bearer one".into(), 1)));
+        plugin.refuse(1);
+        assert_eq!(current(&plugin, LONG), Ok(("Bearer two".into(), 2)));
+        // So soon after it was asked, the server may say again what is wrong with it.
+        plugin.refuse(2);
+        assert_eq!(current(&plugin, LONG), Ok(("Bearer two".into(), 2)));
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_program_is_found_as_a_shell_finds_it() {
+        let dir = std::env::temp_dir().join(format!("leader-elector-path-{}", std::process::id()));
+        fs::create_dir_all(dir.join("a-directory")).unwrap();
+        fs::write(dir.join("a-text"), "").unwrap();
+        fs::write(dir.join("sh"), "").unwrap();
+        let path = OsString::from(format!("/nonexistent:{}:/bin", dir.display()));
+        assert_eq!(find(Path::new("sh"), &path), Some(PathBuf::from("/bin/sh")));
+        assert_eq!(find(Path::new("/bin/sh"), &path), Some(PathBuf::from("/bin/sh")));
+        // There, and not to be run.
+        for name in ["a-text", "a-directory", &dir.join("a-text").display().to_string(), "no-such-program"] {
+            assert_eq!(find(Path::new(name), &path), None, "{name}");
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

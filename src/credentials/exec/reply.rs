@@ -1,0 +1,160 @@
+//! What a plugin is told, and what it prints: an `ExecCredential` in JSON.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use super::Issued;
+use crate::credentials::{Token, identity};
+use crate::rfc3339;
+
+/// The version of the protocol that a kubeconfig names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::credentials) enum Version {
+    V1,
+    V1Beta1,
+}
+
+impl Version {
+    pub(in crate::credentials) const ALL: [Version; 2] = [Version::V1, Version::V1Beta1];
+
+    pub(in crate::credentials) fn name(self) -> &'static str {
+        match self {
+            Version::V1 => "client.authentication.k8s.io/v1",
+            Version::V1Beta1 => "client.authentication.k8s.io/v1beta1",
+        }
+    }
+
+    /// What `KUBERNETES_EXEC_INFO` is set to. Nobody is there to be asked anything.
+    pub(super) fn request(self, cluster: Option<&Value>) -> String {
+        let mut spec = json!({"interactive": false});
+        if let Some(cluster) = cluster {
+            spec["cluster"] = cluster.clone();
+        }
+        json!({"kind": "ExecCredential", "apiVersion": self.name(), "spec": spec}).to_string()
+    }
+
+    /// Reads what was printed. An error never repeats it: there may be half a token in it.
+    pub(super) fn read(self, printed: &[u8]) -> Result<Issued, String> {
+        let value: Value = serde_json::from_slice(printed).map_err(|error| match printed.trim_ascii() {
+            b"" => "it printed nothing".to_owned(),
+            _ => format!("what it printed is not JSON, at line {} column {}", error.line(), error.column()),
+        })?;
+        let kind = value["kind"].as_str().unwrap_or_default();
+        if kind != "ExecCredential" {
+            return Err("what it printed is no ExecCredential".into());
+        }
+        if value["apiVersion"].as_str() != Some(self.name()) {
+            return Err(format!("what it printed is not of the apiVersion {}, as the kubeconfig has it", self.name()));
+        }
+        let status = &value["status"];
+        let text = |name: &str| match &status[name] {
+            Value::Null => Ok(None),
+            Value::String(text) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+            _ => Err(format!("its status.{name} is no text")),
+        };
+        let token = text("token")?
+            .map(|token| Token::of(token.as_bytes()))
+            .transpose()
+            .map_err(|why| format!("its status.token cannot be used: {why}"))?;
+        let identity = match (text("clientCertificateData")?, text("clientKeyData")?) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some(
+                identity::certified(certificate.as_bytes(), key.as_bytes())
+                    .map_err(|why| format!("its client certificate cannot be used: {why}"))?,
+            ),
+            _ => return Err("it printed one of clientCertificateData and clientKeyData without the other".into()),
+        };
+        if token.is_none() && identity.is_none() {
+            return Err("what it printed holds neither a token nor a client certificate".into());
+        }
+        let expires = text("expirationTimestamp")?.map(moment).transpose()?;
+        Ok(Issued { token, identity, expires })
+    }
+}
+
+fn moment(text: &str) -> Result<SystemTime, String> {
+    let micros = rfc3339::parse(&to_micros(text))
+        .ok_or("its status.expirationTimestamp is no time such as 2026-01-01T00:00:00Z")?;
+    let since = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
+    SystemTime::UNIX_EPOCH.checked_add(since).ok_or_else(|| "its status.expirationTimestamp is too far away".into())
+}
+
+/// Cuts a fraction of a second to six digits: some write nine.
+fn to_micros(text: &str) -> String {
+    let Some((before, fraction)) = text.split_once('.') else { return text.to_owned() };
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+    format!("{before}.{}{}", &fraction[..digits.min(6)], &fraction[digits..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(status: &str) -> Result<Issued, String> {
+        let printed =
+            format!(r#"{{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{status}}}"#);
+        Version::V1.read(printed.as_bytes())
+    }
+
+    fn error(printed: &str) -> String {
+        Version::V1.read(printed.as_bytes()).map(|_| ()).unwrap_err()
+    }
+
+    #[test]
+    fn a_token_lasts_until_the_time_that_goes_with_it() {
+        let expires = |timestamp: &str| {
+            let status = format!(r#"{{"token":"t","expirationTimestamp":{timestamp}}}"#);
+            read(&status).map(|issued| issued.expires)
+        };
+        let moment = |millis| Ok(Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)));
+        assert_eq!(expires("null"), Ok(None));
+        assert_eq!(expires(r#""2026-01-01T00:00:00Z""#), moment(1_767_225_600_000));
+        assert_eq!(expires(r#""2026-01-01T01:00:00.125000999+01:00""#), moment(1_767_225_600_125));
+        assert!(expires(r#""tomorrow""#).unwrap_err().contains("expirationTimestamp"));
+        assert!(expires("7").unwrap_err().contains("expirationTimestamp is no text"));
+    }
+
+    #[test]
+    fn what_was_printed_is_never_repeated() {
+        let version = r#""kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1""#;
+        for (printed, expected) in [
+            ("", "it printed nothing"),
+            ("hunter2", "what it printed is not JSON, at line 1 column 1"),
+            (r#"{"token":"hunter2"}"#, "what it printed is no ExecCredential"),
+            (
+                r#"{"kind":"ExecCredential","apiVersion":"hunter2"}"#,
+                "what it printed is not of the apiVersion client.authentication.k8s.io/v1, as the kubeconfig has it",
+            ),
+            (&format!("{{{version}}}"), "what it printed holds neither a token nor a client certificate"),
+            (
+                &format!(r#"{{{version},"status":["hunter2"]}}"#),
+                "what it printed holds neither a token nor a client certificate",
+            ),
+            (&format!(r#"{{{version},"status":{{"token":["hunter2"]}}}}"#), "its status.token is no text"),
+            (
+                &format!(r#"{{{version},"status":{{"token":"hunter2 hunter2"}}}}"#),
+                "its status.token cannot be used: it holds white space or bytes that may not stand in an HTTP header",
+            ),
+            (
+                &format!(r#"{{{version},"status":{{"clientKeyData":"hunter2"}}}}"#),
+                "it printed one of clientCertificateData and clientKeyData without the other",
+            ),
+            (
+                &format!(r#"{{{version},"status":{{"clientCertificateData":"hunter2","clientKeyData":"hunter2"}}}}"#),
+                "its client certificate cannot be used: the certificate is not PEM, for no line begins with -----BEGIN",
+            ),
+        ] {
+            assert_eq!(error(printed), expected);
+        }
+    }
+
+    #[test]
+    fn a_plugin_is_told_of_the_protocol_and_the_cluster() {
+        assert_eq!(
+            Version::V1Beta1.request(None),
+            r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","spec":{"interactive":false}}"#
+        );
+        assert!(Version::V1.request(Some(&json!({"server": "s"}))).contains(r#""cluster":{"server":"s"}"#));
+    }
+}

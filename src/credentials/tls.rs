@@ -1,0 +1,124 @@
+//! From whom to trust and who we are to a TLS configuration.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+
+use super::CredentialsError;
+use super::trust::Trust;
+
+/// Only one server is ever spoken to; the cache keeps up to eight tickets for it.
+const REMEMBERED_SESSIONS: usize = 8;
+
+/// What a TLS connection is made with. Equal ones may share connections.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) server_name: ServerName<'static>,
+    /// Where the trusted certificates come from, for error messages.
+    pub(crate) trusted: String,
+}
+
+/// Makes the configuration, and keeps it as long as what it was made of stays the same: it is also where TLS sessions
+/// are remembered, so one configuration serves all connections.
+pub(super) struct TlsMaker {
+    pub(super) trust: Trust,
+    server_name: ServerName<'static>,
+    made: Mutex<Option<Made>>,
+}
+
+struct Made {
+    roots: Option<Arc<RootCertStore>>,
+    identity: Option<Arc<CertifiedKey>>,
+    config: Arc<ClientConfig>,
+}
+
+impl TlsMaker {
+    /// `server_name` is what the server's certificate has to be for.
+    pub(super) fn new(trust: Trust, server_name: ServerName<'static>) -> TlsMaker {
+        TlsMaker { trust, server_name, made: Mutex::default() }
+    }
+
+    /// A configuration with this certificate of our own, if there is one.
+    pub(super) fn current(&self, identity: Option<Arc<CertifiedKey>>) -> Result<Tls, CredentialsError> {
+        let roots = self.trust.roots();
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = match &*made {
+            Some(made) if same(&made.roots, &roots) && same(&made.identity, &identity) => Arc::clone(&made.config),
+            _ => {
+                let config = config(roots.clone(), identity.clone())
+                    .map_err(|error| CredentialsError::new(format!("cannot set up TLS: {error}")))?;
+                *made = Some(Made { roots, identity, config: Arc::clone(&config) });
+                config
+            }
+        };
+        Ok(Tls { config, server_name: self.server_name.clone(), trusted: self.trust.origin() })
+    }
+}
+
+fn same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
+    one.as_ref().map(Arc::as_ptr) == other.as_ref().map(Arc::as_ptr)
+}
+
+fn config(roots: Option<Arc<RootCertStore>>, identity: Option<Arc<CertifiedKey>>) -> Result<Arc<ClientConfig>, Error> {
+    // Named here, because rustls otherwise looks for a process-wide provider, and panics without one.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+    let config = match roots {
+        Some(roots) => config.with_root_certificates(roots),
+        None => config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+    };
+    let mut config = match identity {
+        Some(identity) => {
+            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::clone(&identity))))
+        }
+        None => config.with_no_client_auth(),
+    };
+    config.resumption = Resumption::in_memory_sessions(REMEMBERED_SESSIONS);
+    Ok(Arc::new(config))
+}
+
+/// Takes every certificate, as `insecure-skip-tls-verify` asks for.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    // A signature proves that the server has the key of its certificate, and nobody asks whose certificate it is.
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
