@@ -17,6 +17,34 @@ fn server_that_allows(verbs: &[&str]) -> Server {
     Server::start(Options { rules: allow(verbs), ..Options::default() }).unwrap()
 }
 
+/// What RBAC can grant on the one object, as most manifests for 0.5 have it.
+fn on_the_lock(verbs: &[&str]) -> Rule {
+    Rule::new(ANYBODY, verbs, "endpoints").on("example").within("default")
+}
+
+fn server_with(rules: Vec<Rule>) -> Server {
+    Server::start(Options { rules, ..Options::default() }).unwrap()
+}
+
+/// No request was refused but of these verbs.
+fn assert_refused_only(server: &Server, verbs: &[&str]) {
+    let refused = |request: &&apiserver::RequestSeen| request.status == Some(403) && !verbs.contains(&request.verb);
+    let other = server.requests().iter().find(refused).map(|request| (request.verb, request.path.clone()));
+    assert_eq!(other, None);
+}
+
+/// The first leads, and the second takes over from it.
+fn hand_over(server: &Server) -> [Elector; 2] {
+    let mut leader = elector(server, "a", &["--ttl=6s", "--retry-period=200ms"]);
+    leader.wait_to_lead();
+    let follower = elector(server, "b", &["--ttl=6s", "--retry-period=200ms"]);
+    follower.wait_to_name("a");
+    leader.signal(rustix::process::Signal::TERM);
+    assert_eq!(leader.wait_to_end().code(), Some(0));
+    follower.wait_to_lead();
+    [leader, follower]
+}
+
 /// What the log must say about a missing right.
 fn says_what_to_grant(elector: &Elector, attempt: &str, verb: &str, rule: &str) {
     elector.wait_for_log(&format!("cannot {attempt} endpoints default/example: 403 forbidden"));
@@ -89,6 +117,71 @@ fn a_leader_that_may_no_longer_update_stops_in_time_and_leads_again_when_it_may(
     server.set_rules(allow(&["get", "update"]));
     elector.wait_to_lead();
     elector.wait_for_log("updating endpoints default/example works again");
+}
+
+#[test]
+fn get_and_update_on_the_one_object_are_enough_where_it_exists() {
+    let server = server_with(vec![on_the_lock(&["get", "update"])]);
+    put(&server, serde_json::json!({"metadata": {"name": "example"}, "subsets": []}));
+    for elector in hand_over(&server) {
+        assert_eq!(lines(&elector, "403 forbidden"), 1, "only the watch: {}", elector.log());
+    }
+    assert_refused_only(&server, &["watch"]);
+    assert!(server.requests().iter().all(|request| ["get", "update", "watch"].contains(&request.verb)));
+}
+
+#[test]
+fn with_create_the_object_need_not_exist() {
+    let server = server_with(vec![on_the_lock(&["get", "update"]), Rule::new(ANYBODY, &["create"], "endpoints")]);
+    hand_over(&server);
+    assert_refused_only(&server, &["watch"]);
+}
+
+#[test]
+fn with_watch_on_the_one_object_nothing_is_refused() {
+    let server =
+        server_with(vec![on_the_lock(&["get", "update", "watch"]), Rule::new(ANYBODY, &["create"], "endpoints")]);
+    for elector in hand_over(&server) {
+        assert_eq!(lines(&elector, "403 forbidden"), 0, "{}", elector.log());
+    }
+    assert_refused_only(&server, &[]);
+}
+
+#[test]
+fn without_any_right_the_port_answers_and_every_rule_is_named_once() {
+    let server = server_with(vec![Rule::new("somebody-else", &["*"], "*")]);
+    let mut elector = elector(&server, "a", &["--ttl=300ms"]);
+    says_what_to_grant(
+        &elector,
+        "read",
+        "get",
+        r#"- {apiGroups: [""], resources: ["endpoints"], resourceNames: ["example"]"#,
+    );
+    says_what_to_grant(
+        &elector,
+        "watch",
+        "watch",
+        r#"- {apiGroups: [""], resources: ["endpoints"], resourceNames: ["example"]"#,
+    );
+    wait_for(&server, "it asks again", |server| requests(server, "get").len() >= 4);
+    assert_eq!(elector.body(), r#"{"name":""}"#);
+    assert_eq!((elector.ask("/healthz").unwrap().0, elector.ask("/readyz").unwrap().0), (200, 503));
+    assert!(elector.is_running());
+    assert_eq!(lines(&elector, "403 forbidden"), 2, "{}", elector.log());
+    assert!(server.requests().iter().all(|request| ["get", "watch"].contains(&request.verb)), "nothing else is tried");
+    server.set_rules(vec![on_the_lock(&["get", "update"]), Rule::new(ANYBODY, &["create"], "endpoints")]);
+    elector.wait_to_lead();
+}
+
+#[test]
+fn a_leader_that_may_no_longer_read_leads_on() {
+    let server = plain_server();
+    let elector = elector(&server, "a", &["--ttl=6s", "--retry-period=200ms"]);
+    elector.wait_to_lead();
+    server.set_rules(allow(&["update"]));
+    server.cut_connections();
+    wait_for_renewals(&server, 10);
+    assert!(elector.leads(), "{}", elector.log());
 }
 
 #[test]
