@@ -283,8 +283,9 @@ mod tests {
         current.map(|(issued, run)| (issued.token.unwrap().header().to_str().unwrap().to_owned(), run))
     }
 
-    const PRINT_TWO: &str = r#"while [ ! -e go ]; do sleep 0.02; done; echo '{"kind": "ExecCredential",
-        "apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "two"}}'"#;
+    /// Ends by itself after a minute, whatever became of the test.
+    const PRINT_TWO: &str = r#"i=0; while [ ! -e go ] && [ $i -lt 3000 ]; do i=$((i+1)); sleep 0.02; done
+        echo '{"kind": "ExecCredential", "apiVersion": "client.authentication.k8s.io/v1", "status": {"token": "two"}}'"#;
 
     #[test]
     fn the_next_is_fetched_while_the_old_one_serves() {
