@@ -185,6 +185,20 @@ fn a_leader_that_may_no_longer_read_leads_on() {
 }
 
 #[test]
+fn what_a_leader_was_refused_is_asked_for_soon_after_its_term_too() {
+    let server = plain_server();
+    // Eighty refusals until its claim ends: ten without a term would make it wait for most of a minute.
+    let elector = elector(&server, "a", &["--ttl=6s", "--retry-period=50ms"]);
+    elector.wait_to_lead();
+    server.set_rules(allow(&["get", "create", "watch"]));
+    elector.wait_for_log("no renewal was acknowledged in time");
+    let so_far = requests(&server, "update").len();
+    wait_for(&server, "it asks again", |server| requests(server, "update").len() >= so_far + 3);
+    server.set_rules(allow(&["*"]));
+    elector.wait_to_lead();
+}
+
+#[test]
 fn refusals_are_met_with_ever_fewer_requests() {
     let server = server_that_allows(&["create", "update", "watch"]);
     let _elector = elector(&server, "a", &["--ttl=100ms"]);

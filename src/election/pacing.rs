@@ -38,7 +38,9 @@ impl Election {
     /// When a request that failed once more may be sent again.
     pub(super) fn retry(&self, moment: Moment, sent: Time, before: Retry, answer: &Answer) -> Retry {
         let failures = before.failures.saturating_add(1);
-        let denials = if *answer == Answer::Denied { before.denials.saturating_add(1) } else { 0 };
+        // A leader asks at its own pace all the same: those refusals are no reason to wait when its term is over.
+        let counts = *answer == Answer::Denied && self.term.is_none();
+        let denials = if counts { before.denials.saturating_add(1) } else { 0 };
         let delay = match answer {
             Answer::Denied | Answer::Busy(_) => self.refused_pace(moment.jitter, denials, answer),
             _ if failures == 1 => Duration::ZERO,
