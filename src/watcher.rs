@@ -15,8 +15,9 @@ use std::time::Duration;
 const WATCH_SECONDS: u32 = 300;
 /// The first and the longest pause after a stream that failed.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
-/// The same after one that was forbidden: the right may come, but it need not.
-const DENIED_PAUSES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(180));
+/// The same after one that was forbidden: the right may come, but it need not. A server that has just started forbids
+/// everything for a moment, because it has not read the roles yet.
+const DENIED_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(180));
 
 /// What the stream showed.
 #[derive(Debug)]
@@ -52,7 +53,19 @@ impl Watcher {
     ) -> io::Result<Watcher> {
         let watcher = Watcher { handle: WatchHandle::new(), from_the_start: Arc::default() };
         let (handle, from_the_start) = (watcher.handle.clone(), Arc::clone(&watcher.from_the_start));
-        let mut stream = Stream { api, lock, timeout, random, deliver, handle, from_the_start, seen: None, newest: 0 };
+        let mut stream = Stream {
+            api,
+            lock,
+            timeout,
+            random,
+            deliver,
+            handle,
+            from_the_start,
+            seen: None,
+            newest: 0,
+            denials: 0,
+            expiries: 0,
+        };
         thread::Builder::new().name("watcher".into()).spawn(move || stream.keep_open())?;
         Ok(watcher)
     }
@@ -76,6 +89,10 @@ struct Stream<D> {
     seen: Option<u64>,
     /// The newest resourceVersion at which any stream showed the object.
     newest: u64,
+    /// How many of the last streams, in a row, were forbidden.
+    denials: u32,
+    /// The same for those that began too long ago.
+    expiries: u32,
 }
 
 /// The candidate is gone.
@@ -173,15 +190,20 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
         failure
     }
 
-    fn pause(&self, failure: Option<&Failure>, fruitless: u32) -> Duration {
-        let expired = failure.is_some_and(|failure| failure.kind == FailureKind::Expired);
-        if fruitless == 0 || expired && fruitless == 1 {
+    fn pause(&mut self, failure: Option<&Failure>, fruitless: u32) -> Duration {
+        let in_a_row = |kind, before: u32| match failure {
+            Some(failure) if failure.kind == kind => before.saturating_add(1),
+            _ => 0,
+        };
+        self.denials = in_a_row(FailureKind::Denied, self.denials);
+        self.expiries = in_a_row(FailureKind::Expired, self.expiries);
+        if fruitless == 0 || self.expiries == 1 {
             return Duration::ZERO; // to be expected
         }
-        let denied = failure.is_some_and(|failure| failure.kind == FailureKind::Denied);
-        let (first, longest) = if denied { DENIED_PAUSES } else { PAUSES };
-        let pause =
-            first.saturating_mul(1 << (fruitless - 1).min(12)).min(longest).mul_f64(0.5 + 0.5 * (self.random)());
+        // What failed otherwise before says nothing of a right that is missing.
+        let ((first, longest), tries) =
+            if self.denials > 0 { (DENIED_PAUSES, self.denials) } else { (PAUSES, fruitless) };
+        let pause = first.saturating_mul(1 << (tries - 1).min(12)).min(longest).mul_f64(0.5 + 0.5 * (self.random)());
         let wished_for = failure.and_then(|failure| failure.retry_after).unwrap_or_default();
         wished_for.min(longest).max(pause)
     }

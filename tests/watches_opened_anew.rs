@@ -4,6 +4,7 @@ mod client_support;
 
 use client_support::{LONG, client, endpoints};
 use leader_elector::watcher::{News, Watcher};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 
 #[test]
@@ -32,4 +33,25 @@ fn to_ask_for_a_new_watch_while_there_is_none_is_no_failure_of_it() {
     asked.send(()).unwrap();
     let next: Vec<News> = shown.iter().take_while(|it| !matches!(it, News::Opened)).collect();
     assert!(next.iter().all(|it| matches!(it, News::Closed(None))), "{next:?}");
+}
+
+/// A server that was restarted has forgotten what was before: that is no failure like those while it was away.
+#[test]
+fn a_watch_that_began_too_long_ago_is_opened_anew_without_a_pause_after_an_outage_too() {
+    // One number is drawn for each stream, and one for each pause.
+    static DRAWN: AtomicU32 = AtomicU32::new(0);
+    let drawn = || {
+        DRAWN.fetch_add(1, Ordering::SeqCst);
+        0.0
+    };
+    let server = apiserver::Server::start(apiserver::Options::default()).unwrap();
+    for (code, times) in [(500, 3), (410, 1)] {
+        let refusal = apiserver::Fault::Status { code, retry_after: None };
+        server.fault(|request| request.verb == "watch", Some(times), refusal);
+    }
+    let (news, shown) = channel();
+    let _watcher =
+        Watcher::start(client(&server.url()), endpoints(), LONG, drawn, move |it| news.send(it).is_ok()).unwrap();
+    let closed = shown.iter().take_while(|it| !matches!(it, News::Opened)).count();
+    assert_eq!((closed, DRAWN.load(Ordering::SeqCst)), (4, 5 + 3), "five streams, and three pauses");
 }

@@ -162,3 +162,15 @@ fn a_bookmark_alone_changes_nothing() {
     sees_what_changes(&server, &follower);
     assert_eq!(lines(&follower, "cannot watch"), 0, "{}", follower.log());
 }
+
+/// A server that was restarted forbids everything until it has read the roles.
+#[test]
+fn a_refusal_after_an_outage_does_not_put_the_watch_off_for_minutes() {
+    let server = plain_server();
+    // Pauses that double from 50 ms on: as much again after the refusal would be more than anybody waits here.
+    server.fault(on(&["watch"]), Some(7), Fault::DropRequest);
+    let refusal = server.fault(on(&["watch"]), Some(1), Fault::Status { code: 403, retry_after: None });
+    let _follower = follower(&server);
+    wait_for(&server, "it was refused", |_| refusal.hits() == 1);
+    wait_for(&server, "the watch is open", |server| server.open_watches() == 1);
+}
