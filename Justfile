@@ -16,6 +16,10 @@ test:
 chaos seconds="60" seed="":
     CHAOS_SECONDS={{ seconds }} SEED={{ seed }} cargo test --test chaos -- --nocapture
 
+# Against a real kube-apiserver and etcd, if KUBEBUILDER_ASSETS names a folder with both; words choose scenarios.
+conformance *words:
+    cargo test --test conformance -- {{ words }}
+
 # Formatting, clippy and the documentation, with warnings denied.
 lint:
     .ci/run lint

@@ -13,12 +13,6 @@ fn name(test: &str) -> String {
     format!("{test}-{}", std::process::id())
 }
 
-/// The fencing tokens of the terms that a log tells of.
-fn tokens(log: &str) -> Vec<u64> {
-    let token = |line: &str| line.split("with the fencing token ").nth(1).and_then(|rest| rest.trim().parse().ok());
-    log.lines().filter_map(token).collect()
-}
-
 #[test]
 fn who_comes_back_under_its_own_name_leads_at_once_with_a_greater_token() {
     for kind in KINDS {
@@ -33,7 +27,7 @@ fn who_comes_back_under_its_own_name_leads_at_once_with_a_greater_token() {
         let after = lock.start(&id, &[NEVER]);
         after.wait_to_lead();
         after.wait_for_log("with the fencing token");
-        let (old, new) = (tokens(&before.log()), tokens(&after.log()));
+        let (old, new) = (before.fencing_tokens(), after.fencing_tokens());
         assert!(old.len() == 1 && new.len() == 1 && new > old, "{old:?} {new:?}");
         assert_eq!(transitions_of(&lock.record()), 1);
         assert_ne!(lock.object().unwrap()["metadata"]["annotations"][MARK], mark);
@@ -52,8 +46,8 @@ fn a_clone_never_leads_and_says_loudly_what_to_change() {
         assert!(!clone.body().contains("twin"), "the clone names itself: {}", clone.body());
         lock.version() >= goal
     });
-    assert!(first.leads() && tokens(&first.log()).len() == 1, "{}", first.log());
-    assert_eq!(tokens(&clone.log()).len(), 0, "{}", clone.log());
+    assert!(first.leads() && first.fencing_tokens().len() == 1, "{}", first.log());
+    assert_eq!(clone.fencing_tokens().len(), 0, "{}", clone.log());
     assert_eq!(transitions_of(&lock.record()), 0);
     clone.wait_for_log(&format!(
         "another process renews endpoints default/example under this candidate's own name, {id:?}"

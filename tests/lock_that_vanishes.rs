@@ -46,15 +46,10 @@ fn each_time_the_lock_is_written_anew_the_fencing_token_grows() {
     a.wait_to_lead();
     for terms in 2..5 {
         lock.server.delete("leases", "default", "example");
-        wait_until("another term", || tokens(&a).len() == terms);
+        wait_until("another term", || a.fencing_tokens().len() == terms);
     }
-    let tokens = tokens(&a);
+    let tokens = a.fencing_tokens();
     assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
-}
-
-fn tokens(elector: &Elector) -> Vec<u64> {
-    let token = |line: &str| line.split("with the fencing token ").nth(1).and_then(|rest| rest.trim().parse().ok());
-    elector.log().lines().filter_map(token).collect()
 }
 
 #[test]
@@ -123,7 +118,7 @@ fn a_leader_whose_record_was_emptied_begins_a_new_term() {
         let a = lock.start("a", &[NEVER]);
         a.wait_to_lead();
         lock.put_record(&lock.peer("", 1, "2026-01-01T00:00:00.000000Z"));
-        wait_until("it leads again", || tokens(&a).len() == 2 && a.leads());
+        wait_until("it leads again", || a.fencing_tokens().len() == 2 && a.leads());
         assert_eq!(lock.holder(), "a");
     }
 }

@@ -57,6 +57,7 @@ impl Story {
             namespace: "default".into(),
             name: "example".into(),
             user: None,
+            groups: Vec::new(),
             user_agent: String::new(),
             body: body.to_string().into_bytes().into(),
             status: Some(200),

@@ -116,6 +116,11 @@ impl ServiceAccount {
         fs::remove_file(self.0.join(name)).unwrap();
     }
 
+    /// Where one of its files is.
+    pub fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+
     /// The flag that names it.
     pub fn flag(&self) -> String {
         format!("--service-account-dir={}", self.0.display())

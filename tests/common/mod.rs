@@ -113,6 +113,12 @@ impl Elector {
         }
     }
 
+    /// The fencing tokens of the terms that its log tells of.
+    pub fn fencing_tokens(&self) -> Vec<u64> {
+        let token = |line: &str| line.split("with the fencing token ").nth(1).and_then(|rest| rest.trim().parse().ok());
+        self.log().lines().filter_map(token).collect()
+    }
+
     /// GET: status and body. An error when the port cannot be reached or answers nonsense.
     pub fn ask(&self, path: &str) -> std::io::Result<(u16, String)> {
         ask(self.address(), path)

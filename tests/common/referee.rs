@@ -55,10 +55,15 @@ impl Referee {
         Referee { threads: electors.iter().map(poll).collect(), done }
     }
 
-    /// Ends the game, and returns all answers; panics if one was false for certain.
-    pub fn judge(self, server: &Server) -> Vec<Answer> {
+    /// Ends the game, and returns all answers.
+    pub fn answers(self) -> Vec<Answer> {
         self.done.store(true, Ordering::Relaxed);
-        let answers: Vec<Answer> = self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    }
+
+    /// The same; panics if one was false for certain.
+    pub fn judge(self, server: &Server) -> Vec<Answer> {
+        let answers = self.answers();
         let false_answer = first_false_answer(&answers, &server.history());
         assert!(false_answer.is_none(), "it said that it led while another held the lock: {false_answer:?}");
         answers

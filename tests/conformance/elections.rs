@@ -1,0 +1,147 @@
+//! Who leads, and how the leadership passes on.
+
+use crate::Verdict;
+use crate::common::cluster::{STEADY, all_at_once};
+use crate::common::lock::{KINDS, NEVER, transitions_of};
+use crate::common::referee::Referee;
+use crate::common::{Elector, wait_until};
+use crate::stage::Stage;
+use controlplane::ControlPlane;
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+
+pub fn three_candidates_elect_one_leader(plane: &ControlPlane) -> Verdict {
+    for kind in KINDS {
+        let stage = Stage::new(plane, &format!("three-{kind}"), kind);
+        let candidates = ["a", "b", "c"].map(|id| stage.start(id, &[STEADY]));
+        let leader = leader_of(&stage, &candidates);
+        stage.wait_for_renewals(2);
+        for candidate in &candidates {
+            let leads = candidate.id == leader;
+            assert_eq!(candidate.ask("/isLeader").unwrap(), (200, format!("{{\"isLeader\": {leads}}}")));
+            assert_eq!(candidate.ask("/leader").unwrap().0, if leads { 200 } else { 503 });
+            assert_eq!(candidate.ask("/readyz").unwrap().0, 200, "{}", candidate.log());
+        }
+        // What many set-ups grant, and no more than that, is asked for.
+        let asked = stage.requests();
+        let strange = asked.iter().find(|it| !["get", "create", "update", "watch"].contains(&it.verb.as_str()));
+        assert!(strange.is_none() && !asked.is_empty(), "{strange:?}");
+    }
+    Ok(())
+}
+
+/// The name of the one that leads, once all of them, and the lock, have it.
+fn leader_of(stage: &Stage, candidates: &[Elector]) -> String {
+    wait_until("somebody holds the lock", || !stage.holder().is_empty());
+    let leader = stage.holder();
+    candidates.iter().for_each(|candidate| candidate.wait_to_name(&leader));
+    leader
+}
+
+pub fn of_many_that_find_no_lock_one_leads_and_none_exits(plane: &ControlPlane) -> Verdict {
+    for kind in KINDS {
+        let stage = Stage::new(plane, &format!("many-{kind}"), kind);
+        let mut candidates = ["a", "b", "c", "d", "e", "f"].map(|id| stage.spawn(id, &[NEVER]));
+        candidates.iter_mut().for_each(Elector::wait_to_serve);
+        let leader = leader_of(&stage, &candidates);
+        for candidate in &mut candidates {
+            assert!(candidate.is_running(), "{} exited: {}", candidate.id, candidate.log());
+            assert_eq!(candidate.leads(), candidate.id == leader);
+        }
+        let created = || stage.requests().iter().filter(|it| it.verb == "create" && it.status == Some(201)).count();
+        wait_until("one has created the lock", || created() == 1);
+    }
+    Ok(())
+}
+
+pub fn a_leader_told_to_leave_hands_over_at_once(plane: &ControlPlane) -> Verdict {
+    for kind in KINDS {
+        let stage = Stage::new(plane, &format!("handover-{kind}"), kind);
+        let (mut a, b) = stage.start_two(&[NEVER]);
+        let referee = Referee::watch(&[&a, &b]);
+        stage.wait_for_a_watch(2);
+        a.signal(Signal::TERM);
+        b.wait_to_lead();
+        assert_eq!(a.wait_to_end().code(), Some(0), "{}", a.log());
+        wait_until("the takeover is on record", || stage.holders() == ["a", "", "b"]);
+        stage.judge(referee);
+        assert_eq!(transitions_of(&stage.record()), 1);
+        b.wait_for_log("with the fencing token");
+        let (before, after) = (a.fencing_tokens(), b.fencing_tokens());
+        assert!(before.len() == 1 && after.len() == 1 && before < after, "{before:?} {after:?}");
+    }
+    Ok(())
+}
+
+pub fn a_leader_that_was_killed_is_waited_for(plane: &ControlPlane) -> Verdict {
+    const LEASE: Duration = Duration::from_secs(3);
+    all_at_once(KINDS.into(), |kind| {
+        let stage = Stage::new(plane, &format!("killed-{kind}"), kind);
+        let (a, b) = stage.start_two(&["--ttl=3s"]);
+        a.signal(Signal::KILL);
+        b.wait_to_lead();
+        wait_until("the takeover is on record", || stage.holders() == ["a", "b"]);
+        let commits = stage.commits();
+        let taken = commits.iter().position(|(_, holder)| holder == "b").expect("just seen");
+        // At the earliest, and at the latest: what lies between them may be less, but never more.
+        let (renewed, taken) = (commits[taken - 1].0.within.0, commits[taken].0.within.1);
+        assert!(taken - renewed >= LEASE, "{kind}: {:?}", taken - renewed);
+    });
+    Ok(())
+}
+
+pub fn a_leader_that_stood_still_never_names_itself_again(plane: &ControlPlane) -> Verdict {
+    const LEASE: Duration = Duration::from_secs(3);
+    let stage = Stage::new(plane, "stood-still", "leases");
+    let (a, b) = stage.start_two(&["--ttl=3s"]);
+    a.signal(Signal::STOP);
+    let stopped = Instant::now();
+    b.wait_to_lead();
+    // It finds what it was asked in its sleep at the first instant at which it can answer anything.
+    let referee = Referee::watch(&[&a, &b]);
+    wait_until("it stood still for two leases", || stopped.elapsed() > 2 * LEASE);
+    a.signal(Signal::CONT);
+    a.wait_to_name("b");
+    stage.judge(referee);
+    Ok(())
+}
+
+pub fn who_comes_back_under_its_own_name_leads_at_once(plane: &ControlPlane) -> Verdict {
+    // A name is known by a socket that all tests on this machine share.
+    let id = format!("conformance-again-{}", std::process::id());
+    for kind in KINDS {
+        let stage = Stage::new(plane, &format!("again-{kind}"), kind);
+        let mut before = stage.start(&id, &[NEVER]);
+        before.wait_to_lead();
+        before.wait_for_log("with the fencing token");
+        before.signal(Signal::KILL);
+        before.wait_to_end();
+        let after = stage.start(&id, &[NEVER]);
+        after.wait_to_lead();
+        after.wait_for_log("with the fencing token");
+        let (old, new) = (before.fencing_tokens(), after.fencing_tokens());
+        assert!(old.len() == 1 && new.len() == 1 && old < new, "{old:?} {new:?}");
+    }
+    Ok(())
+}
+
+/// The server warns of Endpoints in each of its answers.
+pub fn an_ordinary_life_is_no_reason_for_a_warning(plane: &ControlPlane) -> Verdict {
+    for kind in KINDS {
+        let stage = Stage::new(plane, &format!("ordinary-{kind}"), kind);
+        let (mut a, mut b) = stage.start_two(&[STEADY]);
+        stage.wait_for_renewals(2);
+        let path = controlplane::object_path(kind, &stage.namespace, "example");
+        let warnings = plane.send("GET", &path, None).unwrap().warnings;
+        let is_deprecated = warnings.iter().any(|it| it.contains("Endpoints is deprecated"));
+        assert_eq!(is_deprecated, kind == "endpoints", "{warnings:?}");
+        for elector in [&mut a, &mut b] {
+            elector.wait_to_lead();
+            elector.signal(Signal::TERM);
+            assert!(elector.wait_to_end().success());
+            let log = elector.log();
+            assert!(!log.contains(" WARN ") && !log.contains(" ERROR ") && !log.contains("deprecated"), "{log}");
+        }
+    }
+    Ok(())
+}

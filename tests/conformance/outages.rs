@@ -1,0 +1,84 @@
+//! The API server, or what it keeps things in, goes away and comes back.
+
+use crate::Verdict;
+use crate::common::cluster::STEADY;
+use crate::common::{Elector, wait_until};
+use crate::stage::Stage;
+use controlplane::ControlPlane;
+use rustix::process::Signal;
+
+/// Longer than any server here takes to start; renewed so often that nobody waits for it.
+const LONG: &str = "--ttl=300s --retry-period=500ms";
+
+pub fn a_server_that_is_killed_and_comes_back_costs_no_leadership(plane: &ControlPlane) -> Verdict {
+    let stage = Stage::new(plane, "restarted", "endpoints");
+    let (mut a, b) = stage.start_two(&[LONG]);
+    let began = stage.record()["acquireTime"].clone();
+    plane.kill_server();
+    a.wait_for_log("cannot update endpoints restarted/example: connection refused");
+    assert!(a.leads(), "{}", a.log());
+    plane.start_server();
+    stage.wait_for_renewals(2);
+    assert!(a.leads() && stage.record()["acquireTime"] == began, "{}", a.log());
+    assert_eq!(a.fencing_tokens().len(), 1);
+    a.wait_for_log("updating endpoints restarted/example works again");
+    a.signal(Signal::TERM);
+    assert!(a.wait_to_end().success(), "{}", a.log());
+    b.wait_to_lead();
+    Ok(())
+}
+
+pub fn a_leader_without_a_server_stops_in_time(plane: &ControlPlane) -> Verdict {
+    let stage = Stage::new(plane, "no-server", "leases");
+    let (a, b) = stage.start_two(&[STEADY]);
+    plane.kill_server();
+    both_know_that_nobody_leads(&a, &b);
+    plane.start_server();
+    one_leads_again(&stage, &a, &b);
+    Ok(())
+}
+
+pub fn a_storage_that_stands_still_for_a_while_costs_no_leadership(plane: &ControlPlane) -> Verdict {
+    let stage = Stage::new(plane, "etcd-pauses", "configmaps");
+    // A request is given up after 6.6 s, a claim after 20 s.
+    let a = stage.start("a", &["--ttl=30s --retry-period=500ms"]);
+    a.wait_to_lead();
+    stage.wait_for_renewals(2);
+    let began = stage.record()["acquireTime"].clone();
+    plane.pause_storage();
+    a.wait_for_log("cannot update configmaps etcd-pauses/example: no answer");
+    plane.resume_storage();
+    stage.wait_for_renewals(2);
+    assert!(a.leads() && stage.record()["acquireTime"] == began, "{}", a.log());
+    assert_eq!(a.fencing_tokens().len(), 1, "{}", a.log());
+    Ok(())
+}
+
+pub fn a_leader_without_a_storage_stops_in_time(plane: &ControlPlane) -> Verdict {
+    let stage = Stage::new(plane, "no-etcd", "endpoints");
+    let (a, b) = stage.start_two(&[STEADY]);
+    plane.kill_storage();
+    both_know_that_nobody_leads(&a, &b);
+    plane.start_storage();
+    one_leads_again(&stage, &a, &b);
+    Ok(())
+}
+
+fn both_know_that_nobody_leads(a: &Elector, b: &Elector) {
+    a.wait_for_log("no renewal was acknowledged in time");
+    for elector in [a, b] {
+        elector.wait_to_name("");
+        wait_until("it is not ready", || elector.ask("/readyz").is_ok_and(|(code, _)| code == 503));
+        assert_eq!(elector.ask("/healthz").unwrap().0, 200, "it is not its fault");
+    }
+}
+
+fn one_leads_again(stage: &Stage, a: &Elector, b: &Elector) {
+    wait_until("somebody leads", || a.leads() || b.leads());
+    stage.wait_for_renewals(2);
+    let leader = stage.holder();
+    for elector in [a, b] {
+        elector.wait_to_name(&leader);
+        wait_until("it is ready", || elector.ask("/readyz").is_ok_and(|(code, _)| code == 200));
+    }
+}

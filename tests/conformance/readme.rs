@@ -1,0 +1,139 @@
+//! What README and the manifests promise to whoever types along.
+
+use crate::common::cluster::{STEADY, ServiceAccount, lines};
+use crate::common::lock::{KINDS, RECORD};
+use crate::common::{Elector, wait_until};
+use crate::stage::Stage;
+use crate::third_parties::kubectl;
+use crate::{Skipped, Verdict};
+use controlplane::ControlPlane;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::{fs, path::Path};
+
+const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
+
+pub fn kubectl_shows_who_leads(plane: &ControlPlane) -> Verdict {
+    let stage = Stage::new(plane, "shown-endpoints", "endpoints");
+    stage.start("web-1", &[STEADY]).wait_to_lead();
+    let (yaml, warning) = kubectl(&stage, &["get", "endpoints", "example", "-o", "yaml"])?;
+    let record = yaml.lines().find(|line| line.contains(RECORD));
+    let record = record.unwrap_or_else(|| panic!("no record in {yaml}"));
+    for part in ["'{\"holderIdentity\":\"web-1\",\"leaseDurationSeconds\":6,", "\"leaderTransitions\":0}'"] {
+        assert!(record.contains(part), "{record}");
+    }
+    assert!(yaml.contains("\n    leader-elector/mark: '{\"process\":\""), "{yaml}");
+    assert!(warning.contains("Endpoints is deprecated"), "{warning}");
+
+    let stage = Stage::new(plane, "shown-leases", "leases");
+    stage.start("web-2", &[STEADY]).wait_to_lead();
+    let (table, _) = kubectl(&stage, &["get", "leases"])?;
+    let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((&words[0][..2], &words[1][..2]), (&["NAME", "HOLDER"][..], &["example", "web-2"][..]), "{table}");
+    Ok(())
+}
+
+pub fn kubectl_proxy_is_enough_for_a_server(plane: &ControlPlane) -> Verdict {
+    for kind in KINDS {
+        let stage = Stage::new(plane, &format!("proxied-{kind}"), kind);
+        let proxy = Proxy::start(&stage)?;
+        let flags = [
+            &format!("--server={}", proxy.url),
+            &format!("--election-namespace={}", stage.namespace),
+            &format!("--lock={kind}"),
+            STEADY,
+        ];
+        let mut a = Elector::start("a", &flags);
+        a.wait_to_lead();
+        assert_eq!(stage.holder(), "a");
+        stage.wait_for_renewals(2);
+        let b = Elector::start("b", &flags);
+        b.wait_to_name("a");
+        a.signal(rustix::process::Signal::TERM);
+        assert!(a.wait_to_end().success(), "{}", a.log());
+        b.wait_to_lead();
+    }
+    Ok(())
+}
+
+/// `kubectl proxy` on a port of its own; killed when dropped.
+struct Proxy {
+    child: Child,
+    url: String,
+}
+
+impl Proxy {
+    fn start(stage: &Stage) -> Result<Proxy, Skipped> {
+        let mut command = stage.plane.kubectl(&stage.namespace).ok_or(Skipped("there is no kubectl"))?;
+        command.args(["proxy", "--port=0"]).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("it can be run");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("it prints where it is");
+        let address = line.trim().rsplit(' ').next().unwrap_or_default();
+        assert!(address.starts_with("127.0.0.1:"), "kubectl proxy said {line:?}");
+        Ok(Proxy { child, url: format!("http://{address}") })
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn the_manifests_are_valid(plane: &ControlPlane) -> Verdict {
+    if !plane.is_genuine() {
+        return Err(Skipped("the stand-in knows no Deployments"));
+    }
+    let stage = Stage::new(plane, "manifests", "endpoints");
+    // The strictest of the standards for pods, which the server tells of where it is not kept.
+    kubectl(&stage, &["label", "namespace", "manifests", "pod-security.kubernetes.io/warn=restricted"])?;
+    let files: Vec<_> = fs::read_dir(DEPLOY).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 4, "{files:?}");
+    for file in files {
+        let file = file.to_str().unwrap();
+        for way in [&["--server-side"][..], &["--validate=strict"]] {
+            let apply = ["apply", "--dry-run=server", "--filename", file];
+            let (_, said) = kubectl(&stage, &[&apply[..], way].concat())?;
+            assert!(said.is_empty(), "{file}: {said}");
+        }
+    }
+    Ok(())
+}
+
+/// As they are for Endpoints, and with the changes that their comment names for the other kinds.
+pub fn the_rights_of_the_manifest_are_enough(plane: &ControlPlane) -> Verdict {
+    if !plane.is_genuine() {
+        return Err(Skipped("the stand-in has no roles"));
+    }
+    let manifest = fs::read_to_string(Path::new(DEPLOY).join("rbac.yaml")).unwrap();
+    for kind in KINDS {
+        let stage = Stage::that_allows(plane, &format!("manifest-{kind}"), kind, &[]);
+        let group = if kind == "leases" { "\"coordination.k8s.io\"" } else { "\"\"" };
+        let changed = manifest
+            .replace("apiGroups: [\"\"]", &format!("apiGroups: [{group}]"))
+            .replace("resources: [\"endpoints\"]", &format!("resources: [\"{kind}\"]"))
+            .replace("namespace: default", &format!("namespace: {}", stage.namespace));
+        stage.files.write("rbac.yaml", &changed);
+        kubectl(&stage, &["apply", "--filename", &stage.files.path("rbac.yaml")])?;
+        let (token, _) = kubectl(&stage, &["create", "token", "leader-elector", "--duration=10m"])?;
+        let files = ServiceAccount::new(&token, plane.ca_pem());
+        wait_until("the rights are in force", || {
+            let asked = format!("--as=system:serviceaccount:{}:leader-elector", stage.namespace);
+            let can =
+                |verb: &str, what: &str| kubectl(&stage, &["auth", "can-i", verb, what, &asked, "--quiet"]).is_ok();
+            can("create", kind) && can("watch", &format!("{kind}/example"))
+        });
+        let start = |id: &str| stage.start(id, &[STEADY, &files.flag()]);
+        let a = start("a");
+        a.wait_to_lead();
+        let b = start("b");
+        b.wait_to_name("a");
+        stage.wait_for_renewals(2);
+        for elector in [&a, &b] {
+            assert_eq!(lines(elector, "forbidden"), 0, "{}", elector.log());
+        }
+    }
+    Ok(())
+}

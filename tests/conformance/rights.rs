@@ -1,0 +1,113 @@
+//! What works with which rights, and what is said of those that are missing.
+
+use crate::common::cluster::{STEADY, lines};
+use crate::common::lock::KINDS;
+use crate::common::{Elector, wait_until};
+use crate::stage::{ALL, NAME, Stage};
+use crate::third_parties::kubectl;
+use crate::{Skipped, Verdict};
+use controlplane::ControlPlane;
+use rustix::process::Signal;
+use serde_json::json;
+
+pub fn get_and_update_are_enough_for_a_lock_that_is_there(plane: &ControlPlane) -> Verdict {
+    for kind in KINDS {
+        let stage = Stage::that_allows(plane, &format!("two-rights-{kind}"), kind, &["get", "update"]);
+        plane.create(kind, &stage.namespace, NAME, json!({"metadata": {}}));
+        let (mut a, b) = stage.start_two(&["--ttl=60s", "--retry-period=300ms"]);
+        says_what_to_grant(&b, &stage, "watch");
+        b.wait_for_log("; until then the lock is polled");
+        a.signal(Signal::TERM);
+        assert!(a.wait_to_end().success());
+        b.wait_to_lead();
+        let strange = stage.requests().into_iter().find(|it| !["get", "update", "watch"].contains(&it.verb.as_str()));
+        assert!(strange.is_none(), "{strange:?}");
+    }
+    Ok(())
+}
+
+pub fn create_is_enough_for_a_lock_that_is_missing(plane: &ControlPlane) -> Verdict {
+    for kind in KINDS {
+        let stage = Stage::that_allows(plane, &format!("three-rights-{kind}"), kind, &["get", "update", "create"]);
+        let a = stage.start("a", &[STEADY]);
+        a.wait_to_lead();
+        assert_eq!(stage.holder(), "a");
+        stage.wait_for_renewals(2);
+    }
+    Ok(())
+}
+
+pub fn a_right_to_watch_that_comes_later_is_found(plane: &ControlPlane) -> Verdict {
+    let stage = Stage::that_allows(plane, "watch-later", "endpoints", &["get", "update", "create"]);
+    let a = stage.start("a", &[STEADY]);
+    a.wait_to_lead();
+    a.wait_for_log("cannot watch endpoints");
+    stage.allow(ALL);
+    stage.wait_for_a_watch(1);
+    assert_eq!(lines(&a, "cannot watch endpoints"), 1, "{}", a.log());
+    Ok(())
+}
+
+pub fn who_may_do_nothing_says_so_and_leads_when_it_may(plane: &ControlPlane) -> Verdict {
+    for kind in KINDS {
+        let stage = Stage::that_allows(plane, &format!("no-rights-{kind}"), kind, &[]);
+        let mut a = stage.start("a", &["--ttl=2s"]);
+        says_what_to_grant(&a, &stage, "get");
+        wait_until("it asks again", || {
+            let refused = stage.requests().into_iter().filter(|it| it.verb == "get" && it.status == Some(403));
+            refused.count() >= 2
+        });
+        assert!(a.is_running() && a.body() == "{\"name\":\"\"}", "{}", a.log());
+        assert_eq!(a.ask("/readyz").unwrap().0, 503);
+        stage.allow(ALL);
+        a.wait_to_lead();
+    }
+    Ok(())
+}
+
+/// Takes what the log asks for at its word, as one who does not know RBAC would.
+pub fn the_rules_that_the_log_names_are_all_that_is_missing(plane: &ControlPlane) -> Verdict {
+    if !plane.is_genuine() {
+        return Err(Skipped("the stand-in has no roles to put rules into"));
+    }
+    for kind in KINDS {
+        let stage = Stage::that_allows(plane, &format!("told-rights-{kind}"), kind, &[]);
+        let a = stage.start("a", &["--ttl=2s"]);
+        let mut granted = Vec::new();
+        let is_watched = || stage.requests().iter().any(|it| it.verb == "watch" && it.status == Some(200));
+        while !(a.leads() && is_watched()) {
+            wait_until("it leads, or names a rule that is new", || {
+                a.leads() && is_watched() || rules_named(&a).iter().any(|rule| !granted.contains(rule))
+            });
+            granted = rules_named(&a);
+            let role = format!(
+                "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: elector}}\nrules:\n{}\n",
+                granted.join("\n")
+            );
+            stage.files.write("role.yaml", &role);
+            kubectl(&stage, &["apply", "--filename", &stage.files.path("role.yaml")])?;
+        }
+        assert!(!granted.is_empty());
+    }
+    Ok(())
+}
+
+/// The rules in a log, each once, in the order in which they came.
+fn rules_named(elector: &Elector) -> Vec<String> {
+    let mut rules = Vec::new();
+    for line in elector.log().lines() {
+        let from = line.find("- {apiGroups: ");
+        let rule = from.and_then(|from| Some(line[from..].split_once("]}")?.0.to_owned() + "]}"));
+        rules.extend(rule.filter(|rule| !rules.contains(rule)));
+    }
+    rules
+}
+
+fn says_what_to_grant(elector: &Elector, stage: &Stage, verb: &str) {
+    elector.wait_for_log(&format!("grant the verb \"{verb}\" on \"{}\"", stage.kind));
+    elector.wait_for_log(&format!(
+        "in namespace \"{}\" to \"{}\": - {{apiGroups: ",
+        stage.namespace,
+        stage.account.user()
+    ));
+}

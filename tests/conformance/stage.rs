@@ -1,0 +1,160 @@
+//! A namespace of the control plane with one election in it, and candidates that come as pods do: with a token of
+//! their service account, and with its rights.
+
+use crate::common::cluster::ServiceAccount;
+use crate::common::lock::{holder_of, record_of};
+use crate::common::referee::{Answer, Referee};
+use crate::common::{Elector, wait_until};
+use controlplane::{Account, Commit, ControlPlane, Request, Token};
+use serde_json::Value;
+use std::process::Command;
+
+/// All that an elector ever needs.
+pub const ALL: &[&str] = &["get", "create", "update", "watch"];
+
+/// What every election here has as its name.
+pub const NAME: &str = "example";
+
+pub struct Stage<'p> {
+    pub plane: &'p ControlPlane,
+    pub namespace: String,
+    /// What the lock is: `endpoints`, `configmaps` or `leases`.
+    pub kind: &'static str,
+    pub account: Account,
+    pub token: Token,
+    pub files: ServiceAccount,
+}
+
+impl<'p> Stage<'p> {
+    /// A stage where everything is allowed that an elector needs.
+    pub fn new(plane: &'p ControlPlane, namespace: &str, kind: &'static str) -> Stage<'p> {
+        Stage::that_allows(plane, namespace, kind, ALL)
+    }
+
+    /// A stage where these verbs are allowed.
+    pub fn that_allows(
+        plane: &'p ControlPlane,
+        namespace: &str,
+        kind: &'static str,
+        verbs: &'static [&'static str],
+    ) -> Stage<'p> {
+        plane.add_namespace(namespace);
+        let account = plane.add_account(namespace, "elector");
+        let token = plane.token(&account);
+        let files = ServiceAccount::new(&token.text, plane.ca_pem());
+        let stage = Stage { plane, namespace: namespace.to_owned(), kind, account, token, files };
+        stage.allow(verbs);
+        stage
+    }
+
+    /// From now on these verbs are allowed, and no others.
+    pub fn allow(&self, verbs: &[&str]) {
+        self.plane.allow(&self.account, self.kind, NAME, verbs);
+    }
+
+    /// The elector's command, with the environment of a pod.
+    pub fn command(&self) -> Command {
+        let mut command = Elector::program();
+        command.env("KUBERNETES_SERVICE_HOST", self.plane.address().ip().to_string());
+        command.env("KUBERNETES_SERVICE_PORT", self.plane.address().port().to_string());
+        command
+    }
+
+    /// Starts a candidate, and waits until it serves its port.
+    pub fn start(&self, id: &str, more: &[&str]) -> Elector {
+        let mut elector = self.spawn(id, more);
+        elector.wait_to_serve();
+        elector
+    }
+
+    /// Starts a candidate, and waits for nothing.
+    pub fn spawn(&self, id: &str, more: &[&str]) -> Elector {
+        let (namespace, lock) = (format!("--election-namespace={}", self.namespace), format!("--lock={}", self.kind));
+        let account = self.files.flag();
+        Elector::spawn(self.command(), id, &[&[namespace.as_str(), lock.as_str(), account.as_str()], more].concat())
+    }
+
+    /// A leader named a, and b that follows it.
+    pub fn start_two(&self, more: &[&str]) -> (Elector, Elector) {
+        let a = self.start("a", more);
+        a.wait_to_lead();
+        let b = self.start("b", more);
+        b.wait_to_name("a");
+        (a, b)
+    }
+
+    /// The lock as it is.
+    pub fn object(&self) -> Option<Value> {
+        self.plane.get(self.kind, &self.namespace, NAME)
+    }
+
+    /// The record in the lock; null where there is none.
+    pub fn record(&self) -> Value {
+        self.object().map_or(Value::Null, |object| record_of(&object))
+    }
+
+    /// Who holds the lock; empty when nobody does.
+    pub fn holder(&self) -> String {
+        holder_of(&self.record())
+    }
+
+    /// Changes the lock as a third party would.
+    pub fn edit(&self, change: impl Fn(&mut Value)) -> Value {
+        self.plane.edit(self.kind, &self.namespace, NAME, change)
+    }
+
+    /// Waits until the lease has been renewed so many times from now on.
+    pub fn wait_for_renewals(&self, count: usize) {
+        for _ in 0..count {
+            let before = self.record();
+            wait_until("the lease is renewed", || {
+                let now = self.record();
+                !now.is_null() && now != before
+            });
+        }
+    }
+
+    /// Every state of the lock that was acknowledged, with the holder in it.
+    pub fn commits(&self) -> Vec<(Commit, String)> {
+        let holder = |commit: &Commit| commit.object.as_ref().map_or(String::new(), |it| holder_of(&record_of(it)));
+        let commits = self.plane.commits(self.kind, &self.namespace);
+        commits.into_iter().map(|commit| (commit.clone(), holder(&commit))).collect()
+    }
+
+    /// The holders of the lock, one after the other; empty where it was released.
+    pub fn holders(&self) -> Vec<String> {
+        let mut holders: Vec<String> = self.commits().into_iter().map(|(_, holder)| holder).collect();
+        holders.dedup();
+        holders
+    }
+
+    /// What candidates asked of the server, and were answered, so far.
+    pub fn requests(&self) -> Vec<Request> {
+        let user = self.account.user();
+        self.plane.requests().into_iter().filter(|request| request.user == user).collect()
+    }
+
+    /// Waits until a watch is open, or has been.
+    pub fn wait_for_a_watch(&self, count: usize) {
+        let watches = |request: &&Request| request.verb == "watch" && request.status == Some(200);
+        wait_until("a watch is open", || self.requests().iter().filter(watches).count() >= count);
+    }
+
+    /// Panics if an answer named the one who gave it though the lock bore another name, or none, all the while. A state
+    /// of the lock lasts at most from the beginning of the request that wrote it to the end of the one that replaced it.
+    pub fn judge(&self, referee: Referee) {
+        let commits = self.commits();
+        assert!(commits.iter().all(|(commit, _)| commit.object.is_some()), "a deleted lock convicts nobody");
+        let last_instant = |index: usize| commits.get(index + 1).map(|(next, _)| next.within.1);
+        let is_true = |answer: &Answer| {
+            commits.iter().enumerate().any(|(index, (commit, holder))| {
+                let over = last_instant(index).is_some_and(|end| end < answer.asked);
+                *holder == answer.id && commit.within.0 <= answer.answered && !over
+            })
+        };
+        let answers = referee.answers();
+        assert!(answers.iter().any(Answer::names_itself), "nobody said that it led");
+        let false_answer = answers.iter().find(|answer| answer.names_itself() && !is_true(answer));
+        assert!(false_answer.is_none(), "it said that it led while another held the lock: {false_answer:?}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Others look after the lock too: with kubectl, or as another elector.
+
+use crate::common::cluster::STEADY;
+use crate::common::lock::{KINDS, NEVER, RECORD};
+use crate::common::wait_until;
+use crate::stage::{NAME, Stage};
+use crate::{Skipped, Verdict};
+use controlplane::ControlPlane;
+use serde_json::json;
+
+/// What kubectl prints for these arguments, on stdout and on stderr; it has to succeed.
+pub fn kubectl(stage: &Stage, arguments: &[&str]) -> Result<(String, String), Skipped> {
+    let mut command = stage.plane.kubectl(&stage.namespace).ok_or(Skipped("there is no kubectl"))?;
+    let output = command.args(arguments).output().expect("it can be run");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "kubectl {arguments:?}: {out}{err}");
+    Ok((out, err))
+}
+
+pub fn what_others_write_beside_the_record_stays(plane: &ControlPlane) -> Verdict {
+    for kind in KINDS {
+        let stage = Stage::new(plane, &format!("beside-{kind}"), kind);
+        let (a, _b) = stage.start_two(&[STEADY]);
+        let began = stage.record()["acquireTime"].clone();
+        kubectl(&stage, &["annotate", kind, NAME, "note=mine"])?;
+        kubectl(&stage, &["label", kind, NAME, "team=ours"])?;
+        stage.wait_for_renewals(2);
+        let object = stage.object().unwrap();
+        assert_eq!(object["metadata"]["annotations"]["note"], "mine");
+        assert_eq!(object["metadata"]["labels"]["team"], "ours");
+        kubectl(&stage, &["annotate", kind, NAME, "note-"])?;
+        stage.wait_for_renewals(2);
+        assert!(stage.object().unwrap()["metadata"]["annotations"].get("note").is_none());
+        assert!(a.leads() && stage.record()["acquireTime"] == began, "{}", a.log());
+    }
+    Ok(())
+}
+
+/// The lock as the live Endpoints of a Service, which others fill.
+pub fn what_others_apply_stays(plane: &ControlPlane) -> Verdict {
+    let stage = Stage::new(plane, "applied", "endpoints");
+    let manifest = |address: &str| {
+        let subsets =
+            json!([{"addresses": [{"ip": address}], "ports": [{"name": "web", "port": 80, "protocol": "TCP"}]}]);
+        let object = json!({
+            "apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": NAME, "labels": {"app": "web"}},
+            "subsets": subsets,
+        });
+        stage.files.write("endpoints.json", &object.to_string());
+        subsets
+    };
+    let file = stage.files.path("endpoints.json");
+    let subsets = manifest("10.1.2.3");
+    kubectl(&stage, &["apply", "--filename", &file])?;
+    let (a, _b) = stage.start_two(&[STEADY]);
+    stage.wait_for_renewals(1);
+    let began = stage.record()["acquireTime"].clone();
+    assert_eq!(stage.object().unwrap()["subsets"], subsets);
+    let mut ways: Vec<&[&str]> = vec![&[]];
+    if plane.is_genuine() {
+        ways.push(&["--server-side", "--force-conflicts"]);
+    }
+    for (way, address) in ways.into_iter().zip(["10.1.2.4", "10.1.2.5"]) {
+        let subsets = manifest(address);
+        kubectl(&stage, &[&["apply", "--filename", file.as_str()], way].concat())?;
+        stage.wait_for_renewals(2);
+        let object = stage.object().unwrap();
+        assert_eq!(object["subsets"], subsets, "applied with {way:?}");
+        assert_eq!(object["metadata"]["labels"], json!({"app": "web"}));
+        assert!(object["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"].is_string());
+        assert!(a.leads() && stage.record()["acquireTime"] == began, "{}", a.log());
+    }
+    Ok(())
+}
+
+pub fn a_deleted_lock_is_written_anew_by_its_leader(plane: &ControlPlane) -> Verdict {
+    for kind in KINDS {
+        let stage = Stage::new(plane, &format!("deleted-{kind}"), kind);
+        let (a, b) = stage.start_two(&[NEVER]);
+        stage.wait_for_a_watch(2);
+        for terms in 2..5 {
+            kubectl(&stage, &["delete", kind, NAME])?;
+            wait_until("the lock is there again", || stage.holder() == "a");
+            wait_until("it is another term", || a.fencing_tokens().len() == terms);
+        }
+        let tokens = a.fencing_tokens();
+        assert!(tokens.is_sorted_by(|earlier, later| earlier < later), "{tokens:?}");
+        b.wait_to_name("a");
+        assert!(b.fencing_tokens().is_empty(), "{}", b.log());
+    }
+    Ok(())
+}
+
+pub fn a_leader_that_sees_another_holder_stops_at_once(plane: &ControlPlane) -> Verdict {
+    for kind in KINDS {
+        let stage = Stage::new(plane, &format!("edited-{kind}"), kind);
+        let a = stage.start("a", &[NEVER]);
+        a.wait_to_lead();
+        stage.wait_for_a_watch(1);
+        let put = stage.edit(|object| {
+            let time = "2026-01-01T00:00:00.000000Z";
+            let transitions = if kind == "leases" { "leaseTransitions" } else { "leaderTransitions" };
+            let record = json!({
+                "holderIdentity": "peer", "leaseDurationSeconds": 600, "acquireTime": time, "renewTime": time,
+                transitions: 7,
+            });
+            if kind == "leases" {
+                object["spec"] = record;
+            } else {
+                object["metadata"]["annotations"][RECORD] = record.to_string().into();
+            }
+        });
+        a.wait_to_name("peer");
+        a.wait_for_log("no longer leading");
+        let version = |object: serde_json::Value| object["metadata"]["resourceVersion"].clone();
+        assert_eq!(version(stage.object().unwrap()), version(put), "it was left alone");
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! Tokens change while the program runs, and are no longer valid at times.
+
+use crate::Verdict;
+use crate::common::cluster::{STEADY, lines};
+use crate::common::wait_until;
+use crate::stage::Stage;
+use controlplane::ControlPlane;
+
+pub fn a_new_token_costs_no_leadership(plane: &ControlPlane) -> Verdict {
+    let stage = Stage::new(plane, "new-token", "leases");
+    let a = stage.start("a", &[STEADY]);
+    a.wait_to_lead();
+    let began = stage.record()["acquireTime"].clone();
+    let mut old = stage.token.clone();
+    for _ in 0..2 {
+        let new = plane.token(&stage.account);
+        stage.files.write("token", &new.text);
+        // The file is read anew before the next renewal at the latest.
+        stage.wait_for_renewals(2);
+        plane.revoke(&old);
+        wait_until("the old token is not accepted any more", || !plane.accepts(&old));
+        stage.wait_for_renewals(3);
+        assert_eq!(stage.record()["acquireTime"], began, "{}", a.log());
+        old = new;
+    }
+    assert_eq!(lines(&a, "401 unauthorized"), 0, "{}", a.log());
+    Ok(())
+}
+
+pub fn a_leader_whose_token_was_taken_back_stops_in_time(plane: &ControlPlane) -> Verdict {
+    let stage = Stage::new(plane, "no-token", "endpoints");
+    let mut a = stage.start("a", &[STEADY]);
+    a.wait_to_lead();
+    plane.revoke(&stage.token);
+    a.wait_for_log("no renewal was acknowledged in time; the last one: cannot update endpoints no-token/example: 401");
+    a.wait_for_log("the token was not accepted; is it of this cluster, and still valid?");
+    wait_until("it knows that nobody leads", || a.body() == "{\"name\":\"\"}");
+    assert!(a.is_running());
+    stage.files.write("token", &plane.token(&stage.account).text);
+    a.wait_to_lead();
+    Ok(())
+}

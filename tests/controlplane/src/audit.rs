@@ -1,0 +1,182 @@
+//! What a kube-apiserver was asked and what it wrote, as its audit log has it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::{Commit, Request};
+
+/// What the server is to log: requests for the kinds of objects that locks are, those that write with what was written.
+pub(crate) fn policy() -> Value {
+    let resources = json!([
+        {"group": "", "resources": ["endpoints", "configmaps"]},
+        {"group": "coordination.k8s.io", "resources": ["leases"]},
+    ]);
+    json!({
+        "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitManagedFields": true,
+        "omitStages": ["RequestReceived"],
+        "rules": [
+            {"level": "RequestResponse", "verbs": ["create", "update", "patch", "delete"], "resources": resources},
+            {"level": "Metadata", "resources": resources},
+            {"level": "None"},
+        ],
+    })
+}
+
+/// The log, read as far as it has been written.
+pub(crate) struct AuditLog {
+    path: PathBuf,
+    /// The same moment by both clocks.
+    anchor: (SystemTime, Instant),
+    read: Mutex<Lines>,
+}
+
+#[derive(Default)]
+struct Lines {
+    /// Up to the end of the last whole line.
+    read_to: u64,
+    /// In the order in which they were answered, or begun to be.
+    events: Vec<Event>,
+    /// By auditID: a watch has two events, one at its beginning and one at its end.
+    known: BTreeMap<String, usize>,
+}
+
+struct Event {
+    request: Request,
+    within: (Instant, Instant),
+    /// What a write was answered with.
+    object: Value,
+}
+
+impl AuditLog {
+    pub(crate) fn new(path: &Path) -> AuditLog {
+        AuditLog { path: path.to_owned(), anchor: (SystemTime::now(), Instant::now()), read: Mutex::default() }
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.with_events(|events| events.iter().map(|event| event.request.clone()).collect())
+    }
+
+    pub(crate) fn commits(&self, resource: &str, namespace: &str) -> Vec<Commit> {
+        self.with_events(|events| {
+            let here = |event: &&Event| event.request.resource == resource && event.request.namespace == namespace;
+            let mut commits: Vec<Commit> = events.iter().filter(here).filter_map(Event::commit).collect();
+            // A read in between may have been answered with the same state; and so may an update that changed nothing.
+            let version = |commit: &Commit| commit.object.as_ref().map_or(0, version);
+            if commits.iter().all(|commit| commit.object.is_some()) {
+                commits.sort_by_key(version);
+            }
+            commits.dedup_by(|later, earlier| version(later) != 0 && version(later) == version(earlier));
+            commits
+        })
+    }
+
+    fn with_events<T>(&self, look: impl FnOnce(&[Event]) -> T) -> T {
+        let mut lines = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in lines.new_ones(&self.path) {
+            if let Some((id, event)) = serde_json::from_str(&line).ok().and_then(|event| self.event(event)) {
+                lines.add(id, event);
+            }
+        }
+        look(&lines.events)
+    }
+
+    fn event(&self, mut event: Value) -> Option<(String, Event)> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let object = event["responseObject"].take();
+        let about = &event["objectRef"];
+        let request = Request {
+            verb: text(&event["verb"]),
+            resource: text(&about["resource"]),
+            namespace: text(&about["namespace"]),
+            user: text(&event["user"]["username"]),
+            status: event["responseStatus"]["code"].as_u64().and_then(|code| code.try_into().ok()),
+        };
+        let began = self.instant(event["requestReceivedTimestamp"].as_str()?)?;
+        // The log cuts off what is less than a microsecond.
+        let ended = self.instant(event["stageTimestamp"].as_str()?)? + Duration::from_micros(1);
+        Some((text(&event["auditID"]), Event { request, within: (began, ended), object }))
+    }
+
+    fn instant(&self, time: &str) -> Option<Instant> {
+        let time = UNIX_EPOCH + since_1970(time)?;
+        let (wall, steady) = self.anchor;
+        match time.duration_since(wall) {
+            Ok(later) => steady.checked_add(later),
+            Err(error) => steady.checked_sub(error.duration()),
+        }
+    }
+}
+
+impl Lines {
+    fn new_ones(&mut self, path: &Path) -> Vec<String> {
+        let mut new = Vec::new();
+        let read = File::open(path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.read_to))?;
+            file.read_to_end(&mut new)
+        });
+        let end = new.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        if read.is_err() {
+            return Vec::new(); // nothing has been logged yet
+        }
+        self.read_to += end as u64;
+        String::from_utf8_lossy(&new[..end]).lines().map(str::to_owned).collect()
+    }
+
+    fn add(&mut self, id: String, event: Event) {
+        match self.known.get(&id) {
+            Some(&index) => self.events[index] = event,
+            None => {
+                self.known.insert(id, self.events.len());
+                self.events.push(event);
+            }
+        }
+    }
+}
+
+impl Event {
+    fn commit(&self) -> Option<Commit> {
+        let is_done = matches!(self.request.status, Some(200 | 201));
+        let object = match self.request.verb.as_str() {
+            "create" | "update" | "patch" if is_done => Some(self.object.clone()),
+            "delete" if is_done => None,
+            _ => return None,
+        };
+        Some(Commit { within: self.within, object })
+    }
+}
+
+fn version(object: &Value) -> u64 {
+    object["metadata"]["resourceVersion"].as_str().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+/// Reads a time as Kubernetes writes it, with six digits after the second: `2026-01-01T00:00:00.000000Z`.
+fn since_1970(time: &str) -> Option<Duration> {
+    let number = |from: usize, to: usize| time.get(from..to)?.parse::<u64>().ok();
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second, micros) = (number(11, 13)?, number(14, 16)?, number(17, 19)?, number(20, 26)?);
+    // With years that begin in March the leap day comes last, and the months' lengths repeat every five.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    let days = days.checked_sub(719_468)?;
+    Some(Duration::from_secs(days * 86_400 + hour * 3600 + minute * 60 + second) + Duration::from_micros(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_to_the_microsecond() {
+        assert_eq!(since_1970("1970-01-01T00:00:00.000000Z"), Some(Duration::ZERO));
+        // date --utc --date=2024-02-29T12:34:56Z +%s
+        assert_eq!(since_1970("2024-02-29T12:34:56.000789Z"), Some(Duration::from_micros(1_709_210_096_000_789)));
+        assert_eq!(since_1970("2026-11-22T11:55:00.123456Z"), Some(Duration::from_micros(1_795_348_500_123_456)));
+        assert_eq!(since_1970("today"), None);
+    }
+}

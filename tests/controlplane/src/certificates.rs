@@ -1,0 +1,39 @@
+//! What a kube-apiserver needs of keys and certificates; all in PEM.
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+
+/// The certificate and the key that the server shows, and the authority by which clients know it.
+pub(crate) struct Serving {
+    pub(crate) ca: String,
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+}
+
+impl Serving {
+    /// For the address 127.0.0.1.
+    pub(crate) fn new() -> Result<Serving, rcgen::Error> {
+        let mut ca = CertificateParams::new(Vec::new())?;
+        ca.distinguished_name.push(DnType::CommonName, "control plane of the tests");
+        ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let ca_key = KeyPair::generate()?;
+        let ca_pem = ca.self_signed(&ca_key)?.pem();
+        let mut leaf = CertificateParams::new(["127.0.0.1".to_owned()])?;
+        leaf.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        let key = KeyPair::generate()?;
+        let certificate = leaf.signed_by(&key, &Issuer::new(ca, ca_key))?.pem();
+        Ok(Serving { ca: ca_pem, certificate, key: key.serialize_pem() })
+    }
+}
+
+/// The keys that service account tokens are signed with, and checked with.
+pub(crate) struct TokenKeys {
+    pub(crate) private: String,
+    pub(crate) public: String,
+}
+
+impl TokenKeys {
+    pub(crate) fn new() -> Result<TokenKeys, rcgen::Error> {
+        let key = KeyPair::generate()?;
+        Ok(TokenKeys { private: key.serialize_pem(), public: key.public_key_pem() })
+    }
+}

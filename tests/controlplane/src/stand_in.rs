@@ -1,0 +1,144 @@
+//! The in-memory API server, as a control plane.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use apiserver::{ChangeKind, Options, Rule, Server};
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::{Account, Backend, Commit, Request, Token};
+
+const ADMIN: &str = "admin";
+
+pub(crate) struct StandIn {
+    server: Server,
+    admin: Client,
+    access: Mutex<Access>,
+}
+
+/// The server takes all tokens and rules at once.
+#[derive(Default)]
+struct Access {
+    tokens: BTreeMap<String, String>,
+    rules: BTreeMap<String, Vec<Rule>>,
+}
+
+impl StandIn {
+    pub(crate) fn start() -> io::Result<StandIn> {
+        let server = Server::start(Options { tls: true, ..Options::default() })?;
+        let admin = Client::new(server.url(), server.ca_pem(), ADMIN)?;
+        let access = Access {
+            tokens: [(ADMIN.to_owned(), ADMIN.to_owned())].into(),
+            rules: [(ADMIN.to_owned(), vec![Rule::new(ADMIN, &["*"], "*")])].into(),
+        };
+        let stand_in = StandIn { server, admin, access: Mutex::default() };
+        stand_in.change_access(|it| *it = access);
+        Ok(stand_in)
+    }
+
+    fn change_access(&self, change: impl FnOnce(&mut Access)) {
+        let mut access: MutexGuard<'_, Access> = self.access.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut access);
+        self.server.set_tokens(access.tokens.clone().into_iter().collect());
+        self.server.set_rules(access.rules.values().flatten().cloned().collect());
+    }
+}
+
+impl Backend for StandIn {
+    fn name(&self) -> String {
+        format!("the stand-in, for {} names no folder with etcd and kube-apiserver", crate::ASSETS)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    fn ca_pem(&self) -> &str {
+        self.server.ca_pem().expect("it speaks TLS")
+    }
+
+    fn admin(&self) -> &Client {
+        &self.admin
+    }
+
+    /// It has all of them.
+    fn add_namespace(&self, _namespace: &str) {}
+
+    /// It knows accounts by their tokens.
+    fn add_account(&self, _account: &Account) {}
+
+    fn allow(&self, account: &Account, resource: &str, name: &str, verbs: &[&str]) {
+        let rule = |&verb: &&str| {
+            let rule = Rule::new(&account.user(), &[verb], resource).within(&account.namespace);
+            if verb == "create" { rule } else { rule.on(name) }
+        };
+        let rules = verbs.iter().map(rule).collect();
+        self.change_access(|access| drop(access.rules.insert(account.user(), rules)));
+    }
+
+    fn token(&self, account: &Account, bound_to: &str) -> String {
+        let text = format!("{}.{}.{bound_to}", account.namespace, account.name);
+        self.change_access(|access| drop(access.tokens.insert(text.clone(), account.user())));
+        text
+    }
+
+    fn revoke(&self, token: &Token) {
+        self.change_access(|access| drop(access.tokens.remove(&token.text)));
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        let answered = self.server.requests().into_iter().filter(|request| request.status.is_some());
+        let as_here = |request: apiserver::RequestSeen| Request {
+            verb: request.verb.to_owned(),
+            resource: request.resource.to_owned(),
+            namespace: request.namespace,
+            user: request.user.unwrap_or_default(),
+            status: request.status,
+        };
+        answered.map(as_here).collect()
+    }
+
+    fn commits(&self, resource: &str, namespace: &str) -> Vec<Commit> {
+        let changes = self.server.history().into_iter();
+        let here = changes.filter(|change| change.resource == resource && change.namespace == namespace);
+        let as_here = |change: apiserver::Change| Commit {
+            within: (change.when, change.when),
+            object: (change.kind != ChangeKind::Deleted).then(|| Value::clone(&change.object)),
+        };
+        here.map(as_here).collect()
+    }
+
+    fn kill_server(&self) {
+        self.server.down();
+    }
+
+    fn start_server(&self) {
+        self.server.up();
+    }
+
+    fn kill_storage(&self) {
+        self.server.freeze();
+    }
+
+    fn start_storage(&self) {
+        self.server.thaw();
+    }
+
+    fn pause_storage(&self) {
+        self.server.freeze();
+    }
+
+    fn resume_storage(&self) {
+        self.server.thaw();
+    }
+
+    fn forget_history(&self) {
+        self.server.down();
+        self.server.bump_resource_version(1);
+        self.server.compact();
+        self.server.up();
+    }
+}
