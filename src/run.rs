@@ -55,10 +55,7 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let candidate = Candidate::start(settings, lock, api, Arc::clone(&status)).map_err(threads)?;
     start_signals(signals, candidate.stop_handle()).map_err(threads)?;
     let (stop, shown) = (candidate.stop_handle(), Arc::clone(&status));
-    let port = server
-        .map(|server| start_http(server, limits.connections, shown, stop))
-        .transpose()
-        .map_err(threads)?;
+    let port = server.map(|server| start_http(server, limits.connections, shown, stop)).transpose().map_err(threads)?;
     let outcome = candidate.run();
     status.close();
     // The port has ended, and told its last, when nobody is left to send.

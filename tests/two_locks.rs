@@ -146,6 +146,24 @@ fn it_waits_for_the_second_with_the_first_in_hand() {
 }
 
 #[test]
+fn it_keeps_the_first_while_its_own_name_holds_the_second() {
+    let mut it = Pair::new(0);
+    it.reads(1, held(50, "me"));
+    it.reads(0, Sight::MISSING);
+    it.acknowledged(0);
+    let mut version = 50;
+    while it.now < 25_000 {
+        it.waits();
+        if let Some(write) = it.write(0) {
+            assert!(matches!(write.purpose, Purpose::Renew { .. }), "at {} ms: {write:?}", it.now);
+            it.acknowledged(0);
+        }
+        version += 1;
+        it.happens(1, Event::Watched { resource_version: version, sight: held(version, "me") });
+    }
+}
+
+#[test]
 fn who_holds_the_first_is_named_where_nobody_holds_the_second() {
     let mut it = Pair::new(0);
     it.reads(0, held(50, "of-the-first"));

@@ -51,7 +51,7 @@ fn a_watch_that_began_too_long_ago_is_opened_anew_without_a_pause_after_an_outag
     }
     let (news, shown) = channel();
     let _watcher =
-        Watcher::start(client(&server.url()), endpoints(), LONG, drawn, move |it| news.send(it).is_ok()).unwrap();
+        Watcher::start(client(&server.url()), endpoints(), LONG, drawn, move |_, it| news.send(it).is_ok()).unwrap();
     let closed = shown.iter().take_while(|it| !matches!(it, News::Opened)).count();
     assert_eq!((closed, DRAWN.load(Ordering::SeqCst)), (4, 5 + 3), "five streams, and three pauses");
 }

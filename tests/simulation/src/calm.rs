@@ -7,7 +7,7 @@
 
 use crate::clock::{MILLI, SECOND};
 use crate::network::{LONGEST_WAY, Outage, WATCH_LAG};
-use crate::node::Input;
+use crate::node::{Input, Watch};
 use crate::oracle::{LifeId, Writer};
 use crate::peer::LAST_PEER;
 use crate::plan::Mischief;
@@ -150,6 +150,7 @@ impl World {
                     return self
                         .fail("leadership lost", format!("life {leader} does not lead any more, without a reason"));
                 }
+                self.show_old_news();
                 if self.now >= until && self.events >= LEAST_EVENTS {
                     self.judge_requests(leader);
                     return self.end();
@@ -176,6 +177,20 @@ impl World {
             }
         }
         self.look_again();
+    }
+
+    /// Watches may show again what they have shown: that costs nobody anything.
+    fn show_old_news(&mut self) {
+        for node in 0..self.nodes.len() {
+            for lock in self.nodes[node].locks {
+                let Watch { open, generation, shown, .. } = self.nodes[node].lanes[*lock].watch;
+                if open && self.random.happens(0.3) {
+                    for state in shown.saturating_sub(3)..shown {
+                        self.give(node, Input::Shown { lock: *lock, generation, state });
+                    }
+                }
+            }
+        }
     }
 
     fn rest(&mut self, leader: LifeId, until: u64) {

@@ -53,7 +53,7 @@ impl World {
         let mut foreign_fields = 0;
         if let Call::Write(write) = &request.call {
             let base = write.base.as_ref().map(|base| (base.resource_version, !base.uid.is_empty()));
-            self.oracle.sends(it.life, self.now, base, write.purpose == Purpose::Release);
+            self.oracle.sends(it.life, lock, self.now, base, write.purpose == Purpose::Release);
             match (it.lanes[lock].object, &write.base) {
                 (Some((in_hand, fields)), Some(base))
                     if in_hand == base.resource_version || base.resource_version == 0 =>

@@ -129,6 +129,8 @@ struct View {
     own_sent: u64,
     /// The L of the last held record shown, local.
     last_lease: Option<u64>,
+    /// It has sent a release.
+    releases: bool,
 }
 
 /// How often an assumption of DESIGN was broken on purpose, and the verdict therefore withheld.
@@ -219,11 +221,18 @@ impl Oracle {
     // ---- What it sent, and what came of it ------------------------------------------------------------
 
     /// It sends a write: naming which version of which object, and for a release or not.
-    pub fn sends(&mut self, life: LifeId, now: u64, base: Option<(u64, bool)>, release: bool) {
+    pub fn sends(&mut self, life: LifeId, lock: usize, now: u64, base: Option<(u64, bool)>, release: bool) {
         if let Some((resource_version, has_uid)) = base
             && (resource_version == 0 || !has_uid)
         {
             self.violated("S2", now, || format!("life {life} sends a write without a resourceVersion or uid"));
+        }
+        if release {
+            self.lives[life].locks[lock].releases = true;
+        }
+        let leaves = self.lives[life].stopped.is_some_and(|stopped| stopped.claimed);
+        if release && leaves && lock == 0 && self.holds(life, 1) && !self.lives[life].locks[1].releases {
+            self.violated("order", now, || format!("life {life} releases the first lock before the second"));
         }
         if release && self.claims(life, now) {
             self.violated("S5", now, || format!("life {life} releases while it claims"));
@@ -370,6 +379,12 @@ impl Oracle {
 
     // ---- What it says ---------------------------------------------------------------------------------
 
+    /// Whether the lock bears a record of its own.
+    fn holds(&self, life: LifeId, lock: usize) -> bool {
+        let state = self.locks[lock].last();
+        state.is_some_and(|state| state.author == Some(life) && state.commit.content.is_held_record())
+    }
+
     fn claims(&self, life: LifeId, now: u64) -> bool {
         self.lives[life].claim.is_some_and(|claim| now < claim.until)
     }
@@ -453,8 +468,8 @@ impl Oracle {
 
     // ---- For whoever plans faults ---------------------------------------------------------------------
 
-    /// Whether anybody who lives, and stands for this lock, could be fooled if its record were gone or replaced now by
-    /// one with this lease: somebody who has not seen who holds it, or would wait for less than that one's lease.
+    /// Whether anybody who lives, and stands for this lock, could be fooled if its record were gone now, or replaced by one
+    /// with this lease: somebody who would wait for less than the lease of whoever may hold it.
     pub fn can_be_fooled(&self, lock: usize, replaced_by: Option<u64>) -> bool {
         let state = self.locks[lock].last().expect("there is a first one");
         let present = match state.commit.content {
@@ -462,13 +477,13 @@ impl Oracle {
             Content::Record { .. } | Content::Nothing => 0,
             Content::Unreadable => u64::MAX,
         };
-        let waits = |life: &Life| match (replaced_by, life.locks[lock].last_lease) {
-            (Some(lease), _) => lease.max(life.facts.lease),
-            (None, Some(last)) => last.max(life.facts.lease),
-            (None, None) => 0,
+        let longest = self.lives.iter().map(|life| life.facts.lease).max().unwrap_or(0);
+        let fooled = |life: &Life| match (replaced_by, life.locks[lock].last_lease) {
+            (Some(lease), _) => lease.max(life.facts.lease) < longest,
+            (None, Some(last)) => life.locks[lock].shown < state.term || last.max(life.facts.lease) < present,
+            (None, None) => present > 0,
         };
-        let knows = |life: &Life| life.locks[lock].shown >= state.term;
-        self.lives.iter().any(|life| life.alive && life.facts.locks[lock] && (waits(life) < present || !knows(life)))
+        self.lives.iter().any(|life| life.alive && life.facts.locks[lock] && fooled(life))
     }
 
     /// When the last claim that exists now ends, or that can be made of what was sent until now.

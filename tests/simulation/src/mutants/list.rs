@@ -119,12 +119,6 @@ pub const MUTANTS: &[Mutant] = &[
             return;"#,
     },
     Mutant {
-        name: "a read that was overtaken believed",
-        file: "src/election.rs",
-        find: r#"        if crossed && shown.is_none_or(|shown| shown < self.floor) {"#,
-        replace: r#"        if false && crossed && shown.is_none_or(|shown| shown < self.floor) {"#,
-    },
-    Mutant {
         name: "a renewal in doubt taken as done",
         file: "src/election.rs",
         find: r#"            Answer::Unknown | Answer::Seen(_) => {}
@@ -307,12 +301,6 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/contest.rs",
         find: r#"if self.outputs[1].finished && release_at <= moment.now {"#,
         replace: r#"if self.outputs[1].finished {"#,
-    },
-    Mutant {
-        name: "two locks, and the first given up because its own name holds the second",
-        file: "src/contest.rs",
-        find: r#"let free = second.free_from().is_none_or(|at| at <= now);"#,
-        replace: r#"let free = second.other().is_none_or(|holder| holder.until <= now);"#,
     },
     Mutant {
         name: "two locks, and the first released together with the second",
