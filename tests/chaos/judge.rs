@@ -301,7 +301,7 @@ impl<'a> Hearing<'a> {
                     self.oracle.stopped(life, now);
                     self.says(life, now, None);
                 }
-                self.oracle.sends(life, 0, now, base, is_release);
+                self.oracle.sends(life, now, base, is_release);
             }
             Event::Committed(index) => {
                 let State { until, token, ref commit, .. } = self.states[index];

@@ -50,7 +50,10 @@ impl Clock {
 
     /// How much it advances in so much true time.
     pub fn elapsed(&self, time: u64) -> u64 {
-        ((u128::from(time) * u128::from(self.rate)) >> 20) as u64
+        match time.checked_mul(self.rate) {
+            Some(product) => product >> 20,
+            None => ((u128::from(time) * u128::from(self.rate)) >> 20) as u64,
+        }
     }
 
     /// The true time at which it first shows `reading`, if it does not miss anything more.
@@ -61,6 +64,9 @@ impl Clock {
 
     /// The true time that it takes to advance by so much.
     pub fn lasts(&self, local: u64) -> u64 {
+        if local >> 44 == 0 {
+            return (local << 20).div_ceil(self.rate);
+        }
         (u128::from(local) << 20).div_ceil(u128::from(self.rate)) as u64
     }
 

@@ -429,7 +429,7 @@ impl Small {
                 }
                 if let Call::Write(write) = &request.call {
                     let base = write.base.as_ref().map(|base| (base.resource_version, !base.uid.is_empty()));
-                    self.oracle.sends(life, lock, self.now, base, write.purpose == Purpose::Release);
+                    self.oracle.sends(life, self.now, base, write.purpose == Purpose::Release);
                 }
                 self.messages.push(Message {
                     node,

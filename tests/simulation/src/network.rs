@@ -53,7 +53,7 @@ impl World {
         let mut foreign_fields = 0;
         if let Call::Write(write) = &request.call {
             let base = write.base.as_ref().map(|base| (base.resource_version, !base.uid.is_empty()));
-            self.oracle.sends(it.life, lock, self.now, base, write.purpose == Purpose::Release);
+            self.oracle.sends(it.life, self.now, base, write.purpose == Purpose::Release);
             match (it.lanes[lock].object, &write.base) {
                 (Some((in_hand, fields)), Some(base))
                     if in_hand == base.resource_version || base.resource_version == 0 =>
@@ -195,7 +195,7 @@ impl World {
     }
 
     pub fn returns(&mut self, message: usize, answer: usize) {
-        let (answer, state) = self.network.answers[answer].clone();
+        let (answer, state) = std::mem::replace(&mut self.network.answers[answer], (Answer::Unknown, None));
         self.deliver(message, answer, state);
     }
 
@@ -223,15 +223,15 @@ impl World {
         if it.lanes[lock].outstanding.take_if(|outstanding| *outstanding == message).is_none() {
             return;
         }
-        let sight = match &answer {
-            Answer::Seen(sight) => Some(sight.clone()),
+        let shown = match &answer {
+            Answer::Seen(sight) => sight.version.as_ref().map(|version| version.resource_version),
             _ => None,
         };
         let outcome = self.step_machine(node, lock, Event::Answered { request: number, answer });
         let history = &self.server.objects[lock].history;
         let fields = state.map_or(u64::MAX, |state| history[state].foreign_fields);
         let it = &mut self.nodes[node];
-        it.keep(it.machine_of(lock), sight.as_ref(), fields);
+        it.keep(it.machine_of(lock), shown, fields);
         let reading = self.network.messages[message].request.call == Call::Read;
         if let Some(state) = state {
             self.oracle.shown(self.nodes[node].life, lock, state, !reading);
@@ -341,10 +341,11 @@ impl World {
         if resource_version == 0 {
             return; // that it never existed is nothing that a stream shows
         }
-        let event = Event::Watched { resource_version, sight: sight.clone() };
+        let shown = sight.version.as_ref().map(|version| version.resource_version);
+        let event = Event::Watched { resource_version, sight };
         let outcome = self.step_machine(node, lock, event);
         let it = &mut self.nodes[node];
-        it.keep(it.machine_of(lock), Some(&sight), fields);
+        it.keep(it.machine_of(lock), shown, fields);
         self.oracle.shown(self.nodes[node].life, lock, state, false);
         self.tell_oracle(node);
         self.obey(node, outcome);

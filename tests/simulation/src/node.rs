@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::oracle::LifeId;
 use crate::plan::{Member, Stands};
 use leader_elector::contest::Contest;
-use leader_elector::election::{Answer, Sight};
+use leader_elector::election::Answer;
 use std::collections::VecDeque;
 
 /// What reaches the candidate's thread.
@@ -89,12 +89,12 @@ pub struct Node {
 
 impl Node {
     /// Keeps the object if it is the one that the machine believes in.
-    pub fn keep(&mut self, machine: usize, sight: Option<&Sight>, foreign_fields: u64) {
+    pub fn keep(&mut self, machine: usize, resource_version: Option<u64>, foreign_fields: u64) {
         let believed = self.contest.locks()[machine].lock().and_then(|lock| lock.version.as_ref());
-        if let Some(version) = sight.and_then(|sight| sight.version.as_ref())
-            && believed == Some(version)
+        if let Some(shown) = resource_version
+            && believed.is_some_and(|version| version.resource_version == shown)
         {
-            self.lanes[self.locks[machine]].object = Some((version.resource_version, foreign_fields));
+            self.lanes[self.locks[machine]].object = Some((shown, foreign_fields));
         }
     }
 

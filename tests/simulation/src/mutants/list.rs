@@ -302,10 +302,4 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"if self.outputs[1].finished && release_at <= moment.now {"#,
         replace: r#"if self.outputs[1].finished {"#,
     },
-    Mutant {
-        name: "two locks, and the first released together with the second",
-        file: "src/contest.rs",
-        find: r#"release_delay: UNTIL_TOLD, ..settings.clone()"#,
-        replace: r#"..settings.clone()"#,
-    },
 ];
