@@ -3,17 +3,19 @@
 //! Only here is the clock read for a decision, and only here is the snapshot written. The thread never waits
 //! for anything but its one channel: requests, the watch, the clock and signals are threads of their own.
 
+mod lane;
+
+use self::lane::{Lane, Outstanding};
 use crate::api::{Api, Class, Failure, FailureKind, Reply, Verb};
 use crate::clock::{self, Alarm, Time};
-use crate::election::{Answer, Call, Election, Event, Moment, Output, Purpose, Request, Settings, Sight};
-use crate::lock::{LockName, Object};
-use crate::place::Socket;
+use crate::contest::{Contest, Outcome};
+use crate::election::{Answer, Election, Event, Moment, Settings, Sight};
+use crate::lock::{Locks, Object};
 use crate::random;
-use crate::record::Content;
+use crate::record::{Content, Record};
 use crate::report::Report;
-use crate::requester::{Job, Requester, Task};
 use crate::status::{Snapshot, Status};
-use crate::watcher::{News, Watcher};
+use crate::watcher::News;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -26,10 +28,10 @@ const STUCK_ALLOWANCE: Duration = Duration::from_secs(5);
 enum Input {
     /// The moment that was waited for has come.
     Rang,
-    /// The request of this number ended.
-    Replied(u64, Reply),
-    /// What the watch showed, and a moment before which that had not come.
-    Watch(Time, News),
+    /// The request of this number about the lock of this index ended.
+    Replied(usize, u64, Reply),
+    /// What the watch of the lock of this index showed, and a moment before which that had not come.
+    Watch(usize, Time, News),
     /// Leave.
     Stop,
 }
@@ -47,61 +49,39 @@ impl Stop {
 
 /// One running elector: everything but its HTTP port.
 pub struct Candidate {
-    machine: Election,
+    contest: Contest,
     settings: Settings,
-    lock: Arc<LockName>,
+    locks: Arc<Locks>,
+    lanes: Vec<Lane>,
     status: Arc<Status>,
     report: Report,
     inbox: Receiver<Input>,
     outbox: Sender<Input>,
     alarm: Alarm,
-    requester: Requester,
-    watcher: Watcher,
-    /// The object that the machine has in mind, with all its fields.
-    object: Option<Object>,
-    /// The request that the requester has not answered yet.
-    outstanding: Option<Outstanding>,
-    /// The proof that nobody else has this name in this network namespace.
-    socket: Option<Socket>,
     server_reached: Option<Time>,
-    lock_seen: Option<Time>,
-}
-
-/// A request on its way.
-struct Outstanding {
-    number: u64,
-    verb: Verb,
-    /// A moment before its sending.
-    sent: Time,
-    /// It renews a term.
-    renews: bool,
+    locks_seen: Option<Time>,
 }
 
 impl Candidate {
     /// Starts the threads it needs. Nothing is decided or sent for the election before [`Candidate::run`].
-    pub fn start(settings: Settings, lock: LockName, api: Api, status: Arc<Status>) -> io::Result<Candidate> {
+    pub fn start(settings: Settings, locks: Arc<Locks>, api: Api, status: Arc<Status>) -> io::Result<Candidate> {
         let (outbox, inbox) = channel();
         let ring = outbox.clone();
-        let news = outbox.clone();
-        let watch_timeout = settings.request_timeout;
+        let lane = |(index, lock)| Lane::start(index, lock, &settings, &api, &outbox);
+        let lanes: Vec<Lane> = locks.names().enumerate().map(lane).collect::<io::Result<_>>()?;
+        let of = if lanes.len() > 1 { Contest::dual } else { Contest::single };
         Ok(Candidate {
             alarm: Alarm::start(move || ring.send(Input::Rang).is_ok())?,
-            watcher: Watcher::start(api.fresh(), lock.clone(), watch_timeout, random::fraction, move |since, it| {
-                news.send(Input::Watch(since, it)).is_ok()
-            })?,
-            requester: start_requester(api, &lock, &outbox)?,
-            machine: Election::new(settings.clone()),
-            report: Report::new(lock.clone(), settings.identity.clone(), Arc::clone(status.metrics())),
+            contest: of(settings.clone()),
+            report: Report::new(Arc::clone(&locks), settings.identity.clone(), Arc::clone(status.metrics())),
             settings,
-            lock: Arc::new(lock),
+            locks,
+            lanes,
             status,
             inbox,
             outbox,
-            object: None,
-            outstanding: None,
-            socket: None,
             server_reached: None,
-            lock_seen: None,
+            locks_seen: None,
         })
     }
 
@@ -119,51 +99,52 @@ impl Candidate {
             // The socket is about to be let go, and with it the proof that nobody of this name claims anything.
             let now = clock::now();
             let Settings { identity, lease, .. } = &self.settings;
-            self.status.publish(Snapshot::unknown(identity.clone(), self.lock.clone(), *lease, now));
+            self.status.publish(Snapshot::unknown(identity.clone(), self.locks.clone(), *lease, now));
         }
         outcome
     }
 
     fn take_part(&mut self) -> io::Result<()> {
-        let mut finished = self.take_socket()?;
+        let mut finished = self.take_sockets()?;
         while !finished {
             let Ok(input) = self.inbox.recv() else { break }; // it holds a sender itself
             finished = self.take(input)?;
-            if !finished && self.socket.is_none() && self.machine.name_is_taken() {
-                finished = self.take_socket()?;
+            if !finished && self.contest.name_is_taken() && !self.lanes.iter().all(Lane::holds_socket) {
+                finished = self.take_sockets()?;
             }
         }
-        self.report.left(&self.machine);
+        self.report.left(self.contest.locks());
         Ok(())
     }
 
     /// S9: tries to become provably the only one of its name here.
-    fn take_socket(&mut self) -> io::Result<bool> {
-        self.socket = Socket::hold(&self.lock, &self.settings.identity).ok();
-        self.step(Event::Alone(self.socket.is_some()), None)
+    fn take_sockets(&mut self) -> io::Result<bool> {
+        let identity = self.settings.identity.clone();
+        let alone = self.lanes.iter_mut().fold(true, |alone, lane| lane.take_socket(&identity) && alone);
+        self.step(0, Event::Alone(alone), None)
     }
 
     /// Takes in one input; `true` when there is nothing left to do.
     fn take(&mut self, input: Input) -> io::Result<bool> {
         match input {
-            Input::Rang => self.step(Event::Tick, None),
-            Input::Replied(number, reply) => self.replied(number, reply),
-            Input::Watch(since, news) => self.watched(since, news),
+            Input::Rang => self.step(0, Event::Tick, None),
+            Input::Replied(index, number, reply) => self.replied(index, number, reply),
+            Input::Watch(index, since, news) => self.watched(index, since, news),
             Input::Stop => {
-                self.report.leaving(self.machine.holds().then_some(self.settings.release_delay));
-                self.step(Event::Stop, None)
+                self.report.leaving(self.contest.holds().then_some(self.settings.release_delay));
+                self.step(0, Event::Stop, None)
             }
         }
     }
 
-    fn watched(&mut self, since: Time, news: News) -> io::Result<bool> {
+    fn watched(&mut self, index: usize, since: Time, news: News) -> io::Result<bool> {
         let now = clock::now();
         if !matches!(news, News::Closed(_)) {
             self.reached(since);
         }
         // A stream that opens and shows nothing sensible is no watch yet.
         if !matches!(news, News::Closed(_) | News::Opened) {
-            self.report.success(Verb::Watch);
+            self.report.success(index, Verb::Watch);
         }
         match &news {
             News::Opened => self.status.metrics().api_request(Verb::Watch, None),
@@ -171,46 +152,51 @@ impl Candidate {
             _ => {}
         }
         match news {
-            News::Opened => self.step(Event::WatchOpened, None),
-            News::Bookmark => self.step(Event::Tick, None),
+            News::Opened => self.step(index, Event::WatchOpened, None),
+            News::Bookmark => self.step(index, Event::Tick, None),
             News::Object(object) => {
                 let resource_version = object.version().resource_version;
-                self.step(Event::Watched { resource_version, sight: object.sight() }, Some(object))
+                self.step(index, Event::Watched { resource_version, sight: object.sight() }, Some(object))
             }
             News::Deleted { resource_version } => {
-                self.step(Event::Watched { resource_version, sight: Sight::MISSING }, None)
+                self.step(index, Event::Watched { resource_version, sight: Sight::MISSING }, None)
             }
             News::Closed(failure) => {
                 if let Some(failure) = failure {
-                    self.report.failure(Verb::Watch, &failure, now);
+                    self.report.failure(index, Verb::Watch, &failure, now);
                 }
-                self.step(Event::WatchClosed, None)
+                self.step(index, Event::WatchClosed, None)
             }
         }
     }
 
-    fn replied(&mut self, number: u64, reply: Reply) -> io::Result<bool> {
-        let Some(outstanding) = self.outstanding.take_if(|outstanding| outstanding.number == number) else {
+    fn replied(&mut self, index: usize, number: u64, reply: Reply) -> io::Result<bool> {
+        let lane = &mut self.lanes[index];
+        let Some(outstanding) = lane.ended(number) else {
             return Ok(false); // given up
         };
         let verb = outstanding.verb;
-        let reply = reply.and_then(|body| match Object::parse(self.lock.kind, &body) {
+        let reply = reply.and_then(|body| match Object::parse(lane.lock.kind, &body) {
             Ok(object) => Ok(object),
-            Err(why) => Err(Failure::unreadable(verb, &self.lock, &body, &why)),
+            Err(why) => Err(Failure::unreadable(verb, &lane.lock, &body, &why)),
         });
         let now = clock::now();
         if shows_server(&reply) {
             self.reached(outstanding.sent);
         }
-        self.count(&outstanding, reply.as_ref().err().map(Failure::class), now);
+        count(&self.status, &outstanding, reply.as_ref().err().map(Failure::class), now);
         match reply {
             Ok(object) => {
-                self.report.success(verb);
-                self.step(Event::Answered { request: number, answer: Answer::Seen(object.sight()) }, Some(object))
+                self.report.success(index, verb);
+                self.step(
+                    index,
+                    Event::Answered { request: number, answer: Answer::Seen(object.sight()) },
+                    Some(object),
+                )
             }
             Err(failure) => {
-                self.report.failure(verb, &failure, now);
-                self.step(Event::Answered { request: number, answer: answer(verb, &failure) }, None)
+                self.report.failure(index, verb, &failure, now);
+                self.step(index, Event::Answered { request: number, answer: answer(verb, &failure) }, None)
             }
         }
     }
@@ -221,127 +207,91 @@ impl Candidate {
         self.server_reached = self.server_reached.max(Some(at));
     }
 
-    fn count(&self, ended: &Outstanding, failure: Option<Class>, now: Time) {
-        let metrics = self.status.metrics();
-        metrics.api_request(ended.verb, failure);
-        match failure {
-            None if ended.renews => metrics.renewed(now.saturating_sub(ended.sent)),
-            Some(_) if ended.renews => metrics.slow_path.add(),
-            _ => {}
-        }
-    }
-
     /// One tick: the moment, the machine, the snapshot, and only then what the machine asks for (S5).
-    fn step(&mut self, event: Event, object: Option<Object>) -> io::Result<bool> {
+    fn step(&mut self, index: usize, event: Event, object: Option<Object>) -> io::Result<bool> {
         let now = clock::now();
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall_micros = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
-        let output = self.machine.step(Moment { now, wall_micros, jitter: random::fraction() }, event);
-        self.keep(object);
-        let alarm = self.next_alarm(now, &output);
+        let outcome = self.contest.step(Moment { now, wall_micros, jitter: random::fraction() }, index, event);
+        if let Some(object) = object {
+            self.lanes[index].keep(object, &self.contest.locks()[index]);
+        }
+        let alarm = self.next_alarm(now, &outcome);
         let mut snapshot = self.snapshot(now, alarm);
-        self.report.state(&self.machine, &snapshot, now);
+        self.report.state(self.contest.locks(), &snapshot, now);
         snapshot.last_error = self.report.last_error();
         self.status.publish(snapshot);
-        if output.finished {
+        if outcome.finished {
             return Ok(true);
         }
         self.alarm.set(alarm)?;
-        if output.reopen_watch {
-            log::debug!("the watch of {} missed something, or is silent: opening it anew", self.lock);
-            self.watcher.reopen();
-        }
-        if let Some(request) = output.request {
-            self.send(request)?;
-        }
+        self.obey(outcome)?;
         Ok(false)
     }
 
-    /// Keeps the object if it is the one that the machine believes in.
-    fn keep(&mut self, object: Option<Object>) {
-        let version = self.machine.lock().and_then(|lock| lock.version.as_ref());
-        if let Some(object) = object
-            && version == Some(object.version())
-        {
-            self.object = Some(object);
+    fn obey(&mut self, outcome: Outcome) -> io::Result<()> {
+        for (lane, order) in self.lanes.iter_mut().zip(outcome.orders) {
+            if order.reopen_watch {
+                log::debug!("the watch of {} missed something, or is silent: opening it anew", lane.lock);
+                lane.watcher.reopen();
+            }
+            let Some(request) = order.request else { continue };
+            if let Some(given_up) = lane.send(request)? {
+                count(&self.status, &given_up, Some(Class::Unavailable), clock::now());
+            }
         }
+        Ok(())
     }
 
     /// At least once in L, so that whoever asks can tell that this thread is alive.
-    fn next_alarm(&self, now: Time, output: &Output) -> Time {
+    fn next_alarm(&self, now: Time, outcome: &Outcome) -> Time {
         let heartbeat = now.saturating_add(self.settings.lease);
-        output.deadline.map_or(heartbeat, |deadline| deadline.min(heartbeat))
+        outcome.deadline.map_or(heartbeat, |deadline| deadline.min(heartbeat))
     }
 
     fn snapshot(&mut self, now: Time, alarm: Time) -> Snapshot {
-        if self.machine.lock().is_some() && self.lock_seen.is_none() {
-            self.lock_seen = Some(now);
+        let machines = self.contest.locks();
+        if machines.iter().all(|machine| machine.lock().is_some()) && self.locks_seen.is_none() {
+            self.locks_seen = Some(now);
         }
         let allowance = self.settings.lease.saturating_mul(2).saturating_add(STUCK_ALLOWANCE);
-        let (claim, other) = (self.machine.claim(), self.machine.other());
-        let record = match self.machine.lock().map(|lock| &lock.content) {
-            Some(Content::Record(record)) => Some(record.clone()),
-            _ => None,
-        };
+        let (claim, other) = (self.contest.claim(), self.contest.other());
+        let record = self.contest.decisive().and_then(record_of);
         let sent = claim.map(|claim| claim.until.saturating_sub(self.settings.renew_deadline));
         let seen =
             other.as_ref().zip(record.as_ref()).map(|(other, record)| other.until.saturating_sub(record.lease()));
         Snapshot {
             identity: self.settings.identity.clone(),
-            lock: self.lock.clone(),
+            locks: self.locks.clone(),
             claim,
             other,
             record,
             renewed: sent.or(seen),
             last_error: None,
-            lock_seen: self.lock_seen,
+            lock_seen: self.locks_seen,
             server_reached: self.server_reached,
             lease_duration: self.settings.lease,
             stuck_at: alarm.saturating_add(allowance),
         }
     }
+}
 
-    fn send(&mut self, request: Request) -> io::Result<()> {
-        let (number, sent) = (request.number, clock::now());
-        let Some((verb, task)) = self.task(&request.call) else {
-            // Nothing was sent, and a look at the lock mends it.
-            log::error!("{}: the object in hand is not the one to be replaced", self.lock);
-            let conflict = Failure::new(FailureKind::Conflict, Verb::Update, &self.lock, "not sent");
-            self.outstanding = Some(Outstanding { number, verb: Verb::Update, sent, renews: false });
-            let _ = self.outbox.send(Input::Replied(number, Err(conflict))); // the other end is here
-            return Ok(());
-        };
-        if let Some(outstanding) = self.outstanding.take() {
-            self.count(&outstanding, Some(Class::Unavailable), sent);
-            // The machine gave the request under way up: nothing may wait behind it.
-            let fresh = start_requester(self.requester.fresh_api(), &self.lock, &self.outbox)?;
-            std::mem::replace(&mut self.requester, fresh).abandon();
-        }
-        let renews = matches!(&request.call, Call::Write(write) if matches!(write.purpose, Purpose::Renew { .. }));
-        self.outstanding = Some(Outstanding { number, verb, sent, renews });
-        self.requester.send(Job { number, timeout: request.timeout, task });
-        Ok(())
-    }
-
-    fn task(&self, call: &Call) -> Option<(Verb, Task)> {
-        match call {
-            Call::Read => Some((Verb::Get, Task::Read)),
-            Call::Write(write) => match &write.base {
-                None => Some((Verb::Create, Task::Create(Object::created(&self.lock, &write.record, &write.mark)))),
-                Some(base) => {
-                    let object = self.object.as_ref().filter(|object| object.version() == base)?;
-                    Some((Verb::Update, Task::Update(object.updated(&write.record, &write.mark))))
-                }
-            },
-        }
+fn record_of(machine: &Election) -> Option<Record> {
+    match machine.lock().map(|lock| &lock.content) {
+        Some(Content::Record(record)) => Some(record.clone()),
+        _ => None,
     }
 }
 
-fn start_requester(api: Api, lock: &LockName, outbox: &Sender<Input>) -> io::Result<Requester> {
-    let outbox = outbox.clone();
-    Requester::start(api, lock.clone(), move |number, reply| {
-        let _ = outbox.send(Input::Replied(number, reply)); // the candidate may be gone
-    })
+/// Counts a request that ended, with the failure it ended with.
+fn count(status: &Status, ended: &Outstanding, failure: Option<Class>, now: Time) {
+    let metrics = status.metrics();
+    metrics.api_request(ended.verb, failure);
+    match failure {
+        None if ended.renews => metrics.renewed(now.saturating_sub(ended.sent)),
+        Some(_) if ended.renews => metrics.slow_path.add(),
+        _ => {}
+    }
 }
 
 /// Whether a reply shows an API server at work.

@@ -9,7 +9,7 @@ use crate::check::Elector;
 use crate::credentials;
 use crate::duration;
 use crate::http::{Limits, ListenAddress};
-use crate::lock::LockKind;
+use crate::lock::{CHOICES, LockKind};
 use crate::logging;
 use log::LevelFilter;
 use std::convert::Infallible;
@@ -44,7 +44,8 @@ pub struct Config {
     pub election: String,
     /// The namespace of the lock: a DNS label.
     pub namespace: String,
-    pub lock: LockKind,
+    /// The kinds of the lock objects, in their order.
+    pub lock: &'static [LockKind],
     /// Who this candidate is: not empty, no control characters, at most [`LONGEST_ID`] bytes.
     pub id: String,
     pub timing: Timing,
@@ -127,7 +128,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
     let config = Config {
         election: election(flags.text("--election")?)?,
         namespace: namespace(flags.text("--election-namespace")?)?,
-        lock: flags.choice("--lock", &LOCKS)?.unwrap_or(LockKind::Endpoints),
+        lock: flags.choice("--lock", &CHOICES)?.unwrap_or(&[LockKind::Endpoints]),
         id: identity(flags.text("--id")?, &environment.hostname)?,
         timing: timing(&mut flags)?,
         release_delay: release_delay(flags.duration("--release-delay")?)?,
@@ -144,9 +145,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
     one_source(&config)?;
     Ok(Command::Run(config))
 }
-
-const LOCKS: [(&str, LockKind); 3] =
-    [("endpoints", LockKind::Endpoints), ("configmaps", LockKind::ConfigMaps), ("leases", LockKind::Leases)];
 
 const LOG_FORMATS: [(&str, logging::Format); 2] = [("text", logging::Format::Text), ("json", logging::Format::Json)];
 

@@ -126,6 +126,12 @@ impl Contest {
         self.locks.iter().rev().find_map(Election::other)
     }
 
+    /// The machine of the lock that says who leads: the last one that this candidate, or another one, holds.
+    pub fn decisive(&self) -> Option<&Election> {
+        let held = |machine: &&Election| machine.claim().is_some() || machine.other().is_some();
+        self.locks.iter().rfind(held).or(self.locks.last())
+    }
+
     /// Whether others still have to wait for this candidate.
     pub fn holds(&self) -> bool {
         self.locks.iter().any(Election::holds)

@@ -43,6 +43,43 @@ impl LockKind {
     }
 }
 
+/// What a candidate stands for: one lock object, or two of the same name in a fixed order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Locks {
+    pub kinds: &'static [LockKind],
+    pub namespace: String,
+    pub name: String,
+}
+
+/// The values of `--lock`, and the objects that each of them means.
+pub const CHOICES: [(&str, &[LockKind]); 5] = [
+    ("endpoints", &[LockKind::Endpoints]),
+    ("configmaps", &[LockKind::ConfigMaps]),
+    ("leases", &[LockKind::Leases]),
+    ("endpointsleases", &[LockKind::Endpoints, LockKind::Leases]),
+    ("configmapsleases", &[LockKind::ConfigMaps, LockKind::Leases]),
+];
+
+impl Locks {
+    /// The value of `--lock` that means these.
+    pub fn choice(&self) -> &'static str {
+        CHOICES.iter().find(|(_, kinds)| *kinds == self.kinds).map_or("", |(choice, _)| choice)
+    }
+
+    /// The objects, in their order.
+    pub fn names(&self) -> impl Iterator<Item = LockName> {
+        let (namespace, name) = (&self.namespace, &self.name);
+        self.kinds.iter().map(|kind| LockName { kind: *kind, namespace: namespace.clone(), name: name.clone() })
+    }
+}
+
+/// `endpointsleases default/example`, as messages name it.
+impl fmt::Display for Locks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.choice(), self.namespace, self.name)
+    }
+}
+
 /// One lock object: kind, namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LockName {

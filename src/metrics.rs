@@ -206,7 +206,7 @@ impl Metrics {
     }
 
     fn election(&self, page: &mut Page, snapshot: &Snapshot, now: Time) {
-        let name: &[(&str, &str)] = &[("name", &snapshot.lock.name)];
+        let name: &[(&str, &str)] = &[("name", &snapshot.locks.name)];
         let claim = snapshot.claim_at(now);
         page.gauge("leader_election_master_status", "Whether this candidate leads: 1 if it does, else 0.")
             .sample(name, u8::from(claim.is_some()));

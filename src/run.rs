@@ -8,7 +8,7 @@ use crate::credentials::{Credentials, SERVICE_ACCOUNT_DIR};
 use crate::duration;
 use crate::election::Settings;
 use crate::http::{Limits, Server};
-use crate::lock::LockName;
+use crate::lock::Locks;
 use crate::place;
 use crate::random;
 use crate::signals::Signals;
@@ -33,10 +33,10 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let limits = Limits { connections: config.http_max_connections, ..Limits::default() };
     let server = config.http.as_ref().map(|listen| Server::bind(listen, limits)).transpose()?;
     let settings = settings(&config);
-    let lock = LockName { kind: config.lock, namespace: config.namespace, name: config.election };
-    let status = Arc::new(Status::new(unknown(&settings, &lock)));
+    let locks = Arc::new(Locks { kinds: config.lock, namespace: config.namespace, name: config.election });
+    let status = Arc::new(Status::new(unknown(&settings, &locks)));
     info!(
-        "standing for {lock} as {:?} at {}; lease {}, renew deadline {}, retry period {}, request timeout {}",
+        "standing for {locks} as {:?} at {}; lease {}, renew deadline {}, retry period {}, request timeout {}",
         settings.identity,
         credentials.server_url(),
         in_millis(settings.lease),
@@ -44,15 +44,15 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
         in_millis(settings.retry_period),
         in_millis(settings.request_timeout),
     );
-    if let Some(namespace) = credentials.namespace().filter(|namespace| *namespace != lock.namespace) {
+    if let Some(namespace) = credentials.namespace().filter(|namespace| *namespace != locks.namespace) {
         info!(
             "this pod is in the namespace {namespace:?}, and the lock in {:?}, as --election-namespace says",
-            lock.namespace
+            locks.namespace
         );
     }
     let api = Api::new(Arc::new(credentials), settings.retry_period.saturating_mul(2));
     let threads = |error| format!("cannot start the threads of the election: {error}");
-    let candidate = Candidate::start(settings, lock, api, Arc::clone(&status)).map_err(threads)?;
+    let candidate = Candidate::start(settings, locks, api, Arc::clone(&status)).map_err(threads)?;
     start_signals(signals, candidate.stop_handle()).map_err(threads)?;
     let (stop, shown) = (candidate.stop_handle(), Arc::clone(&status));
     let port = server.map(|server| start_http(server, limits.connections, shown, stop)).transpose().map_err(threads)?;
@@ -103,9 +103,9 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn unknown(settings: &Settings, lock: &LockName) -> Snapshot {
+fn unknown(settings: &Settings, locks: &Arc<Locks>) -> Snapshot {
     let stuck_at = clock::now().saturating_add(settings.lease.saturating_mul(3));
-    Snapshot::unknown(settings.identity.clone(), Arc::new(lock.clone()), settings.lease, stuck_at)
+    Snapshot::unknown(settings.identity.clone(), Arc::clone(locks), settings.lease, stuck_at)
 }
 
 fn start_signals(signals: Signals, stop: Stop) -> std::io::Result<()> {

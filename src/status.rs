@@ -5,7 +5,7 @@
 //! question and the reply, even when the process was stopped in between.
 
 use crate::clock::Time;
-use crate::lock::LockName;
+use crate::lock::Locks;
 use crate::metrics::Metrics;
 use crate::record::Record;
 use std::fmt;
@@ -19,7 +19,7 @@ pub struct Snapshot {
     /// Who this candidate is.
     pub identity: Arc<str>,
     /// What it stands for.
-    pub lock: Arc<LockName>,
+    pub locks: Arc<Locks>,
     /// This candidate's own leadership, if it has any.
     pub claim: Option<Claim>,
     /// Another candidate that holds the lock, if one does. Never this candidate itself.
@@ -59,10 +59,10 @@ pub struct Holder {
 
 impl Snapshot {
     /// What is known before the lock was read for the first time.
-    pub fn unknown(identity: Arc<str>, lock: Arc<LockName>, lease_duration: Duration, stuck_at: Time) -> Snapshot {
+    pub fn unknown(identity: Arc<str>, locks: Arc<Locks>, lease_duration: Duration, stuck_at: Time) -> Snapshot {
         Snapshot {
             identity,
-            lock,
+            locks,
             claim: None,
             other: None,
             record: None,
@@ -180,7 +180,7 @@ mod tests {
 
     /// Known since 100 s: this candidate leads until 110 s, another one's lease runs out at 120 s, L is 15 s.
     fn snapshot() -> Snapshot {
-        let lock = LockName { kind: LockKind::Leases, namespace: "n".into(), name: "e".into() };
+        let lock = Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() };
         Snapshot {
             claim: Some(Claim { until: 110 * S, fencing_token: 1 }),
             other: Some(Holder { identity: "other".into(), until: 120 * S }),

@@ -2,7 +2,7 @@
 
 use leader_elector::check::Elector;
 use leader_elector::cli::{self, Command, Config, Environment, HELP, VERSION};
-use leader_elector::lock::LockKind;
+use leader_elector::lock::{CHOICES, LockKind};
 use leader_elector::logging::{Filter, Format};
 use log::LevelFilter;
 use std::ffi::OsString;
@@ -46,7 +46,7 @@ fn the_name_of_the_election_is_all_it_needs() {
     let config = config(&["--election=my-app"]);
     assert_eq!(config.election, "my-app");
     assert_eq!(config.namespace, "default");
-    assert_eq!(config.lock, LockKind::Endpoints);
+    assert_eq!(config.lock, [LockKind::Endpoints]);
     assert_eq!(config.id, "pod-0");
     assert_eq!(config.timing.lease_duration, Duration::from_secs(10));
     assert_eq!(config.release_delay, Duration::ZERO);
@@ -78,7 +78,7 @@ fn every_flag_reaches_its_place() {
         "--log-level=debug",
     ]);
     assert_eq!((config.election.as_str(), config.namespace.as_str(), config.id.as_str()), ("a.b", "prod", "me"));
-    assert_eq!(config.lock, LockKind::Leases);
+    assert_eq!(config.lock, [LockKind::Leases]);
     assert_eq!(config.timing.lease_duration, Duration::from_secs(30));
     assert_eq!(config.timing.renew_deadline, Duration::from_secs(18));
     assert_eq!(config.timing.retry_period, Duration::from_secs(3));
@@ -328,12 +328,14 @@ fn the_hostname_of_this_machine_can_be_read() {
 
 #[test]
 fn a_choice_names_what_there_is_to_choose_from() {
-    for (name, lock) in
-        [("endpoints", LockKind::Endpoints), ("configmaps", LockKind::ConfigMaps), ("leases", LockKind::Leases)]
-    {
-        assert_eq!(with(&["--lock", name]).lock, lock);
+    for (name, kinds) in CHOICES {
+        assert_eq!(with(&["--lock", name]).lock, kinds);
     }
-    assert_eq!(error_with("--lock=lease"), "--lock=\"lease\": use one of endpoints, configmaps, leases");
+    assert_eq!(with(&["--lock=endpointsleases"]).lock, [LockKind::Endpoints, LockKind::Leases]);
+    assert_eq!(
+        error_with("--lock=lease"),
+        "--lock=\"lease\": use one of endpoints, configmaps, leases, endpointsleases, configmapsleases"
+    );
     assert_eq!(error_with("--log-format=xml"), "--log-format=\"xml\": use one of text, json");
     assert_eq!(error_with("--log-level="), "--log-level=\"\": use one of error, warn, info, debug");
 }

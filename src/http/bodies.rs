@@ -34,9 +34,9 @@ pub fn state(snapshot: &Snapshot, now: Time) -> String {
     let times = snapshot.record.as_ref().filter(|record| !leader.is_empty() && *record.holder == *leader);
     let time = |which: fn(&Record) -> &Stamp| times.map(|record| which(record).text());
     to_json(&State {
-        election: &snapshot.lock.name,
-        namespace: &snapshot.lock.namespace,
-        lock: snapshot.lock.kind.resource(),
+        election: &snapshot.locks.name,
+        namespace: &snapshot.locks.namespace,
+        lock: snapshot.locks.choice(),
         id: &snapshot.identity,
         leader,
         is_leader: snapshot.leads(now),

@@ -420,7 +420,7 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lock::{LockKind, LockName};
+    use crate::lock::{LockKind, Locks};
     use std::io::{Read, Write};
     use std::net::TcpStream;
     use std::time::Duration;
@@ -435,7 +435,7 @@ mod tests {
     }
 
     fn unknown() -> Snapshot {
-        let lock = LockName { kind: LockKind::Leases, namespace: "n".into(), name: "e".into() };
+        let lock = Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() };
         let day = Duration::from_secs(24 * 3600);
         Snapshot::unknown("me".into(), lock.into(), day, day)
     }

@@ -3,7 +3,7 @@
 
 use leader_elector::clock;
 use leader_elector::http::{Limits, Server};
-use leader_elector::lock::{LockKind, LockName};
+use leader_elector::lock::{LockKind, Locks};
 use leader_elector::status::{Claim, Holder, Snapshot, Status};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ pub fn serve(limits: Limits) -> (SocketAddr, Arc<Status>) {
 }
 
 pub fn unknown() -> Snapshot {
-    let lock = LockName { kind: LockKind::Endpoints, namespace: "default".into(), name: "example".into() };
+    let lock = Locks { kinds: &[LockKind::Endpoints], namespace: "default".into(), name: "example".into() };
     Snapshot::unknown(ME.into(), lock.into(), HOUR, clock::now() + HOUR)
 }
 

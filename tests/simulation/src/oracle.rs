@@ -109,6 +109,8 @@ struct Life {
     spent_token: u64,
     stopped: Option<Stopped>,
     locks: [View; 2],
+    /// The creations it has sent: when, and for each lock the L of the last held record shown by then.
+    creations: Vec<(u64, [Option<u64>; 2])>,
 }
 
 #[derive(Clone, Copy, Debug, Hash)]
@@ -196,7 +198,15 @@ impl Oracle {
 
     pub fn born(&mut self, facts: Facts) -> LifeId {
         let locks = [View::default(); 2];
-        self.lives.push(Life { facts, alive: true, claim: None, spent_token: 0, stopped: None, locks });
+        self.lives.push(Life {
+            facts,
+            alive: true,
+            claim: None,
+            spent_token: 0,
+            stopped: None,
+            locks,
+            creations: Vec::new(),
+        });
         self.lives.len() - 1
     }
 
@@ -224,6 +234,10 @@ impl Oracle {
             && (resource_version == 0 || !has_uid)
         {
             self.violated("S2", now, || format!("life {life} sends a write without a resourceVersion or uid"));
+        }
+        if base.is_none() {
+            let it = &mut self.lives[life];
+            it.creations.push((now, it.locks.map(|view| view.last_lease)));
         }
         if release && self.claims(life, now) {
             self.violated("S5", now, || format!("life {life} releases while it claims"));
@@ -309,9 +323,11 @@ impl Oracle {
         if before.commit.content == Content::Nothing && sent < before.since {
             return; // a creation names no version: a late one may meet another absence than the one it was sent for
         }
-        let Life { facts, stopped, locks, .. } = &self.lives[life];
+        let Life { facts, stopped, locks, creations, .. } = &self.lives[life];
         let view = &locks[lock];
-        let last_lease = view.last_lease;
+        // What it had been shown when it sent this counts, and not what came meanwhile.
+        let shown = creations.iter().rev().find(|(at, _)| *at == sent);
+        let last_lease = shown.map_or(view.last_lease, |(_, leases)| leases[lock]);
         // It may write anew what was taken away from it, for as long as it could have led.
         let rewrites = before.commit.content == Content::Nothing
             && view.own > view.foreign
