@@ -1,6 +1,6 @@
 //! What happens to candidates and to the lock.
 
-use crate::clock::SECOND;
+use crate::clock::{MILLI, SECOND};
 use crate::network::Outage;
 use crate::node::Input;
 use crate::oracle::Writer;
@@ -54,10 +54,7 @@ impl World {
                 }
             }
             Mischief::Delete => self.edits(lock, None),
-            Mischief::Edit => {
-                let content = self.edit(lock);
-                self.edits(lock, Some(content));
-            }
+            Mischief::Edit => self.edits_now(lock),
             Mischief::Roll => self.rolls(node),
             Mischief::Crash => {}
         }
@@ -114,6 +111,9 @@ impl World {
         let claimed = self.oracle.leaders(self.now).next().is_some();
         let fools = self.oracle.can_be_fooled(lock, replaced_by)
             || frees && !matches!(&self.present(lock).content, Content::Record(record) if record.is_free());
+        // Peers of another make take at once what holds no record that they can read.
+        let empties = !matches!(&content, Some(Content::Record(_)));
+        let fools = fools || empties && lock == 0 && self.any_peer();
         if fools || claimed && frees {
             if !self.plan.breaks_assumptions {
                 return;
@@ -146,6 +146,18 @@ impl World {
                 self.deliver_late_creations();
             }
         }
+    }
+
+    /// Somebody edits the lock right after a candidate has written it.
+    pub fn edits_soon(&mut self, lock: usize) {
+        if self.faulty() && self.plan.mischief.contains(&Mischief::Edit) && self.random.happens(0.02) {
+            self.schedule(self.now + MILLI / 2, What::Edits { lock });
+        }
+    }
+
+    pub fn edits_now(&mut self, lock: usize) {
+        let content = self.edit(lock);
+        self.edits(lock, Some(content));
     }
 
     /// One replica is replaced by the next release of its fleet: `endpoints`, both, `leases`. A stage begins when

@@ -114,7 +114,8 @@ impl World {
     fn way(&mut self) -> u64 {
         let usual = self.random.below(LONGEST_WAY - MILLI / 10) + MILLI / 10;
         if self.fault(self.plan.chances.delayed) {
-            let late = self.random.below(3 * self.plan.longest_lease);
+            let longest = self.random.one_of(&[self.plan.longest_lease / 8, 3 * self.plan.longest_lease]);
+            let late = self.random.below(longest);
             return late.min(self.plan.faults_until - self.now).max(usual);
         }
         usual

@@ -124,6 +124,10 @@ impl World {
         self.changed(0, Writer::Stranger);
     }
 
+    pub fn any_peer(&self) -> bool {
+        self.peers.iter().any(|peer| !peer.gone)
+    }
+
     /// None of them is there any more.
     pub fn peers_end(&mut self) {
         for peer in &mut self.peers {

@@ -61,6 +61,9 @@ pub enum What {
         peer: usize,
     },
     Mischief,
+    Edits {
+        lock: usize,
+    },
     FaultsEnd,
     /// The end of the schedule, or what is looked at on the way to it.
     Checks {
@@ -240,6 +243,7 @@ impl World {
             What::Shows { node, lock, generation } => self.shows(node, lock, generation),
             What::PeerActs { peer } => self.peer_acts(peer),
             What::Mischief => self.mischief(),
+            What::Edits { lock } => self.edits_now(lock),
             What::FaultsEnd => self.faults_end(),
             What::Checks { number } => self.checks(number),
         }
@@ -428,5 +432,8 @@ impl World {
         self.say(|_| format!("server: lock {lock} is {commit:?}"));
         self.oracle.committed(lock, self.now, commit);
         self.show_to_all(lock);
+        if matches!(writer, Writer::Candidate { .. }) {
+            self.edits_soon(lock);
+        }
     }
 }
