@@ -2,16 +2,20 @@
 //!
 //! Inputs grow out of the few in `corpus/`: what makes the connection behave in a way not seen before is kept and
 //! mutated on. Each input is played twice, in one piece to a client that reads all at once, and in pieces of chance to
-//! one that reads as it likes; both have to hear the same.
+//! one that reads as it likes; both have to hear the same answers. Once a client is told events, there is news at
+//! moments of chance: the first client hears all of it, the second may miss some, but neither the order nor the newest.
 //!
 //! As a test it plays a fixed number of inputs, the same each time. `just fuzz` goes on with others for as long as
 //! `FUZZ_SECONDS` says, from the seed `FUZZ_SEED`. A failure prints its input, to be put into the corpus.
 
+use super::super::bodies::{HEARTBEAT, Told};
 use super::super::head::Request;
-use super::super::routes;
-use super::{Connection, Limits, Need, State};
+use super::super::routes::{self, Route};
+use super::{Connection, KEPT_BYTES, Limits, Need, State};
 use crate::clock::Time;
-use crate::status::{Claim, Snapshot};
+use crate::lock::{LockKind, LockName};
+use crate::metrics::Metrics;
+use crate::status::{Claim, Holder, Snapshot};
 use std::collections::HashSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,12 +27,19 @@ const CASES: u64 = 5_000;
 const MOST_BYTES: usize = 40 * 1024;
 /// How many inputs are kept to be mutated on.
 const MOST_KEPT: usize = 2000;
-/// A single answer with its head: the name is short here.
+/// A single answer with its head: the names are short here.
 const MOST_ANSWER_BYTES: usize = 512;
+/// The same of `/metrics`.
+const MOST_PAGE_BYTES: usize = 16 * 1024;
+/// What one that reads little reads most often, so that pages by the hundred do not take it for ever.
+const MOST_READS: usize = 1000;
+/// How much news there is for a listener: when it came faster than it is read, it would never end.
+const MOST_NEWS: usize = 20;
 const NOW: Time = Duration::from_secs(100);
+const HOUR: Time = Duration::from_secs(3600);
 
 /// What parsers stumble over.
-const TOKENS: [&[u8]; 40] = [
+const TOKENS: [&[u8]; 41] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -49,6 +60,7 @@ const TOKENS: [&[u8]; 40] = [
     b"/healthz",
     b"/readyz",
     b"/status",
+    b"/events",
     b"/metrics",
     b"http://host/",
     b"?",
@@ -93,8 +105,9 @@ fn any_bytes_in_any_pieces() {
         }
         cases += 1;
     }
-    assert!(seen.len() > 500, "only {} courses of events: the mutations are too tame", seen.len());
-    println!("{cases} inputs, {} courses of events, seed {seed}", seen.len());
+    let streams = seen.iter().filter(|course| course.end == End::Stream).count();
+    println!("{cases} inputs, {} courses of events, {streams} of them with a stream, seed {seed}", seen.len());
+    assert!(seen.len() > 500 && streams > 20, "the mutations are too tame");
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -114,7 +127,7 @@ fn corpus() -> Vec<Vec<u8>> {
 struct Course {
     /// The requests found, as they print, and how often in a row, up to three times.
     requests: Vec<(String, usize)>,
-    refusal: Option<String>,
+    refusal: Option<u16>,
     end: End,
     magnitude: u32,
 }
@@ -124,6 +137,8 @@ enum End {
     /// More is waited for: inside a head, or between two.
     Head,
     Idle,
+    /// Events are told.
+    Stream,
     /// The connection is over, at once or after draining.
     Over,
 }
@@ -131,17 +146,22 @@ enum End {
 /// Plays the input both ways, checks what was said, and says what came of it.
 fn check(input: &[u8], random: &mut Random) -> Course {
     let whole = Game::play(input, Client { pieces: usize::MAX, takes: usize::MAX }, &mut Random::new(0));
-    let client = Client { pieces: random.size(), takes: random.size() };
+    let takes = random.size().max(whole.said.len() / MOST_READS);
+    let client = Client { pieces: random.size(), takes };
     let pieces = Game::play(input, client, random);
     assert_eq!(whole.requests, pieces.requests, "other requests in pieces: {client:?}");
-    let said = |game: &Game| game.said.escape_ascii().to_string();
-    assert!(whole.said == pieces.said, "{client:?}: {}\n\ninstead of {}", said(&pieces), said(&whole));
     assert_eq!(whole.end, pieces.end, "another end in pieces: {client:?}");
 
-    let refusal = well_formed(&whole.said, &whole.requests);
+    let [all, some] = [&whole, &pieces].map(|game| Heard::of(&game.said, &game.requests));
+    let text = |heard: &Heard| heard.answers.escape_ascii().to_string();
+    assert!(all.answers == some.answers, "{client:?}: {}\n\ninstead of {}", text(&some), text(&all));
+    assert!(all.news.iter().copied().eq(1..=whole.news), "of {} news: {:?}", whole.news, all.news);
+    assert!(some.news.is_sorted_by(|a, b| a < b), "{client:?}: {:?}", some.news);
+    assert_eq!(some.news.last().copied().unwrap_or(0), pieces.news, "the newest is not told: {client:?}");
+
     let runs = whole.requests.chunk_by(|a, b| a == b);
     let requests = runs.map(|run| (format!("{:?}", run[0]), run.len().min(3))).collect();
-    Course { requests, refusal, end: whole.end, magnitude: input.len().ilog2() }
+    Course { requests, refusal: all.refusal, end: whole.end, magnitude: input.len().ilog2() }
 }
 
 /// How a client sends and reads: at most so many bytes at a time.
@@ -154,6 +174,12 @@ struct Client {
 /// A connection and its client, stepped as the server would.
 struct Game {
     connection: Connection,
+    metrics: Metrics,
+    snapshot: Snapshot,
+    /// What the client was told last, once it is one that is told events.
+    told: Option<Told>,
+    /// How much happened since: each leader has its number as its name.
+    news: usize,
     requests: Vec<Request>,
     said: Vec<u8>,
     end: End,
@@ -161,15 +187,25 @@ struct Game {
 
 impl Game {
     fn play(mut input: &[u8], client: Client, random: &mut Random) -> Game {
-        let connection = Connection::new(Limits::default(), NOW);
-        let mut game = Game { connection, requests: Vec::new(), said: Vec::new(), end: End::Head };
+        let mut game = Game {
+            connection: Connection::new(Limits::default(), NOW),
+            metrics: Metrics::default(),
+            snapshot: snapshot(),
+            told: None,
+            news: 0,
+            requests: Vec::new(),
+            said: Vec::new(),
+            end: End::Head,
+        };
         let mut turns = 0;
         let length = input.len();
         loop {
             turns += 1;
-            // A turn takes a byte, or gives one of an answer, of which a request as short as they come has a dozen
-            // for each of its own.
-            assert!(turns <= 50 * length + 1000, "it turns in circles");
+            // A turn takes a byte, or gives one, but for the few at the end of a stream.
+            assert!(turns <= length + game.said.len() + 1000, "it turns in circles");
+            if game.told.is_some() && game.news < MOST_NEWS {
+                game.go_on(random);
+            }
             match game.turn(random.up_to(client.takes)) {
                 Need::Write => {}
                 Need::Close => {
@@ -177,19 +213,22 @@ impl Game {
                     return game;
                 }
                 Need::EndWriting => game.connection.writing_ended(NOW),
-                Need::Read if input.is_empty() => break,
-                Need::Read => {
+                Need::Read if !input.is_empty() => {
                     let room = game.connection.room();
                     assert!(room > 0, "it waits for bytes that it has no room for");
                     let (piece, rest) = input.split_at(random.up_to(client.pieces).min(room).min(input.len()));
                     game.connection.receive(piece, NOW);
                     input = rest;
                 }
+                // A listener stays for a while.
+                Need::Read if game.told.is_some() && random.below(8) > 0 => {}
+                Need::Read => break,
             }
         }
         game.end = match game.connection.state {
             State::Idle => End::Idle,
             State::Draining { .. } => End::Over,
+            State::Streaming => End::Stream,
             _ => End::Head,
         };
         // The client is done: whatever was not answered never will be.
@@ -200,62 +239,142 @@ impl Game {
         game
     }
 
+    /// Something happens in the election, or the heart beats, or neither.
+    fn go_on(&mut self, random: &mut Random) {
+        match random.below(8) {
+            0 => {
+                self.news += 1;
+                let other = Some(Holder { identity: self.news.to_string().into(), until: NOW + HOUR });
+                self.snapshot = Snapshot { claim: None, other, ..snapshot() };
+            }
+            1 if self.connection.output().is_empty() => self.connection.push(HEARTBEAT, NOW),
+            _ => {}
+        }
+    }
+
     /// What the server does at each wake-up, with a socket that takes so many bytes.
     fn turn(&mut self, takes: usize) -> Need {
-        let snapshot = snapshot();
+        self.answer();
+        self.write(takes);
+        if self.tell() {
+            self.write(takes);
+        }
+        let need = self.connection.need(NOW);
+        assert!(need == Need::Close || self.connection.deadline() > NOW, "{need:?} without a time to do it in");
+        assert!(need != Need::Write || self.connection.deadline() < Time::MAX, "it writes for ever");
+        if self.connection.state == State::Streaming {
+            let held = self.connection.held_bytes();
+            assert!(held <= 2 * KEPT_BYTES, "a stream holds {held} bytes");
+        }
+        need
+    }
+
+    fn answer(&mut self) {
         let limits = Limits::default();
         while let Some(request) = self.connection.next_request(NOW) {
+            let reply = routes::reply(request.route, &self.snapshot, &self.metrics, NOW);
+            self.metrics.http_request(request.route.label(), reply.status.code());
+            self.connection.reply(request, &reply, NOW);
             self.requests.push(request);
-            self.connection.reply(request, &routes::reply(request.route, &snapshot, NOW), NOW);
+            if request.route == Route::Events && self.connection.is_streaming() {
+                self.told = Some(Told::at(&self.snapshot, NOW));
+            }
         }
-        let output = self.connection.output();
-        assert!(output.len() <= limits.answers_ahead_bytes + 2 * MOST_ANSWER_BYTES, "{} bytes wait", output.len());
-        let most = 2 * limits.head_bytes + 2 * (limits.answers_ahead_bytes + 2 * MOST_ANSWER_BYTES);
+        if let Some(status) = self.connection.take_refusal() {
+            self.metrics.http_request("none", status.code());
+        }
+        let waiting = self.connection.output().len();
+        assert!(waiting <= limits.answers_ahead_bytes + MOST_PAGE_BYTES, "{waiting} bytes wait");
+        let most = 2 * limits.head_bytes + 2 * (limits.answers_ahead_bytes + MOST_PAGE_BYTES);
         assert!(self.connection.held_bytes() <= most, "{} bytes held", self.connection.held_bytes());
+    }
+
+    fn write(&mut self, takes: usize) {
+        let output = self.connection.output();
         if !output.is_empty() {
             let count = takes.min(output.len());
             self.said.extend_from_slice(&output[..count]);
             self.connection.wrote(count, NOW);
         }
-        let need = self.connection.need(NOW);
-        assert!(need == Need::Close || self.connection.deadline() > NOW, "{need:?} without a time to do it in");
-        need
+    }
+
+    /// Whether there was something to tell that can be written now.
+    fn tell(&mut self) -> bool {
+        let news = Told::at(&self.snapshot, NOW);
+        if !self.connection.output().is_empty() || self.told.as_ref().is_none_or(|told| *told == news) {
+            return false;
+        }
+        self.connection.push(news.event(NOW).as_bytes(), NOW);
+        self.told = Some(news);
+        true
     }
 }
 
 /// A candidate that leads under a name that needs escaping.
 fn snapshot() -> Snapshot {
-    let hour = Duration::from_secs(3600);
-    let claim = Some(Claim { until: NOW + hour, fencing_token: 1 });
-    Snapshot { claim, ..Snapshot::unknown("me-\"0\"".into(), hour, NOW + hour) }
+    let lock = LockName { kind: LockKind::Leases, namespace: "n".into(), name: "e".into() };
+    let claim = Some(Claim { until: NOW + HOUR, fencing_token: 1 });
+    Snapshot { claim, ..Snapshot::unknown("me-\"0\"".into(), lock.into(), HOUR, NOW + HOUR) }
 }
 
-/// Checks that `said` is one answer for each request, and at most a refusal behind them: its status, if there is one.
-fn well_formed(mut said: &[u8], requests: &[Request]) -> Option<String> {
-    let mut over = false;
-    for request in requests {
-        assert!(!over, "an answer behind the last one");
-        let answer = Answer::read(said, request.without_body);
-        assert!(matches!(answer.status, 200 | 503), "{}", answer.status);
-        assert!(!request.body_announced || answer.closes, "a body was announced, and the connection goes on");
-        over = answer.closes;
-        said = &said[answer.length..];
+/// What a client was told.
+struct Heard<'a> {
+    /// All that does not depend on when it was read: of a stream no more than its first event.
+    answers: &'a [u8],
+    /// The status of what was no request.
+    refusal: Option<u16>,
+    /// The events of a stream behind its first.
+    news: Vec<usize>,
+}
+
+impl Heard<'_> {
+    /// Checks that `said` is one answer for each request, and behind them at most either a refusal or, where the last
+    /// request was for them, events.
+    fn of<'a>(said: &'a [u8], requests: &[Request]) -> Heard<'a> {
+        let mut rest = said;
+        let (mut closes, mut streams) = (false, false);
+        for request in requests {
+            assert!(!closes, "an answer behind the last one");
+            let answer = Answer::read(rest, request.without_body);
+            assert!(matches!(answer.status, 200 | 503), "{}", answer.status);
+            assert!(!request.body_announced || answer.closes, "a body was announced, and the connection goes on");
+            assert_eq!(answer.is_stream, request.route == Route::Events, "{request:?}");
+            assert!(answer.length <= MOST_ANSWER_BYTES || request.route == Route::Metrics, "{}", answer.length);
+            closes = answer.closes;
+            streams = answer.is_stream && !request.without_body;
+            rest = &rest[answer.length..];
+        }
+        if streams {
+            return Heard { answers: &said[..said.len() - rest.len()], refusal: None, news: news(rest) };
+        }
+        if rest.is_empty() {
+            return Heard { answers: said, refusal: None, news: Vec::new() };
+        }
+        assert!(!closes, "a refusal behind the last answer");
+        let refusal = Answer::read(rest, false);
+        assert_eq!(refusal.length, rest.len(), "something follows the refusal");
+        assert!(refusal.closes && [400, 431, 505].contains(&refusal.status), "{}", refusal.status);
+        Heard { answers: said, refusal: Some(refusal.status), news: Vec::new() }
     }
-    if said.is_empty() {
-        return None;
-    }
-    assert!(!over, "a refusal behind the last answer");
-    let refusal = Answer::read(said, false);
-    assert_eq!(refusal.length, said.len(), "something follows the refusal");
-    assert!(refusal.closes && [400, 431, 505].contains(&refusal.status), "{}", refusal.status);
-    Some(refusal.status.to_string())
+}
+
+/// The leaders named in a stream, which holds nothing but whole events and heartbeats.
+fn news(stream: &[u8]) -> Vec<usize> {
+    let stream = std::str::from_utf8(stream).unwrap();
+    let blocks = stream.split_inclusive("\n\n").filter(|block| block.as_bytes() != HEARTBEAT);
+    let name = |block: &str| {
+        let data = block.strip_prefix("data: ")?.strip_suffix("\n\n")?;
+        serde_json::from_str::<serde_json::Value>(data).ok()?["name"].as_str()?.parse().ok()
+    };
+    blocks.map(|block| name(block).unwrap_or_else(|| panic!("no event: {block:?}"))).collect()
 }
 
 /// An answer as a client understands it.
 struct Answer {
     status: u16,
     closes: bool,
-    /// With its body.
+    is_stream: bool,
+    /// With its body, of which in a stream only the first event counts.
     length: usize,
 }
 
@@ -273,14 +392,21 @@ impl Answer {
             found.map(|header| std::str::from_utf8(header.value).unwrap())
         };
         assert_eq!(header("Cache-Control"), Some("no-store"));
-        assert!(header("Content-Type").is_some());
-        let body_length: usize = header("Content-Length").unwrap().parse().unwrap();
-        let length = head_length + if without_body { 0 } else { body_length };
-        assert!(length <= MOST_ANSWER_BYTES && length <= said.len(), "{length} of {}", said.len());
-        if header("Content-Type") == Some("application/json") && !without_body {
+        let content_type = header("Content-Type").unwrap();
+        let is_stream = content_type == "text/event-stream";
+        let closes = header("Connection") == Some("close");
+        assert!(header("Content-Length").is_some() != is_stream && (closes || !is_stream), "where does it end?");
+        let body_length = match header("Content-Length") {
+            _ if without_body => 0,
+            Some(length) => length.parse().unwrap(),
+            None => said[head_length..].windows(2).position(|two| two == b"\n\n").expect("a first event") + 2,
+        };
+        let length = head_length + body_length;
+        assert!(length <= MOST_PAGE_BYTES && length <= said.len(), "{length} of {}", said.len());
+        if content_type == "application/json" && !without_body {
             serde_json::from_slice::<serde_json::Value>(&said[head_length..length]).expect("JSON");
         }
-        Answer { status: head.code.unwrap(), closes: header("Connection") == Some("close"), length }
+        Answer { status: head.code.unwrap(), closes, is_stream, length }
     }
 }
 
