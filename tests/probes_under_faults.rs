@@ -110,15 +110,15 @@ fn a_process_that_stood_still_is_neither_ready_nor_leading_when_it_wakes_up() {
     let elector = elector(&server, "a", &["--ttl=3s", "--retry-period=200ms"]);
     wait_for_codes(&elector, 200, 200, 200);
     wait_for_renewals(&server, 1);
-    server.freeze();
-    longer_than(Duration::from_millis(300)); // a renewal is on its way
     let before = server.history().len();
+    let late = server.fault(on(&["update"]), None, Fault::DelayRequest(Duration::from_millis(300)));
+    wait_for(&server, "a renewal is on its way", |_| late.hits() > 0);
     elector.signal(Signal::STOP);
-    server.thaw();
     // Its answer waits to be read, and what the watch showed: old news when it is.
     wait_for(&server, "it is done", |server| server.history().len() > before);
-    server.freeze();
     longer_than(Duration::from_secs(3));
+    server.freeze();
+    late.remove();
     elector.signal(Signal::CONT);
     let ([_, readyz, leader], body) = (codes(&elector), elector.body());
     assert_eq!((readyz, leader, body.as_str()), (503, 503, "{\"name\":\"\"}"));
