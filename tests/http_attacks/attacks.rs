@@ -18,6 +18,8 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 /// One way to attack.
 pub struct Attack {
     pub name: &'static str,
+    /// What it is all about, if that is a path with a meaning.
+    pub path: Option<&'static str>,
     deeds: Deeds,
 }
 
@@ -67,10 +69,11 @@ impl Target {
 /// All attacks there are.
 pub fn all() -> Vec<Attack> {
     const MS: Duration = Duration::from_millis(1);
-    let crowd = |name, size, pause, deed| Attack { name, deeds: Deeds::Crowd { size, pause, deed } };
-    let shower = |name, bytes: &[u8]| Attack { name, deeds: Deeds::Shower(bytes.to_vec()) };
+    let crowd = |name, size, pause, deed| Attack { name, path: None, deeds: Deeds::Crowd { size, pause, deed } };
+    let shower = |name, bytes: &[u8]| Attack { name, path: None, deeds: Deeds::Shower(bytes.to_vec()) };
     let passage = |name, total, open, request: &str| Attack {
         name,
+        path: None,
         deeds: Deeds::Passage { total, open, request: request.to_owned() },
     };
     let post = |name, fields: &str| shower(name, format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n0123456789").as_bytes());
@@ -82,7 +85,8 @@ pub fn all() -> Vec<Attack> {
         crowd("slow readers", 300, 50 * MS, |member| member.pipeline("/").and_then(|()| member.read_a_little())),
         crowd("slow readers of the metrics", 300, 50 * MS, |member| {
             member.pipeline(METRICS).and_then(|()| member.read_a_little())
-        }),
+        })
+        .at(METRICS),
         post("Content-Length: 10^16", "Content-Length: 10000000000000000"),
         post("Content-Length: 2^64 - 1", "Content-Length: 18446744073709551615"),
         shower("10^9 bytes announced, none sent", b"POST / HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n"),
@@ -111,11 +115,16 @@ pub fn all() -> Vec<Attack> {
             10_000,
             500,
             &format!("GET {EVENTS} HTTP/1.1\r\nAccept: text/event-stream\r\n\r\n"),
-        ),
+        )
+        .at(EVENTS),
     ]
 }
 
 impl Attack {
+    fn at(self, path: &'static str) -> Attack {
+        Attack { path: Some(path), ..self }
+    }
+
     /// Attacks until it is called off.
     pub fn run(&self, target: &Target) {
         match &self.deeds {

@@ -5,6 +5,8 @@
 mod attacks;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../http_support/mod.rs"]
+mod http_support;
 mod polite;
 
 use common::cluster::{STEADY, elector, plain_server, record, wait_for_renewals};

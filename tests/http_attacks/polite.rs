@@ -2,6 +2,7 @@
 
 use crate::attacks::{Attack, Target};
 use crate::common::{self, Elector};
+use crate::http_support::sample;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ pub struct Questions {
 
 impl Questions {
     /// Asks `elector`, which leads, while it is attacked, until `enough` of the questions since the attack was in full
-    /// force.
+    /// force. An attack that missed its path would prove nothing, and panics.
     pub fn during(attack: &Attack, elector: &Elector, enough: impl Fn(&Questions) -> bool) -> Questions {
         let target = Target::new(elector.address());
         thread::scope(|scope| {
@@ -26,7 +27,13 @@ impl Questions {
             // Called off also when a condition is waited for in vain, or the scope would never end.
             let _end = CallOff(&target);
             common::wait_until(attack.name, || target.is_in_full_force());
-            Questions::ask(elector, enough)
+            let questions = Questions::ask(elector, enough);
+            if let Some(path) = attack.path {
+                let series = format!("leader_elector_http_requests_total{{path=\"{path}\",code=\"200\"}}");
+                let answered = || elector.ask("/metrics").ok().and_then(|(_, page)| sample(&page, &series));
+                common::wait_until(&series, || answered().is_some_and(|count| count > 100.0));
+            }
+            questions
         })
     }
 
