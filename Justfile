@@ -40,7 +40,7 @@ mutants *names:
 bench *args:
     LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench handover -- {{ args }}
 
-# The speed of the HTTP port of the binary that ships, beside tiny_http's (needs wrk), and what a client notices of attacks.
+# The HTTP port of the binary that ships: its speed beside tiny_http's (needs wrk), `events`, and what a client notices of `attacks`.
 bench-http *args:
     LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench http -- {{ args }}
 

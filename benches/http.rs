@@ -1,5 +1,5 @@
-//! How fast is the port, and who suffers when it is attacked? `cargo bench --bench http`, or `just bench-http` for the
-//! binary that ships. Needs wrk (Debian: `wrk`), except for `-- attacks`.
+//! How fast is the port, how soon does it tell a change, and who suffers when it is attacked? `cargo bench --bench http`,
+//! or `just bench-http` for the binary that ships. Needs wrk (Debian: `wrk`), except for `-- attacks` and `-- events`.
 //!
 //! It prints figures and judges nothing; the README says what to expect. `-- NAME...` runs only the measures whose names
 //! begin so.
@@ -8,14 +8,20 @@
 mod attacks;
 #[path = "../tests/common/mod.rs"]
 mod common;
+#[path = "../tests/http_support/mod.rs"]
+mod http_support;
 #[path = "../tests/http_attacks/polite.rs"]
 mod polite;
 
 use common::Elector;
-use common::cluster::{elector, plain_server};
+use common::cluster::{elector, holder_in, lock_of, plain_server, put};
+use common::lock::NEVER;
+use http_support::Events;
 use polite::Questions;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 /// The first argument of a process that serves as the rival.
 const RIVAL: &str = "serve-with-tiny-http";
@@ -27,9 +33,55 @@ fn main() {
         return rival();
     }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    for (name, measure) in [("throughput", throughput as fn()), ("attacks", attacks)] {
+    for (name, measure) in [("throughput", throughput as fn()), ("events", events), ("attacks", attacks)] {
         if wanted.is_empty() || wanted.iter().any(|start| name.starts_with(start.as_str())) {
             measure();
+        }
+    }
+}
+
+/// From the commit of a write of the lock to the event at whoever listens. One elector stands; others take the lock from
+/// it, which it sees by its watch, and leave it, so that it takes the lock itself.
+fn events() {
+    const ROUNDS: usize = 300;
+    println!("{:<40} {:>9} {:>8} {:>8} {:>8}", "a change told by /events", "events", "p50 ms", "p99 ms", "most ms");
+    for listeners in [1, 64] {
+        let server = plain_server();
+        let elector = elector(&server, "a", &[NEVER]);
+        elector.wait_to_lead();
+        let (arrived, arrivals) = mpsc::channel();
+        for _ in 0..listeners {
+            let (arrived, mut events) = (arrived.clone(), Events::of(elector.address()));
+            events.until_named("a");
+            // It ends with the elector.
+            std::thread::spawn(move || {
+                while let Some((name, _)) = events.event() {
+                    let _ = arrived.send((name, Instant::now()));
+                }
+            });
+        }
+        let told = |leader: &str| {
+            let event = || arrivals.recv_timeout(common::PATIENCE).expect("every listener is told");
+            let named = std::iter::repeat_with(event).filter(|(name, _)| name == leader);
+            let all: Vec<Instant> = named.map(|(_, at)| at).take(listeners).collect();
+            let history = server.history();
+            let write = history.iter().rev().find(|change| holder_in(&change.object).as_deref() == Some(leader));
+            let committed = write.expect("it is in the lock").when;
+            all.into_iter().map(move |at| at.saturating_duration_since(committed))
+        };
+        let (mut followed, mut led) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            let other = format!("other-{round}");
+            put(&server, lock_of(&other, 600));
+            followed.extend(told(&other));
+            put(&server, lock_of("", 1));
+            led.extend(told("a"));
+        }
+        for (whose, mut times) in [("another's leadership", followed), ("its own leadership", led)] {
+            times.sort();
+            let [p50, p99, most] = [0.5, 0.99, 1.0].map(|part| percentile_ms(&times, part));
+            let name = format!("{whose}, {listeners} listening");
+            println!("{name:<40} {:>9} {p50:>8.2} {p99:>8.2} {most:>8.2}", times.len());
         }
     }
 }
@@ -61,10 +113,7 @@ fn leader() -> (apiserver::Server, Elector) {
 fn report(name: &str, questions: &Questions, elector: &Elector) {
     let mut times = questions.answered.clone();
     times.sort();
-    let ms = |part: f64| {
-        let index = (times.len() as f64 * part) as usize;
-        times.get(index.min(times.len().saturating_sub(1))).map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0)
-    };
+    let ms = |part| percentile_ms(&times, part);
     println!(
         "{name:<40} {:>7.1} % {:>8.2} {:>8.2} {:>8.2} {:>8}",
         100.0 * times.len() as f64 / questions.asked() as f64,
@@ -73,6 +122,12 @@ fn report(name: &str, questions: &Questions, elector: &Elector) {
         ms(1.0),
         elector.memory_kb("VmHWM")
     );
+}
+
+/// The time that this part of all, which are sorted, did not exceed.
+fn percentile_ms(times: &[Duration], part: f64) -> f64 {
+    let index = (times.len() as f64 * part) as usize;
+    times.get(index.min(times.len().saturating_sub(1))).map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0)
 }
 
 /// Requests a second and the 99th percentile, beside tiny_http with the same answer; by turns, for the machine is not
