@@ -152,7 +152,7 @@ impl Contest {
             Event::Stop => {
                 let leads = self.locks.iter().all(Election::holds);
                 let delay = if leads { self.binding.release_delay } else { Duration::ZERO };
-                self.binding.release_at.get_or_insert(moment.now.saturating_add(delay));
+                self.binding.release_at = Some(moment.now.saturating_add(delay));
                 (0..self.locks.len()).for_each(|index| self.tell(moment, index, Event::Stop));
             }
             _ => self.tell(moment, index, event),

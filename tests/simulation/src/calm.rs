@@ -224,8 +224,14 @@ impl World {
                     + 2 * SECOND * u64::from(self.plan.mischief.contains(&Mischief::Edit));
                 let survivors = self.nodes.iter().filter(|other| other.running);
                 let waits = survivors.map(|other| other.clock.lasts(lease));
-                // Of two locks, only who has the first can take the second.
-                let soonest = if self.one_lock() { waits.min() } else { waits.max() }.unwrap_or(u64::MAX / 4);
+                let soonest = match (self.one_lock(), self.plan.rolling) {
+                    (true, _) => waits.min(),
+                    // Of two locks, only who has the first can take the second.
+                    (false, false) => waits.max(),
+                    // A fleet on the move: the second may be held by somebody else than the first.
+                    (false, true) => waits.max().map(|wait| 2 * wait),
+                }
+                .unwrap_or(u64::MAX / 4);
                 Phase::HandsOver { former: leader, by: self.now + soonest + 2 * ROUND }
             }
             2 if others => {
