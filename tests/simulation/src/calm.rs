@@ -22,8 +22,9 @@ const ROUND: u64 = 4 * LONGEST_WAY + WATCH_LAG + MILLI;
 const LOOKS: u64 = 8;
 /// For how many looks a leader is watched to keep its place: more than a lease.
 const KEPT: u64 = 10;
-/// A schedule with fewer events goes on for a while.
+/// A schedule with fewer events, or shorter, goes on for a while.
 const LEAST_EVENTS: u64 = 200;
+const LEAST_LEASES: u64 = 10;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
@@ -151,7 +152,7 @@ impl World {
                         .fail("leadership lost", format!("life {leader} does not lead any more, without a reason"));
                 }
                 self.show_old_news();
-                if self.now >= until && self.events >= LEAST_EVENTS {
+                if self.now >= until.max(LEAST_LEASES * self.plan.longest_lease) && self.events >= LEAST_EVENTS {
                     self.judge_requests(leader);
                     return self.end();
                 }
