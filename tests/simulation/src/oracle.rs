@@ -109,8 +109,8 @@ struct Life {
     spent_token: u64,
     stopped: Option<Stopped>,
     locks: [View; 2],
-    /// The creations it has sent: when, and for each lock the L of the last held record shown by then.
-    creations: Vec<(u64, [Option<u64>; 2])>,
+    /// The creations it has sent: when, and what it had done and been shown by then.
+    creations: Vec<(u64, [View; 2])>,
 }
 
 #[derive(Clone, Copy, Debug, Hash)]
@@ -237,7 +237,7 @@ impl Oracle {
         }
         if base.is_none() {
             let it = &mut self.lives[life];
-            it.creations.push((now, it.locks.map(|view| view.last_lease)));
+            it.creations.push((now, it.locks));
         }
         if release && self.claims(life, now) {
             self.violated("S5", now, || format!("life {life} releases while it claims"));
@@ -324,10 +324,10 @@ impl Oracle {
             return; // a creation names no version: a late one may meet another absence than the one it was sent for
         }
         let Life { facts, stopped, locks, creations, .. } = &self.lives[life];
-        let view = &locks[lock];
         // What it had been shown when it sent this counts, and not what came meanwhile.
-        let shown = creations.iter().rev().find(|(at, _)| *at == sent);
-        let last_lease = shown.map_or(view.last_lease, |(_, leases)| leases[lock]);
+        let shown = creations.iter().rev().find(|(at, _)| *at == sent).map_or(locks, |(_, views)| views);
+        let view = &shown[lock];
+        let last_lease = view.last_lease;
         // It may write anew what was taken away from it, for as long as it could have led.
         let rewrites = before.commit.content == Content::Nothing
             && view.own > view.foreign
