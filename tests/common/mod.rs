@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test uses its part of it
 
 pub mod cluster;
+pub mod deploy;
 pub mod kubeconfig;
 pub mod lock;
 pub mod referee;

@@ -1,6 +1,7 @@
 //! What README and the manifests promise to whoever types along.
 
 use crate::common::cluster::{STEADY, ServiceAccount, lines};
+use crate::common::deploy::{self, DEPLOY, Overlay};
 use crate::common::lock::{KINDS, RECORD};
 use crate::common::{Elector, wait_until};
 use crate::stage::Stage;
@@ -9,9 +10,6 @@ use crate::{Skipped, Verdict};
 use controlplane::ControlPlane;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
-use std::{fs, path::Path};
-
-const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
 
 pub fn kubectl_shows_who_leads(plane: &ControlPlane) -> Verdict {
     let stage = Stage::new(plane, "shown-endpoints", "endpoints");
@@ -89,43 +87,67 @@ pub fn the_manifests_are_valid(plane: &ControlPlane) -> Verdict {
     let stage = Stage::new(plane, "manifests", "endpoints");
     // The strictest of the standards for pods, which the server tells of where it is not kept.
     kubectl(&stage, &["label", "namespace", "manifests", "pod-security.kubernetes.io/warn=restricted"])?;
-    let files: Vec<_> = fs::read_dir(DEPLOY).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(files.len() >= 4, "{files:?}");
-    for file in files {
-        let file = file.to_str().unwrap();
+    let is_taken = |what: [&str; 2]| {
         for way in [&["--server-side"][..], &["--validate=strict"]] {
-            let apply = ["apply", "--dry-run=server", "--filename", file];
-            let (_, said) = kubectl(&stage, &[&apply[..], way].concat())?;
-            assert!(said.is_empty(), "{file}: {said}");
+            let (_, said) = kubectl(&stage, &[&["apply", "--dry-run=server"], &what[..], way].concat())?;
+            assert!(said.is_empty(), "{what:?}: {said}");
         }
+        Ok(())
+    };
+    let files = deploy::manifests();
+    assert!(files.len() >= 5, "{files:?}");
+    for file in files {
+        is_taken(["--filename", &format!("{DEPLOY}/{file}")])?;
+    }
+    is_taken(["--kustomize", DEPLOY])?;
+    let components = deploy::components();
+    assert_eq!(components.len(), 3, "{components:?}");
+    for component in components {
+        is_taken(["--kustomize", Overlay::of(&[&component]).folder()])?;
     }
     Ok(())
 }
 
-/// As they are for Endpoints, and with the changes that their comment names for the other kinds.
+/// As they are for Endpoints, with the change that their comment names for ConfigMaps, and with the other roles.
 pub fn the_rights_of_the_manifest_are_enough(plane: &ControlPlane) -> Verdict {
     if !plane.is_genuine() {
         return Err(Skipped("the stand-in has no roles"));
     }
-    let manifest = fs::read_to_string(Path::new(DEPLOY).join("rbac.yaml")).unwrap();
-    for kind in KINDS {
-        let stage = Stage::that_allows(plane, &format!("manifest-{kind}"), kind, &[]);
-        let group = if kind == "leases" { "\"coordination.k8s.io\"" } else { "\"\"" };
-        let changed = manifest
-            .replace("apiGroups: [\"\"]", &format!("apiGroups: [{group}]"))
-            .replace("resources: [\"endpoints\"]", &format!("resources: [\"{kind}\"]"))
-            .replace("namespace: default", &format!("namespace: {}", stage.namespace));
-        stage.files.write("rbac.yaml", &changed);
+    let locks: [(&str, &[&str], Option<&str>); 4] = [
+        ("endpoints", &["endpoints"], None),
+        ("configmaps", &["configmaps"], None),
+        ("leases", &["leases"], Some("lock-leases/role.yaml")),
+        ("endpointsleases", &["endpoints", "leases"], Some("lock-endpointsleases/role.yaml")),
+    ];
+    for (lock, kinds, role) in locks {
+        let last = *kinds.last().expect("a lock is something");
+        let stage = Stage::that_allows(plane, &format!("manifest-{lock}"), last, &[]);
+        let mut manifest =
+            deploy::text("rbac.yaml").replace("namespace: default", &format!("namespace: {}", stage.namespace));
+        if lock == "configmaps" {
+            manifest = manifest.replace("resources: [\"endpoints\"]", "resources: [\"configmaps\"]");
+        }
+        stage.files.write("rbac.yaml", &manifest);
         kubectl(&stage, &["apply", "--filename", &stage.files.path("rbac.yaml")])?;
+        if let Some(role) = role {
+            kubectl(&stage, &["apply", "--filename", &format!("{DEPLOY}/{role}")])?;
+        }
         let (token, _) = kubectl(&stage, &["create", "token", "leader-elector", "--duration=10m"])?;
         let files = ServiceAccount::new(&token, plane.ca_pem());
+        let asked = format!("--as=system:serviceaccount:{}:leader-elector", stage.namespace);
+        let can = |verb: &str, what: &str| {
+            let mut command = plane.kubectl(&stage.namespace).expect("it was there just now");
+            command.args(["auth", "can-i", verb, what, &asked, "--quiet"]).status().expect("it can be run").success()
+        };
         wait_until("the rights are in force", || {
-            let asked = format!("--as=system:serviceaccount:{}:leader-elector", stage.namespace);
-            let can =
-                |verb: &str, what: &str| kubectl(&stage, &["auth", "can-i", verb, what, &asked, "--quiet"]).is_ok();
-            can("create", kind) && can("watch", &format!("{kind}/example"))
+            kinds.iter().all(|kind| can("create", kind) && can("watch", &format!("{kind}/example")))
         });
-        let start = |id: &str| stage.start(id, &[STEADY, &files.flag()]);
+        for kind in KINDS {
+            let is_asked_for = kinds.contains(&kind);
+            assert_eq!(can("update", &format!("{kind}/example")), is_asked_for, "{kind} with {lock}");
+            assert!(!can("update", &format!("{kind}/other")) && !can("delete", &format!("{kind}/example")));
+        }
+        let start = |id: &str| stage.start(id, &[STEADY, &files.flag(), &format!("--lock={lock}")]);
         let a = start("a");
         a.wait_to_lead();
         let b = start("b");
