@@ -75,6 +75,10 @@ image:
 image-check:
     .ci/image-check
 
+# A release: binaries for amd64 and arm64, built twice, run under qemu; SBOM, image and checksums.
+dist *architectures:
+    .ci/dist {{ architectures }}
+
 # All that is checked before a change lands.
 ci:
     .ci/run
