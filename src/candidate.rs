@@ -119,8 +119,10 @@ impl Candidate {
 
     /// S9: tries to become provably the only one of its name here.
     fn take_sockets(&mut self) -> io::Result<bool> {
-        let identity = self.settings.identity.clone();
-        let alone = self.lanes.iter_mut().fold(true, |alone, lane| lane.take_socket(&identity) && alone);
+        for lane in &mut self.lanes {
+            lane.take_socket(&self.settings.identity);
+        }
+        let alone = self.lanes.iter().all(Lane::holds_socket);
         self.step(0, Event::Alone(alone), None)
     }
 

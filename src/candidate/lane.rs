@@ -62,12 +62,11 @@ impl Lane {
         })
     }
 
-    /// S9: tries to become provably the only one of its name here, and says whether it is.
-    pub(super) fn take_socket(&mut self, identity: &str) -> bool {
+    /// S9: tries to become provably the only one of its name here.
+    pub(super) fn take_socket(&mut self, identity: &str) {
         if self.socket.is_none() {
             self.socket = Socket::hold(&self.lock, identity).ok();
         }
-        self.socket.is_some()
     }
 
     pub(super) fn holds_socket(&self) -> bool {

@@ -13,7 +13,7 @@ use super::super::head::Request;
 use super::super::routes::{self, Route};
 use super::{Connection, KEPT_BYTES, Limits, Need, State};
 use crate::clock::Time;
-use crate::lock::{LockKind, LockName};
+use crate::lock::{LockKind, Locks};
 use crate::metrics::Metrics;
 use crate::status::{Claim, Holder, Snapshot};
 use std::collections::HashSet;
@@ -312,7 +312,7 @@ impl Game {
 
 /// A candidate that leads under a name that needs escaping.
 fn snapshot() -> Snapshot {
-    let lock = LockName { kind: LockKind::Leases, namespace: "n".into(), name: "e".into() };
+    let lock = Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() };
     let claim = Some(Claim { until: NOW + HOUR, fencing_token: 1 });
     Snapshot { claim, ..Snapshot::unknown("me-\"0\"".into(), lock.into(), HOUR, NOW + HOUR) }
 }
