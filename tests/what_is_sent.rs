@@ -94,6 +94,11 @@ fn a_follower_at_rest_asks_for_nothing() {
     let follower = elector(&server, "b", &["--ttl=6s", &two.flag()]);
     follower.wait_to_name("a");
     wait_for(&server, "both watches are open", |server| server.open_watches() == 2);
+    // The watch may have told it who leads before the read that it began with was over.
+    wait_for(&server, "its first read is over", |server| {
+        let is_its_read = |it: &apiserver::RequestSeen| it.user.as_deref() == Some("follower") && it.verb == "get";
+        server.requests().iter().any(|it| is_its_read(it) && it.answered.is_some())
+    });
     server.clear_requests();
     wait_for_renewals(&server, 20);
     let of_follower: Vec<String> = server
