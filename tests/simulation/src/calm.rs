@@ -137,6 +137,10 @@ impl World {
                 _ => {}
             },
             Phase::Resting { leader, until } => match self.leader() {
+                Some(now) if now == leader && self.nodes.iter().any(|node| !node.running) => {
+                    let until = self.now + self.plan.longest_lease / 2;
+                    self.calm.phase = Phase::Resting { leader, until };
+                }
                 Some(now) if now == leader => {
                     // For a lease after it was robbed, a lock is not given over.
                     if self.now >= until.max(self.calm.not_before) {
