@@ -193,12 +193,6 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"self.term"#,
     },
     Mutant {
-        name: "a release that does not wait for a write in doubt",
-        file: "src/election.rs",
-        find: r#"let holds = self.holds() || self.may_hold();"#,
-        replace: r#"let holds = self.holds();"#,
-    },
-    Mutant {
         name: "a release without its delay",
         file: "src/election.rs",
         find: r#"let release_at = now.saturating_add(delay);
