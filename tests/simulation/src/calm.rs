@@ -9,7 +9,6 @@ use crate::clock::{MILLI, SECOND};
 use crate::network::{LONGEST_WAY, Outage, WATCH_LAG};
 use crate::node::{Input, Watch};
 use crate::oracle::{LifeId, Writer};
-use crate::peer::LAST_PEER;
 use crate::plan::Mischief;
 use crate::world::{What, World};
 use leader_elector::record::Content;
@@ -65,13 +64,9 @@ impl World {
         self.say(|_| "the faults end".to_owned());
         self.peers_end();
         self.network.outage = None;
+        // A server ends silent streams after some minutes.
+        self.cut_watches(&[0, 1]);
         for node in 0..self.nodes.len() {
-            for lock in self.nodes[node].locks {
-                // A server ends silent streams after some minutes.
-                if self.nodes[node].lanes[*lock].watch.open {
-                    self.cut_watch(node, *lock, 0);
-                }
-            }
             if !self.nodes[node].running {
                 self.schedule(self.now + 2 * MILLI, What::Start { node });
             }
@@ -82,11 +77,8 @@ impl World {
         let rests = if self.plan.chances.refused > 0.0 { LONGEST_BACKOFF } else { 0 };
         // Of two locks each may have to be waited for, and each may be refused.
         let locks = if self.one_lock() { 1 } else { 3 };
-        self.calm.bound = self.now.max(self.no_starts_until)
-            + LAST_PEER
-            + locks * slowest(2 * lease + rests)
-            + slowest(lease)
-            + lease;
+        self.calm.bound =
+            self.now.max(self.no_starts_until) + locks * slowest(2 * lease + rests) + slowest(lease) + lease;
         // That an object is gone may be learnt only by trying to take it.
         let replaced = self
             .server

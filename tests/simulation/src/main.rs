@@ -38,7 +38,8 @@ fn command() -> Result<bool, String> {
             Some(("--from", value)) => from = number(value)?,
             Some(("--without", names)) => faults = faults_without(names)?,
             None if arg == "--help" => {
-                println!("{HELP}{}", Fault::ALL.map(Fault::name).join(" "));
+                let names: Vec<String> = Fault::ALL.iter().map(|fault| fault.name()).collect();
+                println!("{HELP}{}", names.join(" "));
                 return Ok(true);
             }
             None if !arg.starts_with('-') => words.push(arg),
@@ -59,8 +60,8 @@ fn command() -> Result<bool, String> {
 fn faults_without(names: &str) -> Result<Faults, String> {
     let mut faults = Faults::ALL;
     for name in names.split(',').filter(|name| !name.is_empty()) {
-        let fault = Fault::ALL.into_iter().find(|fault| fault.name() == name);
-        faults = faults.without(fault.ok_or_else(|| format!("there is no fault {name:?}; see --help"))?);
+        let fault = Fault::ALL.iter().find(|fault| fault.name() == name);
+        faults = faults.without(*fault.ok_or_else(|| format!("there is no fault {name:?}; see --help"))?);
     }
     Ok(faults)
 }

@@ -39,13 +39,7 @@ impl World {
                 let until = self.now + self.random.below(2 * self.plan.longest_lease);
                 self.say(|_| format!("the API server is out of reach, {kind:?}, until {until}"));
                 self.network.outage = Some((kind, until.min(self.plan.faults_until)));
-                for node in 0..self.nodes.len() {
-                    for lock in self.nodes[node].locks {
-                        if self.nodes[node].lanes[*lock].watch.open {
-                            self.cut_watch(node, *lock, 0);
-                        }
-                    }
-                }
+                self.cut_watches(&[0, 1]);
             }
             Mischief::Touch => {
                 if self.present(lock).version.is_some() {
@@ -123,16 +117,10 @@ impl World {
         self.no_starts_until = self.no_starts_until.max(claim_ends);
         if self.random.happens(0.3) {
             // Whoever watches anew afterwards sees the edit, and not what was there just before.
-            for node in 0..self.nodes.len() {
-                if self.nodes[node].lanes[lock].watch.open {
-                    self.cut_watch(node, lock, 0);
-                }
-            }
+            self.cut_watches(&[lock]);
         }
         self.say(|_| format!("somebody puts {content:?} into lock {lock}"));
         match content {
-            Some(content)
-                if *self.present(lock) == leader_elector::election::Sight::MISSING && content == Content::Nothing => {}
             Some(content) if self.present(lock).content == content => {}
             None if self.present(lock).version.is_none() => {}
             Some(content) => {

@@ -294,6 +294,17 @@ impl World {
         self.schedule(self.now + MILLI + wait, What::OpensWatch { node, lock, generation });
     }
 
+    /// Every open stream of these locks ends, and is opened again at once.
+    pub fn cut_watches(&mut self, locks: &[usize]) {
+        for node in 0..self.nodes.len() {
+            for lock in self.nodes[node].locks.iter().filter(|lock| locks.contains(lock)) {
+                if self.nodes[node].lanes[*lock].watch.open {
+                    self.cut_watch(node, *lock, 0);
+                }
+            }
+        }
+    }
+
     /// Every stream will show the change, sooner or later.
     pub fn show_to_all(&mut self, lock: usize) {
         for node in 0..self.nodes.len() {

@@ -1,7 +1,7 @@
 //! Peers of another make, that share a lock with ours: leader-elector 0.5 and client-go, as DESIGN section 1 and the
 //! recorded exchanges describe them.
 
-use crate::clock::{MILLI, SECOND};
+use crate::clock::SECOND;
 use crate::oracle::Writer;
 use crate::plan::Make;
 use crate::server::record;
@@ -128,13 +128,10 @@ impl World {
         self.peers.iter().any(|peer| !peer.gone)
     }
 
-    /// None of them is there any more.
+    /// None of them takes part any more: when it would act next, it goes.
     pub fn peers_end(&mut self) {
         for peer in &mut self.peers {
             peer.ends_at = 0;
         }
     }
 }
-
-/// How soon after the end of the faults the last peer has gone.
-pub const LAST_PEER: u64 = MILLI;

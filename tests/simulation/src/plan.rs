@@ -7,10 +7,23 @@ use leader_elector::election::Settings;
 use leader_elector::record::Place;
 use std::time::Duration;
 
-/// A kind of fault, that can be left out of a schedule to see whether it fails without.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Fault {
+/// Defines the kinds of faults, and the list of all of them.
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A kind of fault, that can be left out of a schedule to see whether it fails without.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Fault {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Fault {
+            pub const ALL: &[Fault] = &[$(Fault::$name,)*];
+        }
+    };
+}
+
+faults! {
     RequestLost,
     AnswerLost,
     Delayed,
@@ -40,37 +53,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 25] = {
-        use Fault::*;
-        [
-            RequestLost,
-            AnswerLost,
-            Delayed,
-            SentTwice,
-            Refused,
-            WrongAnswer,
-            Hung,
-            Outage,
-            WatchLate,
-            WatchSilent,
-            WatchCut,
-            WatchStale,
-            Pause,
-            Sleep,
-            Crash,
-            Stop,
-            Touch,
-            Delete,
-            Edit,
-            Clone,
-            Peers,
-            ClockRates,
-            WallClock,
-            Timings,
-            BrokenAssumption,
-        ]
-    };
-
     /// The name on the command line: `request-lost`.
     pub fn name(self) -> String {
         let mut name = String::new();

@@ -24,7 +24,7 @@ pub fn run(seed: u64, faults: Faults, trace: bool) -> Result<Summary, Violation>
 /// Leaves out one kind of fault after the other, as long as the schedule still fails.
 pub fn shrink(seed: u64, faults: Faults, violation: Violation) -> Failure {
     let mut failure = Failure { seed, faults, violation };
-    for fault in Fault::ALL {
+    for &fault in Fault::ALL {
         let fewer = failure.faults.without(fault);
         if fewer != failure.faults
             && let Err(violation) = run(seed, fewer, false)
@@ -38,7 +38,7 @@ pub fn shrink(seed: u64, faults: Faults, violation: Violation) -> Failure {
 impl Failure {
     /// The faults that were left out.
     fn left_out(&self) -> Vec<String> {
-        Fault::ALL.into_iter().filter(|fault| !self.faults.has(*fault)).map(Fault::name).collect()
+        Fault::ALL.iter().filter(|fault| !self.faults.has(**fault)).map(|fault| fault.name()).collect()
     }
 
     /// The one command that shows what happens.
@@ -64,27 +64,17 @@ pub struct Total {
 }
 
 impl Total {
-    pub fn add(&mut self, it: Summary) {
-        self.least_events = if self.schedules == 0 { it.events } else { self.least_events.min(it.events) };
-        self.schedules += 1;
-        self.sum.events += it.events;
-        self.sum.time += it.time;
-        self.sum.terms += it.terms;
-        self.sum.exemptions += it.exemptions;
+    pub fn of(it: Summary) -> Total {
+        Total { schedules: 1, least_events: it.events, sum: it }
     }
 
-    pub fn join(self, other: Total) -> Total {
-        if self.schedules == 0 || other.schedules == 0 {
-            return if self.schedules == 0 { other } else { self };
-        }
-        let mut both = self;
-        both.schedules += other.schedules;
-        both.least_events = both.least_events.min(other.least_events);
-        both.sum.events += other.sum.events;
-        both.sum.time += other.sum.time;
-        both.sum.terms += other.sum.terms;
-        both.sum.exemptions += other.sum.exemptions;
-        both
+    #[must_use]
+    pub fn join(mut self, other: Total) -> Total {
+        let both = [self, other].into_iter().filter(|total| total.schedules > 0);
+        self.least_events = both.map(|total| total.least_events).min().unwrap_or(0);
+        self.schedules += other.schedules;
+        self.sum += other.sum;
+        self
     }
 }
 
@@ -102,7 +92,7 @@ pub fn run_many(
         let mut number = thread;
         while wanted(number) && !failed.load(Relaxed) {
             match run(seed_of(number), faults, false) {
-                Ok(summary) => total.add(summary),
+                Ok(summary) => total = total.join(Total::of(summary)),
                 Err(violation) => {
                     failed.store(true, Relaxed);
                     return (total, Some((number, Failure { seed: seed_of(number), faults, violation })));

@@ -12,6 +12,7 @@ use leader_elector::contest::{Contest, Outcome};
 use leader_elector::election::{Event, Moment};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::AddAssign;
 
 /// More events than this mean that something goes round in circles.
 const MOST_EVENTS: u64 = 200_000;
@@ -98,6 +99,15 @@ pub struct Summary {
     pub time: u64,
     pub terms: u64,
     pub exemptions: u64,
+}
+
+impl AddAssign for Summary {
+    fn add_assign(&mut self, other: Summary) {
+        self.events += other.events;
+        self.time += other.time;
+        self.terms += other.terms;
+        self.exemptions += other.exemptions;
+    }
 }
 
 impl World {
