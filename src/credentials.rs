@@ -195,6 +195,17 @@ impl Credentials {
         Ok(Access { token, tls, run })
     }
 
+    /// Whether there is a plugin, whose [first answer](Credentials::first_answer) can be waited for.
+    pub fn has_plugin(&self) -> bool {
+        self.plugin.is_some()
+    }
+
+    /// Waits for what the plugin of a kubeconfig, if there is one, prints first. An error says why that is of no use.
+    /// A plugin that fails is no such error: it is asked again whenever there is something to send.
+    pub fn first_answer(&self) -> Result<(), CredentialsError> {
+        self.plugin.as_ref().map_or(Ok(()), Plugin::first_answer)
+    }
+
     /// A token other than the one that the server has just refused, if there is one by the deadline.
     pub(crate) fn token_instead_of(&self, refused: &Access, deadline: Instant) -> Option<Token> {
         if let (Some(plugin), Some(run)) = (&self.plugin, refused.run) {

@@ -4,7 +4,7 @@ use crate::api::Api;
 use crate::candidate::{Candidate, Stop};
 use crate::cli::Config;
 use crate::clock;
-use crate::credentials::{Credentials, SERVICE_ACCOUNT_DIR};
+use crate::credentials::{Credentials, CredentialsError, SERVICE_ACCOUNT_DIR};
 use crate::duration;
 use crate::election::Settings;
 use crate::http::{Limits, Server};
@@ -50,10 +50,12 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
             locks.namespace
         );
     }
-    let api = Api::new(Arc::new(credentials), settings.retry_period.saturating_mul(2));
+    let credentials = Arc::new(credentials);
+    let api = Api::new(Arc::clone(&credentials), settings.retry_period.saturating_mul(2));
     let threads = |error| format!("cannot start the threads of the election: {error}");
     let candidate = Candidate::start(settings, locks, api, Arc::clone(&status)).map_err(threads)?;
     start_signals(signals, candidate.stop_handle()).map_err(threads)?;
+    let plugin = start_plugin_check(credentials, candidate.stop_handle()).map_err(threads)?;
     let (stop, shown) = (candidate.stop_handle(), Arc::clone(&status));
     let port = server.map(|server| start_http(server, limits.connections, shown, stop)).transpose().map_err(threads)?;
     let outcome = candidate.run();
@@ -61,6 +63,9 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     // The port has ended, and told its last, when nobody is left to send.
     let port_failed = port.and_then(|failures| failures.recv_timeout(LAST_ANSWERS).ok());
     outcome?;
+    if let Ok(useless) = plugin.try_recv() {
+        return Err(useless.into());
+    }
     match port_failed {
         Some(failure) => Err(failure.into()),
         None => Ok(()),
@@ -115,6 +120,21 @@ fn start_signals(signals: Signals, stop: Stop) -> std::io::Result<()> {
     };
     thread::Builder::new().name("signals".into()).spawn(move || signals.run(tell))?;
     Ok(())
+}
+
+/// Ends the candidacy when the plugin of a kubeconfig turns out to hand out what is of no use; what comes out of the
+/// channel then says why. Nothing waits for that: a plugin may take its time.
+fn start_plugin_check(credentials: Arc<Credentials>, stop: Stop) -> std::io::Result<Receiver<CredentialsError>> {
+    let (useless, said) = channel();
+    if credentials.has_plugin() {
+        thread::Builder::new().name("plugin check".into()).spawn(move || {
+            if let Err(error) = credentials.first_answer() {
+                let _ = useless.send(error); // whoever would listen has ended
+                stop.stop();
+            }
+        })?;
+    }
+    Ok(said)
 }
 
 /// Serves the port. Without it nobody can be told who leads, so its end is the end of the candidacy; what comes out of

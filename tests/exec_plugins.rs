@@ -218,7 +218,7 @@ fn a_plugin_that_fails_is_told_of_with_its_complaint_and_asked_again() {
 }
 
 #[test]
-fn what_a_plugin_prints_is_never_shown() {
+fn a_plugin_that_prints_what_is_of_no_use_ends_the_start_and_what_it_printed_is_never_shown() {
     for (credential, why) in [
         (json!("hunter2").to_string(), "what it printed is no ExecCredential"),
         ("hunter2".to_owned(), "what it printed is not JSON, at line 1 column 1"),
@@ -230,12 +230,29 @@ fn what_a_plugin_prints_is_never_shown() {
     ] {
         let (plugin, server) = (Plugin::new(json!({})), server(&["secret"]));
         plugin.dir.write("credential", credential);
-        let elector = start(&plugin.flag(&server));
-        elector.wait_for_log(why);
+        let mut elector = start(&plugin.flag(&server));
+        assert_eq!(elector.wait_to_end().code(), Some(2), "{}", elector.log());
+        let (name, config) = (&plugin.command, plugin.dir.name("config"));
+        let error = format!(
+            "leader-elector: the exec plugin \"{name}\" gives no credentials: {why} (users[\"me\"].user.exec in line 1 of {config})"
+        );
+        assert!(elector.log().lines().any(|line| line == error), "{error} is not in: {}", elector.log());
         assert_silent_about(&elector, &["hunter2"]);
-        plugin.hand_out(json!({"token": "secret"}));
-        elector.wait_to_lead();
+        assert!(server.requests().is_empty());
     }
+}
+
+#[test]
+fn a_plugin_whose_later_answer_is_of_no_use_is_asked_again() {
+    let server = server(&["secret"]);
+    let plugin = Plugin::new(json!({"token": "secret", "expirationTimestamp": in_seconds(3)}));
+    let elector = start(&plugin.flag(&server));
+    elector.wait_to_lead();
+    plugin.hand_out(json!({"token": "hunter2", "expirationTimestamp": in_seconds(-60)}));
+    elector.wait_for_log("what it handed out has expired already; log in anew, or set the clock right");
+    plugin.hand_out(json!({"token": "secret"}));
+    elector.wait_to_lead();
+    assert_silent_about(&elector, &["hunter2"]);
 }
 
 #[test]

@@ -74,8 +74,15 @@ struct State {
     ended: clock::Time,
     pause: Duration,
     /// What the last run came to, if it failed, and how many have failed in a row.
-    failure: Option<CredentialsError>,
+    failure: Option<Failure>,
     failures: u32,
+}
+
+/// Why a run came to nothing.
+struct Failure {
+    error: CredentialsError,
+    /// It did what it was to do, and what it printed is of no use.
+    useless: bool,
 }
 
 /// What serves now.
@@ -126,7 +133,7 @@ impl Plugin {
                 // It was asked just now: let the server say again what is wrong with the answer.
                 return match (&state.failure, &state.issued) {
                     (None, Some(issued)) => Ok((issued.what.clone(), issued.run)),
-                    (Some(failure), _) => Err(failure.clone()),
+                    (Some(failure), _) => Err(failure.error.clone()),
                     (None, None) => Err(shared.command.fail("it was asked just now")),
                 };
             }
@@ -135,6 +142,24 @@ impl Plugin {
                 return Err(shared.command.fail("it has not answered yet"));
             }
             state = shared.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits until the plugin has handed out something, or failed. An error says that it ran as it should, and that
+    /// what it printed is of no use: so it was set up, and another run is not likely to mend that.
+    pub(super) fn first_answer(&self) -> Result<(), CredentialsError> {
+        let shared = &self.0;
+        let mut state = shared.lock();
+        loop {
+            match (&state.issued, &state.failure) {
+                (None, Some(failure)) if failure.useless => return Err(failure.error.clone()),
+                (None, None) => {}
+                _ => return Ok(()),
+            }
+            if !state.running {
+                shared.start(&mut state);
+            }
+            state = shared.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -158,13 +183,13 @@ impl Shared {
             shared.end(&mut shared.lock(), outcome);
         });
         if let Err(error) = spawned {
-            let outcome = Err(self.command.fail(&format!("cannot start a thread for it: {error}")));
-            self.end(state, outcome);
+            let error = self.command.fail(&format!("cannot start a thread for it: {error}"));
+            self.end(state, Err(Failure { error, useless: false }));
         }
     }
 
     /// Takes in what a run came to.
-    fn end(&self, state: &mut State, outcome: Result<Issued, CredentialsError>) {
+    fn end(&self, state: &mut State, outcome: Result<Issued, Failure>) {
         let now = SystemTime::now();
         state.running = false;
         state.ended = clock::now();
@@ -181,7 +206,7 @@ impl Shared {
                 state.pause = PAUSES.0.saturating_mul(1 << state.failures.min(10)).min(PAUSES.1);
                 // Where nothing is left that serves, the request that fails says it.
                 if state.failures == 0 && state.issued.as_ref().is_some_and(|issued| issued.is_valid(now)) {
-                    log::warn!("{failure}; going on with what it handed out before");
+                    log::warn!("{}; going on with what it handed out before", failure.error);
                 }
                 state.failures = state.failures.saturating_add(1);
                 state.failure = Some(failure);
@@ -197,15 +222,24 @@ impl Shared {
 
 impl Command {
     /// One run, from beginning to end.
-    fn run(&self) -> Result<Issued, CredentialsError> {
+    fn run(&self) -> Result<Issued, Failure> {
+        let output = self.output().map_err(|error| Failure { error, useless: false })?;
+        self.read(&output).map_err(|why| Failure { error: self.fail(&why), useless: true })
+    }
+
+    /// What it prints.
+    fn output(&self) -> Result<Vec<u8>, CredentialsError> {
         let program = self.find()?;
         let info = ("KUBERNETES_EXEC_INFO".to_owned(), self.version.request(self.cluster.as_ref()));
         let env = self.env.iter().chain([&info]);
-        let output = run(&program, &self.args, env, LONGEST_RUN).map_err(|why| self.fail(&why))?;
-        let issued = self.version.read(&output).map_err(|why| self.fail(&why))?;
+        run(&program, &self.args, env, LONGEST_RUN).map_err(|why| self.fail(&why))
+    }
+
+    fn read(&self, output: &[u8]) -> Result<Issued, String> {
+        let issued = self.version.read(output)?;
         match issued.expires {
             Some(expires) if expires <= SystemTime::now() => {
-                Err(self.fail("what it handed out has expired already; log in anew, or set the clock right"))
+                Err("what it handed out has expired already; log in anew, or set the clock right".into())
             }
             _ => Ok(issued),
         }
