@@ -75,7 +75,7 @@ image:
 image-check:
     .ci/image-check
 
-# A release: binaries for amd64 and arm64, built twice, run under qemu; SBOM, image and checksums.
+# A release: binaries for six architectures or these, built twice, run under qemu; SBOM, image and checksums.
 dist *architectures:
     .ci/dist {{ architectures }}
 
