@@ -6,6 +6,9 @@
 //! It is level-triggered: what a turn leaves undone, because turns are bounded, is reported again by itself. In
 //! the usual case a request costs three system calls: wait, receive, send.
 
+mod accepting;
+mod subscribers;
+
 use super::Limits;
 use super::connection::Need;
 use super::listen::{BindError, ListenAddress};
@@ -13,23 +16,19 @@ use super::peer::{Context, Peer};
 use crate::clock::{self, Time, Timer};
 use crate::metrics::{Eviction, Metrics};
 use crate::status::{Snapshot, Status};
-use log::{error, warn};
+use log::error;
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{Resource, getrlimit};
-use std::cmp::Reverse;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Descriptors that clients never get, because the election cannot do without.
 const RESERVED_DESCRIPTORS: u64 = 64;
-/// How many connections are accepted before those that wait for an answer have their turn again.
-const ACCEPTS_PER_TURN: u32 = 64;
 /// How many clients have their bytes thrown away before those that wait for an answer have their turn again.
 const DRAINS_PER_TURN: usize = 16;
 /// A connection that holds no more than this is not worth closing for its memory.
@@ -182,56 +181,6 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
         Ok(())
     }
 
-    fn tell_subscribers(&mut self, now: Time) {
-        let beat = self.next_heartbeat <= now;
-        for index in 0..self.peers.len() {
-            let Some(peer) = self.peers[index].as_mut().filter(|peer| peer.subscription.is_some()) else { continue };
-            if beat {
-                peer.beat(now);
-            }
-            self.turn(index, now);
-        }
-        if beat {
-            self.next_heartbeat = now.saturating_add(self.limits.heartbeat);
-        }
-    }
-
-    /// Also puts out a timer that has rung, which is one that is set to a moment to come.
-    fn set_timer(&self) -> io::Result<()> {
-        let (snapshot, now) = (self.ask)();
-        let lapse = snapshot.leadership(now).map_or(Time::MAX, |(_, until)| until);
-        let anybody = self.peers.iter().flatten().any(|peer| peer.subscription.is_some());
-        self.timer.set(if anybody { lapse.min(self.next_heartbeat) } else { Time::MAX })
-    }
-
-    /// Another client is told events from now on; one of them may have to go.
-    fn subscribed(&mut self, newest: usize, now: Time) {
-        if self.next_heartbeat <= now {
-            self.next_heartbeat = now.saturating_add(self.limits.heartbeat);
-        }
-        if let Some(index) = self.subscriber_too_many(newest) {
-            self.evict(index, Eviction::Subscribers);
-        }
-        if let Err(error) = self.set_timer() {
-            warn!("cannot set the timer of the clients of /events, who are told changes late: {error}");
-        }
-    }
-
-    /// One whose address has most subscriptions, so that nobody can drive others out but by taking many addresses, and
-    /// of those the eldest: it comes back and learns the state at once, where a refusal might be taken for good.
-    fn subscriber_too_many(&self, newest: usize) -> Option<usize> {
-        let all = || {
-            let places = self.peers.iter().enumerate();
-            places.filter_map(|(index, peer)| Some((index, peer.as_ref()?.subscription.as_ref()?)))
-        };
-        if all().count() <= self.limits.subscribers {
-            return None;
-        }
-        let from = |address: Option<IpAddr>| all().filter(|(_, subscription)| subscription.address == address).count();
-        let others = all().filter(|(index, _)| *index != newest);
-        others.max_by_key(|(_, it)| (from(it.address), Reverse(it.since))).map(|(index, _)| index)
-    }
-
     fn evict(&mut self, index: usize, why: Eviction) {
         self.peers[index] = None;
         self.metrics.evicted(why);
@@ -330,80 +279,6 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
             .filter_map(|(index, peer)| Some((index, peer.as_ref().filter(|peer| among(peer))?)))
             .min_by_key(|(_, peer)| peer.connection.stalled_since())
             .map(|(index, _)| index)
-    }
-
-    fn accept(&mut self, listener: usize, now: Time) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            match accept_with(&self.listeners[listener], SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                // The time of each, so that in a flood the eldest is known.
-                Ok(socket) => self.admit(socket, clock::now()),
-                Err(Errno::AGAIN) => return,
-                // The client is gone already, or its network is; Linux reports that here.
-                Err(
-                    Errno::CONNABORTED
-                    | Errno::INTR
-                    | Errno::PROTO
-                    | Errno::NETDOWN
-                    | Errno::NETUNREACH
-                    | Errno::HOSTDOWN
-                    | Errno::HOSTUNREACH,
-                ) => {}
-                Err(errno) => return self.pause_accepting(errno, now),
-            }
-        }
-    }
-
-    /// Gives a new client a place, and a turn at once: its request is often here already.
-    fn admit(&mut self, socket: OwnedFd, now: Time) {
-        self.trouble_said = false;
-        let index = self.free_place();
-        self.peers[index] = Some(Peer::new(socket, self.limits, self.metrics.connection(), now));
-        self.turn(index, now);
-    }
-
-    fn free_place(&mut self) -> usize {
-        if let Some(index) = self.peers.iter().position(Option::is_none) {
-            return index;
-        }
-        if self.peers.len() >= self.limits.connections
-            && let Some(index) = self.most_stalled(|_| true)
-        {
-            self.evict(index, Eviction::Connections);
-            return index;
-        }
-        self.peers.push(None);
-        self.peers.len() - 1
-    }
-
-    /// Descriptors or memory have run out. The listeners would be reported again and again meanwhile.
-    fn pause_accepting(&mut self, errno: Errno, now: Time) {
-        if !self.trouble_said {
-            self.trouble_said = true;
-            warn!("cannot accept HTTP connections: {errno}; trying again, each time closing the one idle for longest");
-        }
-        self.metrics.accept_failures.add();
-        if let Some(index) = self.most_stalled(|_| true) {
-            self.evict(index, Eviction::Descriptors);
-        }
-        self.accept_again = Some(now.saturating_add(self.limits.accept_pause));
-        if let Err(errno) = self.watch_listeners(epoll::EventFlags::empty()) {
-            warn!("cannot pause accepting HTTP connections: {errno}");
-        }
-    }
-
-    fn resume_accepting(&mut self, now: Time) -> Result<(), Errno> {
-        if self.accept_again.is_some_and(|at| at <= now) {
-            self.accept_again = None;
-            self.watch_listeners(epoll::EventFlags::IN)?;
-        }
-        Ok(())
-    }
-
-    fn watch_listeners(&self, flags: epoll::EventFlags) -> Result<(), Errno> {
-        for (listener, token) in self.listeners.iter().zip(FIRST_LISTENER..) {
-            epoll::modify(&self.epoll, listener, epoll::EventData::new_u64(token), flags)?;
-        }
-        Ok(())
     }
 
     fn close_overdue(&mut self, now: Time) {

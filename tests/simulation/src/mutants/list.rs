@@ -5,13 +5,13 @@ use super::Mutant;
 pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "F counted from the answer instead of from the sending",
-        file: "src/election.rs",
+        file: "src/election/learning.rs",
         find: r#"let until = write.sent.saturating_add(self.settings.renew_deadline); // S1"#,
         replace: r#"let until = now.saturating_add(self.settings.renew_deadline); // S1"#,
     },
     Mutant {
         name: "F is the lease instead of the renew deadline",
-        file: "src/election.rs",
+        file: "src/election/learning.rs",
         find: r#"let until = write.sent.saturating_add(self.settings.renew_deadline); // S1"#,
         replace: r#"let until = write.sent.saturating_add(self.settings.lease); // S1"#,
     },
@@ -23,12 +23,12 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "expiry read from the record's time stamps",
-        file: "src/election.rs",
+        file: "src/election/learning.rs",
         find: r#"        if !unchanged {
             self.since = now;
         }"#,
         replace: r#"        if let Some(crate::record::Stamp::Micros(at)) = sight.record().map(|record| &record.renewed) {
-            self.since = Duration::from_micros(at.unsigned_abs());
+            self.since = std::time::Duration::from_micros(at.unsigned_abs());
         } else if !unchanged {
             self.since = now;
         }"#,
@@ -55,7 +55,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a 2xx with the old object taken for an acknowledgement",
-        file: "src/election.rs",
+        file: "src/election/answers.rs",
         find: r#"Answer::Seen(sight) if acknowledges(&write, &sight) => {"#,
         replace: r#"Answer::Seen(sight) => {"#,
     },
@@ -106,13 +106,13 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "claim kept after a foreign holder was seen",
-        file: "src/election.rs",
+        file: "src/election/learning.rs",
         find: r#"self.term = None; // S6; gone or unreadable, the claim stands to F"#,
         replace: r#"// S6"#,
     },
     Mutant {
         name: "old news of the watch believed",
-        file: "src/election.rs",
+        file: "src/election/learning.rs",
         find: r#"        if resource_version <= self.floor {
             return;"#,
         replace: r#"        if false {
@@ -120,7 +120,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a renewal in doubt taken as done",
-        file: "src/election.rs",
+        file: "src/election/answers.rs",
         find: r#"            Answer::Unknown | Answer::Seen(_) => {}
         }"#,
         replace: r#"            Answer::Unknown | Answer::Seen(_) => return self.settle(moment.now, write, 0),
@@ -128,25 +128,25 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an acquisition in doubt taken as won",
-        file: "src/election.rs",
+        file: "src/election/answers.rs",
         find: r#"Answer::Unknown | Answer::Seen(_) if self.term.is_none() => self.read_before_writing(),"#,
         replace: r#"Answer::Unknown | Answer::Seen(_) if self.term.is_none() => return self.settle(moment.now, write, self.floor + 1),"#,
     },
     Mutant {
         name: "a write in doubt taken as lost",
-        file: "src/election.rs",
+        file: "src/election/answers.rs",
         find: r#"        if failed != Answer::Absent && !void {"#,
         replace: r#"        if false && failed != Answer::Absent && !void {"#,
     },
     Mutant {
         name: "a write acknowledged after a foreign holder was seen counts",
-        file: "src/election.rs",
+        file: "src/election/answers.rs",
         find: r#"        let void = fate == Fate::Void;"#,
         replace: r#"        let void = false && fate == Fate::Void;"#,
     },
     Mutant {
         name: "writes in doubt kept after a foreign holder was seen",
-        file: "src/election.rs",
+        file: "src/election/learning.rs",
         find: r#"        self.doubts.retain(|write| write.base == sight.version);"#,
         replace: r#"        // S7"#,
     },
@@ -194,7 +194,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a release without its delay",
-        file: "src/election.rs",
+        file: "src/election/leaving.rs",
         find: r#"let release_at = now.saturating_add(delay);
         let leaving"#,
         replace: r#"let release_at = now;
@@ -203,7 +203,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a lock given up, and claimed still",
-        file: "src/election.rs",
+        file: "src/election/leaving.rs",
         find: r#"        self.term = None; // S5
         self.give_up_request(moment);"#,
         replace: r#"        self.give_up_request(moment);"#,
@@ -222,7 +222,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the token from the transitions",
-        file: "src/election.rs",
+        file: "src/election/learning.rs",
         find: r#"Claim { until, fencing_token: resource_version }"#,
         replace: r#"Claim { until, fencing_token: write.record.transitions.into() }"#,
     },

@@ -1,0 +1,92 @@
+//! New clients: a place for each, be it another's, and a pause where the system has nothing to accept with.
+
+use super::{EventLoop, FIRST_LISTENER};
+use crate::clock::{self, Time};
+use crate::http::peer::Peer;
+use crate::metrics::Eviction;
+use crate::status::Snapshot;
+use log::warn;
+use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// How many connections are accepted before those that wait for an answer have their turn again.
+const ACCEPTS_PER_TURN: u32 = 64;
+
+impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'_, Ask> {
+    pub(super) fn accept(&mut self, listener: usize, now: Time) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match accept_with(&self.listeners[listener], SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                // The time of each, so that in a flood the eldest is known.
+                Ok(socket) => self.admit(socket, clock::now()),
+                Err(Errno::AGAIN) => return,
+                // The client is gone already, or its network is; Linux reports that here.
+                Err(
+                    Errno::CONNABORTED
+                    | Errno::INTR
+                    | Errno::PROTO
+                    | Errno::NETDOWN
+                    | Errno::NETUNREACH
+                    | Errno::HOSTDOWN
+                    | Errno::HOSTUNREACH,
+                ) => {}
+                Err(errno) => return self.pause_accepting(errno, now),
+            }
+        }
+    }
+
+    /// Gives a new client a place, and a turn at once: its request is often here already.
+    fn admit(&mut self, socket: OwnedFd, now: Time) {
+        self.trouble_said = false;
+        let index = self.free_place();
+        self.peers[index] = Some(Peer::new(socket, self.limits, self.metrics.connection(), now));
+        self.turn(index, now);
+    }
+
+    fn free_place(&mut self) -> usize {
+        if let Some(index) = self.peers.iter().position(Option::is_none) {
+            return index;
+        }
+        if self.peers.len() >= self.limits.connections
+            && let Some(index) = self.most_stalled(|_| true)
+        {
+            self.evict(index, Eviction::Connections);
+            return index;
+        }
+        self.peers.push(None);
+        self.peers.len() - 1
+    }
+
+    /// Descriptors or memory have run out. The listeners would be reported again and again meanwhile.
+    fn pause_accepting(&mut self, errno: Errno, now: Time) {
+        if !self.trouble_said {
+            self.trouble_said = true;
+            warn!("cannot accept HTTP connections: {errno}; trying again, each time closing the one idle for longest");
+        }
+        self.metrics.accept_failures.add();
+        if let Some(index) = self.most_stalled(|_| true) {
+            self.evict(index, Eviction::Descriptors);
+        }
+        self.accept_again = Some(now.saturating_add(self.limits.accept_pause));
+        if let Err(errno) = self.watch_listeners(epoll::EventFlags::empty()) {
+            warn!("cannot pause accepting HTTP connections: {errno}");
+        }
+    }
+
+    pub(super) fn resume_accepting(&mut self, now: Time) -> Result<(), Errno> {
+        if self.accept_again.is_some_and(|at| at <= now) {
+            self.accept_again = None;
+            self.watch_listeners(epoll::EventFlags::IN)?;
+        }
+        Ok(())
+    }
+
+    fn watch_listeners(&self, flags: epoll::EventFlags) -> Result<(), Errno> {
+        for (listener, token) in self.listeners.iter().zip(FIRST_LISTENER..) {
+            epoll::modify(&self.epoll, listener, epoll::EventData::new_u64(token), flags)?;
+        }
+        Ok(())
+    }
+}
