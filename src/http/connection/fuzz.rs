@@ -8,6 +8,11 @@
 //! As a test it plays a fixed number of inputs, the same each time. `just fuzz` goes on with others for as long as
 //! `FUZZ_SECONDS` says, from the seed `FUZZ_SEED`. A failure prints its input, to be put into the corpus.
 
+mod heard;
+mod mutation;
+
+use self::heard::{Heard, MOST_PAGE_BYTES};
+use self::mutation::{Random, mutate};
 use super::super::bodies::{HEARTBEAT, Told};
 use super::super::head::Request;
 use super::super::routes::{self, Route};
@@ -17,71 +22,19 @@ use crate::lock::{LockKind, Locks};
 use crate::metrics::Metrics;
 use crate::status::{Claim, Holder, Snapshot};
 use std::collections::HashSet;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 const CASES: u64 = 5_000;
-/// An input is at most about this long: some heads of the greatest length, and more.
-const MOST_BYTES: usize = 40 * 1024;
 /// How many inputs are kept to be mutated on.
 const MOST_KEPT: usize = 2000;
-/// A single answer with its head: the names are short here.
-const MOST_ANSWER_BYTES: usize = 512;
-/// The same of `/metrics`.
-const MOST_PAGE_BYTES: usize = 16 * 1024;
 /// What one that reads little reads most often, so that pages by the hundred do not take it for ever.
 const MOST_READS: usize = 1000;
 /// How much news there is for a listener: when it came faster than it is read, it would never end.
 const MOST_NEWS: usize = 20;
 const NOW: Time = Duration::from_secs(100);
 const HOUR: Time = Duration::from_secs(3600);
-
-/// What parsers stumble over.
-const TOKENS: [&[u8]; 41] = [
-    b"\r\n",
-    b"\n",
-    b"\r",
-    b"\r\n\r\n",
-    b"\0",
-    b" ",
-    b"\t",
-    b":",
-    b",",
-    b"GET ",
-    b"HEAD ",
-    b"POST ",
-    b"PRI * HTTP/2.0\r\n\r\n",
-    b"/",
-    b"*",
-    b"/isLeader",
-    b"/leader",
-    b"/healthz",
-    b"/readyz",
-    b"/status",
-    b"/events",
-    b"/metrics",
-    b"http://host/",
-    b"?",
-    b" HTTP/1.1\r\n",
-    b" HTTP/1.0\r\n",
-    b" HTTP/9.9\r\n",
-    b"GET / HTTP/1.1\r\n\r\n",
-    b"Content-Length: ",
-    b"18446744073709551616",
-    b"10000000000000000",
-    b"-1",
-    b"0",
-    b"Transfer-Encoding: chunked\r\n",
-    b"ffffffffffffffff\r\n",
-    b"Expect: 100-continue\r\n",
-    b"Connection: close\r\n",
-    b"Connection: keep-alive\r\n",
-    b"Host: x\r\n",
-    b"\xff\xfe",
-    b"\x16\x03\x01",
-];
 
 #[test]
 fn any_bytes_in_any_pieces() {
@@ -315,166 +268,4 @@ fn snapshot() -> Snapshot {
     let lock = Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() };
     let claim = Some(Claim { until: NOW + HOUR, fencing_token: 1 });
     Snapshot { claim, ..Snapshot::unknown("me-\"0\"".into(), lock.into(), HOUR, NOW + HOUR) }
-}
-
-/// What a client was told.
-struct Heard<'a> {
-    /// All that does not depend on when it was read: of a stream no more than its first event.
-    answers: &'a [u8],
-    /// The status of what was no request.
-    refusal: Option<u16>,
-    /// The events of a stream behind its first.
-    news: Vec<usize>,
-}
-
-impl Heard<'_> {
-    /// Checks that `said` is one answer for each request, and behind them at most either a refusal or, where the last
-    /// request was for them, events.
-    fn of<'a>(said: &'a [u8], requests: &[Request]) -> Heard<'a> {
-        let mut rest = said;
-        let (mut closes, mut streams) = (false, false);
-        for request in requests {
-            assert!(!closes, "an answer behind the last one");
-            let answer = Answer::read(rest, request.without_body);
-            assert!(matches!(answer.status, 200 | 503), "{}", answer.status);
-            assert!(!request.body_announced || answer.closes, "a body was announced, and the connection goes on");
-            assert_eq!(answer.is_stream, request.route == Route::Events, "{request:?}");
-            assert!(answer.length <= MOST_ANSWER_BYTES || request.route == Route::Metrics, "{}", answer.length);
-            closes = answer.closes;
-            streams = answer.is_stream && !request.without_body;
-            rest = &rest[answer.length..];
-        }
-        if streams {
-            return Heard { answers: &said[..said.len() - rest.len()], refusal: None, news: news(rest) };
-        }
-        if rest.is_empty() {
-            return Heard { answers: said, refusal: None, news: Vec::new() };
-        }
-        assert!(!closes, "a refusal behind the last answer");
-        let refusal = Answer::read(rest, false);
-        assert_eq!(refusal.length, rest.len(), "something follows the refusal");
-        assert!(refusal.closes && [400, 431, 505].contains(&refusal.status), "{}", refusal.status);
-        Heard { answers: said, refusal: Some(refusal.status), news: Vec::new() }
-    }
-}
-
-/// The leaders named in a stream, which holds nothing but whole events and heartbeats.
-fn news(stream: &[u8]) -> Vec<usize> {
-    let stream = std::str::from_utf8(stream).unwrap();
-    let blocks = stream.split_inclusive("\n\n").filter(|block| block.as_bytes() != HEARTBEAT);
-    let name = |block: &str| {
-        let data = block.strip_prefix("data: ")?.strip_suffix("\n\n")?;
-        serde_json::from_str::<serde_json::Value>(data).ok()?["name"].as_str()?.parse().ok()
-    };
-    blocks.map(|block| name(block).unwrap_or_else(|| panic!("no event: {block:?}"))).collect()
-}
-
-/// An answer as a client understands it.
-struct Answer {
-    status: u16,
-    closes: bool,
-    is_stream: bool,
-    /// With its body, of which in a stream only the first event counts.
-    length: usize,
-}
-
-impl Answer {
-    fn read(said: &[u8], without_body: bool) -> Answer {
-        let mut headers = [httparse::EMPTY_HEADER; 8];
-        let mut head = httparse::Response::new(&mut headers);
-        let head_length = match head.parse(said) {
-            Ok(httparse::Status::Complete(length)) => length,
-            other => panic!("{other:?}: {}", said.escape_ascii()),
-        };
-        assert_eq!(head.version, Some(1));
-        let header = |name: &str| {
-            let found = head.headers.iter().find(|header| header.name == name);
-            found.map(|header| std::str::from_utf8(header.value).unwrap())
-        };
-        assert_eq!(header("Cache-Control"), Some("no-store"));
-        let content_type = header("Content-Type").unwrap();
-        let is_stream = content_type == "text/event-stream";
-        let closes = header("Connection") == Some("close");
-        assert!(header("Content-Length").is_some() != is_stream && (closes || !is_stream), "where does it end?");
-        let body_length = match header("Content-Length") {
-            _ if without_body => 0,
-            Some(length) => length.parse().unwrap(),
-            None => said[head_length..].windows(2).position(|two| two == b"\n\n").expect("a first event") + 2,
-        };
-        let length = head_length + body_length;
-        assert!(length <= MOST_PAGE_BYTES && length <= said.len(), "{length} of {}", said.len());
-        if content_type == "application/json" && !without_body {
-            serde_json::from_slice::<serde_json::Value>(&said[head_length..length]).expect("JSON");
-        }
-        Answer { status: head.code.unwrap(), closes, is_stream, length }
-    }
-}
-
-/// An input of the pool, or some behind one another, changed a little.
-fn mutate(pool: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
-    let mut input = random.of(pool).clone();
-    for _ in 0..random.below(8) + 1 {
-        let range = random.range(input.len());
-        match random.below(10) {
-            0 => input.extend_from_slice(random.of::<Vec<u8>>(pool)),
-            1 => drop(input.splice(range, random.of(pool).iter().copied())),
-            2 => drop(input.drain(range)),
-            3 => input.truncate(range.end),
-            4 => {
-                let again = input[range.clone()].repeat(random.size().min(300));
-                input.splice(range.end..range.end, again);
-            }
-            5 => {
-                let filler = vec![random.next() as u8; random.size()];
-                input.splice(range.start..range.start, filler);
-            }
-            6 if !range.is_empty() => input[range.start] ^= 1 << random.below(8),
-            7 if !range.is_empty() => input[range.start] = random.next() as u8,
-            8 => drop(input.splice(range, random.of(&TOKENS).iter().copied())),
-            _ => drop(input.splice(range.start..range.start, random.of(&TOKENS).iter().copied())),
-        }
-        input.truncate(MOST_BYTES);
-    }
-    input
-}
-
-/// xorshift64*: a small generator of random numbers.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Random {
-        Random((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        self.next() as usize % n
-    }
-
-    fn of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[self.below(items.len())]
-    }
-
-    /// One or more, seldom many.
-    fn size(&mut self) -> usize {
-        let magnitude = self.below(14);
-        1 + self.below(1 << magnitude)
-    }
-
-    /// From one to `most`; all of it when there is no limit.
-    fn up_to(&mut self, most: usize) -> usize {
-        if most == usize::MAX { most } else { 1 + self.below(most) }
-    }
-
-    /// A part of so many bytes, short or long, perhaps empty.
-    fn range(&mut self, length: usize) -> Range<usize> {
-        let start = self.below(length + 1);
-        start..(start + self.size() - 1).min(length)
-    }
 }

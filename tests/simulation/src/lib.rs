@@ -7,6 +7,7 @@ mod calm;
 pub mod chance;
 mod clock;
 pub mod exhaustive;
+mod lives;
 mod mischief;
 pub mod mutants;
 mod network;
