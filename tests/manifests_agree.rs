@@ -75,16 +75,35 @@ fn what_kustomize_makes_of_them_agrees() {
     let each = all.iter().map(|name| vec![name.as_str()]);
     let both = [vec!["lock-leases", "leader-only"]];
     for chosen in each.chain(both).chain([none.to_vec()]) {
-        let overlay = Overlay::of(&chosen);
-        let output = std::process::Command::new("kubectl").args(["kustomize", overlay.folder()]).output().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && error.is_empty(), "{chosen:?}: {error}");
-        let objects = documents(&String::from_utf8(output.stdout).unwrap());
+        let objects = kustomize(&Overlay::of(&chosen, ""));
         assert_eq!(judge(&objects), 1, "{chosen:?}");
         let is_there = |kind: &str| objects.iter().any(|it| it["kind"] == kind);
         let is_leader_only = chosen.contains(&"leader-only");
         assert_eq!((is_there("Service"), is_there("PodDisruptionBudget")), (is_leader_only, !is_leader_only));
     }
+}
+
+#[test]
+fn the_last_update_of_a_move_may_keep_the_rights_of_the_one_before() {
+    if !is_there("kubectl", "help") {
+        return;
+    }
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, told) = readme.split_once("components: [../deploy/lock-endpointsleases]\n").unwrap();
+    let (fields, _) = told.split_once("```").unwrap();
+    let objects = kustomize(&Overlay::of(&["lock-endpointsleases"], fields));
+    let deployment = objects.iter().find(|it| it["kind"] == "Deployment").unwrap();
+    assert_eq!(judge_pod(&deployment["spec"]["template"]["spec"]).lock, [LockKind::Leases]);
+    let role = objects.iter().find(|it| it["kind"] == "Role").unwrap();
+    assert_eq!(role["rules"], documents(&text("lock-endpointsleases/role.yaml"))[0]["rules"]);
+}
+
+/// What would be applied.
+fn kustomize(overlay: &Overlay) -> Vec<Value> {
+    let output = std::process::Command::new("kubectl").args(["kustomize", overlay.folder()]).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && error.is_empty(), "{error}");
+    documents(&String::from_utf8(output.stdout).unwrap())
 }
 
 /// Panics where objects that are applied together do not agree; how many Deployments there are among them.

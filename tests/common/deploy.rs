@@ -33,7 +33,8 @@ fn names(is_wanted: impl Fn(&Path) -> bool) -> Vec<String> {
 pub struct Overlay(PathBuf);
 
 impl Overlay {
-    pub fn of(components: &[&str]) -> Overlay {
+    /// Over these components, and with these fields besides.
+    pub fn of(components: &[&str], fields: &str) -> Overlay {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("overlay-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -42,7 +43,7 @@ impl Overlay {
         let up = "../".repeat(fs::canonicalize(&folder).unwrap().components().count() - 1);
         let deploy = format!("{up}{}", fs::canonicalize(DEPLOY).unwrap().to_str().unwrap().trim_start_matches('/'));
         let components: String = components.iter().map(|name| format!("  - {deploy}/{name}\n")).collect();
-        let kustomization = format!("resources:\n  - {deploy}\ncomponents:\n{components}");
+        let kustomization = format!("resources:\n  - {deploy}\ncomponents:\n{components}{fields}");
         fs::write(folder.join("kustomization.yaml"), kustomization).unwrap();
         Overlay(folder)
     }

@@ -103,7 +103,7 @@ pub fn the_manifests_are_valid(plane: &ControlPlane) -> Verdict {
     let components = deploy::components();
     assert_eq!(components.len(), 3, "{components:?}");
     for component in components {
-        is_taken(["--kustomize", Overlay::of(&[&component]).folder()])?;
+        is_taken(["--kustomize", Overlay::of(&[&component], "").folder()])?;
     }
     Ok(())
 }
