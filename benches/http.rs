@@ -170,8 +170,11 @@ struct Run {
     p99_ms: f64,
 }
 
+/// A core is left to the server. With more busy threads than cores, the slowest answers tell how long the scheduler lets
+/// each of them run, and what they do is not seen.
 fn wrk(url: &str, connections: u32, keep: bool) -> Run {
-    let threads = connections.min(2);
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    let threads = connections.min(cores.saturating_sub(1).max(1));
     let mut command = Command::new("wrk");
     command.args([&format!("-t{threads}"), &format!("-c{connections}"), "-d3s", "--latency", url]);
     if !keep {
