@@ -75,6 +75,10 @@ image:
 image-check:
     .ci/image-check
 
+# The manifests and what kustomize makes of them, against the schemas of Kubernetes.
+manifests:
+    .ci/manifests
+
 # A release: binaries for six architectures or these, built twice, run under qemu; SBOM, image and checksums.
 dist *architectures:
     .ci/dist {{ architectures }}
