@@ -200,10 +200,18 @@ impl Credentials {
         self.plugin.is_some()
     }
 
-    /// Waits for what the plugin of a kubeconfig, if there is one, prints first. An error says why that is of no use.
-    /// A plugin that fails is no such error: it is asked again whenever there is something to send.
+    /// Waits for what the plugin of a kubeconfig, if there is one, prints first. An error says why that is of no use, or
+    /// why it cannot be started. A plugin that fails is no such error: it is asked again whenever there is something to
+    /// send.
     pub fn first_answer(&self) -> Result<(), CredentialsError> {
         self.plugin.as_ref().map_or(Ok(()), Plugin::first_answer)
+    }
+
+    /// Ends what the plugin is doing: nothing is sent any more.
+    pub fn close(&self) {
+        if let Some(plugin) = &self.plugin {
+            plugin.stop();
+        }
     }
 
     /// A token other than the one that the server has just refused, if there is one by the deadline.

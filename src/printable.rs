@@ -6,23 +6,37 @@ const MAX_QUOTED: usize = 300;
 /// Text from elsewhere, made fit for one line of a log: nothing that moves the cursor, breaks the
 /// line or turns the writing round, and not without end.
 pub fn printable(text: &[u8]) -> String {
-    let mut out = String::new();
-    let mut left = MAX_QUOTED;
-    for c in String::from_utf8_lossy(text).chars() {
-        let shown: String = match c {
-            '\n' | '\r' | '\t' => c.escape_default().collect(),
-            _ if c.is_control() || is_invisible(c) => c.escape_unicode().collect(),
-            _ => c.into(),
-        };
-        let length = shown.chars().count();
-        if length > left {
-            out.push('…');
-            break;
-        }
-        left -= length;
-        out.push_str(&shown);
+    let shown = shown(text);
+    match fitting(shown.iter()) {
+        all if all == shown.len() => shown.concat(),
+        some => shown[..some].concat() + "…",
     }
-    out
+}
+
+/// The same, but where it is too long the end of it: there a program says why it failed.
+pub fn printable_end(text: &[u8]) -> String {
+    let shown = shown(text);
+    match fitting(shown.iter().rev()) {
+        all if all == shown.len() => shown.concat(),
+        some => "…".to_owned() + &shown[shown.len() - some..].concat(),
+    }
+}
+
+/// Each character as it is shown.
+fn shown(text: &[u8]) -> Vec<String> {
+    let show = |c: char| match c {
+        '\n' | '\r' | '\t' => c.escape_default().collect(),
+        _ if c.is_control() || is_invisible(c) => c.escape_unicode().collect(),
+        _ => c.into(),
+    };
+    String::from_utf8_lossy(text).chars().map(show).collect()
+}
+
+/// How many of them may be repeated.
+fn fitting<'a>(shown: impl Iterator<Item = &'a String>) -> usize {
+    let mut left = MAX_QUOTED;
+    let mut fits = |shown: &&String| left.checked_sub(shown.chars().count()).inspect(|rest| left = *rest).is_some();
+    shown.take_while(|it| fits(it)).count()
 }
 
 /// Line and paragraph separators, zero-width characters, and marks that reorder what follows.
@@ -38,6 +52,11 @@ mod tests {
     fn text_from_elsewhere_stays_on_one_line_and_within_bounds() {
         assert_eq!(printable(b"a\r\nb\x1b[31m\xff"), "a\\r\\nb\\u{1b}[31m\u{fffd}");
         assert_eq!(printable("a\u{202e}b\u{2028}c".as_bytes()), "a\\u{202e}b\\u{2028}c");
-        assert_eq!(printable("ä".repeat(5000).as_bytes()).chars().count(), MAX_QUOTED + 1);
+        let long = format!("first{}last", "ä".repeat(5000));
+        let [start, end] = [printable(long.as_bytes()), printable_end(long.as_bytes())];
+        assert_eq!([&start, &end].map(|it| it.chars().count()), [MAX_QUOTED + 1; 2]);
+        assert!(start.starts_with("first") && start.ends_with("ä…"), "{start}");
+        assert!(end.starts_with("…ä") && end.ends_with("last"), "{end}");
+        assert_eq!(printable_end(b"all\n"), "all\\n");
     }
 }

@@ -55,11 +55,12 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let threads = |error| format!("cannot start the threads of the election: {error}");
     let candidate = Candidate::start(settings, locks, api, Arc::clone(&status)).map_err(threads)?;
     start_signals(signals, candidate.stop_handle()).map_err(threads)?;
-    let plugin = start_plugin_check(credentials, candidate.stop_handle()).map_err(threads)?;
+    let plugin = start_plugin_check(Arc::clone(&credentials), candidate.stop_handle()).map_err(threads)?;
     let (stop, shown) = (candidate.stop_handle(), Arc::clone(&status));
     let port = server.map(|server| start_http(server, limits.connections, shown, stop)).transpose().map_err(threads)?;
     let outcome = candidate.run();
     status.close();
+    credentials.close();
     // The port has ended, and told its last, when nobody is left to send.
     let port_failed = port.and_then(|failures| failures.recv_timeout(LAST_ANSWERS).ok());
     outcome?;

@@ -4,11 +4,12 @@ mod common;
 
 use apiserver::Server;
 use common::cluster::{lines, owned, record, requests, wait_for, wait_for_renewals};
-use common::kubeconfig::{Dir, certificate, cluster, server, start};
+use common::kubeconfig::{Dir, certificate, cluster, run_to_end, server, start};
 use common::{Elector, wait_until};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, test_kill_process_group};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const V1: &str = "client.authentication.k8s.io/v1";
@@ -240,6 +241,50 @@ fn a_plugin_that_prints_what_is_of_no_use_ends_the_start_and_what_it_printed_is_
         assert_silent_about(&elector, &["hunter2"]);
         assert!(server.requests().is_empty());
     }
+}
+
+#[test]
+fn what_a_plugin_complains_of_is_shown_with_an_answer_that_is_of_no_use() {
+    let (plugin, server) = (Plugin::new(json!({})), server(&["secret"]));
+    // More than is shown; the reason stands at the end.
+    plugin.first(
+        "i=0; while [ $i -lt 100 ]; do echo \"  line $i of a trace\" >&2; i=$((i+1)); done; echo 'log in first' >&2",
+    );
+    for (credential, why) in [("", "it printed nothing"), ("null", "what it printed is no ExecCredential")] {
+        plugin.dir.write("credential", credential);
+        let mut elector = start(&plugin.flag(&server));
+        assert_eq!(elector.wait_to_end().code(), Some(2), "{}", elector.log());
+        let log = elector.log();
+        let last = log.lines().last().unwrap();
+        assert!(last.contains(&format!("{why}; it said \"…")) && last.contains("\\nlog in first\" ("), "{last}");
+    }
+}
+
+#[test]
+fn a_plugin_that_cannot_be_started_ends_the_start() {
+    let (plugin, server) = (Plugin::new(json!({"token": "secret"})), server(&["secret"]));
+    let path = plugin.dir.path("plugin");
+    fs::write(&path, "#!/nonexistent/sh\n").unwrap();
+    let mut elector = start(&plugin.flag(&server));
+    assert_eq!(elector.wait_to_end().code(), Some(2), "{}", elector.log());
+    assert!(elector.log().contains("the interpreter that its first line names"), "{}", elector.log());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, log) = run_to_end(Elector::program(), &[&plugin.flag(&server)]);
+    assert!(code == Some(2) && log.contains("it may not be executed"), "{code:?}: {log}");
+}
+
+#[test]
+fn a_plugin_ends_with_the_elector() {
+    let (plugin, server) = (Plugin::new(json!({"token": "secret"})), server(&["secret"]));
+    plugin.first("echo $$ > pid.new && mv pid.new pid; sleep 600; echo never");
+    let mut elector = start(&plugin.flag(&server));
+    let pid = || Pid::from_raw(fs::read_to_string(plugin.dir.path("pid")).ok()?.trim().parse().ok()?);
+    wait_until("the plugin runs", || pid().is_some());
+    elector.signal(Signal::TERM);
+    assert_eq!(elector.wait_to_end().code(), Some(0), "{}", elector.log());
+    // It and its child are one group, which is there until both have been waited for.
+    wait_until("the plugin has ended", || test_kill_process_group(pid().unwrap()).is_err());
+    assert!(!elector.log().contains("gives no credentials"), "{}", elector.log());
 }
 
 #[test]

@@ -10,13 +10,14 @@ mod reply;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustls::sign::CertifiedKey;
 
-use self::process::run;
+use self::process::{Printed, run};
 pub(super) use self::reply::Version;
 use super::{CredentialsError, Token};
 use crate::clock;
@@ -32,6 +33,9 @@ const PAUSE_AHEAD: Duration = Duration::from_secs(10);
 
 /// From one run to the next at least; after runs that failed it grows.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// How long the program waits for a run that it ends to be over.
+const LAST_RUN: Duration = Duration::from_millis(100);
 
 /// What runs, and how.
 pub(super) struct Command {
@@ -56,6 +60,8 @@ struct Shared {
     command: Command,
     state: Mutex<State>,
     ended: Condvar,
+    /// No run is to begin or to go on.
+    stop: AtomicBool,
 }
 
 /// What a plugin has handed out: a token, a client certificate, or both.
@@ -81,8 +87,8 @@ struct State {
 /// Why a run came to nothing.
 struct Failure {
     error: CredentialsError,
-    /// It did what it was to do, and what it printed is of no use.
-    useless: bool,
+    /// Another run is not likely to come to more: it cannot be started, or prints what is of no use.
+    for_good: bool,
 }
 
 /// What serves now.
@@ -105,7 +111,8 @@ impl Plugin {
     /// Runs nothing yet, but an error says that there is nothing to run.
     pub(super) fn new(command: Command) -> Result<Plugin, CredentialsError> {
         command.find()?;
-        Ok(Plugin(Arc::new(Shared { command, state: Mutex::default(), ended: Condvar::new() })))
+        let (state, ended, stop) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
+        Ok(Plugin(Arc::new(Shared { command, state, ended, stop })))
     }
 
     /// What serves now, and the number of the run that it came from. Waits for a run until the deadline if there is
@@ -145,14 +152,14 @@ impl Plugin {
         }
     }
 
-    /// Waits until the plugin has handed out something, or failed. An error says that it ran as it should, and that
-    /// what it printed is of no use: so it was set up, and another run is not likely to mend that.
+    /// Waits until the plugin has handed out something, or failed. An error says that it failed for good: so it was set
+    /// up, and another run is not likely to mend that.
     pub(super) fn first_answer(&self) -> Result<(), CredentialsError> {
         let shared = &self.0;
         let mut state = shared.lock();
         loop {
             match (&state.issued, &state.failure) {
-                (None, Some(failure)) if failure.useless => return Err(failure.error.clone()),
+                (None, Some(failure)) if failure.for_good => return Err(failure.error.clone()),
                 (None, None) => {}
                 _ => return Ok(()),
             }
@@ -161,6 +168,14 @@ impl Plugin {
             }
             state = shared.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Ends a run that is under way, with all that it has started in its process group, and lets no other begin.
+    pub(super) fn stop(&self) {
+        let shared = &self.0;
+        shared.stop.store(true, Ordering::Relaxed);
+        let running = |state: &mut State| state.running;
+        drop(shared.ended.wait_timeout_while(shared.lock(), LAST_RUN, running));
     }
 
     /// The server did not accept what came of this run: the next is to be waited for.
@@ -175,16 +190,19 @@ impl Plugin {
 impl Shared {
     /// Has the plugin run, on a thread of its own.
     fn start(self: &Arc<Shared>, state: &mut State) {
+        if self.stop.load(Ordering::Relaxed) {
+            return;
+        }
         state.running = true;
         let shared = Arc::clone(self);
         let thread = thread::Builder::new().name("exec plugin".into());
         let spawned = thread.spawn(move || {
-            let outcome = shared.command.run();
+            let outcome = shared.command.run(&shared.stop);
             shared.end(&mut shared.lock(), outcome);
         });
         if let Err(error) = spawned {
             let error = self.command.fail(&format!("cannot start a thread for it: {error}"));
-            self.end(state, Err(Failure { error, useless: false }));
+            self.end(state, Err(Failure { error, for_good: false }));
         }
     }
 
@@ -205,7 +223,8 @@ impl Shared {
             Err(failure) => {
                 state.pause = PAUSES.0.saturating_mul(1 << state.failures.min(10)).min(PAUSES.1);
                 // Where nothing is left that serves, the request that fails says it.
-                if state.failures == 0 && state.issued.as_ref().is_some_and(|issued| issued.is_valid(now)) {
+                let serves = state.issued.as_ref().is_some_and(|issued| issued.is_valid(now));
+                if state.failures == 0 && serves && !self.stop.load(Ordering::Relaxed) {
                     log::warn!("{}; going on with what it handed out before", failure.error);
                 }
                 state.failures = state.failures.saturating_add(1);
@@ -222,25 +241,23 @@ impl Shared {
 
 impl Command {
     /// One run, from beginning to end.
-    fn run(&self) -> Result<Issued, Failure> {
-        let output = self.output().map_err(|error| Failure { error, useless: false })?;
-        self.read(&output).map_err(|why| Failure { error: self.fail(&why), useless: true })
-    }
-
-    /// What it prints.
-    fn output(&self) -> Result<Vec<u8>, CredentialsError> {
-        let program = self.find()?;
+    fn run(&self, stop: &AtomicBool) -> Result<Issued, Failure> {
+        let program = self.find().map_err(|error| Failure { error, for_good: false })?;
         let info = ("KUBERNETES_EXEC_INFO".to_owned(), self.version.request(self.cluster.as_ref()));
         let env = self.env.iter().chain([&info]);
-        run(&program, &self.args, env, LONGEST_RUN).map_err(|why| self.fail(&why))
+        let printed = run(&program, &self.args, env, LONGEST_RUN, stop)
+            .map_err(|failed| Failure { error: self.fail(&failed.why), for_good: failed.for_good })?;
+        self.read(printed).map_err(|why| Failure { error: self.fail(&why), for_good: true })
     }
 
-    fn read(&self, output: &[u8]) -> Result<Issued, String> {
-        let issued = self.version.read(output)?;
+    fn read(&self, printed: Printed) -> Result<Issued, String> {
+        // Whoever prints what is of no use may have said on stderr why.
+        let issued = self.version.read(&printed.output).map_err(|why| why + &printed.complaint)?;
         match issued.expires {
-            Some(expires) if expires <= SystemTime::now() => {
-                Err("what it handed out has expired already; log in anew, or set the clock right".into())
-            }
+            Some(expires) if expires <= SystemTime::now() => Err(format!(
+                "what it handed out has expired already; log in anew, or set the clock right{}",
+                printed.complaint
+            )),
             _ => Ok(issued),
         }
     }
@@ -250,7 +267,11 @@ impl Command {
         let path = std::env::var_os("PATH").unwrap_or_default();
         find(&self.program, &path).ok_or_else(|| {
             let hint = self.install_hint.as_deref().map(|hint| format!("; {}", hint.trim())).unwrap_or_default();
-            let place = if is_path(&self.program) { "there is no such file to run" } else { "it is not in $PATH" };
+            let place = match is_path(&self.program) {
+                true if self.program.is_file() => "it may not be executed; chmod +x, or another mode of its volume",
+                true => "there is no such file to run",
+                false => "it is not in $PATH",
+            };
             self.fail(&format!("{place}{}", crate::printable::printable(hint.as_bytes())))
         })
     }
@@ -268,7 +289,7 @@ fn is_path(program: &Path) -> bool {
     program.components().count() > 1 || program.is_absolute()
 }
 
-/// Where a program is, looked for as a shell does.
+/// Where a program is, looked for in the directories of this list.
 fn find(program: &Path, path: &OsString) -> Option<PathBuf> {
     let runs = |file: &PathBuf| {
         use std::os::unix::fs::PermissionsExt;
@@ -277,7 +298,9 @@ fn find(program: &Path, path: &OsString) -> Option<PathBuf> {
     if is_path(program) {
         return Some(program.to_owned()).filter(runs);
     }
-    std::env::split_paths(path).map(|dir| dir.join(program)).find(runs)
+    // An empty entry means the current directory to a shell; there nobody expects a program that hands out credentials.
+    let dirs = std::env::split_paths(path).filter(|dir| !dir.as_os_str().is_empty());
+    dirs.map(|dir| dir.join(program)).find(runs)
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
-//! One run of a program: its output, or why there is none.
+//! One run of a program: what it printed, or why that is nothing.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, wait};
 
-use crate::printable::printable;
+use crate::printable::printable_end;
 
 /// No credentials come near this.
 const MOST_OUTPUT: usize = 1024 * 1024;
@@ -21,34 +23,78 @@ const KEPT_COMPLAINT: usize = 4 * 1024;
 /// How often is looked whether it has ended, where it does not show by its output.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Runs a program with these arguments and variables and without input, and returns what it printed on stdout. It is
-/// killed, and its children with it, after `patience`. An error shows what it printed on stderr, and nothing else.
+/// How long what it printed is waited for after its end. Some comes through another program, such as `tee`, that ends
+/// later; but what is left in the background may hold the pipe for ever.
+const REST: Duration = Duration::from_secs(1);
+
+/// What a program that succeeded has printed.
+#[derive(Debug, PartialEq)]
+pub(super) struct Printed {
+    pub(super) output: Vec<u8>,
+    /// What it said on stderr, as it may end a sentence; empty if it said nothing.
+    pub(super) complaint: String,
+}
+
+/// Why nothing came of a run. What the program printed on stderr is in it, what it printed on stdout never.
+#[derive(Debug, PartialEq)]
+pub(super) struct Failed {
+    pub(super) why: String,
+    /// It could not be started, and not for want of anything that others may give back.
+    pub(super) for_good: bool,
+}
+
+/// Runs a program with these arguments and variables and without input. It is killed, and its children with it, after
+/// `patience`, and once `stop` is true. No two may run at the same time in a process that is the first of its container.
 pub(super) fn run<'a>(
     program: &Path,
     args: &[String],
     env: impl Iterator<Item = &'a (String, String)>,
     patience: Duration,
-) -> Result<Vec<u8>, String> {
+    stop: &AtomicBool,
+) -> Result<Printed, Failed> {
+    bury_orphans();
     let mut command = Command::new(program);
     command.args(args).envs(env.map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own, so that whatever it starts can be ended with it.
     command.process_group(0);
-    let child = command.spawn().map_err(|error| format!("it cannot be started: {error}"))?;
+    let child = command.spawn().map_err(|error| not_started(&error))?;
     let mut running = Running { child, output: Vec::new(), complaint: Vec::new(), status: None };
-    let outcome = running.read_to_end(Instant::now() + patience);
+    let outcome = running.read_to_end(Instant::now() + patience, stop);
     running.end();
-    let complaint = match printable(running.complaint.trim_ascii()) {
+    let complaint = match printable_end(running.complaint.trim_ascii()) {
         said if said.is_empty() => said,
         said => format!("; it said \"{said}\""),
     };
-    match outcome {
-        Err(error) => Err(format!("what it prints cannot be read: {error}")),
-        Ok(Ended::TooLate) => Err(format!("it has not ended within {patience:?}, and was killed{complaint}")),
-        Ok(Ended::TooMuch) => Err(format!("it printed more than {MOST_OUTPUT} bytes, and was killed{complaint}")),
-        Ok(Ended::With(status)) if status.success() => Ok(std::mem::take(&mut running.output)),
-        Ok(Ended::With(status)) => Err(format!("{status}{complaint}")),
+    let why = match outcome {
+        Ok(Ended::With(status)) if status.success() => return Ok(Printed { output: running.output, complaint }),
+        Ok(Ended::With(status)) => format!("{status}{complaint}"),
+        Ok(Ended::TooLate) => format!("it has not ended within {patience:?}, and was killed{complaint}"),
+        Ok(Ended::TooMuch) => format!("it printed more than {MOST_OUTPUT} bytes, and was killed{complaint}"),
+        Err(error) => format!("what it prints cannot be read: {error}"),
+    };
+    Err(Failed { why, for_good: false })
+}
+
+/// The first process of a container inherits what others leave behind, and has to take note of its end.
+fn bury_orphans() {
+    if getpid().is_init() {
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
     }
+}
+
+fn not_started(error: &io::Error) -> Failed {
+    let (hint, for_good) = match error.kind() {
+        io::ErrorKind::NotFound => {
+            ("; the interpreter that its first line names, or its dynamic linker, is not there", true)
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ArgumentListTooLong => ("", true),
+        _ if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
+            ("; it is for another architecture, or a script without a first line that names its interpreter", true)
+        }
+        _ => ("", false),
+    };
+    Failed { why: format!("it cannot be started: {error}{hint}"), for_good }
 }
 
 enum Ended {
@@ -65,46 +111,47 @@ struct Running {
 }
 
 impl Running {
-    /// Reads both of its streams until it has ended. Their own ends are not waited for: whatever it left behind in the
-    /// background may hold them.
-    fn read_to_end(&mut self, deadline: Instant) -> io::Result<Ended> {
+    /// Reads both of its streams until it has ended and they have, or a little longer.
+    fn read_to_end(&mut self, mut deadline: Instant, stop: &AtomicBool) -> io::Result<Ended> {
         let (mut stdout, mut stderr) = (self.child.stdout.take(), self.child.stderr.take());
         loop {
-            // Asked first: what it wrote before it ended is then there to be read.
-            self.status = self.child.try_wait()?;
-            let came = self.read(&mut stdout, &mut stderr)?;
+            if self.status.is_none() {
+                self.status = self.child.try_wait()?;
+                if self.status.is_some() {
+                    deadline = deadline.min(Instant::now() + REST);
+                }
+            }
+            self.read(&mut stdout, &mut stderr)?;
             if self.output.len() > MOST_OUTPUT {
                 return Ok(Ended::TooMuch);
             }
-            let late = Instant::now() >= deadline;
+            let late = Instant::now() >= deadline || stop.load(Ordering::Relaxed);
             match self.status {
-                Some(status) if !came || late => return Ok(Ended::With(status)),
+                Some(status) if late || stdout.is_none() && stderr.is_none() => return Ok(Ended::With(status)),
                 None if late => return Ok(Ended::TooLate),
                 _ => {}
             }
         }
     }
 
-    /// Reads what there is; waits for a moment if there is nothing. Whether anything came.
-    fn read(&mut self, stdout: &mut Option<ChildStdout>, stderr: &mut Option<ChildStderr>) -> io::Result<bool> {
-        let wait = if self.status.is_some() { Duration::ZERO } else { TICK };
-        let wait = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
+    /// Reads what there is; waits for a moment if there is nothing.
+    fn read(&mut self, stdout: &mut Option<ChildStdout>, stderr: &mut Option<ChildStderr>) -> io::Result<()> {
+        let wait = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
         let streams = [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)];
         let mut fds: Vec<PollFd> =
             streams.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         rustix::io::retry_on_intr(|| poll(&mut fds, Some(&wait)))?;
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         let ready = streams.map(|stream| stream.is_some() && ready.next() == Some(true));
-        let mut came = false;
         if ready[0] {
-            came |= read_some(stdout, &mut self.output)?;
+            read_some(stdout, &mut self.output)?;
         }
         if ready[1] {
-            came |= read_some(stderr, &mut self.complaint)?;
+            read_some(stderr, &mut self.complaint)?;
             let surplus = self.complaint.len().saturating_sub(KEPT_COMPLAINT);
             self.complaint.drain(..surplus);
         }
-        Ok(came)
+        Ok(())
     }
 
     /// Leaves nothing of it behind.
@@ -116,12 +163,14 @@ impl Running {
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process_group(group, Signal::KILL);
         }
+        // It may have left its group.
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Reads once from a stream that has something; forgets it at its end. Whether anything came.
-fn read_some(stream: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<bool> {
+/// Reads once from a stream that has something; forgets it at its end.
+fn read_some(stream: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<()> {
     let mut chunk = [0; 4096];
     let count = match stream {
         Some(stream) => stream.read(&mut chunk)?,
@@ -131,7 +180,7 @@ fn read_some(stream: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<b
         *stream = None;
     }
     into.extend_from_slice(&chunk[..count]);
-    Ok(count > 0)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -141,7 +190,8 @@ mod tests {
     fn shell(script: &str, patience: Duration) -> Result<String, String> {
         let args = ["-c".to_owned(), script.to_owned()];
         let env = [("NAME".to_owned(), "value".to_owned())];
-        run(Path::new("/bin/sh"), &args, env.iter(), patience).map(|output| String::from_utf8(output).unwrap())
+        let printed = run(Path::new("/bin/sh"), &args, env.iter(), patience, &AtomicBool::new(false));
+        printed.map(|it| String::from_utf8(it.output).unwrap()).map_err(|failed| failed.why)
     }
 
     const LONG: Duration = Duration::from_secs(30);
@@ -160,6 +210,20 @@ mod tests {
         let began = Instant::now();
         assert_eq!(shell("sleep 60 & echo done", LONG).as_deref(), Ok("done\n"));
         assert!(began.elapsed() < LONG);
+    }
+
+    #[test]
+    fn what_comes_through_another_program_is_waited_for() {
+        assert_eq!(shell("(sleep 0.2; echo late) &", LONG).as_deref(), Ok("late\n"));
+        let error = shell("(sleep 0.2; echo reason >&2) & exit 1", LONG);
+        assert_eq!(error, Err("exit status: 1; it said \"reason\"".into()));
+    }
+
+    #[test]
+    fn one_that_is_not_waited_for_any_longer_is_killed() {
+        let (args, none) = (["-c".to_owned(), "sleep 60".to_owned()], []);
+        let stopped = run(Path::new("/bin/sh"), &args, none.iter(), LONG, &AtomicBool::new(true));
+        assert!(!stopped.unwrap_err().for_good);
     }
 
     #[test]
@@ -192,7 +256,23 @@ mod tests {
 
     #[test]
     fn one_that_cannot_be_started_is_an_error() {
-        let error = run(Path::new("/dev/null"), &[], [].iter(), LONG).unwrap_err();
-        assert!(error.starts_with("it cannot be started: "), "{error}");
+        let dir = std::env::temp_dir().join(format!("leader-elector-start-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = |name: &str, content: &str, mode: u32| {
+            use std::os::unix::fs::PermissionsExt;
+            let path = dir.join(name);
+            std::fs::write(&path, content).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            path
+        };
+        for (path, why) in [
+            (file("no-interpreter", "#!/nonexistent/sh\n", 0o755), "the interpreter that its first line names"),
+            (file("no-program", "echo no first line\n", 0o755), "for another architecture, or a script without"),
+            (file("no-right", "#!/bin/sh\n", 0o644), "it cannot be started: Permission denied"),
+        ] {
+            let failed = run(&path, &[], [].iter(), LONG, &AtomicBool::new(false)).unwrap_err();
+            assert!(failed.for_good && failed.why.contains(why), "{failed:?}");
+        }
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

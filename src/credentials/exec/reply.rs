@@ -8,6 +8,9 @@ use super::Issued;
 use crate::credentials::{Token, identity};
 use crate::rfc3339;
 
+/// How programs in Go write a time that they have none of.
+const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
 /// The version of the protocol that a kubeconfig names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::credentials) enum Version {
@@ -40,8 +43,9 @@ impl Version {
             b"" => "it printed nothing".to_owned(),
             _ => format!("what it printed is not JSON, at line {} column {}", error.line(), error.column()),
         })?;
-        let kind = value["kind"].as_str().unwrap_or_default();
-        if kind != "ExecCredential" {
+        // client-go takes it without a kind too.
+        let no_kind = value["kind"].is_null() && !value["apiVersion"].is_null();
+        if !no_kind && value["kind"] != "ExecCredential" {
             return Err("what it printed is no ExecCredential".into());
         }
         if value["apiVersion"].as_str() != Some(self.name()) {
@@ -68,7 +72,7 @@ impl Version {
         if token.is_none() && identity.is_none() {
             return Err("what it printed holds neither a token nor a client certificate".into());
         }
-        let expires = text("expirationTimestamp")?.map(moment).transpose()?;
+        let expires = text("expirationTimestamp")?.filter(|it| *it != NO_TIME).map(moment).transpose()?;
         Ok(Issued { token, identity, expires })
     }
 }
@@ -109,6 +113,7 @@ mod tests {
         };
         let moment = |millis| Ok(Some(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)));
         assert_eq!(expires("null"), Ok(None));
+        assert_eq!(expires(r#""0001-01-01T00:00:00Z""#), Ok(None));
         assert_eq!(expires(r#""2026-01-01T00:00:00Z""#), moment(1_767_225_600_000));
         assert_eq!(expires(r#""2026-01-01T01:00:00.125000999+01:00""#), moment(1_767_225_600_125));
         assert!(expires(r#""tomorrow""#).unwrap_err().contains("expirationTimestamp"));
