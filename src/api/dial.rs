@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Instant;
 
-use rustls::{CertificateError, ClientConnection, StreamOwned};
+use rustls::{AlertDescription, CertificateError, ClientConnection, StreamOwned};
 use ureq::Error;
 use ureq::unversioned::transport::time::Duration;
 use ureq::unversioned::transport::{
@@ -107,6 +107,9 @@ fn describe(error: &rustls::Error, tls: &Tls, server: &str) -> String {
     let rustls::Error::InvalidCertificate(problem) = error else {
         return match error {
             rustls::Error::InvalidMessage(_) => format!("{server} does not speak TLS; is it an http:// address?"),
+            rustls::Error::AlertReceived(alert) => {
+                format!("the TLS handshake with {server} failed: {error}{}", what_to_do(*alert))
+            }
             _ => format!("the TLS handshake with {server} failed: {error}"),
         };
     };
@@ -130,6 +133,24 @@ fn describe(error: &rustls::Error, tls: &Tls, server: &str) -> String {
             format!("the certificate of {server} is for another server: {problem}")
         }
         _ => format!("the certificate of {server} cannot be trusted: {problem}"),
+    }
+}
+
+/// What to do about an alert of the server, as it may end a sentence. Most are about who this client is.
+pub(super) fn what_to_do(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
+            "; it wants a client certificate, and was shown none"
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA
+        | AlertDescription::AccessDenied => "; it does not accept the client certificate",
+        AlertDescription::DecryptError => "; the client certificate may not be the one of its key",
+        _ => "",
     }
 }
 

@@ -7,7 +7,7 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, 
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use ureq::{Agent, AsSendBody, Body, Error};
 
-use super::dial::{Dial, DialError};
+use super::dial::{Dial, DialError, what_to_do};
 use super::failure::{Failure, FailureKind, Refusal, Verb, bounded_seconds};
 use super::names::Names;
 use crate::credentials::{Tls, Token};
@@ -167,7 +167,13 @@ pub(crate) fn explain(error: Error, timeout: Duration) -> String {
             | std::io::ErrorKind::ConnectionReset
             | std::io::ErrorKind::ConnectionAborted
             | std::io::ErrorKind::BrokenPipe => "the connection was lost before the whole answer was there".into(),
-            _ => error.to_string(),
+            // With TLS 1.3 a server says what it thinks of the client only when the handshake is over for the client.
+            _ => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(rustls::Error::AlertReceived(alert)) => {
+                    format!("the API server ended the connection: {error}{}", what_to_do(*alert))
+                }
+                _ => error.to_string(),
+            },
         },
         Error::Protocol(error) => format!("the answer is not HTTP: {error}"),
         Error::LargeResponseHeader(..) => format!("the head of the answer is larger than {MAX_HEAD_BYTES} bytes"),
@@ -215,4 +221,23 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 fn is_one_path_segment(name: &str) -> bool {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._".contains(&c);
     !name.is_empty() && name != "." && name != ".." && name.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::AlertDescription::{CertificateRequired, InternalError, UnknownCA};
+
+    #[test]
+    fn what_a_server_thinks_of_the_client_is_told() {
+        for (alert, advice) in [
+            (CertificateRequired, "CertificateRequired; it wants a client certificate, and was shown none"),
+            (UnknownCA, "UnknownCA; it does not accept the client certificate"),
+            (InternalError, "InternalError"),
+        ] {
+            let error = std::io::Error::other(rustls::Error::AlertReceived(alert));
+            let expected = format!("the API server ended the connection: received fatal alert: {advice}");
+            assert_eq!(explain(Error::Io(error), Duration::ZERO), expected);
+        }
+    }
 }
