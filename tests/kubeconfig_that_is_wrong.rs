@@ -73,7 +73,7 @@ fn what_is_no_kubeconfig_is_named_with_its_line() {
 fn no_file_costs_more_than_its_size() {
     let dir = Dir::new();
     let said = complaint(&dir, "a: b\n".repeat(2 * 1024 * 1024), &[]);
-    assert_eq!(said, "cannot use the kubeconfig FILE: it is larger than 1 MiB, which no kubeconfig is");
+    assert_eq!(said, "cannot use the kubeconfig FILE: it is larger than 4 MiB");
     let said = complaint(&dir, "- ".repeat(512 * 1024), &[]);
     assert!(said.starts_with("cannot use the kubeconfig FILE: line 1: nested more than 32 levels deep"), "{said}");
 }
@@ -242,6 +242,11 @@ fn a_user_that_cannot_be_used_is_named_by_its_field() {
             "cannot read DIR/a: No such file",
         ),
         (
+            json!({"client-certificate-data": base64(OLD_CERTIFICATE.as_bytes()), "client-key": "b"}),
+            "client-key",
+            "cannot read DIR/b: No such file",
+        ),
+        (
             json!({"client-certificate-data": "hunter2!", "client-key": "b"}),
             "client-certificate-data",
             "it is not base64",
@@ -278,6 +283,43 @@ fn a_certificate_and_a_key_that_do_not_go_together_are_named() {
         );
         assert_eq!(said, expected);
     }
+}
+
+/// Version 1, as `openssl x509 -req` makes them when it is told no more. It is its own issuer.
+const OLD_CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBGjCBwQIUbgQkoHXafxa1aZwvdGMiBY1mB1IwCgYIKoZIzj0EAwIwDzENMAsG
+A1UEAwwEamFuZTAgFw0yNjExMjIxNjUxMTZaGA8yMTI2MTAyOTE2NTExNlowDzEN
+MAsGA1UEAwwEamFuZTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABNqYGOfh9aeV
+vOfKmUoYseCT9j6QMo2XwNXpTv8G/kj5nXH1OLPdYAlhBKdz+tv8dmHiLpdVon4c
+lROMnOWJStIwCgYIKoZIzj0EAwIDSAAwRQIgD7ztWl/9T6oTd1S4o42ZPt4Cqmxi
+sGRMmX9FHBUloIACIQCiPQnpkuK4poqtf8ZbuOfW4L7R+scGwLR43lZDSL3PaA==
+-----END CERTIFICATE-----
+";
+
+const ITS_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQglDCHDJaOTp5harBO
+2jlGnobJbMiG1novtbsQe+CswKShRANCAATamBjn4fWnlbznyplKGLHgk/Y+kDKN
+l8DV6U7/Bv5I+Z1x9Tiz3WAJYQSnc/rb/HZh4i6XVaJ+HJUTjJzliUrS
+-----END PRIVATE KEY-----
+";
+
+#[test]
+fn a_certificate_of_the_first_version_is_compared_with_its_key_too() {
+    let server = server(&[]);
+    let other = certificate(&server, "other").key_pem;
+    let user = |key: &str| {
+        let [certificate, key] = [OLD_CERTIFICATE, key].map(|pem| base64(pem.as_bytes()));
+        json!({"client-certificate-data": certificate, "client-key-data": key})
+    };
+    let said = complaint_about(secure(&server), user(&other));
+    assert!(said.ends_with("the key is not the one that the certificate is for"), "{said}");
+    // With its own key there is nothing to say of it, but of what comes after it.
+    let mut good = user(ITS_KEY);
+    good["exec"] = json!("aws");
+    let said = complaint_about(secure(&server), good);
+    assert!(said.contains("users[\"me\"].user.exec: it has to be a map"), "{said}");
 }
 
 #[test]

@@ -34,6 +34,17 @@ fn a_token_is_sent() {
 }
 
 #[test]
+fn what_is_empty_is_not_there() {
+    let (dir, server) = (Dir::new(), server(&["secret"]));
+    let mut cluster = cluster(&server);
+    cluster["proxy-url"] = json!("");
+    let user = json!({
+        "token": "secret", "tokenFile": "", "username": "", "password": "", "as": "", "as-groups": [], "as-user-extra": {},
+    });
+    start(&dir.flag(cluster, user)).wait_to_lead();
+}
+
+#[test]
 fn a_token_file_is_followed_and_goes_before_a_token() {
     let (dir, server) = (Dir::new(), server(&["one"]));
     dir.write("token", "one\n");

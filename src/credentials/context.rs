@@ -56,7 +56,7 @@ pub(super) fn credentials(choice: &Choice) -> Result<Credentials, CredentialsErr
 fn refuse(field: &Field, unsupported: &[(&str, &str)]) -> Result<(), CredentialsError> {
     for (name, why) in unsupported {
         let field = field.get(name)?;
-        if field.is_there() {
+        if field.says_something() {
             return Err(field.fail(why));
         }
     }
@@ -146,6 +146,10 @@ fn identity(user: &Field) -> Result<Option<Identity>, CredentialsError> {
         (true, true) => {}
         (true, false) => return Err(key.field.fail("it is missing, and the client certificate needs its key")),
         (false, true) => return Err(certificate.field.fail("it is missing, and the client key needs its certificate")),
+    }
+    for it in [&certificate, &key] {
+        // So that an error names the right one of the two.
+        it.file.as_deref().map(followed::read).transpose().map_err(|error| placed(&it.field, error))?;
     }
     let files: Vec<PathBuf> = [&certificate.file, &key.file].into_iter().flatten().cloned().collect();
     let (field, origin) = (certificate.field, key.field.origin());

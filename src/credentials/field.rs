@@ -56,6 +56,16 @@ impl<'a> Field<'a> {
         self.value.is_some()
     }
 
+    /// Whether there is more than an empty text, list or map.
+    pub(super) fn says_something(&self) -> bool {
+        self.value.is_some_and(|node| match &node.value {
+            Value::Null => false,
+            Value::Text { text, .. } => !text.is_empty(),
+            Value::List(list) => !list.is_empty(),
+            Value::Map(map) => !map.is_empty(),
+        })
+    }
+
     /// Its text; an empty one is none. As to kubectl a number or a boolean is no text, for it may be spelled otherwise.
     pub(super) fn text(&self) -> Result<Option<&'a str>, CredentialsError> {
         match self.value.map(|node| &node.value) {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::CredentialsError;
 
-/// No token, CA bundle or kubeconfig comes near this; `/dev/zero` does.
+/// No token, key or CA bundle comes near this; `/dev/zero` does.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The value in a file, or in several that belong together, read again when one of them changed.
@@ -144,7 +144,7 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, CredentialsError> {
 
 /// The content of a file of a sensible size.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, CredentialsError> {
-    match read_bounded(path) {
+    match read_bounded(path, MAX_FILE_BYTES) {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(CredentialsError::new(format!(
             "cannot use {}: it is larger than {MAX_FILE_BYTES} bytes",
@@ -154,9 +154,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, CredentialsError> {
     }
 }
 
-/// The content of a file; `None` if there is more of it than anything here has.
-pub(super) fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
+/// The content of a file; `None` if there are more bytes in it than so many.
+pub(super) fn read_bounded(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= MAX_FILE_BYTES).then_some(bytes))
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
 }

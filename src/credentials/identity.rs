@@ -6,10 +6,12 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
+use rustls::{Error, InconsistentKeys, RootCertStore};
 
 use super::followed::Followed;
 use super::trust::is_pem;
+
+const OTHER_KEY: &str = "the key is not the one that the certificate is for";
 
 /// A client certificate, and whether it may change.
 pub(super) enum Identity {
@@ -34,7 +36,7 @@ impl Identity {
 pub(super) fn certified(certificate: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, String> {
     let chain = CertificateDer::pem_slice_iter(certificate)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| format!("the certificate is not sound PEM: {error}"))?;
+        .map_err(|_| "the certificate is not sound PEM; is all of it there?")?;
     if chain.is_empty() {
         return Err(absence("certificate", certificate));
     }
@@ -43,18 +45,31 @@ pub(super) fn certified(certificate: &[u8], key: &[u8]) -> Result<Arc<CertifiedK
         false => absence("private key", key),
     })?;
     let provider: CryptoProvider = rustls::crypto::ring::default_provider();
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .map_err(|_| "the key is none of RSA with 2048 bits or more, ECDSA with P-256 or P-384, and Ed25519")?;
+    let key = provider.key_provider.load_private_key(key).map_err(|_| {
+        "the key is none that can be used here: RSA with 2048 to 4096 bits and the usual exponent, ECDSA with P-256 \
+             or P-384 and its public part, Ed25519"
+    })?;
     let identity = CertifiedKey::new(chain, key);
     match identity.keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Arc::new(identity)),
-        Err(Error::InconsistentKeys(_)) => Err("the key is not the one that the certificate is for".into()),
-        // What plain `openssl x509 -req` makes. Servers take it, and its key cannot be compared here.
-        Err(error) if format!("{error:?}").contains("UnsupportedCertVersion") => Ok(Arc::new(identity)),
+        Err(Error::InconsistentKeys(_)) => Err(OTHER_KEY.into()),
+        // What plain `openssl x509 -req` makes. Servers take it.
+        Err(error) if format!("{error:?}").contains("UnsupportedCertVersion") => match is_for_key(&identity) {
+            Some(false) => Err(OTHER_KEY.into()),
+            _ => Ok(Arc::new(identity)),
+        },
         Err(error) => Err(format!("the certificate cannot be used: {error}")),
     }
+}
+
+/// Whether a certificate of the first version is for the key; `None` where that cannot be told. The TLS library reads
+/// such certificates as those of CAs only.
+fn is_for_key(identity: &CertifiedKey) -> Option<bool> {
+    let mut store = RootCertStore::empty();
+    store.add(identity.cert.first()?.clone()).ok()?;
+    let (certified, own) = (&store.roots.first()?.subject_public_key_info, identity.key.public_key()?);
+    // The one comes without the head that says its type and length.
+    Some(own.ends_with(certified) && own.len() - certified.len() <= 4)
 }
 
 /// What to say of a text without what it ought to hold.

@@ -12,6 +12,9 @@ use super::field::Field;
 use super::followed;
 use super::yaml::{self, Node, Value};
 
+/// Hundreds of clusters with their certificates; `/dev/zero` has more.
+const MOST_BYTES: u64 = 4 * 1024 * 1024;
+
 /// As many names are shown to choose from.
 const MOST_NAMES: usize = 10;
 
@@ -177,8 +180,8 @@ impl Kubeconfig {
 impl File {
     /// The outer error is the system's, the inner one says what is wrong with the content.
     fn read(path: &Path) -> io::Result<Result<File, CredentialsError>> {
-        let Some(bytes) = followed::read_bounded(path)? else {
-            return Ok(Err(refuse(path, "it is larger than 1 MiB, which no kubeconfig is")));
+        let Some(bytes) = followed::read_bounded(path, MOST_BYTES)? else {
+            return Ok(Err(refuse(path, "it is larger than 4 MiB")));
         };
         Ok(File::parse(path, &bytes))
     }

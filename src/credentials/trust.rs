@@ -79,7 +79,7 @@ fn roots(origin: &str, what: &str, pem: &[u8]) -> Result<Arc<RootCertStore>, Cre
     }
     let certificates = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| refuse(format!("it is not sound PEM: {error}")))?;
+        .map_err(|_| refuse("it is not sound PEM; is all of it there?".into()))?;
     if certificates.is_empty() {
         return Err(refuse("it is PEM, but holds no certificate".into()));
     }
