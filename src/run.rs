@@ -8,6 +8,7 @@ use crate::credentials::{Credentials, CredentialsError, SERVICE_ACCOUNT_DIR};
 use crate::duration;
 use crate::election::Settings;
 use crate::http::{Limits, Server};
+use crate::lines;
 use crate::lock::Locks;
 use crate::place;
 use crate::random;
@@ -17,8 +18,8 @@ use log::{error, info, warn};
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ const LAST_ANSWERS: Duration = Duration::from_millis(100);
 ///
 /// An error says why it cannot run, or cannot go on. `signals` were registered before anything else.
 pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
+    let threads = |error| format!("cannot start the threads of the election: {error}");
+    let begun = Begun::default();
+    start_signals(signals, Arc::clone(&begun)).map_err(threads)?;
     let credentials = credentials(&config)?;
     let limits = Limits { connections: config.http_max_connections, ..Limits::default() };
     let server = config.http.as_ref().map(|listen| Server::bind(listen, limits)).transpose()?;
@@ -52,9 +56,10 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     }
     let credentials = Arc::new(credentials);
     let api = Api::new(Arc::clone(&credentials), settings.retry_period.saturating_mul(2));
-    let threads = |error| format!("cannot start the threads of the election: {error}");
+    let mut begins = begun.lock().unwrap_or_else(PoisonError::into_inner);
     let candidate = Candidate::start(settings, locks, api, Arc::clone(&status)).map_err(threads)?;
-    start_signals(signals, candidate.stop_handle()).map_err(threads)?;
+    *begins = Some(candidate.stop_handle());
+    drop(begins);
     let plugin = start_plugin_check(Arc::clone(&credentials), candidate.stop_handle()).map_err(threads)?;
     let (stop, shown) = (candidate.stop_handle(), Arc::clone(&status));
     let port = server.map(|server| start_http(server, limits.connections, shown, stop)).transpose().map_err(threads)?;
@@ -114,10 +119,18 @@ fn unknown(settings: &Settings, locks: &Arc<Locks>) -> Snapshot {
     Snapshot::unknown(settings.identity.clone(), Arc::clone(locks), settings.lease, stuck_at)
 }
 
-fn start_signals(signals: Signals, stop: Stop) -> std::io::Result<()> {
+/// What a signal ends, once there is one.
+type Begun = Arc<Mutex<Option<Stop>>>;
+
+fn start_signals(signals: Signals, begun: Begun) -> std::io::Result<()> {
     let tell = move |signal| {
         info!("{signal} came");
-        stop.stop();
+        if let Some(stop) = &*begun.lock().unwrap_or_else(PoisonError::into_inner) {
+            return stop.stop();
+        }
+        // Nothing was sent yet. What the start waits for, a file on a network perhaps, may never come.
+        lines::flush(LAST_ANSWERS);
+        std::process::exit(0);
     };
     thread::Builder::new().name("signals".into()).spawn(move || signals.run(tell))?;
     Ok(())

@@ -2,12 +2,14 @@
 
 mod common;
 
-use common::Elector;
 use common::cluster::ServiceAccount;
 use common::kubeconfig::{Dir, run_to_end};
+use common::{Elector, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A kubeconfig in which the context, the cluster and the user of this name belong together, at this address.
 fn file(name: &str, url: &str) -> String {
@@ -165,4 +167,19 @@ fn a_file_that_nobody_asked_for_and_nobody_may_read_is_passed_over() {
     let (code, log) = run_to_end(as_user(("KUBECONFIG", &path)), &[]);
     assert_eq!(code, Some(2), "{log}");
     assert!(log.contains(&format!("cannot read the kubeconfig {path}: Permission denied")), "{log}");
+}
+
+#[test]
+fn a_file_that_never_comes_does_not_keep_it_from_ending() {
+    let dir = Dir::new();
+    assert!(Command::new("mkfifo").arg(dir.path("config")).status().unwrap().success());
+    let flag = format!("--kubeconfig={}", dir.name("config"));
+    let mut program = Elector::program();
+    program.args(["--election=example", "--http=", &flag]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut elector = program.spawn().unwrap();
+    let tasks = format!("/proc/{}/task", elector.id());
+    wait_until("the thread that waits for signals is there", || fs::read_dir(&tasks).unwrap().count() > 1);
+    kill_process(Pid::from_child(&elector), Signal::TERM).unwrap();
+    wait_until("it has ended", || elector.try_wait().unwrap().is_some());
+    assert_eq!(elector.wait().unwrap().code(), Some(0));
 }
