@@ -101,8 +101,18 @@ fn find(copy: &Path) -> Result<Option<Found>, String> {
     }))
 }
 
+/// Makes `to` what `from` is, but for what git does not track.
 fn copy_project(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
+    for entry in fs::read_dir(to)? {
+        let entry = entry?;
+        let is_dir = entry.file_type()?.is_dir();
+        match from.join(entry.file_name()).exists() {
+            true => {}
+            false if is_dir => fs::remove_dir_all(entry.path())?,
+            false => fs::remove_file(entry.path())?,
+        }
+    }
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let name = entry.file_name();
