@@ -6,7 +6,8 @@ const MAX_QUOTED: usize = 300;
 /// Text from elsewhere, made fit for one line of a log: nothing that moves the cursor, breaks the
 /// line or turns the writing round, and not without end.
 pub fn printable(text: &[u8]) -> String {
-    let shown = shown(text);
+    let text = String::from_utf8_lossy(text);
+    let shown: Vec<String> = text.chars().take(MAX_QUOTED + 1).map(show).collect();
     match fitting(shown.iter()) {
         all if all == shown.len() => shown.concat(),
         some => shown[..some].concat() + "…",
@@ -15,21 +16,21 @@ pub fn printable(text: &[u8]) -> String {
 
 /// The same, but where it is too long the end of it: there a program says why it failed.
 pub fn printable_end(text: &[u8]) -> String {
-    let shown = shown(text);
+    let text = String::from_utf8_lossy(text);
+    let mut shown: Vec<String> = text.chars().rev().take(MAX_QUOTED + 1).map(show).collect();
+    shown.reverse();
     match fitting(shown.iter().rev()) {
         all if all == shown.len() => shown.concat(),
         some => "…".to_owned() + &shown[shown.len() - some..].concat(),
     }
 }
 
-/// Each character as it is shown.
-fn shown(text: &[u8]) -> Vec<String> {
-    let show = |c: char| match c {
+fn show(c: char) -> String {
+    match c {
         '\n' | '\r' | '\t' => c.escape_default().collect(),
         _ if c.is_control() || is_invisible(c) => c.escape_unicode().collect(),
         _ => c.into(),
-    };
-    String::from_utf8_lossy(text).chars().map(show).collect()
+    }
 }
 
 /// How many of them may be repeated.
@@ -58,5 +59,7 @@ mod tests {
         assert!(start.starts_with("first") && start.ends_with("ä…"), "{start}");
         assert!(end.starts_with("…ä") && end.ends_with("last"), "{end}");
         assert_eq!(printable_end(b"all\n"), "all\\n");
+        let just = "ä".repeat(MAX_QUOTED);
+        assert_eq!([printable(just.as_bytes()), printable_end(just.as_bytes())], [just.clone(), just]);
     }
 }
