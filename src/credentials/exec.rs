@@ -157,16 +157,15 @@ impl Plugin {
     pub(super) fn first_answer(&self) -> Result<(), CredentialsError> {
         let shared = &self.0;
         let mut state = shared.lock();
-        loop {
-            match (&state.issued, &state.failure) {
-                (None, Some(failure)) if failure.for_good => return Err(failure.error.clone()),
-                (None, None) => {}
-                _ => return Ok(()),
-            }
-            if !state.running {
-                shared.start(&mut state);
-            }
-            state = shared.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let nothing_came = |state: &State| state.issued.is_none() && state.failure.is_none();
+        if nothing_came(&state) && !state.running {
+            shared.start(&mut state);
+        }
+        let waiting = |state: &mut State| state.running && nothing_came(state);
+        let state = shared.ended.wait_while(state, waiting).unwrap_or_else(PoisonError::into_inner);
+        match (&state.issued, &state.failure) {
+            (None, Some(failure)) if failure.for_good => Err(failure.error.clone()),
+            _ => Ok(()),
         }
     }
 
