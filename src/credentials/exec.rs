@@ -5,11 +5,10 @@
 //! hands out waits for it only when there is nothing that is valid still: before its time is up the next is fetched
 //! while the old goes on being used, so that no renewal of a lease waits for a plugin.
 
+mod command;
 mod process;
 mod reply;
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -17,13 +16,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustls::sign::CertifiedKey;
 
-use self::process::{Printed, run};
+pub(super) use self::command::Command;
+use self::command::Failure;
 pub(super) use self::reply::Version;
 use super::{CredentialsError, Token};
 use crate::clock;
-
-/// A plugin that has said nothing by then never will. Those that ask a cloud need a few seconds.
-const LONGEST_RUN: Duration = Duration::from_secs(30);
 
 /// The next credentials are fetched when the last fifth of their time begins, or this long before its end.
 const AHEAD_AT_MOST: Duration = Duration::from_secs(60);
@@ -36,22 +33,6 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 
 /// How long the program waits for a run that it ends to be over.
 const LAST_RUN: Duration = Duration::from_millis(100);
-
-/// What runs, and how.
-pub(super) struct Command {
-    /// As the kubeconfig has it, relative paths resolved: a path, or a name to be looked for in `$PATH`.
-    pub(super) program: PathBuf,
-    pub(super) args: Vec<String>,
-    /// On top of this process's own.
-    pub(super) env: Vec<(String, String)>,
-    pub(super) version: Version,
-    /// What to tell whoever has not installed the program.
-    pub(super) install_hint: Option<String>,
-    /// The cluster, for a plugin that is to be told.
-    pub(super) cluster: Option<serde_json::Value>,
-    /// The field of the kubeconfig that says all this.
-    pub(super) origin: String,
-}
 
 /// A plugin, and what it has handed out.
 pub(super) struct Plugin(Arc<Shared>);
@@ -82,13 +63,6 @@ struct State {
     /// What the last run came to, if it failed, and how many have failed in a row.
     failure: Option<Failure>,
     failures: u32,
-}
-
-/// Why a run came to nothing.
-struct Failure {
-    error: CredentialsError,
-    /// Another run is not likely to come to more: it cannot be started, or prints what is of no use.
-    for_good: bool,
 }
 
 /// What serves now.
@@ -238,74 +212,11 @@ impl Shared {
     }
 }
 
-impl Command {
-    /// One run, from beginning to end.
-    fn run(&self, stop: &AtomicBool) -> Result<Issued, Failure> {
-        let program = self.find().map_err(|error| Failure { error, for_good: false })?;
-        let info = ("KUBERNETES_EXEC_INFO".to_owned(), self.version.request(self.cluster.as_ref()));
-        let env = self.env.iter().chain([&info]);
-        let printed = run(&program, &self.args, env, LONGEST_RUN, stop)
-            .map_err(|failed| Failure { error: self.fail(&failed.why), for_good: failed.for_good })?;
-        self.read(printed).map_err(|why| Failure { error: self.fail(&why), for_good: true })
-    }
-
-    fn read(&self, printed: Printed) -> Result<Issued, String> {
-        // Whoever prints what is of no use may have said on stderr why.
-        let issued = self.version.read(&printed.output).map_err(|why| why + &printed.complaint)?;
-        match issued.expires {
-            Some(expires) if expires <= SystemTime::now() => Err(format!(
-                "what it handed out has expired already; log in anew, or set the clock right{}",
-                printed.complaint
-            )),
-            _ => Ok(issued),
-        }
-    }
-
-    /// The file to run.
-    fn find(&self) -> Result<PathBuf, CredentialsError> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        find(&self.program, &path).ok_or_else(|| {
-            let hint = self.install_hint.as_deref().map(|hint| format!("; {}", hint.trim())).unwrap_or_default();
-            let place = match is_path(&self.program) {
-                true if self.program.is_file() => "it may not be executed; chmod +x, or another mode of its volume",
-                true => "there is no such file to run",
-                false => "it is not in $PATH",
-            };
-            self.fail(&format!("{place}{}", crate::printable::printable(hint.as_bytes())))
-        })
-    }
-
-    fn fail(&self, why: &str) -> CredentialsError {
-        CredentialsError::of_config(format!(
-            "the exec plugin {:?} gives no credentials: {why} ({})",
-            self.program.display().to_string(),
-            self.origin
-        ))
-    }
-}
-
-fn is_path(program: &Path) -> bool {
-    program.components().count() > 1 || program.is_absolute()
-}
-
-/// Where a program is, looked for in the directories of this list.
-fn find(program: &Path, path: &OsString) -> Option<PathBuf> {
-    let runs = |file: &PathBuf| {
-        use std::os::unix::fs::PermissionsExt;
-        file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-    };
-    if is_path(program) {
-        return Some(program.to_owned()).filter(runs);
-    }
-    // An empty entry means the current directory to a shell; there nobody expects a program that hands out credentials.
-    let dirs = std::env::split_paths(path).filter(|dir| !dir.as_os_str().is_empty());
-    dirs.map(|dir| dir.join(program)).find(runs)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::PathBuf;
 
     const LONG: Duration = Duration::from_secs(30);
 
@@ -403,22 +314,6 @@ mod tests {
         // So soon after it was asked, the server may say again what is wrong with it.
         plugin.refuse(2);
         assert_eq!(current(&plugin, LONG), Ok(("Bearer two".into(), 2)));
-        fs::remove_dir_all(dir).unwrap();
-    }
-
-    #[test]
-    fn a_program_is_found_as_a_shell_finds_it() {
-        let dir = std::env::temp_dir().join(format!("leader-elector-path-{}", std::process::id()));
-        fs::create_dir_all(dir.join("a-directory")).unwrap();
-        fs::write(dir.join("a-text"), "").unwrap();
-        fs::write(dir.join("sh"), "").unwrap();
-        let path = OsString::from(format!("/nonexistent:{}:/bin", dir.display()));
-        assert_eq!(find(Path::new("sh"), &path), Some(PathBuf::from("/bin/sh")));
-        assert_eq!(find(Path::new("/bin/sh"), &path), Some(PathBuf::from("/bin/sh")));
-        // There, and not to be run.
-        for name in ["a-text", "a-directory", &dir.join("a-text").display().to_string(), "no-such-program"] {
-            assert_eq!(find(Path::new(name), &path), None, "{name}");
-        }
         fs::remove_dir_all(dir).unwrap();
     }
 }
