@@ -12,9 +12,9 @@ use crate::contest::{Contest, Outcome};
 use crate::election::{Answer, Election, Event, Moment, Settings, Sight};
 use crate::lock::{Locks, Object};
 use crate::random;
-use crate::record::{Content, Record};
+use crate::record::Content;
 use crate::report::Report;
-use crate::status::{Snapshot, Status};
+use crate::status::{Seen, Snapshot, Status};
 use crate::watcher::News;
 use std::io;
 use std::sync::Arc;
@@ -257,18 +257,15 @@ impl Candidate {
             self.locks_seen = Some(now);
         }
         let allowance = self.settings.lease.saturating_mul(2).saturating_add(STUCK_ALLOWANCE);
-        let (claim, other) = (self.contest.claim(), self.contest.other());
-        let record = self.contest.decisive().and_then(record_of);
-        let sent = claim.map(|claim| claim.until.saturating_sub(self.settings.renew_deadline));
-        let seen =
-            other.as_ref().zip(record.as_ref()).map(|(other, record)| other.until.saturating_sub(record.lease()));
+        let claim = self.contest.claim();
+        let renewed = claim.map(|claim| claim.until.saturating_sub(self.settings.renew_deadline));
+        let seen = self.contest.locks().iter().rev().map(seen).collect();
         Snapshot {
             identity: self.settings.identity.clone(),
             locks: self.locks.clone(),
             claim,
-            other,
-            record,
-            renewed: sent.or(seen),
+            renewed,
+            seen,
             last_error: None,
             lock_seen: self.locks_seen,
             server_reached: self.server_reached,
@@ -278,11 +275,15 @@ impl Candidate {
     }
 }
 
-fn record_of(machine: &Election) -> Option<Record> {
-    match machine.lock().map(|lock| &lock.content) {
+/// What the lock of this machine shows.
+fn seen(machine: &Election) -> Seen {
+    let record = match machine.lock().map(|lock| &lock.content) {
         Some(Content::Record(record)) => Some(record.clone()),
         _ => None,
-    }
+    };
+    let other = machine.other();
+    let renewed = other.as_ref().zip(record.as_ref()).map(|(other, record)| other.until.saturating_sub(record.lease()));
+    Seen { other, record, renewed }
 }
 
 /// Counts a request that ended, with the failure it ended with.

@@ -12,17 +12,17 @@
 //! - Each term needs a new term of both locks, so that the greater of their two fencing tokens grows, even where the
 //!   API server counts the versions of the two kinds apart.
 //! - A release goes the other way: the second, then the first.
+//!
+//! With one lock as with two, nobody else leads for L - D after a claim, unless it ended because the candidate was told to
+//! leave: until then no lock is released, whatever made the claim end.
 
 use crate::clock::Time;
-use crate::election::{Election, Event, Moment, Output, Request, Settings};
+use crate::election::{Election, Event, Moment, Output, RELEASE_LIMIT, Request, Settings};
 use crate::status::{Claim, Holder};
 use std::time::Duration;
 
 /// The locks of a contest, in their order.
 pub const MOST_LOCKS: usize = 2;
-
-/// The release delay of the first of two locks: it is kept until the second has come to its end.
-const UNTIL_TOLD: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// The machines of a candidate's locks, and what binds them together.
 #[derive(Clone, Debug, PartialEq, Hash)]
@@ -30,16 +30,32 @@ pub struct Contest {
     locks: Vec<Election>,
     /// What the machines asked for last, as far as it has not been passed on.
     outputs: [Output; MOST_LOCKS],
+    release: Release,
     binding: Binding,
+}
+
+/// From when on the locks may be released.
+#[derive(Clone, Debug, PartialEq, Hash)]
+struct Release {
+    /// L - D.
+    margin: Duration,
+    delay: Duration,
+    /// The claim after the last step.
+    claim: Option<Claim>,
+    /// Until when nobody else may lead, because of a claim that was made.
+    protected_until: Time,
+    /// After Stop: when the release delay is over.
+    due: Option<Time>,
+    /// After Stop: since when releasing is all that is left to do.
+    since: Option<Time>,
 }
 
 /// What binds the two locks together.
 #[derive(Clone, Debug, PartialEq, Hash)]
 struct Binding {
     lease: Duration,
-    release_delay: Duration,
     /// Whether each lock was last said to be wanted.
-    stands: [bool; MOST_LOCKS],
+    wanted: [bool; MOST_LOCKS],
     /// The fencing tokens of the two terms that make up the present term, and those that made up the last one.
     tokens: Option<[u64; MOST_LOCKS]>,
     spent: [u64; MOST_LOCKS],
@@ -47,8 +63,6 @@ struct Binding {
     stuck_since: Option<Time>,
     /// Until when others may try.
     back_until: Time,
-    /// After Stop: when the release delay is over.
-    release_at: Option<Time>,
 }
 
 /// What to do next.
@@ -77,27 +91,32 @@ impl Contest {
 
     /// A contest for two locks at once.
     pub fn dual(settings: Settings) -> Contest {
-        let first = Settings { release_delay: UNTIL_TOLD, ..settings.clone() };
-        Contest::new(&settings, vec![Election::new(first), Election::new(settings.clone())])
+        Contest::new(&settings, vec![Election::new(settings.clone()), Election::new(settings.clone())])
     }
 
     fn new(settings: &Settings, locks: Vec<Election>) -> Contest {
+        let release = Release {
+            margin: settings.lease.saturating_sub(settings.renew_deadline),
+            delay: settings.release_delay,
+            claim: None,
+            protected_until: Time::ZERO,
+            due: None,
+            since: None,
+        };
         let binding = Binding {
             lease: settings.lease,
-            release_delay: settings.release_delay,
-            stands: [true; MOST_LOCKS],
+            wanted: [true; MOST_LOCKS],
             tokens: None,
             spent: [0; MOST_LOCKS],
             stuck_since: None,
             back_until: Time::ZERO,
-            release_at: None,
         };
-        Contest { locks, outputs: Default::default(), binding }
+        Contest { locks, outputs: Default::default(), release, binding }
     }
 
     /// How long the lock is kept after Stop, if it is held.
     pub fn release_delay(&self) -> Duration {
-        self.binding.release_delay
+        self.release.delay
     }
 
     /// The machines, in the order of the locks.
@@ -120,16 +139,10 @@ impl Contest {
         }
     }
 
-    /// The other candidate that leads, until its lease runs out by this clock: the holder of the second lock, if it has
-    /// one, else that of the first.
-    pub fn other(&self) -> Option<Holder> {
-        self.locks.iter().rev().find_map(Election::other)
-    }
-
-    /// The machine of the lock that says who leads: the last one that this candidate, or another one, holds.
-    pub fn decisive(&self) -> Option<&Election> {
-        let held = |machine: &&Election| machine.claim().is_some() || machine.other().is_some();
-        self.locks.iter().rfind(held).or(self.locks.last())
+    /// The other candidates that hold a lock, each until its lease runs out by this clock. The first of them whose lease has
+    /// not run out leads: the holder of the second lock, if it has one, else that of the first.
+    pub fn others(&self) -> impl Iterator<Item = Holder> {
+        self.locks.iter().rev().filter_map(Election::other)
     }
 
     /// Whether others still have to wait for this candidate.
@@ -144,23 +157,89 @@ impl Contest {
 
     /// Takes in what happened to the lock at `index`, or to the candidate itself, and says what to do next.
     pub fn step(&mut self, moment: Moment, index: usize, event: Event) -> Outcome {
+        let now = moment.now;
+        self.note_lapse(now);
+        if event == Event::Stop {
+            self.note_stop(now);
+        }
+        self.hold(now);
         match event {
-            Event::Tick | Event::Alone(_) => {
+            Event::Tick | Event::Alone(_) | Event::Stop => {
                 (0..self.locks.len()).for_each(|index| self.tell(moment, index, event.clone()));
-            }
-            Event::Stop if self.binding.release_at.is_some() => {}
-            Event::Stop => {
-                let leads = self.locks.iter().all(Election::holds);
-                let delay = if leads { self.binding.release_delay } else { Duration::ZERO };
-                self.binding.release_at = Some(moment.now.saturating_add(delay));
-                (0..self.locks.len()).for_each(|index| self.tell(moment, index, Event::Stop));
             }
             _ => self.tell(moment, index, event),
         }
-        if self.locks.len() == MOST_LOCKS {
+        // The first may have to go because of the second, and the second then because of the first.
+        for _ in 0..self.locks.len() {
+            self.note_term(now);
+            self.note_claim(now);
+            for (index, changed) in self.hold(now).into_iter().enumerate() {
+                if changed {
+                    self.tell(moment, index, Event::Tick);
+                }
+            }
             self.bind(moment);
         }
-        self.outcome(moment.now)
+        self.outcome(now)
+    }
+
+    /// A claim that has lapsed, whatever happens next.
+    fn note_lapse(&mut self, now: Time) {
+        if let Some(lapsed) = self.release.claim.take_if(|claim| claim.until <= now) {
+            self.protect(lapsed.until);
+        }
+    }
+
+    /// A claim that has ended though it had not lapsed.
+    fn note_claim(&mut self, now: Time) {
+        let claim = self.claim();
+        let before = std::mem::replace(&mut self.release.claim, claim);
+        if before.is_some() && claim.is_none() {
+            self.protect(now);
+        }
+    }
+
+    fn protect(&mut self, claimed_until: Time) {
+        let until = claimed_until.saturating_add(self.release.margin);
+        self.release.protected_until = self.release.protected_until.max(until);
+    }
+
+    /// A claim that Stop ends is protected by the release delay alone; one that had ended before, as ever.
+    fn note_stop(&mut self, now: Time) {
+        if self.release.due.is_none() {
+            let leads = self.locks.iter().all(Election::holds);
+            let delay = if leads { self.release.delay } else { Duration::ZERO };
+            self.release.due = Some(now.saturating_add(delay));
+            if self.release.claim.take().is_some() {
+                self.release.protected_until = Time::ZERO;
+            }
+        }
+    }
+
+    /// Lets each machine know whether its lock may be released; for which of them that has changed.
+    fn hold(&mut self, now: Time) -> [bool; MOST_LOCKS] {
+        let Release { protected_until, due, .. } = self.release;
+        let held = now < protected_until || due.is_some_and(|due| now < due);
+        if due.is_some() && !held {
+            self.release.since.get_or_insert(now);
+        }
+        let of_each = [held || self.waits_for_second(now), held];
+        let mut changed = [false; MOST_LOCKS];
+        for (index, lock) in self.locks.iter_mut().enumerate() {
+            changed[index] = lock.hold(of_each[index]);
+        }
+        changed
+    }
+
+    /// After Stop the second lock is released first, if that does not take too long.
+    fn waits_for_second(&self, now: Time) -> bool {
+        self.second_has_until().is_some_and(|until| !self.outputs[1].finished && now < until)
+    }
+
+    /// Until when the first lock waits for the release of the second.
+    fn second_has_until(&self) -> Option<Time> {
+        let since = self.release.since.filter(|_| self.locks.len() == MOST_LOCKS)?;
+        Some(since.saturating_add(RELEASE_LIMIT / 2))
     }
 
     fn tell(&mut self, moment: Moment, index: usize, event: Event) {
@@ -172,30 +251,17 @@ impl Contest {
         *before = Output { request, reopen_watch: output.reopen_watch || before.reopen_watch, ..output };
     }
 
-    /// Lets each of the two machines know what follows for it from the other one.
+    /// Lets each of two machines know what follows for it from the other one.
     fn bind(&mut self, moment: Moment) {
-        // The first may have to go because of the second, and the second then because of the first.
-        for _ in 0..MOST_LOCKS {
-            self.note_term(moment.now);
-            if let Some(release_at) = self.binding.release_at {
-                self.bind_leaving(moment, release_at);
-            } else {
-                self.want(moment, 0, self.wants_first(moment.now));
-                self.want(moment, 1, self.wants_second());
-            }
-        }
-    }
-
-    /// Both were told to leave, and the first keeps its lock until it is told again.
-    fn bind_leaving(&mut self, moment: Moment, release_at: Time) {
-        if self.outputs[1].finished && release_at <= moment.now {
-            self.tell(moment, 0, Event::Stop);
+        if self.locks.len() == MOST_LOCKS && self.release.due.is_none() {
+            self.want(moment, 0, self.wants_first(moment.now));
+            self.want(moment, 1, self.wants_second());
         }
     }
 
     fn want(&mut self, moment: Moment, index: usize, wanted: bool) {
-        if std::mem::replace(&mut self.binding.stands[index], wanted) != wanted {
-            self.tell(moment, index, Event::Stand(wanted));
+        if std::mem::replace(&mut self.binding.wanted[index], wanted) != wanted {
+            self.tell(moment, index, Event::Wanted(wanted));
         }
     }
 
@@ -221,7 +287,7 @@ impl Contest {
         binding.stuck_since = stuck.then(|| binding.stuck_since.unwrap_or(now));
         let too_long = binding.stuck_since.is_some_and(|since| since.saturating_add(binding.lease) <= now);
         if first.claim().is_some() && (too_long || second.refused_until().is_some_and(|until| now < until)) {
-            binding.back_until = now.saturating_add(binding.lease);
+            binding.back_until = now.max(self.release.protected_until).saturating_add(binding.lease);
             binding.stuck_since = None;
         }
     }
@@ -243,7 +309,7 @@ impl Contest {
         let [_, second] = &self.locks[..] else { return None };
         let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.binding.lease));
         let moments = [
-            self.binding.release_at,
+            self.second_has_until(),
             Some(self.binding.back_until),
             second.refused_until(),
             Some(second.unreadable_at()),
@@ -252,10 +318,22 @@ impl Contest {
         moments.into_iter().flatten().filter(|at| *at > now).min()
     }
 
+    /// When time alone lets the locks be released, or ends the attempt.
+    fn release_deadline(&self, now: Time) -> Option<Time> {
+        let Release { protected_until, due, .. } = self.release;
+        [Some(protected_until), due, self.gives_up_at()].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// After Stop: when the releases, all tries together, have taken too long.
+    fn gives_up_at(&self) -> Option<Time> {
+        self.release.since.map(|since| since.saturating_add(RELEASE_LIMIT))
+    }
+
     fn outcome(&mut self, now: Time) -> Outcome {
-        let deadlines = self.outputs[..self.locks.len()].iter().filter_map(|output| output.deadline);
-        let deadline = deadlines.chain(self.binding_deadline(now)).min();
-        let finished = self.outputs[..self.locks.len()].iter().all(|output| output.finished);
+        let outputs = &self.outputs[..self.locks.len()];
+        let deadlines = outputs.iter().filter_map(|output| output.deadline);
+        let deadline = deadlines.chain(self.binding_deadline(now)).chain(self.release_deadline(now)).min();
+        let finished = outputs.iter().all(|output| output.finished) || self.gives_up_at().is_some_and(|at| at <= now);
         let order = |output: &mut Output| Order {
             request: output.request.take(),
             reopen_watch: std::mem::take(&mut output.reopen_watch),

@@ -35,6 +35,7 @@ mod learning;
 mod leaving;
 mod pacing;
 
+pub(crate) use self::decision::RELEASE_LIMIT;
 pub use self::decision::whole_seconds;
 pub use self::interface::{Answer, Call, Event, Moment, Output, Purpose, Request, Settings, Sight, Version, Write};
 
@@ -65,6 +66,8 @@ pub struct Election {
     floor: u64,
     /// This candidate's own record is in the lock, and this write put it there.
     own: Option<Arc<Write>>,
+    /// The own record, and the uid of its object, while the lock is said to hold nothing that can be read.
+    vanished: Option<(Arc<str>, Arc<Write>)>,
     term: Option<Claim>,
     /// Writes that may have been done, or may still be (S7).
     doubts: Vec<Arc<Write>>,
@@ -77,9 +80,7 @@ pub struct Election {
     watch: Watch,
     /// Nobody else in this network namespace has this identity.
     alone: bool,
-    /// Whether the lock is wanted. Where it is not, it is given up, and watched all the same.
-    standing: bool,
-    leaving: Option<Leaving>,
+    leaving: Leaving,
 }
 
 #[derive(Clone, Debug, PartialEq, Hash)]
@@ -128,6 +129,7 @@ impl Election {
             next_transitions: 0,
             floor: 0,
             own: None,
+            vanished: None,
             term: None,
             doubts: Vec::new(),
             under_way: None,
@@ -137,14 +139,13 @@ impl Election {
             pacing: Pacing { must_read: true, ..Pacing::default() },
             watch: Watch::default(),
             alone: false,
-            standing: true,
-            leaving: None,
+            leaving: Leaving::new(),
         }
     }
 
     /// This candidate's leadership; whoever is told must compare `until` with the clock (S1).
     pub fn claim(&self) -> Option<Claim> {
-        self.term.filter(|_| self.leaving.is_none())
+        self.term.filter(|_| !self.leaving.has_begun())
     }
 
     /// The other candidate that holds the lock, until its lease runs out by this clock.
@@ -198,8 +199,8 @@ impl Election {
             Event::WatchOpened => self.watch = Watch { open: true, opened_at: moment.now, ..self.watch },
             Event::WatchClosed => self.watch_closed(moment),
             Event::Alone(alone) => self.alone = alone,
-            Event::Stand(standing) => self.stand(moment, standing),
-            Event::Stop => self.leave(moment.now),
+            Event::Wanted(wanted) => self.want(wanted),
+            Event::Stop => self.stop(),
         }
         self.give_up_hung_request(moment);
         self.decide(moment, &mut output);
@@ -210,6 +211,7 @@ impl Election {
     fn lapse(&mut self, now: Time) {
         if self.term.is_some_and(|term| term.until <= now) {
             self.term = None;
+            self.vanished = None;
             // A renewal in doubt may have been the last word; look before writing.
             self.pacing.must_read |= !self.doubts.is_empty();
         }

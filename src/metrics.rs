@@ -218,7 +218,7 @@ impl Metrics {
             "Time until this candidate's claim to lead ends unless it renews; 0 when it does not lead.",
         )
         .sample(&[], Seconds(left));
-        let age = snapshot.renewed.map(|at| Seconds(now.saturating_sub(at)));
+        let age = snapshot.renewed(now).map(|at| Seconds(now.saturating_sub(at)));
         page.gauge(
             "leader_elector_renewal_age_seconds",
             "Time since the lease in the lock was last renewed, or seen to be renewed by another candidate.",

@@ -22,12 +22,10 @@ pub struct Snapshot {
     pub locks: Arc<Locks>,
     /// This candidate's own leadership, if it has any.
     pub claim: Option<Claim>,
-    /// Another candidate that holds the lock, if one does. Never this candidate itself.
-    pub other: Option<Holder>,
-    /// The record in the lock as last seen, whoever wrote it; `None` where there is none that can be read.
-    pub record: Option<Record>,
-    /// When whoever leads last renewed: for this candidate the sending of the write, for another the sight of it.
+    /// When the last acknowledged write of the claim was sent.
     pub renewed: Option<Time>,
+    /// What each lock was last seen to hold, the one that says who leads first: of two locks, the second.
+    pub seen: Vec<Seen>,
     /// When the lock was first read or seen, whether it existed or not; `None` before.
     pub lock_seen: Option<Time>,
     /// A moment at or after which the API server gave an answer that shows it works: the sending of the request.
@@ -38,6 +36,23 @@ pub struct Snapshot {
     pub lease_duration: Duration,
     /// The moment by which the election thread will have run again, with a generous allowance.
     pub stuck_at: Time,
+}
+
+/// What a lock was last seen to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Another candidate that holds it, if one does. Never this candidate itself.
+    pub other: Option<Holder>,
+    /// Its record, whoever wrote it; `None` where there is none that can be read.
+    pub record: Option<Record>,
+    /// When that other candidate was first seen to have written it so.
+    pub renewed: Option<Time>,
+}
+
+impl Seen {
+    fn other_at(&self, now: Time) -> Option<&Holder> {
+        self.other.as_ref().filter(|other| now < other.until)
+    }
 }
 
 /// This candidate leads until `until`, as far as it knows.
@@ -64,9 +79,8 @@ impl Snapshot {
             identity,
             locks,
             claim: None,
-            other: None,
-            record: None,
             renewed: None,
+            seen: Vec::new(),
             lock_seen: None,
             server_reached: None,
             last_error: None,
@@ -93,8 +107,27 @@ impl Snapshot {
     /// Who leads at `now`, and until when unless it renews; `None` when nobody is known to.
     pub fn leadership(&self, now: Time) -> Option<(&Arc<str>, Time)> {
         let own = self.claim_at(now).map(|claim| (&self.identity, claim.until));
-        let other = || self.other.as_ref().filter(|other| now < other.until);
-        own.or_else(|| other().map(|other| (&other.identity, other.until)))
+        let mut others = self.seen.iter().filter_map(|seen| seen.other_at(now));
+        own.or_else(|| others.next().map(|other| (&other.identity, other.until)))
+    }
+
+    /// The record of whoever leads at `now`; where nobody is known to, the last one of whoever led, if it is there still.
+    pub fn record(&self, now: Time) -> Option<&Record> {
+        self.decisive(now)?.record.as_ref()
+    }
+
+    /// When whoever leads at `now`, or was the last to lead, renewed: for this candidate the sending of the write, for
+    /// another the sight of it.
+    pub fn renewed(&self, now: Time) -> Option<Time> {
+        self.claim.and(self.renewed).or_else(|| self.decisive(now)?.renewed)
+    }
+
+    /// What the lock shows that says who leads: the first one with a holder, or else with one whose lease has run out.
+    fn decisive(&self, now: Time) -> Option<&Seen> {
+        let own = self.seen.first().filter(|_| self.leads(now));
+        let other = || self.seen.iter().find(|seen| seen.other_at(now).is_some());
+        let past = || self.seen.iter().find(|seen| seen.other.is_some()).or(self.seen.first());
+        own.or_else(other).or_else(past)
     }
 
     /// Whether the lock has been read, and the API server was reached within the lease duration.
@@ -183,11 +216,23 @@ mod tests {
         let lock = Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() };
         Snapshot {
             claim: Some(Claim { until: 110 * S, fencing_token: 1 }),
-            other: Some(Holder { identity: "other".into(), until: 120 * S }),
+            seen: vec![held_by("other", 120 * S)],
             lock_seen: Some(100 * S),
             server_reached: Some(100 * S),
             ..Snapshot::unknown("me".into(), lock.into(), 15 * S, 140 * S)
         }
+    }
+
+    fn held_by(identity: &str, until: Time) -> Seen {
+        Seen { other: Some(Holder { identity: identity.into(), until }), ..Seen::default() }
+    }
+
+    #[test]
+    fn of_two_locks_the_second_says_who_leads_while_its_lease_lasts() {
+        let seen = vec![held_by("of-the-second", 105 * S), held_by("of-the-first", 120 * S)];
+        let snapshot = Snapshot { claim: None, seen, ..snapshot() };
+        let leaders = [104, 105, 119, 120].map(|now| snapshot.leader(now * S));
+        assert_eq!(leaders, ["of-the-second", "of-the-first", "of-the-first", ""]);
     }
 
     #[test]

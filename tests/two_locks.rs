@@ -61,7 +61,9 @@ impl Pair {
 
     /// Until the next deadline.
     fn waits(&mut self) {
-        self.now = self.outcome.deadline.expect("it waits for something").as_millis() as u64;
+        let deadline = self.outcome.deadline.expect("it waits for something");
+        assert!(deadline > ms(self.now), "it waits for {deadline:?} at {} ms", self.now);
+        self.now = deadline.as_micros().div_ceil(1_000) as u64;
         self.happens(0, Event::Tick);
     }
 
@@ -92,12 +94,31 @@ impl Pair {
         );
     }
 
+    /// From this moment on, and not before, it releases that lock, which it may write; the other one it may not.
+    fn releases_from(&mut self, lock: usize, at: u64) {
+        for _ in 0..100 {
+            for other in 0..2 {
+                let purpose = self.write(other).map(|write| write.purpose);
+                match purpose {
+                    Some(Purpose::Release) if other == lock => return assert_eq!(self.now, at),
+                    Some(Purpose::Release) => assert!(self.now >= at, "lock {other} is released at {} ms", self.now),
+                    Some(_) if other == lock => self.acknowledged(other),
+                    Some(_) => self.answered(other, Answer::Denied),
+                    None if self.requests[other].is_some() => self.answered(other, Answer::Unknown),
+                    None => {}
+                }
+            }
+            self.waits();
+        }
+        panic!("lock {lock} is not released by {} ms", self.now);
+    }
+
     fn leads(&self) -> bool {
         self.contest.claim().is_some_and(|claim| ms(self.now) < claim.until)
     }
 
     fn other(&self) -> Option<String> {
-        self.contest.other().map(|holder| holder.identity.to_string())
+        self.contest.others().find(|holder| ms(self.now) < holder.until).map(|holder| holder.identity.to_string())
     }
 }
 
@@ -174,11 +195,57 @@ fn who_holds_the_first_is_named_where_nobody_holds_the_second() {
 }
 
 #[test]
-fn losing_the_first_releases_the_second() {
+fn losing_the_first_releases_the_second_when_nobody_can_rely_on_the_claim_any_more() {
     let mut it = Pair::leader(0);
     it.happens_at(1_000, 0, Event::Watched { resource_version: 200, sight: held(200, "other") });
     assert!(!it.leads());
-    assert_eq!(it.write(1).map(|write| write.purpose), Some(Purpose::Release));
+    it.releases_from(1, 1_000 + 10_000 - 6_000);
+}
+
+#[test]
+fn a_lapse_of_one_lock_does_not_free_the_other_before_the_lapsed_one_could_be_taken() {
+    for lapsed in 0..2 {
+        let mut it = Pair::leader(0);
+        while it.now < 6_000 {
+            it.waits();
+            if it.write(lapsed).is_some() {
+                it.answered(lapsed, Answer::Denied);
+            }
+            if it.write(1 - lapsed).is_some() {
+                it.acknowledged(1 - lapsed);
+            }
+        }
+        assert!(!it.leads());
+        it.releases_from(1 - lapsed, 6_000 + 10_000 - 6_000);
+    }
+}
+
+#[test]
+fn told_to_leave_just_after_a_lapse_it_keeps_both_as_long() {
+    let mut it = Pair::leader(0);
+    it.happens_at(6_001, 0, Event::Stop);
+    assert!(!it.outcome.finished && it.write(0).is_none() && it.write(1).is_none());
+    it.releases_from(1, 6_000 + 10_000 - 6_000);
+}
+
+#[test]
+fn a_second_stop_changes_nothing() {
+    let mut it = Pair::leader(5_000);
+    it.happens_at(1_000, 0, Event::Stop);
+    it.happens_at(1_500, 0, Event::Stop);
+    it.releases_from(1, 6_000);
+}
+
+#[test]
+fn with_a_silent_server_it_ends_as_soon_as_with_one_lock() {
+    let mut it = Pair::leader(0);
+    it.happens_at(1_000, 0, Event::Stop);
+    let mut tried = [false; 2];
+    while !it.outcome.finished {
+        (0..2).for_each(|lock| tried[lock] |= it.write(lock).is_some());
+        it.waits();
+    }
+    assert_eq!((it.now, tried), (2_800, [true; 2]));
 }
 
 #[test]
@@ -231,5 +298,13 @@ fn a_new_term_needs_a_new_term_of_both() {
     let mut it = Pair::leader(0);
     it.happens_at(1_000, 1, Event::Watched { resource_version: 200, sight: held(200, "") });
     assert!(!it.leads());
-    assert_eq!(it.write(0).map(|write| write.purpose), Some(Purpose::Release), "the first one's token is spent");
+    it.version = 200;
+    let spent = it.version;
+    (0..2).cycle().take(4).for_each(|lock| {
+        if it.write(lock).is_some() {
+            it.acknowledged(lock);
+        }
+    });
+    assert!(it.leads());
+    assert!(it.contest.locks().iter().all(|lock| lock.claim().is_some_and(|claim| claim.fencing_token > spent)));
 }

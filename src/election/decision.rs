@@ -1,14 +1,14 @@
 //! What to do next, and when.
 
 use super::pacing::RELEASE_PACE;
-use super::{Call, Election, Fate, Leaving, Moment, Output, Purpose, Request, Settings, Sight, UnderWay, Write};
+use super::{Call, Election, Fate, Moment, Output, Purpose, Request, Settings, Sight, UnderWay, Write};
 use crate::clock::Time;
 use crate::record::{Content, Mark, Record, Stamp};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a release may take, all tries together, before the process gives up and exits.
-const RELEASE_LIMIT: Duration = Duration::from_millis(1800);
+pub(crate) const RELEASE_LIMIT: Duration = Duration::from_millis(1800);
 /// How soon a leader writes a record anew that was taken away once more.
 const REWRITE_PACE: Duration = Duration::from_secs(1);
 /// How long one request of a release may take, so that a second try still fits into [`RELEASE_LIMIT`].
@@ -26,7 +26,7 @@ impl Election {
         output.reopen_watch |= self.watch_needs_reopening(moment.now);
         let mut wake = Wake(None);
         wake.at(self.term.map(|term| term.until));
-        wake.at(self.leaving.as_ref().map(|leaving| self.next_moment_of(leaving)));
+        wake.at(self.gives_up_at());
         if self.under_way.is_none() {
             match self.next_call() {
                 Some((at, call)) if at <= moment.now => output.request = Some(self.send(moment, call)),
@@ -54,7 +54,7 @@ impl Election {
     /// The next write, and when it is due.
     fn next_write(&self) -> Option<(Time, Next)> {
         let lock = self.lock.as_ref()?;
-        let (due, purpose) = if self.is_giving_up() {
+        let (due, purpose) = if self.leaving.releasing.is_some() {
             (Time::ZERO, self.own.as_ref().map(|_| Purpose::Release)?) // S4
         } else if let (Some(term), Some(_)) = (&self.term, &self.own) {
             let renew = Purpose::Renew { fencing_token: term.fencing_token };
@@ -63,7 +63,7 @@ impl Election {
         } else if self.term.is_some() && lock.content == Content::Nothing {
             // S3: the holder writes it anew, but does not race with whoever takes it away again and again.
             (self.pacing.rewrite_after, Purpose::Acquire)
-        } else if self.leaving.is_some() {
+        } else if self.leaving.has_begun() {
             return None;
         } else if self.own.is_some() {
             (Time::ZERO, Purpose::Acquire) // The own record outlived its term.
@@ -99,11 +99,11 @@ impl Election {
         if self.lock.is_none() {
             return Some(Time::ZERO);
         }
-        if self.is_releasing() {
+        if self.leaving.is_last_act() {
             // What is in doubt may still be done.
             return (!self.doubts.is_empty()).then(|| self.pacing.read_sent.saturating_add(RELEASE_PACE));
         }
-        if self.term.is_some() && self.own.is_some() || self.leaving.is_some() {
+        if self.term.is_some() && self.own.is_some() || self.leaving.stopped {
             return None;
         }
         if !self.watch.open {
@@ -121,7 +121,7 @@ impl Election {
         };
         let alive_at = self.watch.alive_at.max(self.watch.opened_at);
         // Where nobody of ours takes what has run out, nobody need renew it.
-        let left_alone = !self.standing && self.free_from().is_some_and(|at| at < alive_at);
+        let left_alone = !self.leaving.wanted && self.free_from().is_some_and(|at| at < alive_at);
         (self.watch.open && held && !left_alone).then(|| alive_at.saturating_add(self.longest_silence()))
     }
 
@@ -143,18 +143,15 @@ impl Election {
         reopen
     }
 
-    pub(super) fn is_releasing(&self) -> bool {
-        self.leaving.as_ref().is_some_and(|leaving| leaving.releasing)
-    }
-
-    fn next_moment_of(&self, leaving: &Leaving) -> Time {
-        if leaving.releasing { leaving.release_at.saturating_add(RELEASE_LIMIT) } else { leaving.release_at }
+    /// After Stop: when the release has taken too long.
+    fn gives_up_at(&self) -> Option<Time> {
+        let since = self.leaving.releasing.filter(|_| self.leaving.stopped)?;
+        Some(since.saturating_add(RELEASE_LIMIT))
     }
 
     fn has_finished(&self, now: Time) -> bool {
-        let Some(leaving) = self.leaving.as_ref().filter(|leaving| leaving.releasing) else { return false };
         let nothing_left = self.own.is_none() && self.doubts.is_empty() && self.under_way.is_none();
-        nothing_left || now >= self.next_moment_of(leaving)
+        self.gives_up_at().is_some_and(|at| nothing_left || at <= now)
     }
 
     fn send(&mut self, moment: Moment, next: Next) -> Request {
@@ -167,7 +164,7 @@ impl Election {
             Next::Write(purpose) => Call::Write(Arc::new(self.compose(moment, purpose))),
         };
         self.requests += 1;
-        let longest = if self.is_releasing() { RELEASE_TIMEOUT } else { Duration::MAX };
+        let longest = if self.leaving.is_last_act() { RELEASE_TIMEOUT } else { Duration::MAX };
         let request = Request { number: self.requests, timeout: self.settings.request_timeout.min(longest), call };
         self.under_way = Some(UnderWay { request: request.clone(), sent: moment.now, fate: Fate::Open });
         request

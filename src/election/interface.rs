@@ -70,11 +70,13 @@ impl Sight {
     }
 
     /// Whether a record that was seen earlier was not replaced in the order of things: its object is gone, or another one
-    /// stands in its place, or the record was taken out of it.
+    /// stands in its place, or the record was taken out of it. Nobody releases a record that cannot be read either.
     pub(super) fn lacks(&self, earlier: Option<&Sight>) -> bool {
         let uid = |sight: &Sight| sight.version.as_ref().map(|version| version.uid.clone());
         let Some(earlier) = earlier.filter(|earlier| earlier.content != Content::Nothing) else { return false };
-        uid(self) != uid(earlier) || self.content == Content::Nothing
+        let cannot_be_read = matches!(earlier.content, Content::Unreadable { .. });
+        let is_free = self.record().is_some_and(Record::is_free);
+        uid(self) != uid(earlier) || self.content == Content::Nothing || cannot_be_read && is_free
     }
 
     /// Whether this sight shows the same record as an earlier one: not written since, by anybody.
@@ -107,8 +109,8 @@ pub enum Event {
     /// Whether this process holds its network namespace's socket for this election and identity.
     Alone(bool),
     /// Whether the lock is wanted, as it is at the start: if not, the claim ends, and the lock is released.
-    Stand(bool),
-    /// Leave: end the claim, release the lock after the release delay, finish. When it comes again, that delay is over.
+    Wanted(bool),
+    /// Leave: end the claim, release the lock as soon as it need not be held, finish. To come again changes nothing.
     Stop,
 }
 

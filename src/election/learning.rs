@@ -3,6 +3,7 @@
 use super::pacing::Retry;
 use super::{Call, Election, Fate, Moment, Purpose, Sight, Write};
 use crate::clock::Time;
+use crate::record::Content;
 use crate::status::Claim;
 use std::sync::Arc;
 
@@ -51,21 +52,46 @@ impl Election {
         }
         let still_own = unchanged && self.own.is_some();
         let recognised = self.recognise(&sight);
-        if let Some(record) = sight.record() {
-            self.next_transitions = record.next_transitions();
-            if !record.is_free() {
-                self.last_lease = Some(record.lease());
+        match &sight.content {
+            Content::Record(record) => {
+                self.next_transitions = record.next_transitions();
+                if !record.is_free() {
+                    self.last_lease = Some(record.lease());
+                }
             }
+            // S10: whoever wrote it may lead.
+            Content::Unreadable { .. } => self.last_lease = self.last_lease.or(Some(self.settings.lease)),
+            Content::Nothing => {}
         }
         if let Some(write) = recognised
             && let Some(version) = &sight.version
         {
             self.settle(now, write, version.resource_version);
         } else if !still_own {
-            self.own = None;
-            self.not_ours(&sight);
+            self.lose_own(&sight);
         }
         self.lock = Some(sight);
+    }
+
+    /// The own record is not there, or seems not to be: somebody on the way may lie about absence. What was acknowledged
+    /// is believed again when it shows in the same object while the term lasts.
+    fn lose_own(&mut self, sight: &Sight) {
+        if let Some(own) = self.own.take()
+            && let Some(version) = self.lock.as_ref().and_then(|lock| lock.version.as_ref())
+        {
+            self.vanished = Some((version.uid.clone(), own));
+        }
+        let uid = sight.version.as_ref().map(|version| &version.uid);
+        let is_back = |(of, own): &mut (Arc<str>, Arc<Write>)| Some(&*of) == uid && own.made(sight);
+        if self.term.is_some()
+            && let Some((_, own)) = self.vanished.take_if(is_back)
+        {
+            self.own = Some(own);
+        } else if sight.record().is_some() {
+            self.term = None; // S6; gone or unreadable, the claim stands to F
+            self.vanished = None;
+        }
+        self.keep_doubts_about(sight);
     }
 
     /// S7: the write of this process that a sight shows, if it was in doubt or not yet answered.
@@ -80,12 +106,8 @@ impl Election {
         self.doubts.iter().find(|write| write.made(sight)).cloned()
     }
 
-    /// The lock shows nothing that this process wrote, or at least nothing it can prove.
-    fn not_ours(&mut self, sight: &Sight) {
-        if sight.record().is_some() {
-            self.term = None; // S6; gone or unreadable, the claim stands to F
-        }
-        // S7: of what was sent, only what replaces this very version can still be done.
+    /// S7: of what was sent, only what replaces the very version that is seen can still be done.
+    fn keep_doubts_about(&mut self, sight: &Sight) {
         self.doubts.retain(|write| write.base == sight.version);
         if let Some(under_way) = &mut self.under_way
             && let Call::Write(write) = &under_way.request.call
@@ -100,7 +122,7 @@ impl Election {
         let until = write.sent.saturating_add(self.settings.renew_deadline); // S1
         match write.purpose {
             Purpose::Acquire => {
-                let counts = now < until && !self.is_giving_up();
+                let counts = now < until && self.leaving.releasing.is_none();
                 self.term = counts.then_some(Claim { until, fencing_token: resource_version }); // S8
             }
             Purpose::Renew { fencing_token } => {
@@ -111,6 +133,7 @@ impl Election {
             Purpose::Release => self.term = None,
         }
         self.own = (write.purpose != Purpose::Release).then_some(write);
+        self.vanished = None;
         self.doubts.clear(); // each of them names a version that is no more
         self.pacing.write = Retry::default();
     }

@@ -3,44 +3,53 @@
 use super::pacing::Retry;
 use super::{Call, Election, Moment, UnderWay};
 use crate::clock::Time;
-use std::time::Duration;
 
-/// On the way out of the election, for good.
+/// Whether this candidate may lead, and if not, when it gives the lock up.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub(super) struct Leaving {
-    pub(super) release_at: Time,
-    pub(super) releasing: bool,
+    /// Whether the lock is wanted. Where it is not, it is given up, and watched all the same.
+    pub(super) wanted: bool,
+    /// Told to leave, for good.
+    pub(super) stopped: bool,
+    /// Work that the lock protects still goes on: the lock is kept.
+    pub(super) held: bool,
+    /// Since when all that is left to do is to release the lock.
+    pub(super) releasing: Option<Time>,
+}
+
+impl Leaving {
+    pub(super) fn new() -> Leaving {
+        Leaving { wanted: true, stopped: false, held: false, releasing: None }
+    }
+
+    /// Whether this candidate does not claim, whatever it holds.
+    pub(super) fn has_begun(&self) -> bool {
+        self.stopped || !self.wanted
+    }
+
+    /// Whether the process is about to end, and only the release is left to do.
+    pub(super) fn is_last_act(&self) -> bool {
+        self.stopped && self.releasing.is_some()
+    }
 }
 
 impl Election {
-    pub(super) fn stand(&mut self, moment: Moment, standing: bool) {
-        let resigns = std::mem::replace(&mut self.standing, standing) && !standing;
-        if resigns && self.leaving.is_none() && (self.holds() || self.may_hold()) {
-            self.give_up(moment);
+    /// From the next step on: whether something that the lock protects may still go on. Then a lock that is no longer wanted
+    /// is kept and renewed, and released afterwards. Returns whether that is new.
+    pub fn hold(&mut self, held: bool) -> bool {
+        std::mem::replace(&mut self.leaving.held, held) != held
+    }
+
+    pub(super) fn want(&mut self, wanted: bool) {
+        if std::mem::replace(&mut self.leaving.wanted, wanted) != wanted && wanted && !self.leaving.stopped {
+            self.term = None; // Its claim has ended: to lead again takes a new term.
+            self.leaving.releasing = None;
         }
     }
 
-    /// Whether all that is left to do is to release the lock.
-    pub(super) fn is_giving_up(&self) -> bool {
-        self.leaving.as_ref().map_or(!self.standing, |leaving| leaving.releasing)
-    }
-
-    /// Ends the term, so that the lock can be released. A request under way would only be in the way.
-    fn give_up(&mut self, moment: Moment) {
-        self.term = None; // S5
-        self.give_up_request(moment);
-        self.pacing.write = Retry::default();
-        self.pacing.read = Retry::default();
-        self.pacing.must_read = self.own.is_none() && !self.doubts.is_empty();
-    }
-
-    pub(super) fn leave(&mut self, now: Time) {
-        // Nobody was told to rely on a claim that was never made: no delay then.
-        let delay = if self.leaving.is_none() && self.holds() { self.settings.release_delay } else { Duration::ZERO };
-        let release_at = now.saturating_add(delay);
-        let leaving = self.leaving.get_or_insert(Leaving { release_at, releasing: false });
-        if !leaving.releasing {
-            leaving.release_at = release_at;
+    pub(super) fn stop(&mut self) {
+        if !std::mem::replace(&mut self.leaving.stopped, true) {
+            self.leaving.releasing = None; // the time that a release may take begins anew
         }
     }
 
@@ -56,14 +65,28 @@ impl Election {
         !self.doubts.is_empty() || self.under_way.as_ref().is_some_and(writes)
     }
 
+    /// Begins to give the lock up, if it is time to.
     pub(super) fn begin_release(&mut self, moment: Moment) {
-        let holds = self.holds() || self.may_hold();
-        let Some(leaving) = &mut self.leaving else { return };
-        if leaving.releasing || (moment.now < leaving.release_at && holds) {
+        let Leaving { stopped, held, releasing, .. } = self.leaving;
+        if !self.leaving.has_begun() || releasing.is_some() {
             return;
         }
-        leaving.release_at = moment.now;
-        leaving.releasing = true;
-        self.give_up(moment);
+        let holds = self.holds() || self.may_hold();
+        if holds && held {
+            return;
+        }
+        self.leaving.releasing = Some(moment.now);
+        if holds || stopped {
+            self.give_up(moment);
+        }
+    }
+
+    /// Ends the term, so that the lock can be released. A request under way would only be in the way.
+    fn give_up(&mut self, moment: Moment) {
+        self.term = None; // S5
+        self.give_up_request(moment);
+        self.pacing.write = Retry::default();
+        self.pacing.read = Retry::default();
+        self.pacing.must_read = self.own.is_none() && !self.doubts.is_empty();
     }
 }

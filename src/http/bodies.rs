@@ -31,7 +31,8 @@ struct State<'a> {
 /// What `/status` says at `now`.
 pub fn state(snapshot: &Snapshot, now: Time) -> String {
     let leader = snapshot.leader(now);
-    let times = snapshot.record.as_ref().filter(|record| !leader.is_empty() && *record.holder == *leader);
+    let record = snapshot.record(now);
+    let times = record.filter(|record| !leader.is_empty() && *record.holder == *leader);
     let time = |which: fn(&Record) -> &Stamp| times.map(|record| which(record).text());
     to_json(&State {
         election: &snapshot.locks.name,
@@ -41,7 +42,7 @@ pub fn state(snapshot: &Snapshot, now: Time) -> String {
         leader,
         is_leader: snapshot.leads(now),
         fencing_token: snapshot.claim_at(now).map(|claim| claim.fencing_token),
-        transitions: snapshot.record.as_ref().map(|record| record.transitions),
+        transitions: record.map(|record| record.transitions),
         acquire_time: time(|record| &record.acquired),
         renew_time: time(|record| &record.renewed),
         valid_for_seconds: Seconds(valid_for(snapshot, now)),

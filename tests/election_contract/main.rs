@@ -14,6 +14,7 @@ mod s8_each_term_has_a_greater_token;
 mod s9_the_own_name_of_another_process_is_another_candidate;
 mod speed;
 
+use leader_elector::contest::Contest;
 use leader_elector::election::{
     Answer, Call, Election, Event, Moment, Output, Purpose, Request, Settings, Sight, Version, Write, whole_seconds,
 };
@@ -45,7 +46,7 @@ fn settings() -> Settings {
 
 /// One candidate, its clock, and what it asked for last.
 struct Scenario {
-    machine: Election,
+    contest: Contest,
     now: u64,
     wall_micros: i64,
     output: Output,
@@ -55,8 +56,8 @@ struct Scenario {
 
 impl Scenario {
     fn new(settings: Settings) -> Scenario {
-        let machine = Election::new(settings);
-        let mut new = Scenario { machine, now: 0, wall_micros: 7, output: Output::default(), request: None, steps: 0 };
+        let contest = Contest::single(settings);
+        let mut new = Scenario { contest, now: 0, wall_micros: 7, output: Output::default(), request: None, steps: 0 };
         new.happens(Event::WatchOpened);
         new
     }
@@ -78,11 +79,22 @@ impl Scenario {
         new
     }
 
+    fn machine(&self) -> &Election {
+        &self.contest.locks()[0]
+    }
+
     fn happens(&mut self, event: Event) {
         self.steps += 1;
         assert!(self.steps < 1_000, "it goes on without end");
         let moment = Moment { now: ms(self.now), wall_micros: self.wall_micros, jitter: 0.0 };
-        self.output = self.machine.step(moment, event);
+        let outcome = self.contest.step(moment, 0, event);
+        let [order, _] = outcome.orders;
+        self.output = Output {
+            request: order.request,
+            deadline: outcome.deadline,
+            reopen_watch: order.reopen_watch,
+            finished: outcome.finished,
+        };
         if let Some(deadline) = self.output.deadline {
             assert!(deadline > ms(self.now), "it asks to be called again at once");
         }
@@ -143,15 +155,15 @@ impl Scenario {
     }
 
     fn leads(&self) -> bool {
-        self.machine.claim().is_some_and(|claim| ms(self.now) < claim.until)
+        self.contest.claim().is_some_and(|claim| ms(self.now) < claim.until)
     }
 
     fn leads_at(&self, now: u64) -> bool {
-        self.machine.claim().is_some_and(|claim| ms(now) < claim.until)
+        self.contest.claim().is_some_and(|claim| ms(now) < claim.until)
     }
 
     fn token(&self) -> Option<u64> {
-        self.machine.claim().map(|claim| claim.fencing_token)
+        self.contest.claim().map(|claim| claim.fencing_token)
     }
 }
 

@@ -52,7 +52,7 @@ fn the_lease_on_the_wire_is_rounded_up() {
 #[test]
 fn a_renewal_keeps_the_moment_of_acquisition_and_the_transitions() {
     let mut it = Scenario::leader(settings());
-    let Some(Content::Record(first)) = it.machine.lock().map(|lock| lock.content.clone()) else { panic!() };
+    let Some(Content::Record(first)) = it.machine().lock().map(|lock| lock.content.clone()) else { panic!() };
     let renewal = it.writes().record;
     assert_eq!((renewal.acquired, renewal.transitions), (first.acquired, first.transitions));
 }

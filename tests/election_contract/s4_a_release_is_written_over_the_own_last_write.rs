@@ -30,7 +30,7 @@ fn nothing_is_released_after_a_foreign_holder_was_seen() {
 #[test]
 fn a_release_in_doubt_is_read_back_and_tried_again() {
     let mut it = Scenario::leader(settings());
-    let mine = it.machine.lock().cloned().expect("a leader knows the lock");
+    let mine = it.machine().lock().cloned().expect("a leader knows the lock");
     it.happens_at(500, Event::Stop);
     it.answered(Answer::Unknown);
     it.reads(mine);

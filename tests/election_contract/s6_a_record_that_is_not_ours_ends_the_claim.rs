@@ -25,7 +25,7 @@ fn a_conflict_is_read_at_once_and_the_claim_stands_meanwhile() {
 #[test]
 fn after_somebody_wrote_another_field_the_renewal_goes_out_again_at_once() {
     let mut it = Scenario::leader(settings());
-    let mine = it.machine.lock().cloned().expect("a leader knows the lock");
+    let mine = it.machine().lock().cloned().expect("a leader knows the lock");
     it.writes();
     it.answered(Answer::Conflict);
     it.reads(Sight { version: Some(Version { uid: "uid".into(), resource_version: 101 }), ..mine });

@@ -43,7 +43,7 @@ fn a_takeover_that_arrives_after_its_base_was_read_once_more_is_still_ours() {
     it.answered(Answer::Conflict); // the first one was late, not lost
     it.reads(shown(&late, 51));
     assert_eq!((it.leads_at(15_999), it.leads_at(16_000)), (true, false));
-    assert!(!it.machine.name_is_taken());
+    assert!(!it.machine().name_is_taken());
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn an_acknowledgement_overtaken_by_a_foreign_record_proves_nothing_and_shows_not
     it.watches(100, held(52, "other", 10, 2));
     it.acknowledged(&write, 51);
     assert!(!it.leads());
-    assert_eq!(it.machine.other().map(|other| other.identity), Some("other".into()));
+    assert_eq!(it.machine().other().map(|other| other.identity), Some("other".into()));
 }
 
 #[test]

@@ -42,8 +42,8 @@ fn a_mark_says_where_only_when_nobody_else_can_be_there() {
 #[test]
 fn a_clone_is_reported_and_never_named_as_another_leader() {
     let it = Scenario::that_sees(held(50, ME, 10, 1));
-    assert!(it.machine.name_is_taken());
-    assert_eq!(it.machine.other(), None);
+    assert!(it.machine().name_is_taken());
+    assert_eq!(it.machine().other(), None);
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn a_read_overtaken_by_the_watch_is_not_believed() {
     it.asks();
     it.watches(5, held(60, "new", 10, 2));
     it.reads(held(50, "old", 10, 1));
-    assert_eq!(it.machine.other().map(|other| other.identity), Some("new".into()));
+    assert_eq!(it.machine().other().map(|other| other.identity), Some("new".into()));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_watch_from_the_future_is_opened_anew() {
     it.reads(held(40, "other", 10, 2));
     assert!(it.output.reopen_watch);
     it.watches(it.now + 1, held(41, "third", 10, 3));
-    assert_eq!(it.machine.other().map(|other| other.identity), Some("third".into()));
+    assert_eq!(it.machine().other().map(|other| other.identity), Some("third".into()));
 }
 
 #[test]

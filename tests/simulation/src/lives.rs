@@ -185,7 +185,8 @@ impl World {
         }
         let claim =
             it.contest.claim().map(|claim| Claim { until: it.clock.when(claim.until), token: claim.fencing_token });
-        let other = it.contest.other().map(|holder| holder.identity.as_bytes()[0]);
+        let now = it.clock.at(self.now);
+        let other = it.contest.others().find(|holder| now < holder.until).map(|holder| holder.identity.as_bytes()[0]);
         self.oracle.says(it.life, self.now, claim, other);
     }
 

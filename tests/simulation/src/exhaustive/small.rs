@@ -326,7 +326,8 @@ impl Small {
         let life = it.life;
         let claim = it.contest.claim();
         let claim = claim.map(|claim| Claim { until: claim.until.as_nanos() as u64, token: claim.fencing_token });
-        let other = it.contest.other().map(|holder| holder.identity.as_bytes()[0]);
+        let now = Duration::from_nanos(self.now);
+        let other = it.contest.others().find(|holder| now < holder.until).map(|holder| holder.identity.as_bytes()[0]);
         self.oracle.says(life, self.now, claim, other);
         for (lock, order) in outcome.orders.into_iter().enumerate() {
             if let Some(request) = order.request {

@@ -189,17 +189,14 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the claim goes on after Stop",
         file: "src/election.rs",
-        find: r#"self.term.filter(|_| self.leaving.is_none())"#,
+        find: r#"self.term.filter(|_| !self.leaving.has_begun())"#,
         replace: r#"self.term"#,
     },
     Mutant {
         name: "a release without its delay",
-        file: "src/election/leaving.rs",
-        find: r#"let release_at = now.saturating_add(delay);
-        let leaving"#,
-        replace: r#"let release_at = now;
-        let _ = delay;
-        let leaving"#,
+        file: "src/contest.rs",
+        find: r#"let delay = if leads { self.release.delay } else { Duration::ZERO };"#,
+        replace: r#"let delay = if leads { Duration::ZERO } else { self.release.delay };"#,
     },
     Mutant {
         name: "a lock given up, and claimed still",
@@ -291,9 +288,153 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"        !refused &&"#,
     },
     Mutant {
-        name: "two locks, and the first released before the release delay is over",
+        name: "two locks, and a lapse of one of them releases the other at once",
         file: "src/contest.rs",
-        find: r#"if self.outputs[1].finished && release_at <= moment.now {"#,
-        replace: r#"if self.outputs[1].finished {"#,
+        find: r#"            self.protect(lapsed.until);"#,
+        replace: r#"            let _ = lapsed;"#,
+    },
+    Mutant {
+        name: "two locks, and the loss of one of them releases the other at once",
+        file: "src/contest.rs",
+        find: r#"            self.protect(now);"#,
+        replace: r#""#,
+    },
+    Mutant {
+        name: "a stop forgets what an earlier end of the claim still protects",
+        file: "src/contest.rs",
+        find: r#"            if self.release.claim.take().is_some() {
+                self.release.protected_until = Time::ZERO;
+            }"#,
+        replace: r#"            self.release.claim = None;
+            self.release.protected_until = Time::ZERO;"#,
+    },
+    Mutant {
+        name: "a free record in the place of one taken away frees the lock at once",
+        file: "src/election/decision.rs",
+        find: r#"Content::Record(record) if record.is_free() => self.since,"#,
+        replace: r#"Content::Record(record) if record.is_free() => return self.since,"#,
+    },
+    Mutant {
+        name: "a record taken out of its object leaves no holder to wait for",
+        file: "src/election/interface.rs",
+        find: r#"|| self.content == Content::Nothing || cannot_be_read"#,
+        replace: r#"|| cannot_be_read"#,
+    },
+    Mutant {
+        name: "a record that cannot be read is freed by an empty holder",
+        file: "src/election/interface.rs",
+        find: r#" || cannot_be_read && is_free"#,
+        replace: r#" || false && cannot_be_read && is_free"#,
+    },
+    Mutant {
+        name: "an unreadable record counts as held only until it vanishes",
+        file: "src/election/learning.rs",
+        find: r#"self.last_lease = self.last_lease.or(Some(self.settings.lease)),"#,
+        replace: r#"{}"#,
+    },
+    Mutant {
+        name: "the same record in another object counted as unchanged",
+        file: "src/election/interface.rs",
+        find: r#"same_object && same_mark && self.content"#,
+        replace: r#"(same_object || true) && same_mark && self.content"#,
+    },
+    Mutant {
+        name: "a record taken away waited for by its own lease alone",
+        file: "src/election/learning.rs",
+        find: r#"self.robbed_until = now.saturating_add(last_lease.max(self.settings.lease));"#,
+        replace: r#"self.robbed_until = now.saturating_add(last_lease);"#,
+    },
+    Mutant {
+        name: "an acquisition recognised while giving up begins a term",
+        file: "src/election/learning.rs",
+        find: r#"let counts = now < until && self.leaving.releasing.is_none();"#,
+        replace: r#"let counts = now < until;"#,
+    },
+    Mutant {
+        name: "a write acknowledged by its record alone",
+        file: "src/election/answers.rs",
+        find: r#"new && (write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record))"#,
+        replace: r#"new && sight.record() == Some(&write.record)"#,
+    },
+    Mutant {
+        name: "a 404 that crossed the watch believed",
+        file: "src/election/answers.rs",
+        find: r#"if crossed && shown.is_none_or(|shown| shown < self.floor) {"#,
+        replace: r#"if crossed && shown.is_some_and(|shown| shown < self.floor) {"#,
+    },
+    Mutant {
+        name: "a lock given up without a read of what is in doubt",
+        file: "src/election/leaving.rs",
+        find: r#"self.pacing.must_read = self.own.is_none() && !self.doubts.is_empty();"#,
+        replace: r#"self.pacing.must_read = false;"#,
+    },
+    Mutant {
+        name: "an acknowledgement that came too late to count dropped",
+        file: "src/election/answers.rs",
+        find: r#"            return self.news(moment.now, version.resource_version, sight); // S7"#,
+        replace: r#"            return; // S7"#,
+    },
+    Mutant {
+        name: "a lock given up, and what is in doubt forgotten",
+        file: "src/election/leaving.rs",
+        find: r#"let holds = self.holds() || self.may_hold();"#,
+        replace: r#"let holds = self.holds();"#,
+    },
+    Mutant {
+        name: "the own record disowned after a lie about absence",
+        file: "src/election/learning.rs",
+        find: r#"            self.own = Some(own);
+        } else"#,
+        replace: r#"            drop(own);
+        } else"#,
+    },
+    Mutant {
+        name: "an own record believed again after its term",
+        file: "src/election/learning.rs",
+        find: r#"        if self.term.is_some()
+            && let Some"#,
+        replace: r#"        if true
+            && let Some"#,
+    },
+    Mutant {
+        name: "two locks, and no deadline for standing back",
+        file: "src/contest.rs",
+        find: r#"            Some(self.binding.back_until),
+"#,
+        replace: "",
+    },
+    Mutant {
+        name: "two locks, and no deadline for a second that cannot be had",
+        file: "src/contest.rs",
+        find: r#"            stuck,
+        ];"#,
+        replace: r#"            stuck.filter(|_| false),
+        ];"#,
+    },
+    Mutant {
+        name: "two locks, and no deadline for a second that cannot be read",
+        file: "src/contest.rs",
+        find: r#"            Some(second.unreadable_at()),
+"#,
+        replace: "",
+    },
+    Mutant {
+        name: "two locks, and no deadline for a second that is refused",
+        file: "src/contest.rs",
+        find: r#"            second.refused_until(),
+            Some"#,
+        replace: r#"            Some"#,
+    },
+    Mutant {
+        name: "no deadline for the release of what is protected",
+        file: "src/contest.rs",
+        find: r#"[Some(protected_until), due,"#,
+        replace: r#"[due.filter(|_| protected_until > now), due,"#,
+    },
+    Mutant {
+        name: "another holder named for longer than its lease",
+        file: "src/election.rs",
+        find: r#"until: self.since.saturating_add(record.lease()) })"#,
+        replace: r#"until: self.since.saturating_add(record.lease() * 2) })"#,
     },
 ];
