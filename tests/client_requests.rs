@@ -63,7 +63,7 @@ fn each_status_is_what_it_means() {
         ("400 Bad Request", FailureKind::Invalid),
         ("401 Unauthorized", FailureKind::Denied),
         ("403 Forbidden", FailureKind::Denied),
-        ("404 Not Found", FailureKind::Absent),
+        ("404 Not Found", FailureKind::Unknown),
         ("405 Method Not Allowed", FailureKind::Unknown),
         ("409 Conflict", FailureKind::Conflict),
         ("410 Gone", FailureKind::Unknown),
@@ -123,6 +123,43 @@ fn a_right_that_is_missing_is_named_with_the_rule_that_grants_it() {
     let server = Server::answering(answer("403 Forbidden", "", &status(403, said, "{}")));
     let failure = client(&server.url()).create(&endpoints(), b"{}", LONG).unwrap_err();
     assert_eq!(failure.message, format!("cannot create endpoints default/example: 403 forbidden ({said})"));
+}
+
+#[test]
+fn only_a_status_that_names_the_object_says_that_it_is_absent() {
+    let status = |reason: &str, details: &str| {
+        format!(r#"{{"kind":"Status","status":"Failure","reason":"{reason}","code":404,"details":{details}}}"#)
+    };
+    let object = r#"{"name":"example","kind":"endpoints"}"#;
+    let namespace = r#"{"name":"default","kind":"namespaces"}"#;
+    for (verb, body, expected) in [
+        (Verb::Get, status("NotFound", object), FailureKind::Absent),
+        (Verb::Update, status("NotFound", object), FailureKind::Absent),
+        (Verb::Create, status("NotFound", namespace), FailureKind::Absent),
+        (Verb::Create, status("NotFound", object), FailureKind::Unknown),
+        (Verb::Get, status("NotFound", namespace), FailureKind::Unknown),
+        (Verb::Update, status("NotFound", namespace), FailureKind::Unknown),
+        (Verb::Get, status("Unknown", object), FailureKind::Unknown),
+        (Verb::Get, status("NotFound", r#"{"name":"other","kind":"endpoints"}"#), FailureKind::Unknown),
+        (Verb::Get, status("NotFound", r#"{"name":"example","kind":"leases"}"#), FailureKind::Unknown),
+        (Verb::Get, status("NotFound", r#"{"name":"example"}"#), FailureKind::Unknown),
+        (Verb::Get, status("NotFound", "{}"), FailureKind::Unknown),
+        (Verb::Update, status("NotFound", "{}"), FailureKind::Unknown),
+        (Verb::Create, status("NotFound", "{}"), FailureKind::Unknown),
+        (Verb::Get, "<html>404 Not Found</html>".into(), FailureKind::Unknown),
+        (Verb::Update, "<html>404 Not Found</html>".into(), FailureKind::Unknown),
+        (Verb::Update, String::new(), FailureKind::Unknown),
+    ] {
+        let server = Server::answering(answer("404 Not Found", "", &body));
+        let api = client(&server.url());
+        let outcome = match verb {
+            Verb::Create => api.create(&endpoints(), b"{}", LONG),
+            Verb::Update => api.update(&endpoints(), b"{}", LONG),
+            _ => api.get(&endpoints(), LONG),
+        };
+        let failure = outcome.unwrap_err();
+        assert_eq!((failure.kind, failure.class().name()), (expected, "not_found"), "{verb:?} {body}");
+    }
 }
 
 #[test]

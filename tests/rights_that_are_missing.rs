@@ -294,5 +294,5 @@ fn a_missing_namespace_is_named() {
 fn an_address_of_something_else_is_doubted() {
     let server = plain_server();
     let elector = elector(&server, "a", &[&format!("--server={}/elsewhere", server.url())]);
-    elector.wait_for_log("cannot create endpoints default/example: 404 not found");
+    elector.wait_for_log("cannot read endpoints default/example: 404 not found");
 }

@@ -26,7 +26,7 @@ pub struct Failure {
 /// What a failure means for the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// 404: there is no such object; to a create, no such namespace.
+    /// 404 with a `Status` that names the object as the one that was not found; to a create, the namespace.
     Absent,
     /// 409: the object exists already, or is not the one that was to be replaced.
     Conflict,
@@ -147,6 +147,7 @@ impl Failure {
             FailureKind::Invalid => Class::Invalid,
             FailureKind::Busy => Class::Throttled,
             FailureKind::Expired => Class::Expired,
+            FailureKind::Unknown if self.code == Some(404) => Class::NotFound,
             FailureKind::BrokenOff | FailureKind::Unknown => Class::Unavailable,
         }
     }
@@ -175,8 +176,9 @@ impl Failure {
         if let Some(advice) = advice(verb, lock, refusal, status.as_ref(), &said) {
             what.push_str(&format!("; {advice}"));
         }
+        let kind = kind(verb, lock, refusal.code, status.as_ref());
         let asked = refusal.retry_after.or(status.and_then(|status| status.retry_after));
-        let failure = Failure::new(kind(verb, refusal.code), verb, lock, what);
+        let failure = Failure::new(kind, verb, lock, what);
         Failure { code: Some(refusal.code), retry_after: asked, ..failure }
     }
 }
@@ -195,9 +197,9 @@ pub(super) struct Refusal {
     pub(super) body: Vec<u8>,
 }
 
-fn kind(verb: Verb, code: u16) -> FailureKind {
+fn kind(verb: Verb, lock: &LockName, code: u16, status: Option<&Status>) -> FailureKind {
     match code {
-        404 => FailureKind::Absent,
+        404 if status.is_some_and(|status| status.is_about_absence(verb, lock)) => FailureKind::Absent,
         409 => FailureKind::Conflict,
         401 | 403 => FailureKind::Denied,
         400 | 422 => FailureKind::Invalid,
@@ -219,11 +221,11 @@ fn advice(verb: Verb, lock: &LockName, refusal: &Refusal, status: Option<&Status
         403 => grant(verb, lock, said),
         404 => match status {
             None => Some("is that the address of a Kubernetes API server?".into()),
-            Some(status) if status.of_namespace => Some(format!(
+            Some(status) if status.is_about("namespaces", &lock.namespace) => Some(format!(
                 "create the namespace \"{}\", or give the right one with --election-namespace",
                 lock.namespace
             )),
-            Some(status) if status.of_path => {
+            Some(status) if status.subject == (None, None) => {
                 Some(format!("this API server knows no {} at {}", lock.kind.resource(), lock.collection_path()))
             }
             Some(_) => None,
@@ -269,9 +271,8 @@ pub struct Status {
     pub reason: Option<String>,
     pub code: Option<u16>,
     pub retry_after: Option<Duration>,
-    of_namespace: bool,
-    /// Nothing in it says which object is meant: there is no such resource, or no such path.
-    of_path: bool,
+    /// The resource and the name of the object that it is about. Neither: there is no such resource, or no such path.
+    subject: (Option<String>, Option<String>),
 }
 
 impl Status {
@@ -282,16 +283,30 @@ impl Status {
         if value.get("kind").and_then(Value::as_str) != Some("Status") {
             return None;
         }
-        let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+        let string = |value: &Value| value.as_str().map(str::to_owned);
+        let text = |name: &str| value.get(name).and_then(string);
         let detail = |name: &str| value.get("details").and_then(|details| details.get(name));
         Some(Status {
             message: text("message"),
             reason: text("reason"),
             code: value.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()),
             retry_after: detail("retryAfterSeconds").and_then(Value::as_u64).map(bounded_seconds),
-            of_namespace: detail("kind").and_then(Value::as_str) == Some("namespaces"),
-            of_path: detail("kind").is_none() && detail("name").is_none(),
+            subject: (detail("kind").and_then(string), detail("name").and_then(string)),
         })
+    }
+
+    /// Whether the API server itself says that there is nothing to read or to replace, or nowhere to create it.
+    fn is_about_absence(&self, verb: Verb, lock: &LockName) -> bool {
+        let found_nothing = match verb {
+            Verb::Create => self.is_about("namespaces", &lock.namespace),
+            Verb::Get | Verb::Update => self.is_about(lock.kind.resource(), &lock.name),
+            Verb::Watch => false,
+        };
+        found_nothing && self.reason.as_deref() == Some("NotFound")
+    }
+
+    fn is_about(&self, resource: &str, name: &str) -> bool {
+        (self.subject.0.as_deref(), self.subject.1.as_deref()) == (Some(resource), Some(name))
     }
 }
 

@@ -95,9 +95,11 @@ struct Seconds(Duration);
 
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.subsec_millis() {
-            0 => serializer.serialize_u64(self.0.as_secs()),
-            millis => serializer.serialize_f64(self.0.as_secs() as f64 + f64::from(millis) / 1000.0),
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        match millis % 1000 {
+            0 => serializer.serialize_u64(millis / 1000),
+            // The double nearest to a number of thousandths prints as just that: a sum of two doubles need not.
+            _ => serializer.serialize_f64(millis as f64 / 1000.0),
         }
     }
 }
@@ -116,6 +118,16 @@ mod tests {
             [(0, "0"), (999_999, "0"), (1_000_000, "0.001"), (6_632_999_999, "6.632"), (7_000_000_001, "7")]
         {
             assert_eq!(to_json(&Seconds(Duration::from_nanos(nanos))), text);
+        }
+    }
+
+    #[test]
+    fn seconds_have_three_decimal_places_at_most() {
+        for millis in (0..100_000).chain(86_400_000..86_410_000) {
+            let (seconds, thousandths) = (millis / 1000, millis % 1000);
+            let text = format!("{seconds}.{thousandths:03}");
+            let text = text.trim_end_matches('0').trim_end_matches('.');
+            assert_eq!(to_json(&Seconds(Duration::from_nanos(millis * 1_000_000 + 999_999))), text);
         }
     }
 }
