@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first asks the program to stop, the second stops it.
+//! SIGTERM and SIGINT: the first asks the program to stop, a later one stops it.
 //!
 //! The kernel withholds from the first process of a container every signal that it has no handler for, so the handlers
 //! come before anything else; what arrives before somebody waits for it is kept. SIGPIPE is ignored by Rust, and
@@ -8,6 +8,11 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator;
 use std::fmt;
 use std::io;
+use std::time::{Duration, Instant};
+
+/// Some who end a process send it the same signal twice, to itself and to its process group, or through an init that
+/// passes it on: what comes so soon is the same request.
+const SAME_REQUEST: Duration = Duration::from_millis(100);
 
 /// The signals that end the program, caught from [`Signals::register`] on.
 #[derive(Debug)]
@@ -28,18 +33,19 @@ impl Signals {
         iterator::Signals::new([SIGTERM, SIGINT]).map(Signals)
     }
 
-    /// Waits for the first signal and calls `on_first`, which must not block; at the second it exits on the spot.
+    /// Waits for the first signal and calls `on_first`, which must not block; at one that comes later than
+    /// [`SAME_REQUEST`] it exits on the spot.
     ///
-    /// The exit code is then what a shell shows for the second signal: 130 for SIGINT, 143 for SIGTERM. Two signals of
-    /// one kind count as one until the first of them has been seen here. Does not return: give it a thread.
+    /// The exit code is then what a shell shows for that signal: 130 for SIGINT, 143 for SIGTERM. Does not return: give
+    /// it a thread.
     pub fn run(mut self, on_first: impl FnOnce(Signal)) {
         let mut signals = self.0.forever().filter_map(Signal::from_number);
-        if let Some(first) = signals.next() {
-            on_first(first);
-        }
-        if let Some(second) = signals.next() {
+        let Some(first) = signals.next() else { return };
+        let came = Instant::now();
+        on_first(first);
+        if let Some(later) = signals.find(|_| came.elapsed() >= SAME_REQUEST) {
             // Not the exit of the standard library, which waits for whatever is registered to run at an exit.
-            signal_hook::low_level::exit(second.exit_code());
+            signal_hook::low_level::exit(later.exit_code());
         }
     }
 }
