@@ -2,7 +2,7 @@
 
 mod http_support;
 
-use http_support::{Client, HOUR, following, header, known, leading, serve, unknown};
+use http_support::{Client, HOUR, following, header, held_by, known, leading, serve, unknown};
 use leader_elector::clock;
 use leader_elector::http::Limits;
 use leader_elector::status::{Claim, Holder, Snapshot};
@@ -116,7 +116,7 @@ fn another_holder_is_shown_until_its_lease_runs_out() {
     let now = clock::now();
     for (until, body) in [(now, r#"{"name":""}"#), (now + HOUR, r#"{"name":"other"}"#)] {
         let lapsed = Some(Claim { until: now, fencing_token: 1 });
-        status.publish(Snapshot { claim: lapsed, other: Some(Holder { identity: "other".into(), until }), ..known() });
+        status.publish(Snapshot { claim: lapsed, ..held_by(Holder { identity: "other".into(), until }) });
         assert_eq!(client.get("/").body, body);
     }
 }

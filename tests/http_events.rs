@@ -2,7 +2,7 @@
 
 mod http_support;
 
-use http_support::{Client, Events, HOUR, ME, PATIENCE, following, header, known, leading, sample, serve};
+use http_support::{Client, Events, HOUR, ME, PATIENCE, following, header, held_by, known, leading, sample, serve};
 use leader_elector::clock;
 use leader_elector::http::{Limits, Server};
 use leader_elector::status::{Claim, Holder, Snapshot, Status};
@@ -59,7 +59,7 @@ fn each_change_and_each_renewal_is_told_and_nothing_else() {
     let mut events = Events::of(address);
     assert_eq!(events.event(), Some((String::new(), 0.0)));
     let first = following("a");
-    let renewed = Snapshot { other: Some(Holder { identity: "a".into(), until: clock::now() + 2 * HOUR }), ..known() };
+    let renewed = held_by(Holder { identity: "a".into(), until: clock::now() + 2 * HOUR });
     for (snapshot, name, minutes) in [(first.clone(), "a", 60.0), (renewed.clone(), "a", 120.0), (leading(), ME, 60.0)]
     {
         status.publish(snapshot);
@@ -81,7 +81,7 @@ fn the_end_of_a_leadership_is_told_though_nothing_was_published() {
     let until = clock::now() + Duration::from_millis(200);
     let claim = Some(Claim { until, fencing_token: 1 });
     let other = Holder { identity: "other".into(), until: until + Duration::from_millis(200) };
-    status.publish(Snapshot { claim, other: Some(other.clone()), ..known() });
+    status.publish(Snapshot { claim, ..held_by(other.clone()) });
     loop {
         let (name, left) = events.event().unwrap();
         // A machine that stood still meanwhile may pass a state over, but never tell one too early.

@@ -98,6 +98,33 @@ fn a_follower_waits_for_a_leader_whose_lock_is_gone() {
 }
 
 #[test]
+fn whoever_saw_a_record_that_cannot_be_read_waits_when_it_is_gone() {
+    let deleted: fn(&Lock) = |lock| assert!(lock.server.delete(lock.kind, "default", "example"));
+    let emptied: fn(&Lock) = |lock| drop(lock.put(json!({"metadata": {"labels": {"mine": "now"}}})));
+    let freed: fn(&Lock) = |lock| drop(lock.put_record(&lock.peer("", 1, "2026-01-01T00:00:00.000000Z")));
+    let lease = Duration::from_secs(3);
+    thread::scope(|scope| {
+        for (kind, gone) in KINDS.into_iter().flat_map(|kind| [(kind, deleted), (kind, emptied), (kind, freed)]) {
+            scope.spawn(move || {
+                let lock = Lock::new(kind);
+                let a = lock.start("a", &["--ttl=3s"]);
+                a.wait_to_lead();
+                a.signal(Signal::STOP); // cut off, and it may call itself leader yet
+                lock.put_record(&json!({"holderIdentity": 7}));
+                let b = lock.start("b", &["--ttl=3s"]);
+                b.wait_for_log("it counts as held");
+                gone(&lock);
+                let index = lock.version() - 1;
+                b.wait_to_lead();
+                let taken = lock.taken("b", index).expect("b leads");
+                let waited = taken - lock.changes()[index].0.when;
+                assert!(waited >= lease, "{kind}: {waited:?}");
+            });
+        }
+    });
+}
+
+#[test]
 fn a_leader_that_sees_another_holder_stops_at_once() {
     for kind in KINDS {
         let lock = Lock::new(kind);

@@ -2,9 +2,10 @@
 
 mod common;
 
-use apiserver::{Options, Rule, Server};
-use common::cluster::{elector, wait_for};
+use apiserver::{Fault, Options, RequestSeen, Rule, Server};
+use common::cluster::{ServiceAccount, elector, wait_for};
 use common::lock::{RECORD, holder_of, record_of};
+use common::referee::Referee;
 use common::{Elector, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -174,4 +175,64 @@ fn a_fleet_moves_from_0_5_to_leases_one_replica_at_a_time() {
     tokens.sort_unstable();
     tokens.dedup();
     assert_eq!(tokens.len(), count, "no two terms have one token");
+}
+
+/// The leader of both objects may write one of them no longer, and another candidate needs only the other one.
+#[test]
+fn who_loses_a_right_to_one_object_keeps_the_other_as_long_as_clients_may_rely_on_the_last_answer() {
+    // L - D is 2 s.
+    let args = ["--ttl=6s", "--renew-deadline=4s", OFTEN];
+    for (taken_away, kept) in [("leases", "--lock=endpoints"), ("endpoints", "--lock=leases")] {
+        let accounts = ["a", "b"].map(|name| (name.to_owned(), name.to_owned())).to_vec();
+        let rules = vec![Rule::new("*", &["*"], "*")];
+        let server = Server::start(Options { tls: true, tokens: accounts, rules, ..Options::default() }).unwrap();
+        let accounts = ["a", "b"].map(|token| ServiceAccount::new(token, server.ca_pem().unwrap()));
+        let start = |id: usize, lock: &str| {
+            elector(&server, ["a", "b"][id], &[&args[..], &[lock, accounts[id].flag().as_str()]].concat())
+        };
+        let a = start(0, "--lock=endpointsleases");
+        a.wait_to_lead();
+        let b = start(1, kept);
+        b.wait_to_name("a");
+        let is_taken_away =
+            move |it: &RequestSeen| it.verb == "update" && it.resource == taken_away && it.user.as_deref() == Some("a");
+        server.fault(is_taken_away, None, Fault::Status { code: 403, retry_after: None });
+        let referee = Referee::watch(&[&a]);
+        b.wait_to_lead();
+        let led = Instant::now();
+        let last = referee.answers().iter().filter(|it| it.id == "a" && it.names_itself()).map(|it| it.asked).max();
+        let gap = led - last.expect("a led");
+        assert!(gap >= Duration::from_secs(2), "{taken_away}: {gap:?}\n{}\n{}", a.log(), b.log());
+    }
+}
+
+#[test]
+fn a_follower_names_the_holder_of_the_first_object_when_the_lease_in_the_second_has_run_out() {
+    let server = Server::start(Options::default()).unwrap();
+    let stale = json!({
+        "metadata": {"name": "example"},
+        "spec": {"holderIdentity": "old", "leaseDurationSeconds": 1, "renewTime": "2026-01-01T00:00:00.000000Z"},
+    });
+    server.put("leases", "default", stale);
+    let leader = elector(&server, "a", &["--lock=endpoints", LEASE, OFTEN]);
+    leader.wait_to_lead();
+    let follower = elector(&server, "b", &["--lock=endpointsleases", LEASE, OFTEN]);
+    follower.wait_to_name("a");
+    assert_eq!(status(&follower).unwrap()["leader"], "a");
+}
+
+#[test]
+fn it_leaves_two_locks_as_fast_as_one_when_the_server_is_silent() {
+    let leaves_within = || {
+        let server = Server::start(Options::default()).unwrap();
+        let mut a = elector(&server, "a", &["--lock=endpointsleases", "--ttl=10m"]);
+        a.wait_to_lead();
+        server.freeze();
+        let told = Instant::now();
+        a.signal(Signal::TERM);
+        assert!(a.wait_to_end().success(), "{}", a.log());
+        told.elapsed()
+    };
+    // Two seconds, and more on a machine that is busy: not each time.
+    wait_until("it is gone within three seconds", || leaves_within() < Duration::from_secs(3));
 }

@@ -11,7 +11,7 @@ use http_support::{Client, HOUR, ME, following, known, leading, serve, unknown};
 use leader_elector::clock;
 use leader_elector::http::Limits;
 use leader_elector::record::{Record, Stamp};
-use leader_elector::status::{Claim, Snapshot};
+use leader_elector::status::{Claim, Seen, Snapshot};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn wait_for_error(elector: &Elector, class: impl Into<Value>) {
     wait_until(&format!("{class} is shown, not {}", status_of(elector)), || status_of(elector)["lastError"] == class);
 }
 
-fn record(holder: &str) -> Record {
+fn record_of(holder: &str) -> Record {
     Record {
         holder: holder.into(),
         lease_seconds: 10,
@@ -35,6 +35,13 @@ fn record(holder: &str) -> Record {
         renewed: Stamp::Micros(0),
         transitions: 7,
     }
+}
+
+/// The same, and what is known of the record that the lock holds.
+fn with_record(mut snapshot: Snapshot, holder: &str) -> Snapshot {
+    snapshot.seen.resize(1, Seen::default());
+    snapshot.seen[0].record = Some(record_of(holder));
+    snapshot
 }
 
 #[test]
@@ -54,7 +61,7 @@ fn every_field_is_always_there_in_one_order() {
         let value: Value = serde_json::from_str(body).unwrap();
         value.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
     };
-    status.publish(Snapshot { record: Some(record(ME)), last_error: Some("unavailable"), ..leading() });
+    status.publish(Snapshot { last_error: Some("unavailable"), ..with_record(leading(), ME) });
     assert_eq!(fields(&client.get("/status").body), fields(&nothing_known));
 }
 
@@ -69,8 +76,8 @@ fn what_belongs_to_a_term_is_shown_only_while_it_lasts() {
         let all = ["leader", "isLeader", "fencingToken", "transitions", "acquireTime", "renewTime", "lastError"];
         (Value::from_iter(all.map(|field| (field, page[field].take()))), left)
     };
-    let own = Snapshot { record: Some(record(ME)), ..leading() };
-    let other = Snapshot { record: Some(record("a")), last_error: Some("forbidden"), ..following("a") };
+    let own = with_record(leading(), ME);
+    let other = Snapshot { last_error: Some("forbidden"), ..with_record(following("a"), "a") };
     let lapsed = Some(Claim { until: clock::now(), fencing_token: 9 });
 
     let (shown, left) = page(own.clone());

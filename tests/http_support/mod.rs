@@ -4,7 +4,7 @@
 use leader_elector::clock;
 use leader_elector::http::{Limits, Server};
 use leader_elector::lock::{LockKind, Locks};
-use leader_elector::status::{Claim, Holder, Snapshot, Status};
+use leader_elector::status::{Claim, Holder, Seen, Snapshot, Status};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
@@ -40,7 +40,12 @@ pub fn leading() -> Snapshot {
 
 /// Another candidate holds the lock for an hour.
 pub fn following(holder: &str) -> Snapshot {
-    Snapshot { other: Some(Holder { identity: holder.into(), until: clock::now() + HOUR }), ..known() }
+    held_by(Holder { identity: holder.into(), until: clock::now() + HOUR })
+}
+
+/// Another candidate holds the lock until then.
+pub fn held_by(other: Holder) -> Snapshot {
+    Snapshot { seen: vec![Seen { other: Some(other), ..Seen::default() }], ..known() }
 }
 
 /// The lock was read, and nobody held it.

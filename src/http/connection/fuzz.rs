@@ -20,7 +20,7 @@ use super::{Connection, KEPT_BYTES, Limits, Need, State};
 use crate::clock::Time;
 use crate::lock::{LockKind, Locks};
 use crate::metrics::Metrics;
-use crate::status::{Claim, Holder, Snapshot};
+use crate::status::{Claim, Holder, Seen, Snapshot};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -198,7 +198,7 @@ impl Game {
             0 => {
                 self.news += 1;
                 let other = Some(Holder { identity: self.news.to_string().into(), until: NOW + HOUR });
-                self.snapshot = Snapshot { claim: None, other, ..snapshot() };
+                self.snapshot = Snapshot { claim: None, seen: vec![Seen { other, ..Seen::default() }], ..snapshot() };
             }
             1 if self.connection.output().is_empty() => self.connection.push(HEARTBEAT, NOW),
             _ => {}
