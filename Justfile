@@ -10,7 +10,7 @@ demo:
 
 # All tests.
 test:
-    cargo test --workspace
+    cargo test --workspace --no-fail-fast
 
 # Three real electors at a server that fails, for so many seconds, and a judge; a seed repeats what is done to them.
 chaos seconds="60" seed="":

@@ -194,10 +194,10 @@ fn who_loses_a_right_to_one_object_keeps_the_other_as_long_as_clients_may_rely_o
         a.wait_to_lead();
         let b = start(1, kept);
         b.wait_to_name("a");
+        let referee = Referee::watch(&[&a]);
         let is_taken_away =
             move |it: &RequestSeen| it.verb == "update" && it.resource == taken_away && it.user.as_deref() == Some("a");
         server.fault(is_taken_away, None, Fault::Status { code: 403, retry_after: None });
-        let referee = Referee::watch(&[&a]);
         b.wait_to_lead();
         let led = Instant::now();
         let last = referee.answers().iter().filter(|it| it.id == "a" && it.names_itself()).map(|it| it.asked).max();

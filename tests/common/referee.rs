@@ -39,7 +39,8 @@ impl Answer {
     }
 }
 
-/// Asks all electors, each from a thread of its own and on a new connection each time.
+/// Asks all electors, each from a thread of its own and on a new connection each time, and once more at the end: on a
+/// machine that is busy the first question may come late.
 pub struct Referee {
     done: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Vec<Answer>>>,
@@ -72,14 +73,17 @@ impl Referee {
 
 fn poll(id: &str, address: SocketAddr, done: &AtomicBool) -> Vec<Answer> {
     let mut answers = Vec::new();
-    while !done.load(Ordering::Relaxed) {
+    loop {
+        let is_last = done.load(Ordering::Relaxed);
         let asked = Instant::now();
         if let Ok((_, body)) = ask(address, "/") {
             answers.push(Answer { id: id.to_owned(), asked, answered: Instant::now(), body });
         }
+        if is_last {
+            return answers;
+        }
         thread::sleep(PAUSE);
     }
-    answers
 }
 
 /// The first answer in which somebody names itself though the lock bore another name all the while.

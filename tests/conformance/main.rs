@@ -87,7 +87,8 @@ struct Row(&'static str, Outcome, Duration);
 enum Outcome {
     Passed,
     Skipped(&'static str),
-    Failed,
+    /// The message of its panic.
+    Failed(String),
 }
 
 fn main() -> ExitCode {
@@ -130,7 +131,7 @@ fn play_all(together: Vec<&'static Scenario>, alone: Vec<&'static Scenario>) -> 
     for scenario in alone {
         let left_behind = Outcome::Skipped("the server is as a scenario that failed has left it");
         let row = if is_sound { play(scenario, &plane) } else { Row(scenario.name, left_behind, Duration::ZERO) };
-        is_sound &= !matches!(row.1, Outcome::Failed);
+        is_sound &= !matches!(row.1, Outcome::Failed(_));
         add(row);
     }
     rows.into_inner().expect("nobody panics with it")
@@ -146,16 +147,21 @@ fn play(scenario: &Scenario, plane: &ControlPlane) -> Row {
     let outcome = match outcome {
         Ok(Ok(())) => Outcome::Passed,
         Ok(Err(Skipped(why))) => Outcome::Skipped(why),
-        Err(_) => Outcome::Failed, // the panic has been told already
+        Err(panic) => Outcome::Failed(message_of(&*panic)),
     };
     Row(scenario.name, outcome, began.elapsed())
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked without a message".into())
 }
 
 fn print_row(Row(name, outcome, took): &Row) {
     let (word, why) = match outcome {
         Outcome::Passed => ("passed", String::new()),
         Outcome::Skipped(why) => ("skipped", format!("  ({why})")),
-        Outcome::Failed => ("FAILED", String::new()),
+        Outcome::Failed(why) => ("FAILED", format!("  ({why})")),
     };
     println!("{word:<8}{:>6.1} s  {}{why}", took.as_secs_f64(), name.replace('_', " "));
 }
@@ -163,7 +169,7 @@ fn print_row(Row(name, outcome, took): &Row) {
 /// Prints the sum as other test programs do; whether nothing failed.
 fn print(rows: &[Row]) -> bool {
     let count = |is: fn(&Outcome) -> bool| rows.iter().filter(|Row(_, outcome, _)| is(outcome)).count();
-    let failed = count(|it| matches!(it, Outcome::Failed));
+    let failed = count(|it| matches!(it, Outcome::Failed(_)));
     let (passed, skipped) = (count(|it| matches!(it, Outcome::Passed)), count(|it| matches!(it, Outcome::Skipped(_))));
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("\ntest result: {word}. {passed} passed; {failed} failed; {skipped} ignored\n");
