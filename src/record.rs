@@ -137,10 +137,19 @@ pub fn to_lease_spec(record: &Record) -> [(&'static str, Value); 5] {
     ]
 }
 
+/// The fields of a Lease's `spec` that make up the record.
+const SPEC_FIELDS: [&str; 5] =
+    ["holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime", "leaseTransitions"];
+
 /// Reads a Lease's `spec`, given as JSON text.
+///
+/// A spec without any field of the record is no record: somebody replaced the Lease or took the record out, and its
+/// holder may still lead. A released record keeps its other fields beside an empty or absent holder.
 pub fn from_lease_spec(text: &str) -> Content {
     let unreadable = |why| Content::Unreadable { text: text.into(), why };
+    let is_there = |value: &Value, name| value.get(name).is_some_and(|field| !field.is_null());
     match serde_json::from_str::<Value>(text) {
+        Ok(value @ Value::Object(_)) if !SPEC_FIELDS.iter().any(|name| is_there(&value, name)) => Content::Nothing,
         Ok(value @ Value::Object(_)) => read(&value, "leaseTransitions").map_or_else(unreadable, Content::Record),
         _ => unreadable("the spec is not a JSON object"),
     }
@@ -261,5 +270,33 @@ impl Mark {
             renewed: Stamp::parse(&form.renew_time),
             place: form.boot.zip(form.network).map(|(boot, network)| Place { boot, network }),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_without_any_field_of_the_record_is_no_record() {
+        let nulls = r#"{"holderIdentity":null,"leaseDurationSeconds":null,"acquireTime":null,"renewTime":null,
+            "leaseTransitions":null}"#;
+        for spec in ["{}", r#"{"preferredHolder":"peer","strategy":"OldestEmulationVersion"}"#, nulls] {
+            assert_eq!(from_lease_spec(spec), Content::Nothing, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_spec_without_a_holder_beside_any_other_field_is_a_released_record() {
+        for spec in [
+            r#"{"holderIdentity":""}"#,
+            r#"{"leaseDurationSeconds":1}"#,
+            r#"{"holderIdentity":null,"leaseDurationSeconds":1}"#,
+            r#"{"acquireTime":"2026-01-01T00:00:00.000000Z"}"#,
+            r#"{"renewTime":"2026-01-01T00:00:00.000000Z"}"#,
+            r#"{"leaseTransitions":0}"#,
+        ] {
+            assert!(matches!(from_lease_spec(spec), Content::Record(record) if record.is_free()), "{spec}");
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 mod common;
 
-use apiserver::ChangeKind;
+use apiserver::{ChangeKind, Fault, Options, Rule, Server};
 use common::Elector;
+use common::cluster::{ServiceAccount, owned};
 use common::lock::{KINDS, Lock, MARK, NEVER, RECORD};
 use common::wait_until;
 use rustix::process::Signal;
@@ -92,6 +93,53 @@ fn a_follower_waits_for_a_leader_whose_lock_is_gone() {
                 let taken = changes.iter().find(|(_, holder)| holder == "b").expect("b leads");
                 let waited = taken.0.when - gone.0.when;
                 assert!(waited >= Duration::from_secs(3), "{kind}: {waited:?}");
+            });
+        }
+    });
+}
+
+/// The leader goes on, and cannot see what becomes of the lock: its requests hang, and it has no watch.
+#[test]
+fn a_follower_waits_for_a_leader_that_is_cut_off_when_the_record_is_taken_out() {
+    let emptied: fn(&mut Value) = |lease| lease["spec"] = json!({});
+    let without_spec: fn(&mut Value) = |lease| drop(lease.as_object_mut().unwrap().remove("spec"));
+    let nulls: fn(&mut Value) = |lease| lease["spec"] = json!({"holderIdentity": null, "leaseDurationSeconds": null});
+    let without_annotations: fn(&mut Value) =
+        |object| drop(object["metadata"].as_object_mut().unwrap().remove("annotations"));
+    let cases = [
+        ("leases", emptied),
+        ("leases", without_spec),
+        ("leases", nulls),
+        ("endpoints", without_annotations),
+        ("configmaps", without_annotations),
+    ];
+    thread::scope(|scope| {
+        for (kind, take_out) in cases {
+            scope.spawn(move || {
+                let rules = ["a", "b"].map(|user| Rule::new(user, &["*"], "*")).into();
+                let tokens = owned(&[("token-a", "a"), ("token-b", "b")]);
+                let server = Server::start(Options { tls: true, tokens, rules, ..Options::default() }).unwrap();
+                let lock = Lock { server, kind };
+                let ca = lock.server.ca_pem().unwrap();
+                let [of_a, of_b] = ["token-a", "token-b"].map(|token| ServiceAccount::new(token, ca));
+                let a = lock.start("a", &["--ttl=3s", &of_a.flag()]);
+                a.wait_to_lead();
+                let b = lock.start("b", &["--ttl=3s", &of_b.flag()]);
+                b.wait_to_name("a");
+                let cut_off = lock.server.fault(|it| it.user.as_deref() == Some("a"), None, Fault::HangRequest);
+                lock.server.cut_watches();
+                wait_until("a is cut off", || cut_off.hits() >= 2);
+                let mut object = lock.object().unwrap();
+                take_out(&mut object);
+                lock.put(object);
+                let taken_out = lock.changes().last().unwrap().0.when;
+                lock.wait("b takes the lock", || lock.holder() == "b");
+                let changes = lock.changes();
+                let taken = changes.iter().find(|(_, holder)| holder == "b").expect("b leads").0.when;
+                let waited = taken - taken_out;
+                assert!(waited >= Duration::from_secs(3), "{kind}: {waited:?}: {}", b.log());
+                b.wait_to_lead();
+                assert!(!a.leads(), "{kind}: {}", a.log());
             });
         }
     });
