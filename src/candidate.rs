@@ -178,7 +178,7 @@ impl Candidate {
             return Ok(false); // given up
         };
         let verb = outstanding.verb;
-        let reply = reply.and_then(|body| match Object::parse(lane.lock.kind, &body) {
+        let reply = reply.and_then(|body| match Object::parse(&lane.lock, &body) {
             Ok(object) => Ok(object),
             Err(why) => Err(Failure::unreadable(verb, &lane.lock, &body, &why)),
         });

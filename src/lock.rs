@@ -1,6 +1,7 @@
 //! The lock: which API object it is, and how the record sits in it.
 
 use crate::election::{Sight, Version};
+use crate::printable::printable;
 use crate::record::{self, Content, MARK_ANNOTATION, Mark, RECORD_ANNOTATION, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -130,12 +131,19 @@ type Fields = BTreeMap<String, Box<RawValue>>;
 impl Object {
     /// Reads an object from an answer or a watch event.
     ///
-    /// The error says what keeps the text from being an object that can be written back safely: it must have
-    /// a uid and a numeric resourceVersion above 0, for a write without them would be unconditional.
-    pub fn parse(kind: LockKind, text: &[u8]) -> Result<Object, String> {
+    /// The error says what keeps the text from being this lock, and an object that can be written back safely: it must
+    /// have a uid and a numeric resourceVersion above 0, for a write without them would be unconditional.
+    pub fn parse(lock: &LockName, text: &[u8]) -> Result<Object, String> {
         let mut fields = fields_of(text)?;
-        check_kind(kind, &fields)?;
-        let mut metadata = take(&mut fields, "metadata")?;
+        let metadata = take(&mut fields, "metadata")?;
+        check_kind(lock.kind, &fields)?;
+        if let Some(other) = other_name(lock, &metadata) {
+            return Err(format!("it is {other}, not {}/{}", lock.namespace, lock.name));
+        }
+        Object::of(lock.kind, fields, metadata)
+    }
+
+    fn of(kind: LockKind, mut fields: Fields, mut metadata: Fields) -> Result<Object, String> {
         let annotations = take(&mut metadata, "annotations")?;
         let spec = if kind == LockKind::Leases { take(&mut fields, "spec")? } else { Fields::new() };
         let version =
@@ -230,6 +238,15 @@ fn check_kind(kind: LockKind, fields: &Fields) -> Result<(), String> {
     }
 }
 
+/// What to call an object that is not the lock. An API server gives each a name and a namespace.
+fn other_name(lock: &LockName, metadata: &Fields) -> Option<String> {
+    match ["namespace", "name"].map(|field| text_of(metadata, field).ok()) {
+        [Some(namespace), Some(name)] if namespace == lock.namespace && name == lock.name => None,
+        [Some(namespace), Some(name)] => Some(printable(format!("{namespace}/{name}").as_bytes())),
+        _ => Some("an object without metadata.name or metadata.namespace".into()),
+    }
+}
+
 /// Takes a field that must be an object out of its parent; a missing one, or null, is empty.
 fn take(parent: &mut Fields, name: &str) -> Result<Fields, String> {
     let Some(text) = parent.remove(name) else { return Ok(Fields::new()) };
@@ -276,11 +293,13 @@ pub enum WatchEvent {
     Bookmark { resource_version: u64 },
     /// The watch cannot go on; the text of the Status that says why.
     Error(Vec<u8>),
+    /// An event of another object, and what to call that: somebody on the way drops the `fieldSelector`.
+    Other(String),
 }
 
 impl WatchEvent {
-    /// Reads one line; the error says what is wrong with it.
-    pub fn parse(kind: LockKind, line: &[u8]) -> Result<WatchEvent, String> {
+    /// Reads one line of a watch of this lock; the error says what is wrong with it.
+    pub fn parse(lock: &LockName, line: &[u8]) -> Result<WatchEvent, String> {
         #[derive(Deserialize)]
         struct Line<'a> {
             r#type: String,
@@ -289,17 +308,26 @@ impl WatchEvent {
         }
         let line: Line = serde_json::from_slice(line).map_err(|error| format!("a watch event is not JSON: {error}"))?;
         let text = line.object.get().as_bytes();
+        let object = || -> Result<(Fields, Fields), String> {
+            let mut fields = fields_of(text)?;
+            let metadata = take(&mut fields, "metadata")?;
+            Ok((fields, metadata))
+        };
         match line.r#type.as_str() {
-            "ADDED" | "MODIFIED" => Object::parse(kind, text).map(WatchEvent::Object),
-            "DELETED" => Ok(WatchEvent::Deleted { resource_version: resource_version_of(text)? }),
-            "BOOKMARK" => Ok(WatchEvent::Bookmark { resource_version: resource_version_of(text)? }),
             "ERROR" => Ok(WatchEvent::Error(text.to_vec())),
+            "BOOKMARK" => Ok(WatchEvent::Bookmark { resource_version: resource_version(&object()?.1)? }),
+            r#type @ ("ADDED" | "MODIFIED" | "DELETED") => {
+                let (fields, metadata) = object()?;
+                if let Some(other) = other_name(lock, &metadata) {
+                    return Ok(WatchEvent::Other(other));
+                }
+                check_kind(lock.kind, &fields)?;
+                if r#type == "DELETED" {
+                    return Ok(WatchEvent::Deleted { resource_version: resource_version(&metadata)? });
+                }
+                Object::of(lock.kind, fields, metadata).map(WatchEvent::Object)
+            }
             other => Err(format!("a watch event is of the unknown type {other:?}")),
         }
     }
-}
-
-fn resource_version_of(text: &[u8]) -> Result<u64, String> {
-    let mut fields = fields_of(text)?;
-    resource_version(&take(&mut fields, "metadata")?)
 }

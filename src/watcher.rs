@@ -5,6 +5,7 @@
 use crate::api::{Api, Failure, FailureKind, Status, Verb, Watch, WatchHandle};
 use crate::clock::{self, Time};
 use crate::lock::{LockName, Object, WatchEvent};
+use log::warn;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,6 +66,7 @@ impl Watcher {
             newest: 0,
             denials: 0,
             expiries: 0,
+            shows_others: false,
         };
         thread::Builder::new().name("watcher".into()).spawn(move || stream.keep_open())?;
         Ok(watcher)
@@ -93,6 +95,8 @@ struct Stream<D> {
     denials: u32,
     /// The same for those that began too long ago.
     expiries: u32,
+    /// A stream has shown other objects, and that was told.
+    shows_others: bool,
 }
 
 /// The candidate is gone.
@@ -162,17 +166,33 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
     }
 
     fn next(&mut self, watch: &mut Watch) -> Result<Option<News>, Failure> {
-        let Some(line) = watch.next()? else { return Ok(None) };
-        let fail = |kind, what| Failure::new(kind, Verb::Watch, &self.lock, what);
-        let event = WatchEvent::parse(self.lock.kind, &line).map_err(|what| fail(FailureKind::Unknown, what))?;
-        let (seen, news) = match event {
-            WatchEvent::Object(object) => (object.version().resource_version, News::Object(object)),
-            WatchEvent::Deleted { resource_version } => (resource_version, News::Deleted { resource_version }),
-            WatchEvent::Bookmark { resource_version } => (resource_version, News::Bookmark),
-            WatchEvent::Error(status) => return Err(self.ended_with(&status)),
-        };
-        self.seen = Some(seen);
-        Ok(Some(news))
+        while let Some(line) = watch.next()? {
+            let fail = |kind, what| Failure::new(kind, Verb::Watch, &self.lock, what);
+            let event = WatchEvent::parse(&self.lock, &line).map_err(|what| fail(FailureKind::Unknown, what))?;
+            let (seen, news) = match event {
+                WatchEvent::Object(object) => (object.version().resource_version, News::Object(object)),
+                WatchEvent::Deleted { resource_version } => (resource_version, News::Deleted { resource_version }),
+                WatchEvent::Bookmark { resource_version } => (resource_version, News::Bookmark),
+                WatchEvent::Error(status) => return Err(self.ended_with(&status)),
+                WatchEvent::Other(name) => {
+                    self.ignore(&name);
+                    continue;
+                }
+            };
+            self.seen = Some(seen);
+            return Ok(Some(news));
+        }
+        Ok(None)
+    }
+
+    fn ignore(&mut self, name: &str) {
+        if !std::mem::replace(&mut self.shows_others, true) {
+            warn!(
+                "the watch of {} shows other objects as well, such as {name}: they are ignored; is there a proxy before \
+                 the API server that drops the fieldSelector of a request?",
+                self.lock
+            );
+        }
     }
 
     fn ended_with(&self, status: &[u8]) -> Failure {

@@ -174,7 +174,7 @@ fn impostors() -> Vec<(String, &'static str)> {
         (object(|o| o["kind"] = "Pod".into()), "its kind is \"Pod\""),
         (object(|o| o["kind"] = 7.into()), "its kind is 7"),
         (object(|o| o["metadata"] = 7.into()), "metadata cannot be read"),
-        (object(|o| o["metadata"] = Value::Null), "no metadata.uid"),
+        (object(|o| o["metadata"] = Value::Null), "it is an object without metadata.name"),
         (object(|o| o["metadata"]["annotations"] = "x".into()), "annotations cannot be read"),
         (object(|o| o["metadata"]["uid"] = Value::Null), "no metadata.uid"),
         (object(|o| o["metadata"]["uid"] = "".into()), "no metadata.uid"),

@@ -17,7 +17,8 @@ fn faults() -> Vec<Fault> {
         let status = json!({"kind": "Status", "code": code, "reason": "Expired", "message": "too old"});
         json!({"type": "ERROR", "object": status}).to_string() + "\n"
     };
-    let stranger = json!({"type": "ADDED", "object": {"kind": "Endpoints", "metadata": {"name": "example"}}});
+    let stranger = json!({"type": "ADDED", "object": {"kind": "Endpoints", "metadata":
+        {"name": "example", "namespace": "default"}}});
     vec![
         Fault::CutWatch { after_events: 0, mid_line: false },
         Fault::CutWatch { after_events: 0, mid_line: true },

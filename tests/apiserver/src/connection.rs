@@ -80,11 +80,15 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn exchange(&mut self, request: Request) -> io::Result<Next> {
-        let call = Call::of(&request);
+    fn exchange(&mut self, mut request: Request) -> io::Result<Next> {
+        let mut call = Call::of(&request);
         let seen = self.seen(&request, &call);
         let number = self.shared.log.add(seen.clone());
         let fault = self.shared.faults.claim(&seen);
+        if let Some(Fault::DropSelector) = fault {
+            request.drop_parameter("fieldSelector");
+            call = Call::of(&request);
+        }
         let exchange = Exchange { request, call, number };
         match &fault {
             Some(Fault::Committed(inner)) => {
@@ -195,6 +199,11 @@ impl<'a> Connection<'a> {
             (Outcome::Answer(answer), Some(Fault::StallAnswer)) => {
                 self.half(exchange, &answer)?;
                 Ok(self.hang())
+            }
+            (Outcome::Answer(answer), Some(Fault::EditAnswer(edit))) => {
+                let mut json = serde_json::from_slice(&answer.body).unwrap_or_default();
+                edit(&mut json);
+                self.answer(exchange, &Answer { body: json.to_string().into_bytes(), ..answer })
             }
             (Outcome::Answer(answer), _) => self.answer(exchange, &answer),
         }

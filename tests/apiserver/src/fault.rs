@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::RequestSeen;
 use crate::lock;
 
@@ -45,6 +47,10 @@ pub enum Fault {
     HalfAnswer,
     /// Acts, sends the head and half of the body, and is silent from then on.
     StallAnswer,
+    /// Acts, and answers with what this makes of the JSON.
+    EditAnswer(fn(&mut Value)),
+    /// Acts as if the query had no `fieldSelector`: as behind a proxy that drops it.
+    DropSelector,
     /// 307 to that location.
     Redirect(String),
     /// Acts, and then does as the fault inside, which must be one that does not act.

@@ -27,6 +27,14 @@ impl Request {
         let header = self.headers.iter().find(|(known, _)| known == name);
         header.map(|(_, value)| value.as_str())
     }
+
+    /// Takes a parameter out of the query, if it has it.
+    pub(crate) fn drop_parameter(&mut self, name: &str) {
+        if let Some((path, query)) = self.target.split_once('?') {
+            let others = query.split('&').filter(|pair| pair.split('=').next() != Some(name));
+            self.target = format!("{path}?{}", others.collect::<Vec<_>>().join("&"));
+        }
+    }
 }
 
 /// What came in.

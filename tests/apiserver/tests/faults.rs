@@ -214,6 +214,28 @@ fn a_line_is_slipped_into_a_watch() {
 }
 
 #[test]
+fn an_answer_is_edited_after_the_deed() {
+    let server = server();
+    server.fault(|_| true, Some(1), Fault::EditAnswer(|object| object["metadata"]["name"] = "another".into()));
+    let answer = Client::to(&server).call("POST", LEASES, Some(&lease("x", "a")));
+    assert_eq!((answer.status, answer.json()["metadata"]["name"].as_str()), (201, Some("another")));
+    assert!(exists(&server));
+}
+
+#[test]
+fn a_watch_without_its_selector_shows_every_object() {
+    let server = server();
+    server.put("leases", "default", lease("y", "a"));
+    server.fault(|request| request.verb == "watch", None, Fault::DropSelector);
+    let mut client = Client::to(&server);
+    client.send("GET", &format!("{LEASES}?watch=1&fieldSelector=metadata.name%3Dx"), None).unwrap();
+    client.must_head();
+    put(&server, "a");
+    let names = [(); 2].map(|()| client.must_event().1["metadata"]["name"].clone());
+    assert_eq!(names, ["y", "x"]);
+}
+
+#[test]
 fn a_matcher_sees_what_was_asked() {
     let server = server();
     let holder_b = |body: &Value| body["spec"]["holderIdentity"] == "b";
