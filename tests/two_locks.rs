@@ -308,3 +308,93 @@ fn a_new_term_needs_a_new_term_of_both() {
     assert!(it.leads());
     assert!(it.contest.locks().iter().all(|lock| lock.claim().is_some_and(|claim| claim.fencing_token > spent)));
 }
+
+impl Pair {
+    /// Time goes on until it writes to the first lock, for this purpose; what it asks for meanwhile is answered like
+    /// this by the second one, and granted by the first one.
+    fn writes_first(&mut self, of_second: &Answer, wanted: impl Fn(&Write) -> bool) -> u64 {
+        for _ in 0..1_000 {
+            if self.write(0).is_some_and(&wanted) {
+                return self.now;
+            }
+            if self.write(0).is_some() {
+                self.acknowledged(0);
+            } else if self.requests[1].is_some() {
+                self.answered(1, of_second.clone());
+            } else {
+                self.waits();
+            }
+        }
+        panic!("it never does, by {} ms", self.now);
+    }
+}
+
+fn is_release(write: &Write) -> bool {
+    write.purpose == Purpose::Release
+}
+
+fn is_acquisition(write: &Write) -> bool {
+    write.purpose == Purpose::Acquire
+}
+
+#[test]
+fn it_stands_again_when_it_has_stood_back_for_one_lease() {
+    let mut it = Pair::new(0);
+    it.reads(1, Sight::MISSING);
+    it.happens_at(700, 0, Event::Tick);
+    it.reads(0, Sight::MISSING);
+    it.acknowledged(0);
+    it.answered(1, Answer::Denied);
+    assert_eq!(it.writes_first(&Answer::Denied, is_release), 700);
+    it.acknowledged(0);
+    assert_eq!(it.writes_first(&Answer::Denied, is_acquisition), 10_700);
+}
+
+#[test]
+fn refused_for_longer_it_stands_back_for_longer_and_no_longer() {
+    let mut it = Pair::new(0);
+    it.reads(1, Sight::MISSING);
+    it.reads(0, Sight::MISSING);
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        it.writes_first(&Answer::Denied, is_release);
+        let since = it.now;
+        it.acknowledged(0);
+        waits.push(it.writes_first(&Answer::Denied, is_acquisition) - since);
+        it.acknowledged(0);
+    }
+    assert_eq!(waits, [10_000, 10_000, 10_000, 16_000, 32_000]);
+}
+
+#[test]
+fn it_gives_the_first_up_when_the_second_was_free_and_could_not_be_had_for_one_lease() {
+    let mut it = Pair::new(0);
+    it.happens_at(300, 0, Event::Tick);
+    it.reads(1, held(50, "of-the-second"));
+    it.reads(0, Sight::MISSING);
+    it.acknowledged(0);
+    while it.write(1).is_none() {
+        it.waits();
+        if it.write(0).is_some() {
+            it.acknowledged(0);
+        }
+        if it.requests[1].is_some() && it.write(1).is_none() {
+            it.reads(1, held(50, "of-the-second"));
+        }
+    }
+    assert_eq!(it.now, 10_300);
+    it.happens_at(10_333, 0, Event::Tick);
+    assert_eq!(it.writes_first(&Answer::Unknown, is_release), 20_300);
+}
+
+#[test]
+fn it_gives_the_first_up_when_the_second_was_not_heard_of_for_one_lease() {
+    let mut it = Pair::new(0);
+    it.happens_at(300, 0, Event::Tick);
+    it.reads(1, held(50, "of-the-second"));
+    it.happens_at(600, 0, Event::Tick);
+    it.reads(0, Sight::MISSING);
+    it.acknowledged(0);
+    it.happens_at(700, 1, Event::WatchClosed);
+    assert_eq!(it.writes_first(&Answer::Unknown, is_release), 10_300);
+}

@@ -26,3 +26,15 @@ fn the_claim_of_its_holder_stands_to_f_without_a_busy_loop() {
     }
     assert!(it.leads_at(8_999) && !it.leads_at(9_000));
 }
+
+#[test]
+fn it_counts_as_held_after_it_is_gone_too() {
+    for gone in [Sight::MISSING, without_record(51), held(51, "", 1, 2)] {
+        let mut it = Scenario::that_sees(unreadable(50));
+        it.happens_at(300, Event::Watched { resource_version: 51, sight: gone.clone() });
+        while it.asks().call == Call::Read {
+            it.reads(gone.clone());
+        }
+        assert_eq!(it.now, 10_300, "after {gone:?}");
+    }
+}

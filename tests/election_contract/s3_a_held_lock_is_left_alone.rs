@@ -107,3 +107,31 @@ fn the_same_record_by_another_write_or_in_another_object_is_a_new_one() {
         assert_eq!(it.now, 11_000);
     }
 }
+
+/// When it writes, given that it sees these one after the other, 100 ms apart.
+fn written_at(sights: &[Sight]) -> u64 {
+    let mut it = Scenario::new(settings());
+    it.reads(sights[0].clone());
+    for (n, sight) in sights.iter().enumerate().skip(1) {
+        it.watches(100 * n as u64, sight.clone());
+    }
+    while it.asks().call == Call::Read {
+        it.reads(sights[sights.len() - 1].clone());
+    }
+    it.now
+}
+
+fn in_another_object(sight: Sight) -> Sight {
+    let version = sight.version.map(|version| Version { uid: "another".into(), ..version });
+    Sight { version, ..sight }
+}
+
+#[test]
+fn whoever_was_robbed_is_waited_for_whatever_stands_in_place_of_its_record() {
+    let robbed = || held(50, "other", 20, 1);
+    assert_eq!(written_at(&[robbed(), without_record(51), held(52, "", 1, 2)]), 20_100);
+    assert_eq!(written_at(&[robbed(), without_record(51), held(52, "third", 1, 2)]), 20_100);
+    assert_eq!(written_at(&[robbed(), in_another_object(held(51, "", 1, 2))]), 20_100);
+    // For the own lease at least: a shorter one may have been edited into the record.
+    assert_eq!(written_at(&[held(50, "other", 1, 1), without_record(51), held(52, "", 1, 2)]), 10_100);
+}

@@ -41,3 +41,30 @@ fn a_watch_that_lags_behind_the_acknowledged_write_is_not_believed() {
     it.watches(500, held(99, "other", 10, 1));
     assert!(it.leads());
 }
+
+#[test]
+fn a_copy_of_the_own_record_in_another_object_is_not_ours() {
+    let mut it = Scenario::new(settings());
+    it.reads(Sight::MISSING);
+    let write = it.writes();
+    it.acknowledged(&write, 100);
+    let version = Some(Version { uid: "another".into(), resource_version: 102 });
+    it.watches(1_000, Sight { version, ..shown(&write, 102) });
+    assert!(!it.leads());
+}
+
+#[test]
+fn a_lie_about_absence_does_not_disown_what_was_acknowledged() {
+    let mut it = Scenario::new(settings());
+    it.reads(Sight::MISSING);
+    let write = it.writes();
+    it.acknowledged(&write, 100);
+    it.writes();
+    it.answered(Answer::Absent);
+    it.reads(Sight::MISSING);
+    assert_eq!(it.writes().base, None);
+    it.answered(Answer::Conflict);
+    it.reads(shown(&write, 100));
+    assert_eq!((it.leads(), it.token()), (true, Some(100)));
+    assert_eq!(it.writes().purpose, Purpose::Renew { fencing_token: 100 });
+}

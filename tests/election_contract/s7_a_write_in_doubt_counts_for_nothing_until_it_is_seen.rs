@@ -104,3 +104,47 @@ fn once_a_foreign_holder_was_seen_a_write_in_doubt_counts_no_longer() {
     it.watches(100, shown(&write, 53)); // somebody put it back
     assert!(!it.leads());
 }
+
+#[test]
+fn a_2xx_that_shows_the_own_record_with_the_mark_of_another_write_acknowledges_nothing() {
+    let mut it = Scenario::that_sees(held(50, "", 1, 1));
+    let write = it.writes();
+    it.answered(Answer::Seen(marked(shown(&write, 51), 2, None)));
+    assert!(!it.leads());
+}
+
+#[test]
+fn an_acknowledgement_that_no_longer_counts_is_news_all_the_same() {
+    let mut it = Scenario::that_sees(Sight::MISSING);
+    let late = it.writes();
+    it.watches(100, held(52, "other", 10, 2));
+    // Somebody deleted that, and the creation came to the server only then.
+    it.acknowledged(&late, 54);
+    assert!(!it.leads() && it.machine().name_is_taken());
+}
+
+/// One that has an acquisition in doubt when the lock is not wanted any more.
+fn unwanted_in_doubt() -> (Scenario, Write) {
+    let mut it = Scenario::that_sees(held(50, "", 1, 1));
+    let write = it.writes();
+    it.answered(Answer::Unknown);
+    it.happens_at(10, Event::Wanted(false));
+    (it, write)
+}
+
+#[test]
+fn what_is_in_doubt_is_read_at_once_when_the_lock_is_given_up_and_released_if_it_was_done() {
+    let (mut it, write) = unwanted_in_doubt();
+    it.reads(shown(&write, 51));
+    assert_eq!((it.writes().purpose, it.now), (Purpose::Release, 10));
+}
+
+#[test]
+fn an_acquisition_recognised_while_giving_up_begins_no_term() {
+    let (mut it, write) = unwanted_in_doubt();
+    it.reads(shown(&write, 51));
+    assert_eq!(it.writes().purpose, Purpose::Release);
+    // Only a term would be in too much of a hurry to leave a busy server alone.
+    it.answered(Answer::Busy(Some(ms(5_000))));
+    assert_eq!((it.writes().purpose, it.now), (Purpose::Release, 5_010));
+}

@@ -1,5 +1,5 @@
 //! The check of the checker: deliberate bugs, each a text of the program's source and what takes its place. Each is
-//! put into a copy of the project, and a limited number of schedules must find it.
+//! put into a copy of the project, and a limited number of schedules must find it, or a test that is named.
 
 use std::fs;
 use std::io;
@@ -16,6 +16,15 @@ pub struct Mutant {
     /// What stands there exactly once, and what takes its place.
     pub find: &'static str,
     pub replace: &'static str,
+    pub found_by: By,
+}
+
+/// What must find a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    Schedules,
+    /// A test, because the world cannot show it: its target, and its name there.
+    Test(&'static str, &'static str),
 }
 
 mod list;
@@ -48,39 +57,26 @@ pub fn find_all(names: &[String]) -> Result<bool, String> {
         let source = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let mutated = mutant.applied(&source)?;
         fs::write(&path, mutated).map_err(|error| format!("{}: {error}", path.display()))?;
-        let outcome = find(&copy);
+        let outcome = match mutant.found_by {
+            By::Schedules => find_by_schedules(&copy),
+            By::Test(target, test) => find_by_test(&copy, target, test),
+        };
         fs::write(&path, source).map_err(|error| format!("{}: {error}", path.display()))?;
-        match outcome {
-            Ok(Some(found)) => println!("| {} | {} | {} | {} |", mutant.name, found.rule, found.seed, found.schedules),
-            Ok(None) => {
+        match outcome.map_err(|error| format!("{}: {error}", mutant.name))? {
+            Some(found) => println!("| {} | {found} |", mutant.name),
+            None => {
                 all_found = false;
-                println!("| {} | NOT FOUND | | {MOST_SCHEDULES} |", mutant.name);
+                println!("| {} | NOT FOUND | | |", mutant.name);
             }
-            Err(error) => return Err(format!("{}: {error}", mutant.name)),
         }
     }
     Ok(all_found)
 }
 
-struct Found {
-    rule: String,
-    seed: String,
-    schedules: String,
-}
-
-fn find(copy: &Path) -> Result<Option<Found>, String> {
-    let target = root().join("target/mutants/target");
-    let built = Command::new("cargo")
-        .args(["build", "--quiet", "--offline", "--profile=mutants", "--package=simulation"])
-        .current_dir(copy)
-        .env("CARGO_TARGET_DIR", &target)
-        .stdout(Stdio::null())
-        .output()
-        .map_err(|error| format!("cannot run cargo: {error}"))?;
-    if !built.status.success() {
-        return Err(format!("it cannot be built:\n{}", String::from_utf8_lossy(&built.stderr)));
-    }
-    let ran = Command::new(target.join("mutants/simulate"))
+/// Runs schedules with the bug; what found it, as the rest of a row of the table.
+fn find_by_schedules(copy: &Path) -> Result<Option<String>, String> {
+    cargo(copy, "build", &["--package=simulation"])?;
+    let ran = Command::new(target().join("mutants/simulate"))
         .args([format!("--schedules={MOST_SCHEDULES}"), "--from=0".into()])
         .stderr(Stdio::null())
         .output()
@@ -93,12 +89,46 @@ fn find(copy: &Path) -> Result<Option<Found>, String> {
         let rest = text.split_once(start).map_or("", |(_, rest)| rest);
         rest.split(end).next().unwrap_or_default().trim().to_owned()
     };
-    let rule = text.lines().find(|line| line.contains(" schedules") && line.contains(" after ")).unwrap_or_default();
-    Ok(Some(Found {
-        rule: rule.split(" at ").next().unwrap_or_default().to_owned(),
-        seed: between("--seed=", " ").lines().next().unwrap_or_default().to_owned(),
-        schedules: rule.rsplit(" after ").next().unwrap_or_default().replace(" schedules", ""),
-    }))
+    let line = text.lines().find(|line| line.contains(" schedules") && line.contains(" after ")).unwrap_or_default();
+    let rule = line.split(" at ").next().unwrap_or_default();
+    let seed = between("--seed=", " ");
+    let seed = seed.lines().next().unwrap_or_default();
+    let schedules = line.rsplit(" after ").next().unwrap_or_default().replace(" schedules", "");
+    Ok(Some(format!("{rule} | {seed} | {schedules}")))
+}
+
+/// Runs one test with the bug; that it fails, as the rest of a row of the table.
+fn find_by_test(copy: &Path, target: &str, test: &str) -> Result<Option<String>, String> {
+    let target_flag = format!("--test={target}");
+    // What cannot be built finds nothing.
+    cargo(copy, "test", &["--workspace", &target_flag, "--no-run"])?;
+    let ran = cargo_command(copy, "test", &["--workspace", &target_flag, "--", "--exact", test])
+        .output()
+        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    let text = String::from_utf8_lossy(&ran.stdout);
+    if !text.contains("running 1 test\n") {
+        return Err(format!("there is no test {test} in {target}"));
+    }
+    Ok((!ran.status.success()).then(|| format!("`{target}::{test}` | | ")))
+}
+
+fn target() -> PathBuf {
+    root().join("target/mutants/target")
+}
+
+fn cargo_command(copy: &Path, command: &str, args: &[&str]) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args([command, "--quiet", "--offline", "--profile=mutants"]).args(args);
+    cargo.current_dir(copy).env("CARGO_TARGET_DIR", target());
+    cargo
+}
+
+fn cargo(copy: &Path, command: &str, args: &[&str]) -> Result<(), String> {
+    let ran = cargo_command(copy, command, args).output().map_err(|error| format!("cannot run cargo: {error}"))?;
+    match ran.status.success() {
+        true => Ok(()),
+        false => Err(format!("it cannot be built:\n{}", String::from_utf8_lossy(&ran.stderr))),
+    }
 }
 
 /// Makes `to` what `from` is, but for what git does not track.
