@@ -44,7 +44,8 @@ impl Election {
             && self.own.is_none()
             && sight.lacks(self.lock.as_ref())
         {
-            self.robbed_until = now.saturating_add(last_lease.max(self.settings.lease));
+            let until = now.saturating_add(last_lease.max(self.settings.lease));
+            self.robbed_until = self.robbed_until.max(until); // a longer lease may have been taken away before
         }
         if !unchanged || sight.version.is_some() != self.lock.as_ref().is_some_and(|lock| lock.version.is_some()) {
             // What was refused before may be possible now.

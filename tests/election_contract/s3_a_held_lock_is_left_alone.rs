@@ -132,6 +132,9 @@ fn whoever_was_robbed_is_waited_for_whatever_stands_in_place_of_its_record() {
     assert_eq!(written_at(&[robbed(), without_record(51), held(52, "", 1, 2)]), 20_100);
     assert_eq!(written_at(&[robbed(), without_record(51), held(52, "third", 1, 2)]), 20_100);
     assert_eq!(written_at(&[robbed(), in_another_object(held(51, "", 1, 2))]), 20_100);
+    // A second robbery of somebody with a shorter lease does not shorten that.
+    let twice = [held(50, "other", 60, 1), without_record(51), held(52, "third", 1, 2), without_record(53)];
+    assert_eq!(written_at(&twice), 60_100);
     // For the own lease at least: a shorter one may have been edited into the record.
     assert_eq!(written_at(&[held(50, "other", 1, 1), without_record(51), held(52, "", 1, 2)]), 10_100);
 }

@@ -2,7 +2,7 @@
 
 use crate::clock::{Clock, MILLI};
 use crate::node::{Input, Lane, Node};
-use crate::oracle::{Claim, Facts};
+use crate::oracle::{Claim, Facts, Named};
 use crate::plan::{Member, Stands};
 use crate::world::{What, World};
 use leader_elector::contest::{Contest, Outcome};
@@ -34,6 +34,7 @@ impl World {
             member,
             life,
             running: false,
+            stopped: false,
             clock,
             contest,
             lanes: [Lane::of(life), Lane::of(life)],
@@ -56,6 +57,7 @@ impl World {
         }
         self.say(|world| format!("{} starts as life {}", world.name(node), world.nodes[node].life));
         self.nodes[node].running = true;
+        self.oracle.started(self.nodes[node].life);
         self.take_socket(node);
         for lock in self.nodes[node].locks {
             let wait = self.random.below(5 * MILLI);
@@ -83,7 +85,7 @@ impl World {
     /// A process ends, by itself or not, and another takes its place at that moment.
     pub fn ends(&mut self, node: usize, next_start: u64) {
         self.say(|world| format!("{} ends", world.name(node)));
-        self.oracle.died(self.nodes[node].life);
+        self.oracle.died(self.nodes[node].life, self.now);
         let member = Member { stands: self.nodes[node].next_stands, ..self.nodes[node].member.clone() };
         self.nodes[node] = self.new_node(member);
         self.schedule(next_start, What::Start { node });
@@ -119,6 +121,7 @@ impl World {
         match input {
             Input::Tick => self.step(node, 0, Event::Tick),
             Input::Stop => {
+                self.nodes[node].stopped = true;
                 self.oracle.stopped(self.nodes[node].life, self.now);
                 self.step(node, 0, Event::Stop);
             }
@@ -186,7 +189,9 @@ impl World {
         let claim =
             it.contest.claim().map(|claim| Claim { until: it.clock.when(claim.until), token: claim.fencing_token });
         let now = it.clock.at(self.now);
-        let other = it.contest.others().find(|holder| now < holder.until).map(|holder| holder.identity.as_bytes()[0]);
+        let other = it.contest.others().find(|holder| now < holder.until);
+        let other =
+            other.map(|holder| Named { identity: holder.identity.as_bytes()[0], until: it.clock.when(holder.until) });
         self.oracle.says(it.life, self.now, claim, other);
     }
 

@@ -3,9 +3,9 @@
 use crate::clock::{MILLI, SECOND};
 use crate::network::Outage;
 use crate::node::Input;
-use crate::oracle::Writer;
+use crate::oracle::{self, Edit, Writer};
 use crate::plan::{Mischief, Stands};
-use crate::server::record;
+use crate::server::{content_of, record};
 use crate::world::{What, World};
 use leader_elector::record::{Content, Record};
 
@@ -47,7 +47,8 @@ impl World {
                     self.changed(lock, Writer::Stranger);
                 }
             }
-            Mischief::Delete => self.edits(lock, None),
+            Mischief::Delete => self.edits(lock, None, false),
+            Mischief::Replace => self.replaces(lock),
             Mischief::Edit => self.edits_now(lock),
             Mischief::Roll => self.rolls(node),
             Mischief::Crash => {}
@@ -90,50 +91,54 @@ impl World {
         }
     }
 
-    /// Deletes the object or replaces its record, if nobody is fooled by that who never saw the lock; or even so, where
-    /// the schedule breaks assumptions.
-    fn edits(&mut self, lock: usize, content: Option<Content>) {
-        let replaced_by = match &content {
-            Some(Content::Record(record)) if record.is_free() => None,
-            Some(Content::Record(record)) => Some(u64::from(record.lease_seconds) * SECOND),
-            Some(Content::Unreadable { .. }) => Some(0),
-            Some(Content::Nothing) | None => None,
+    /// Deletes the object, replaces its record, or puts another object in its place, if nobody is fooled by that who never
+    /// saw the lock; or even so, where the schedule breaks assumptions.
+    fn edits(&mut self, lock: usize, content: Option<Content>, replace: bool) {
+        let there = self.present(lock).version.is_some();
+        let edit = Edit {
+            content: content.as_ref().map_or(oracle::Content::Nothing, content_of),
+            in_new_object: replace || !there,
         };
-        // Nobody waits where nobody is said to hold the lock.
-        let frees = matches!(&content, Some(Content::Record(record)) if record.is_free());
-        let claim_ends = self.oracle.last_claim_ends(self.now);
+        let lease_ends = self.oracle.last_lease_ends(self.now);
         let claimed = self.oracle.leaders(self.now).next().is_some();
-        let fools = self.oracle.can_be_fooled(lock, replaced_by)
-            || frees && !matches!(&self.present(lock).content, Content::Record(record) if record.is_free());
-        // Peers of another make take at once what holds no record that they can read.
-        let empties = !matches!(&content, Some(Content::Record(_)));
-        let fools = fools || empties && lock == 0 && self.any_peer();
-        if fools || claimed && frees {
+        // Peers of another make take at once what holds no record that they can read, and client-go what nobody holds.
+        let fools_peers = match &content {
+            Some(Content::Record(record)) => record.is_free() && claimed,
+            Some(Content::Unreadable { .. } | Content::Nothing) | None => true,
+        };
+        if self.oracle.can_be_fooled(lock, edit) || fools_peers && lock == 0 && self.any_peer() {
             if !self.plan.breaks_assumptions {
                 return;
             }
-            self.oracle.exempt(claim_ends + self.plan.longest_lease * 3);
+            self.oracle.exempt(lease_ends + self.plan.longest_lease * 3);
         }
-        self.no_starts_until = self.no_starts_until.max(claim_ends);
+        self.no_starts_until = self.no_starts_until.max(lease_ends);
         if self.random.happens(0.3) {
             // Whoever watches anew afterwards sees the edit, and not what was there just before.
             self.cut_watches(&[lock]);
         }
-        self.say(|_| format!("somebody puts {content:?} into lock {lock}"));
-        match content {
-            Some(content) if self.present(lock).content == content => {}
-            None if self.present(lock).version.is_none() => {}
-            Some(content) => {
-                let keep_mark = self.random.happens(0.5);
-                self.server.put(lock, content, keep_mark);
-                self.changed(lock, Writer::Stranger);
-            }
-            None => {
-                self.server.delete(lock);
-                self.changed(lock, Writer::Stranger);
-                self.deliver_late_creations();
-            }
+        self.say(|_| format!("somebody puts {content:?} into lock {lock}, in place of the object: {replace}"));
+        let mark = self.present(lock).mark.clone();
+        if there && (replace || content.is_none()) {
+            self.server.delete(lock);
+            self.changed(lock, Writer::Stranger);
         }
+        match content {
+            Some(content) if self.present(lock).content == content && !replace => {}
+            Some(content) => {
+                let mark = mark.filter(|_| self.random.happens(0.5));
+                self.server.put(lock, content, mark);
+                self.changed(lock, Writer::Stranger);
+            }
+            None if there => self.deliver_late_creations(),
+            None => {}
+        }
+    }
+
+    /// Somebody deletes the object and puts another one in its place: a copy, or what he likes.
+    fn replaces(&mut self, lock: usize) {
+        let content = if self.random.happens(0.4) { self.present(lock).content.clone() } else { self.edit(lock) };
+        self.edits(lock, Some(content), true);
     }
 
     /// Somebody edits the lock right after a candidate has written it.
@@ -145,7 +150,7 @@ impl World {
 
     pub fn edits_now(&mut self, lock: usize) {
         let content = self.edit(lock);
-        self.edits(lock, Some(content));
+        self.edits(lock, Some(content), false);
     }
 
     /// One replica is replaced by the next release of its fleet: `endpoints`, both, `leases`. A stage begins when

@@ -2,7 +2,7 @@
 
 use crate::clock::MILLI;
 use crate::node::Input;
-use crate::oracle::Writer;
+use crate::oracle::{Via, Writer};
 use crate::server::Verdict;
 use crate::world::{What, World};
 use leader_elector::election::{Answer, Call, Event, Purpose, Request, Sight};
@@ -150,6 +150,8 @@ impl World {
         }
         let wrong = self.fault(self.plan.chances.wrong_answer);
         let (answer, state) = if wrong { self.wrong_answer(lock, reading) } else { (answer, state) };
+        let absent = self.fault(self.plan.chances.false_absence);
+        let (answer, state) = if absent { (absence(reading), None) } else { (answer, state) };
         let way = self.way();
         let answer = self.new_answer(answer, state);
         self.schedule(self.now + way, What::Returns { message, answer });
@@ -228,17 +230,38 @@ impl World {
             Answer::Seen(sight) => sight.version.as_ref().map(|version| version.resource_version),
             _ => None,
         };
+        let missing = answer == Answer::Seen(Sight::MISSING);
         let outcome = self.step_machine(node, lock, Event::Answered { request: number, answer });
         let history = &self.server.objects[lock].history;
         let fields = state.map_or(u64::MAX, |state| history[state].foreign_fields);
         let it = &mut self.nodes[node];
         it.keep(it.machine_of(lock), shown, fields);
-        let reading = self.network.messages[message].request.call == Call::Read;
-        if let Some(state) = state {
-            self.oracle.shown(self.nodes[node].life, lock, state, !reading);
+        let life = it.life;
+        let via = match self.network.messages[message].request.call {
+            Call::Read => Via::Read,
+            Call::Write(_) => Via::Write { sent: self.network.messages[message].sent },
+        };
+        // A lie about absence may have become true on its way.
+        let present = self.server.objects[lock].history.len() - 1;
+        let state = state.or((missing && self.present(lock).version.is_none()).then_some(present));
+        match state.filter(|_| self.believes(node, message, shown)) {
+            Some(state) => self.oracle.shown(life, lock, self.now, state, via),
+            None if missing => self.oracle.misled(life, lock),
+            None => {}
         }
         self.tell_oracle(node);
         self.obey(node, outcome);
+    }
+
+    /// An answer to a request that the machine may have given up counts only if it has taken it in; so does that there is
+    /// no object, for nothing tells how old that is.
+    fn believes(&self, node: usize, message: usize, shown: Option<u64>) -> bool {
+        let Message { lock, sent, ref request, .. } = self.network.messages[message];
+        let it = &self.nodes[node];
+        let late = it.clock.at(self.now) >= it.clock.at(sent) + request.timeout.mul_f64(1.5);
+        let gives_up = it.stopped || it.locks.len() > 1;
+        let believed = it.contest.locks()[it.machine_of(lock)].lock().and_then(|lock| lock.version.as_ref());
+        !(late || gives_up || shown.is_none()) || believed.map(|version| version.resource_version) == shown
     }
 
     // ---- Watches --------------------------------------------------------------------------------------
@@ -358,7 +381,7 @@ impl World {
         let outcome = self.step_machine(node, lock, event);
         let it = &mut self.nodes[node];
         it.keep(it.machine_of(lock), shown, fields);
-        self.oracle.shown(self.nodes[node].life, lock, state, false);
+        self.oracle.shown(self.nodes[node].life, lock, self.now, state, Via::Watch);
         self.tell_oracle(node);
         self.obey(node, outcome);
     }
@@ -367,4 +390,9 @@ impl World {
     pub fn present(&self, lock: usize) -> &Sight {
         &self.server.objects[lock].present().sight
     }
+}
+
+/// What says that there is no object.
+fn absence(reading: bool) -> Answer {
+    if reading { Answer::Seen(Sight::MISSING) } else { Answer::Absent }
 }

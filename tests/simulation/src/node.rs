@@ -71,6 +71,8 @@ pub struct Node {
     pub next_stands: Stands,
     pub life: LifeId,
     pub running: bool,
+    /// It was told to leave.
+    pub stopped: bool,
     pub clock: Clock,
     pub contest: Contest,
     pub lanes: [Lane; 2],

@@ -4,6 +4,14 @@
 //! clock, when it sent which write, what reached it, and what it would say at each instant. Times are true time in
 //! nanoseconds unless they are said to be local.
 
+mod assumptions;
+mod claims;
+mod names;
+mod writes;
+
+pub use self::assumptions::Edit;
+pub use self::names::Named;
+
 use std::fmt;
 
 /// Who: the index of a life, one run of one process.
@@ -59,6 +67,10 @@ impl Content {
     fn is_held_record(self) -> bool {
         matches!(self, Content::Record { holder, .. } if holder != 0)
     }
+
+    fn is_free_record(self) -> bool {
+        matches!(self, Content::Record { holder: 0, .. })
+    }
 }
 
 /// Who made a change of a lock.
@@ -70,9 +82,22 @@ pub enum Writer {
     Stranger,
 }
 
+/// How a state of a lock reached a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    Watch,
+    Read,
+    /// The answer to the write that was sent at this moment.
+    Write {
+        sent: u64,
+    },
+}
+
 /// A change that the server made.
 #[derive(Clone, Debug, Hash)]
 pub struct Commit {
+    /// Which object it is; 0 when there is none.
+    pub object: u64,
     pub resource_version: u64,
     pub content: Content,
     pub writer: Writer,
@@ -105,6 +130,10 @@ struct Life {
     facts: Facts,
     alive: bool,
     claim: Option<Claim>,
+    /// The last instant at which it is known to have claimed.
+    claimed_to: u64,
+    /// It is dead, and another run of the same candidate has taken its place.
+    succeeded: bool,
     /// The token of the claim before, which may not come back.
     spent_token: u64,
     stopped: Option<Stopped>,
@@ -122,15 +151,35 @@ struct Stopped {
 /// What one life did to, and was shown of, one lock.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 struct View {
-    /// How many states of the lock it has been shown, up to the newest.
+    /// The state that it was shown last, and believes.
     shown: usize,
+    /// A watch shows nothing new up to this state. That there is no object, as a read shows, has no resourceVersion.
+    floor: usize,
     /// The newest state shown that bore a record which is not its own.
     foreign: usize,
     /// The newest committed write of a record of its own: its state, and when the latest such was sent.
     own: usize,
     own_sent: u64,
-    /// The L of the last held record shown, local.
+    /// The newest state that was shown while it claimed, and that did not end the claim.
+    kept: usize,
+    /// The L of the last held record shown, or its own for one that cannot be read; local.
     last_lease: Option<u64>,
+    /// The longest L of any record shown.
+    longest_lease: u64,
+    robbed: Option<Robbed>,
+    /// Since when the content shown has been the same, whatever came and went in between that was not shown.
+    same_since: u64,
+    /// Since when nothing at all has come in between but changes of other fields.
+    sure_since: u64,
+    /// Somebody in between has told it that there is no object, though there is.
+    misled: bool,
+}
+
+/// When a candidate was shown that a holder's record had been taken away, and how long it must wait from then on, local.
+#[derive(Clone, Copy, Debug, Hash)]
+struct Robbed {
+    at: u64,
+    wait: u64,
 }
 
 /// How often an assumption of DESIGN was broken on purpose, and the verdict therefore withheld.
@@ -162,6 +211,7 @@ impl Oracle {
     pub fn new() -> Oracle {
         let missing = State {
             commit: Commit {
+                object: 0,
                 resource_version: 0,
                 content: Content::Nothing,
                 writer: Writer::Stranger,
@@ -200,8 +250,10 @@ impl Oracle {
         let locks = [View::default(); 2];
         self.lives.push(Life {
             facts,
-            alive: true,
+            alive: false,
             claim: None,
+            claimed_to: 0,
+            succeeded: false,
             spent_token: 0,
             stopped: None,
             locks,
@@ -210,9 +262,14 @@ impl Oracle {
         self.lives.len() - 1
     }
 
-    pub fn died(&mut self, life: LifeId) {
+    /// Its process runs from now on.
+    pub fn started(&mut self, life: LifeId) {
+        self.lives[life].alive = true;
+    }
+
+    pub fn died(&mut self, life: LifeId, now: u64) {
         self.lives[life].alive = false;
-        self.lives[life].claim = None;
+        self.says(life, now, None, None);
     }
 
     /// It was told to leave.
@@ -254,19 +311,26 @@ impl Oracle {
     pub fn committed(&mut self, lock: usize, now: u64, commit: Commit) {
         let index = self.locks[lock].len();
         let before = self.locks[lock][index - 1].clone();
-        let touched = commit.content == before.commit.content && commit.writer == Writer::Stranger;
+        let touched = commit.touches(&before.commit);
         let (since, author) = match commit.writer {
             _ if touched => (before.since, before.author),
+            // No record is no record, in whichever object, or in none.
+            Writer::Stranger if (commit.content, before.commit.content) == (Content::Nothing, Content::Nothing) => {
+                (before.since, None)
+            }
             Writer::Candidate { life, .. } => (now, Some(life)),
             // Whoever missed what was there in between sees no change where somebody puts a record back.
             Writer::Stranger => {
-                let same = self.locks[lock].iter().rev().find(|state| state.commit.content == commit.content);
+                let same =
+                    |state: &&State| (state.commit.content, state.commit.object) == (commit.content, commit.object);
+                let same = self.locks[lock].iter().rev().find(same);
                 same.filter(|_| commit.content.is_held_record())
                     .map_or((now, None), |state| (state.since, state.author))
             }
         };
         if let Writer::Candidate { life, sent } = commit.writer {
             self.judge_write(lock, now, &before, &commit, life, sent);
+            self.succeeds(life);
             if commit.content.is_held_record() {
                 let view = &mut self.lives[life].locks[lock];
                 view.own = index;
@@ -278,225 +342,89 @@ impl Oracle {
         self.locks[lock].push(State { commit, since, author, original, term });
     }
 
-    fn judge_write(&mut self, lock: usize, now: u64, before: &State, commit: &Commit, life: LifeId, sent: u64) {
-        let facts = self.lives[life].facts.clone();
-        let Content::Record { holder, lease, acquired, renewed, transitions } = commit.content else {
-            return self.violated("S2", now, || format!("life {life} wrote what is no record"));
-        };
-        if commit.foreign_fields != before.commit.foreign_fields && before.commit.content != Content::Nothing {
-            self.violated("S2", now, || format!("life {life} changed fields that are not the record"));
+    /// It is the same candidate as earlier runs in the same place, which are over.
+    fn succeeds(&mut self, life: LifeId) {
+        let of = |it: &Life| (it.facts.identity, it.facts.network);
+        let candidate = of(&self.lives[life]);
+        for earlier in self.lives[..life].iter_mut().filter(|it| !it.alive && of(it) == candidate) {
+            earlier.succeeded = true;
         }
-        if lease < facts.lease {
-            self.violated("L", now, || format!("life {life} wrote a lease shorter than its own"));
-        }
-        let own = before.author == Some(life);
-        if let Content::Record { renewed: earlier, .. } = before.commit.content
-            && (renewed == earlier || own && renewed < earlier)
-        {
-            self.violated("S2", now, || format!("life {life} wrote the renewTime that was there, or an earlier one"));
-        }
-        if holder == 0 {
-            if !own {
-                self.violated("S4", now, || format!("life {life} released a record that it did not write"));
-            }
-            return;
-        }
-        if holder != facts.identity {
-            self.violated("S9", now, || format!("life {life} wrote another identity"));
-        }
-        if let Content::Record { acquired: a, transitions: t, .. } = before.commit.content {
-            let same_term = own && acquired == a && transitions == t;
-            let next_term = acquired == renewed && transitions == (t + 1).min(i32::MAX as u32);
-            if !same_term && !next_term {
-                self.violated("terms", now, || {
-                    format!("life {life} wrote acquired {acquired}, transitions {transitions} after {a}, {t}")
-                });
-            }
-        }
-        if !own {
-            self.judge_acquisition(lock, now, before, life, sent);
-        }
-    }
-
-    /// S3, S9, S10: was the lock free when the write was sent?
-    fn judge_acquisition(&mut self, lock: usize, now: u64, before: &State, life: LifeId, sent: u64) {
-        if before.commit.content == Content::Nothing && sent < before.since {
-            return; // a creation names no version: a late one may meet another absence than the one it was sent for
-        }
-        let Life { facts, stopped, locks, creations, .. } = &self.lives[life];
-        // What it had been shown when it sent this counts, and not what came meanwhile.
-        let shown = creations.iter().rev().find(|(at, _)| *at == sent).map_or(locks, |(_, views)| views);
-        let view = &shown[lock];
-        let last_lease = view.last_lease;
-        // It may write anew what was taken away from it, for as long as it could have led.
-        let rewrites = before.commit.content == Content::Nothing
-            && view.own > view.foreign
-            && self.elapsed(life, view.own_sent, sent) < facts.renew_deadline + 3;
-        let must_wait = match before.commit.content {
-            Content::Record { holder: 0, .. } => 0,
-            Content::Record { lease, .. } if !self.author_is_dead(lock, before, facts) => lease.max(facts.lease),
-            Content::Record { .. } => 0,
-            Content::Unreadable => facts.lease.max(last_lease.unwrap_or(0)),
-            Content::Nothing if rewrites => 0,
-            Content::Nothing => last_lease.map_or(0, |lease| lease.max(facts.lease)),
-        };
-        if stopped.is_some_and(|stopped| stopped.at < sent) && !rewrites {
-            self.violated("S4", now, || format!("life {life} took the lock after it was told to leave"));
-        }
-        let waited = self.elapsed(life, before.since, sent);
-        // Clocks are read in whole nanoseconds.
-        if waited + 3 < must_wait && self.exempt_until < now {
-            let content = before.commit.content;
-            self.violated("S3", now, || format!("life {life} took {content:?} after {waited} of {must_wait} ns"));
-        }
-    }
-
-    /// S9: an earlier run of the same candidate in the same place wrote the holder and the renewTime, and runs no more.
-    fn author_is_dead(&self, lock: usize, state: &State, facts: &Facts) -> bool {
-        let original = &self.locks[lock][state.original];
-        let (Content::Record { holder, renewed, .. }, Content::Record { holder: by, renewed: at, .. }) =
-            (state.commit.content, original.commit.content)
-        else {
-            return false;
-        };
-        let author = original.author.map(|life| &self.lives[life]);
-        (holder, renewed) == (by, at)
-            && holder == facts.identity
-            && author.is_some_and(|author| !author.alive && author.facts.network == facts.network)
     }
 
     /// A state of the lock reached a candidate, and it has taken it in. What answers a write is believed only if it shows
     /// that write.
-    pub fn shown(&mut self, life: LifeId, lock: usize, index: usize, answers_write: bool) {
+    pub fn shown(&mut self, life: LifeId, lock: usize, now: u64, index: usize, via: Via) {
         let Some(state) = self.locks[lock].get(index) else { return };
-        let author = state.author;
-        if answers_write && author != Some(life) {
+        if let Via::Write { sent } = via
+            && state.commit.writer != (Writer::Candidate { life, sent })
+        {
             return;
         }
-        let content = state.commit.content;
+        let own_lease = self.lives[life].facts.lease;
+        let robbed_wait = self.robbed_wait(life, lock, now, state);
         let view = &mut self.lives[life].locks[lock];
-        if index <= view.shown {
+        let misled = view.misled;
+        let again = via == Via::Read && index == view.floor;
+        if index <= view.floor && !again {
             return;
+        }
+        view.misled = false;
+        if via != Via::Read || state.commit.object != 0 {
+            view.floor = index;
+        }
+        let states = &self.locks[lock];
+        let before = &states[view.shown];
+        if state.commit.content != before.commit.content {
+            view.same_since = now;
+        }
+        // The writer of each change in between is known, but not what the candidate made of it.
+        let only_touched = (view.shown..index).all(|n| states[n + 1].commit.touches(&states[n].commit));
+        if misled || index < view.shown || !only_touched {
+            view.sure_since = now;
+        }
+        if let Some(wait) = robbed_wait {
+            view.robbed = Some(Robbed { at: now, wait });
         }
         view.shown = index;
-        if let Content::Record { holder, lease, .. } = content {
-            if author != Some(life) {
-                view.foreign = index;
+        match state.commit.content {
+            Content::Record { holder, lease, .. } => {
+                if state.author != Some(life) {
+                    view.foreign = view.foreign.max(index);
+                }
+                if holder != 0 {
+                    view.last_lease = Some(lease);
+                    view.longest_lease = view.longest_lease.max(lease);
+                }
             }
-            if holder != 0 {
-                view.last_lease = Some(lease);
-            }
+            Content::Unreadable => view.last_lease = view.last_lease.or(Some(own_lease)),
+            Content::Nothing => {}
         }
     }
 
-    // ---- What it says ---------------------------------------------------------------------------------
-
-    fn claims(&self, life: LifeId, now: u64) -> bool {
-        self.lives[life].claim.is_some_and(|claim| now < claim.until)
+    /// S3: how long the candidate must wait from now on because this shows that somebody took a holder's record away.
+    fn robbed_wait(&self, life: LifeId, lock: usize, now: u64, state: &State) -> Option<u64> {
+        let Life { facts, locks, .. } = &self.lives[life];
+        let view = &locks[lock];
+        let before = &self.locks[lock][view.shown];
+        let unreadable = before.commit.content == Content::Unreadable;
+        let held = before.commit.content.is_held_record() && before.author != Some(life);
+        let gone = before.commit.object != state.commit.object || state.commit.content == Content::Nothing;
+        let robbed = held && gone || unreadable && (gone || state.commit.content.is_free_record());
+        // What was taken away before may have to be waited for even longer.
+        let left = view.robbed.map_or(0, |it| it.wait.saturating_sub(self.elapsed(life, it.at, now)));
+        let last_lease = view.last_lease.filter(|_| robbed && !view.misled)?;
+        Some(last_lease.max(facts.lease).max(left))
     }
 
-    /// Who leads now, each of them.
-    pub fn leaders(&self, now: u64) -> impl Iterator<Item = LifeId> {
-        (0..self.lives.len()).filter(move |life| self.claims(*life, now))
+    /// Somebody in between told the candidate that there is no object, though there is one.
+    pub fn misled(&mut self, life: LifeId, lock: usize) {
+        self.lives[life].locks[lock].misled = true;
     }
+}
 
-    /// What a candidate says from now on: its claim, and whom it names otherwise.
-    pub fn says(&mut self, life: LifeId, now: u64, claim: Option<Claim>, other: Option<u8>) {
-        let it = &mut self.lives[life];
-        if other == Some(it.facts.identity) {
-            return self.violated("S6", now, || format!("life {life} names itself as if it were another"));
-        }
-        let before = it.claim;
-        let claim = claim.filter(|claim| now < claim.until);
-        if let Some(before) = before
-            && (now >= before.until || claim.is_none_or(|claim| claim.token != before.token))
-        {
-            it.spent_token = before.token;
-        }
-        it.claim = claim;
-        if let Some(claim) = claim {
-            self.judge_claim(life, now, claim, before);
-        }
-    }
-
-    fn judge_claim(&mut self, life: LifeId, now: u64, claim: Claim, before: Option<Claim>) {
-        if before == Some(claim) && self.lives[life].spent_token != claim.token {
-            return; // judged when it was made
-        }
-        let it = &self.lives[life];
-        if it.stopped.is_some() {
-            return self.violated("S5", now, || format!("life {life} claims after it was told to leave"));
-        }
-        if claim.token == it.spent_token {
-            return self
-                .violated("S1", now, || format!("life {life} claims again with the token of a term that ended"));
-        }
-        if before.is_none_or(|before| before.token != claim.token) {
-            self.judge_token(life, now, claim.token);
-        }
-        let facts = &self.lives[life].facts;
-        for lock in (0..2).filter(|lock| facts.locks[*lock]) {
-            let view = &self.lives[life].locks[lock];
-            if view.own == 0 || view.own <= view.foreign {
-                return self
-                    .violated("S6", now, || format!("life {life} claims though a record not its own was shown"));
-            }
-            // S1, S7: never longer than D from the sending of a write that was done.
-            if self.elapsed(life, view.own_sent, claim.until) > facts.renew_deadline + 3 {
-                return self
-                    .violated("S1", now, || format!("life {life} claims for longer than D from its last write"));
-            }
-        }
-        let others = (0..self.lives.len()).filter(|other| *other != life && self.claims(*other, now));
-        let others: Vec<LifeId> = others.collect();
-        if !others.is_empty() {
-            if now < self.exempt_until {
-                self.exemptions.fooled += 1;
-            } else {
-                self.violated("two leaders", now, || format!("life {life} and {others:?} lead at once"));
-            }
-        }
-    }
-
-    /// S8: a version at which the lock bore a record of its own, above all earlier ones.
-    fn judge_token(&mut self, life: LifeId, now: u64, token: u64) {
-        self.terms += 1;
-        // Of two that lead at once because somebody was fooled, the one with the lower token may be told so later.
-        if token <= self.highest_token && self.exempt_until < now {
-            let highest = self.highest_token;
-            self.violated("S8", now, || format!("life {life} has the token {token} after {highest}"));
-        }
-        self.highest_token = self.highest_token.max(token);
-        let is_own = |state: &State| state.commit.resource_version == token && state.author == Some(life);
-        if !self.locks.iter().any(|lock| lock.iter().rev().any(is_own)) {
-            self.violated("S8", now, || format!("life {life} has the token {token}, at which it wrote nothing"));
-        }
-    }
-
-    // ---- For whoever plans faults ---------------------------------------------------------------------
-
-    /// Whether anybody who lives, and stands for this lock, could be fooled if its record were gone now, or replaced by one
-    /// with this lease: somebody who would wait for less than the lease of whoever may hold it.
-    pub fn can_be_fooled(&self, lock: usize, replaced_by: Option<u64>) -> bool {
-        let state = self.locks[lock].last().expect("there is a first one");
-        let present = match state.commit.content {
-            Content::Record { holder, lease, .. } if holder != 0 => lease,
-            Content::Record { .. } | Content::Nothing => 0,
-            Content::Unreadable => u64::MAX,
-        };
-        let longest = self.lives.iter().map(|life| life.facts.lease).max().unwrap_or(0);
-        let fooled = |life: &Life| match (replaced_by, life.locks[lock].last_lease) {
-            (Some(lease), _) => lease.max(life.facts.lease) < longest,
-            (None, Some(last)) => life.locks[lock].shown < state.term || last.max(life.facts.lease) < present,
-            (None, None) => present > 0,
-        };
-        self.lives.iter().any(|life| life.alive && life.facts.locks[lock] && fooled(life))
-    }
-
-    /// When the last claim that exists now ends, or that can be made of what was sent until now.
-    pub fn last_claim_ends(&self, now: u64) -> u64 {
-        let lasts =
-            |life: &Life| (u128::from(life.facts.renew_deadline) << 20).div_ceil(u128::from(life.facts.rate)) as u64;
-        now + self.lives.iter().map(lasts).max().unwrap_or(0) + 1
+impl Commit {
+    /// Whether it changes only other fields of the object than the record.
+    fn touches(&self, before: &Commit) -> bool {
+        (self.content, self.object) == (before.content, before.object) && self.writer == Writer::Stranger
     }
 }

@@ -120,7 +120,8 @@ impl World {
         if self.present(0).content == content {
             return;
         }
-        self.server.put(0, content, true);
+        let mark = self.present(0).mark.clone();
+        self.server.put(0, content, mark);
         self.changed(0, Writer::Stranger);
     }
 

@@ -30,6 +30,8 @@ faults! {
     SentTwice,
     Refused,
     WrongAnswer,
+    /// Somebody in between says that there is no object, though there is.
+    FalseAbsence,
     Hung,
     Outage,
     WatchLate,
@@ -43,6 +45,8 @@ faults! {
     Touch,
     Delete,
     Edit,
+    /// The object is deleted, and another one put in its place at once.
+    Replace,
     Clone,
     Peers,
     ClockRates,
@@ -149,6 +153,7 @@ pub struct Chances {
     pub sent_twice: f64,
     pub refused: f64,
     pub wrong_answer: f64,
+    pub false_absence: f64,
     pub hung: f64,
     pub watch_late: f64,
     pub watch_silent: f64,
@@ -167,6 +172,7 @@ pub enum Mischief {
     Touch,
     Delete,
     Edit,
+    Replace,
     Roll,
 }
 
@@ -197,6 +203,8 @@ pub struct Plan {
     /// Whether wall clocks stand still, or say anything at all.
     pub frozen_wall_clock: bool,
     pub wild_wall_clock: bool,
+    /// The lock objects are there before anybody has been a candidate, and hold no record.
+    pub bare_objects: bool,
     /// What an update without a uid does to a missing object: create it (Endpoints, Leases) or 404 (ConfigMaps).
     pub creates_on_update: bool,
     /// Whether both kinds of lock objects have one counter of versions.
@@ -216,6 +224,7 @@ impl Plan {
             sent_twice: chance(Fault::SentTwice, 0.2),
             refused: chance(Fault::Refused, 0.2),
             wrong_answer: chance(Fault::WrongAnswer, 0.05),
+            false_absence: chance(Fault::FalseAbsence, 0.3),
             hung: chance(Fault::Hung, 0.1),
             watch_late: chance(Fault::WatchLate, 0.4),
             watch_silent: chance(Fault::WatchSilent, 0.05),
@@ -237,6 +246,7 @@ impl Plan {
             (Mischief::Touch, Fault::Touch),
             (Mischief::Delete, Fault::Delete),
             (Mischief::Edit, Fault::Edit),
+            (Mischief::Replace, Fault::Replace),
         ];
         let mut mischief: Vec<Mischief> =
             of_fault.into_iter().filter(|(_, fault)| has(*fault, 0.5)).map(|(mischief, _)| mischief).collect();
@@ -283,6 +293,7 @@ impl Plan {
             breaks_assumptions,
             frozen_wall_clock,
             wild_wall_clock,
+            bare_objects: random.happens(0.1),
             creates_on_update: random.happens(0.5),
             // The tokens of a moving fleet grow only where both kinds are in one store.
             one_store: random.happens(0.5) | rolling,

@@ -3,8 +3,11 @@
 
 use crate::oracle::{self, Commit, Writer};
 use leader_elector::election::{Sight, Version, Write};
-use leader_elector::record::{Content, Record, Stamp};
+use leader_elector::record::{Content, Mark, Record, Stamp};
 use std::sync::Arc;
+
+/// What is before the number of an object in its uid.
+const UID: &str = "uid-";
 
 /// One state of an object.
 #[derive(Clone, Debug, Hash)]
@@ -95,7 +98,7 @@ impl Server {
 
     fn new_uid(&mut self) -> Arc<str> {
         self.uids += 1;
-        format!("uid-{}", self.uids).into()
+        format!("{UID}{}", self.uids).into()
     }
 
     fn commit(
@@ -103,7 +106,7 @@ impl Server {
         lock: usize,
         uid: Option<Arc<str>>,
         content: Content,
-        mark: Option<leader_elector::record::Mark>,
+        mark: Option<Mark>,
         foreign_fields: u64,
     ) {
         let counter = &mut self.resource_versions[if self.one_store { 0 } else { lock }];
@@ -130,11 +133,10 @@ impl Server {
         }
     }
 
-    /// Replaces what is in the object, and leaves the mark or not; creates it if need be.
-    pub fn put(&mut self, lock: usize, content: Content, keep_mark: bool) {
+    /// Replaces record and mark in the object, or takes them away; creates the object if need be.
+    pub fn put(&mut self, lock: usize, content: Content, mark: Option<Mark>) {
         let State { sight, foreign_fields, .. } = self.objects[lock].present().clone();
         let uid = sight.version.map_or_else(|| self.new_uid(), |version| version.uid);
-        let mark = sight.mark.filter(|_| keep_mark);
         self.commit(lock, Some(uid), content, mark, foreign_fields);
     }
 
@@ -147,7 +149,15 @@ impl Server {
 
 /// A state as the oracle knows it.
 pub fn commit_of(state: &State, writer: Writer) -> Commit {
-    let content = match &state.sight.content {
+    let uid = state.sight.version.as_ref().and_then(|version| version.uid.strip_prefix(UID));
+    let object = uid.map_or(0, |number| number.parse().expect("a number"));
+    let content = content_of(&state.sight.content);
+    Commit { object, resource_version: state.resource_version, content, writer, foreign_fields: state.foreign_fields }
+}
+
+/// What a lock holds, as the oracle knows it.
+pub fn content_of(content: &Content) -> oracle::Content {
+    match content {
         Content::Nothing => oracle::Content::Nothing,
         Content::Unreadable { .. } => oracle::Content::Unreadable,
         Content::Record(record) => oracle::Content::Record {
@@ -157,8 +167,7 @@ pub fn commit_of(state: &State, writer: Writer) -> Commit {
             renewed: number(&record.renewed),
             transitions: record.transitions,
         },
-    };
-    Commit { resource_version: state.resource_version, content, writer, foreign_fields: state.foreign_fields }
+    }
 }
 
 fn number(stamp: &Stamp) -> i64 {

@@ -7,6 +7,7 @@ use crate::peer::Peer;
 use crate::plan::{Faults, Plan};
 use crate::server::{Server, commit_of};
 use crate::{calm, network};
+use leader_elector::record::Content;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::AddAssign;
@@ -138,6 +139,10 @@ impl World {
         }
         for make in world.plan.peers.clone() {
             world.add_peer(make);
+        }
+        for lock in 0..if world.plan.bare_objects { 2 } else { 0 } {
+            world.server.put(lock, Content::Nothing, None);
+            world.changed(lock, Writer::Stranger);
         }
         if !world.plan.mischief.is_empty() {
             world.schedule(0, What::Mischief);

@@ -2,7 +2,7 @@
 
 use super::Start;
 use crate::clock::SECOND;
-use crate::oracle::{Claim, Facts, Oracle, Writer};
+use crate::oracle::{Claim, Facts, Named, Oracle, Via, Writer};
 use crate::server::{Server, Verdict, commit_of};
 use leader_elector::contest::{Contest, Outcome};
 use leader_elector::election::{Answer, Call, Event, Moment, Purpose, Request, Settings};
@@ -136,6 +136,7 @@ impl Small {
 
     /// A process starts, and its watches open at once.
     fn begin(&mut self, node: usize) {
+        self.oracle.started(self.nodes[node].life);
         // In one network only the first of a name gets the socket.
         let alone = self.start != Start::Clones || self.nodes[1 - node].gone || node == 0;
         self.step(node, 0, Event::Alone(alone));
@@ -210,16 +211,19 @@ impl Small {
         match choice {
             Choice::Arrive(message) => self.arrive(message),
             Choice::Return(message) => {
-                let Message { node, life, lock, request, answer, given_up, .. } = self.messages.remove(message);
+                let Message { node, life, lock, request, sent, answer, given_up } = self.messages.remove(message);
                 if let Some((answer, state)) = answer
                     && !given_up
                     && self.nodes[node].life == life
                 {
-                    let reading = request.call == Call::Read;
+                    let via = match &request.call {
+                        Call::Read => Via::Read,
+                        Call::Write(_) => Via::Write { sent },
+                    };
                     let seen = matches!(answer, Answer::Seen(_));
                     let outcome = self.step_machine(node, lock, Event::Answered { request: request.number, answer });
                     if seen {
-                        self.oracle.shown(life, lock, state, !reading);
+                        self.oracle.shown(life, lock, self.now, state, via);
                     }
                     self.settle(node, outcome);
                 }
@@ -230,7 +234,7 @@ impl Small {
                 let state = &self.server.objects[lock].history[index];
                 let event = Event::Watched { resource_version: state.resource_version, sight: state.sight.clone() };
                 let outcome = self.step_machine(node, lock, event);
-                self.oracle.shown(self.nodes[node].life, lock, index, false);
+                self.oracle.shown(self.nodes[node].life, lock, self.now, index, Via::Watch);
                 self.settle(node, outcome);
             }
             Choice::Wait(node) => {
@@ -259,7 +263,7 @@ impl Small {
                 self.arrive(message);
             }
             Choice::Crash(node) => {
-                self.oracle.died(self.nodes[node].life);
+                self.oracle.died(self.nodes[node].life, self.now);
                 self.nodes[node].gone = true;
                 self.nodes[node] = self.new_node(node);
                 self.begin(node);
@@ -327,7 +331,9 @@ impl Small {
         let claim = it.contest.claim();
         let claim = claim.map(|claim| Claim { until: claim.until.as_nanos() as u64, token: claim.fencing_token });
         let now = Duration::from_nanos(self.now);
-        let other = it.contest.others().find(|holder| now < holder.until).map(|holder| holder.identity.as_bytes()[0]);
+        let other = it.contest.others().find(|holder| now < holder.until);
+        let other = other
+            .map(|holder| Named { identity: holder.identity.as_bytes()[0], until: holder.until.as_nanos() as u64 });
         self.oracle.says(life, self.now, claim, other);
         for (lock, order) in outcome.orders.into_iter().enumerate() {
             if let Some(request) = order.request {
@@ -350,7 +356,7 @@ impl Small {
             }
         }
         if outcome.finished {
-            self.oracle.died(life);
+            self.oracle.died(life, self.now);
             self.nodes[node].gone = true;
         }
     }

@@ -393,8 +393,15 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a record taken away waited for by its own lease alone",
         file: "src/election/learning.rs",
-        find: r#"self.robbed_until = now.saturating_add(last_lease.max(self.settings.lease));"#,
-        replace: r#"self.robbed_until = now.saturating_add(last_lease);"#,
+        find: r#"let until = now.saturating_add(last_lease.max(self.settings.lease));"#,
+        replace: r#"let until = now.saturating_add(last_lease);"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a record taken away waited for only until another one is taken away",
+        file: "src/election/learning.rs",
+        find: r#"self.robbed_until = self.robbed_until.max(until);"#,
+        replace: r#"self.robbed_until = until;"#,
         found_by: By::Schedules,
     },
     Mutant {
