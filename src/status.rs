@@ -4,7 +4,7 @@
 //! with a clock reading taken *after* fetching it, so that an answer was true at some instant between the
 //! question and the reply, even when the process was stopped in between.
 
-use crate::clock::Time;
+use crate::clock::{self, Time};
 use crate::lock::Locks;
 use crate::metrics::Metrics;
 use crate::record::Record;
@@ -165,9 +165,16 @@ impl Status {
         self.ring();
     }
 
-    /// The latest snapshot. Read the clock after this call, not before it.
+    /// The latest snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.latest.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The latest snapshot, and what the clock said after it was fetched (S1): the other way round, a snapshot newer than
+    /// the reading could make a lease that has run out look valid.
+    pub fn now(&self) -> (Arc<Snapshot>, Time) {
+        let snapshot = self.snapshot();
+        (snapshot, clock::now())
     }
 
     /// Has `ring` called after each [`Status::publish`], by the thread that published, which is the election's: so it
@@ -252,6 +259,26 @@ mod tests {
         assert_eq!([114, 115, 139, 140].map(at), [(true, true), (false, true), (false, true), (false, false)]);
         assert!(!Snapshot { lock_seen: None, ..snapshot.clone() }.ready(101 * S));
         assert!(!Snapshot { server_reached: None, ..snapshot.clone() }.ready(101 * S));
+    }
+
+    #[test]
+    fn the_clock_is_read_after_the_snapshot() {
+        const TRIES: u32 = 200_000;
+        let status = Status::new(Snapshot { stuck_at: Time::ZERO, ..snapshot() });
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    status.publish(Snapshot { stuck_at: clock::now(), ..snapshot() });
+                }
+            });
+            let early = (0..TRIES).find(|_| {
+                let (snapshot, now) = status.now();
+                now < snapshot.stuck_at
+            });
+            is_over.store(true, Ordering::Relaxed);
+            assert_eq!(early, None, "the clock was read before the snapshot was published");
+        });
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod common;
 
+use apiserver::Fault;
 use common::lock::{KINDS, Lock, NEVER, transitions_of};
 use common::{Elector, PATIENCE, wait_until};
 use rustix::process::Signal;
@@ -128,6 +129,20 @@ fn a_signal_that_comes_twice_at_once_is_one_request() {
         a.signal(Signal::TERM);
         assert_eq!(a.wait_to_end().code(), Some(0), "{}", a.log());
         assert_eq!(lock.holder(), "");
+    }
+}
+
+#[test]
+fn a_renewal_that_hangs_does_not_hold_up_the_release() {
+    for kind in KINDS {
+        let lock = Lock::new(kind);
+        let mut a = lock.start("a", &[NEVER, "--retry-period=50ms"]);
+        a.wait_to_lead();
+        let hung = lock.server.fault(|request| request.verb == "update", Some(1), Fault::HangRequest);
+        wait_until("a renewal hangs", || hung.hits() == 1);
+        a.signal(Signal::TERM);
+        assert_eq!(a.wait_to_end().code(), Some(0), "{}", a.log());
+        assert_eq!(lock.holder(), "", "{}", a.log());
     }
 }
 

@@ -35,6 +35,20 @@ fn who_comes_back_under_its_own_name_leads_at_once_with_a_greater_token() {
 }
 
 #[test]
+fn the_same_name_in_another_election_is_nobody_to_wait_for() {
+    let id = name("elsewhere");
+    let (first, second) = (Lock::new("leases"), Lock::new("configmaps"));
+    let here = first.start(&id, &[NEVER]);
+    here.wait_to_lead();
+    let mut before = second.start(&id, &[NEVER]);
+    before.wait_to_lead();
+    before.signal(Signal::KILL);
+    before.wait_to_end();
+    second.start(&id, &[NEVER]).wait_to_lead();
+    assert!(here.leads(), "{}", here.log());
+}
+
+#[test]
 fn a_clone_never_leads_and_says_loudly_what_to_change() {
     let lock = Lock::new("endpoints");
     let id = name("twin");

@@ -35,6 +35,22 @@ fn to_ask_for_a_new_watch_while_there_is_none_is_no_failure_of_it() {
     assert!(next.iter().all(|it| matches!(it, News::Closed(None))), "{next:?}");
 }
 
+/// The server may have gone back in time: what was shown before says nothing of where to begin.
+#[test]
+fn a_watch_that_is_opened_anew_begins_with_the_object_as_it_is() {
+    let server = apiserver::Server::start(apiserver::Options::default()).unwrap();
+    server.put("endpoints", "default", serde_json::json!({"metadata": {"name": "example"}}));
+    let (news, shown) = channel();
+    let watcher = Watcher::start(client(&server.url()), endpoints(), LONG, || 0.0, move |_, it| news.send(it).is_ok());
+    let next_object = || shown.iter().find(|it| matches!(it, News::Object(_)));
+    assert!(next_object().is_some());
+    watcher.as_ref().unwrap().reopen();
+    assert!(shown.iter().any(|it| matches!(it, News::Closed(None))));
+    // It has not changed: a watch that went on from it would not show it.
+    let again = shown.iter().take(2).collect::<Vec<_>>();
+    assert!(matches!(again[..], [News::Opened, News::Object(_)]), "{again:?}");
+}
+
 /// A server that was restarted has forgotten what was before: that is no failure like those while it was away.
 #[test]
 fn a_watch_that_began_too_long_ago_is_opened_anew_without_a_pause_after_an_outage_too() {

@@ -68,12 +68,7 @@ impl Server {
 
     /// Answers from `status` until that is closed; an error is what made it impossible to go on. Call it in a thread.
     pub fn run(self, status: Arc<Status>) -> io::Result<()> {
-        // The snapshot first and the clock after it: the other way round, a snapshot newer than the reading
-        // could make a lease that has run out look valid.
-        self.run_with(&status, || {
-            let snapshot = status.snapshot();
-            (snapshot, clock::now())
-        })
+        self.run_with(&status, || status.now())
     }
 
     fn run_with(self, status: &Status, ask: impl Fn() -> (Arc<Snapshot>, Time)) -> io::Result<()> {
