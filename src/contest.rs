@@ -17,8 +17,7 @@
 //! leave: until then no lock is released, whatever made the claim end.
 
 use crate::clock::Time;
-use crate::election::{Election, Event, Moment, Output, RELEASE_LIMIT, Request, Settings};
-use crate::status::{Claim, Holder};
+use crate::election::{Claim, Election, Event, Holder, Moment, Output, RELEASE_LIMIT, Request, Settings};
 use std::time::Duration;
 
 /// The locks of a contest, in their order.

@@ -37,12 +37,13 @@ mod pacing;
 
 pub(crate) use self::decision::RELEASE_LIMIT;
 pub use self::decision::whole_seconds;
-pub use self::interface::{Answer, Call, Event, Moment, Output, Purpose, Request, Settings, Sight, Version, Write};
+pub use self::interface::{
+    Answer, Call, Claim, Event, Holder, Moment, Output, Purpose, Request, Settings, Sight, Version, Write,
+};
 
 use self::leaving::Leaving;
 use self::pacing::Pacing;
 use crate::clock::Time;
-use crate::status::{Claim, Holder};
 use std::sync::Arc;
 use std::time::Duration;
 

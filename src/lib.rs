@@ -17,7 +17,7 @@
 //! (no restore of etcd to an older state), and while nobody else deletes the lock or edits its record where a
 //! candidate that never saw it can be fooled. Clock readings never matter. With peers of another make the rule is
 //! theirs too: leader-elector 0.5 names itself for a while after it lost. Where the guarded thing can check it, the
-//! fencing token ([`status::Claim::fencing_token`]) is the answer to all of these.
+//! fencing token ([`election::Claim::fencing_token`]) is the answer to all of these.
 //!
 //! # How it works
 //!

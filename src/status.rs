@@ -5,6 +5,7 @@
 //! question and the reply, even when the process was stopped in between.
 
 use crate::clock::{self, Time};
+use crate::election::{Claim, Holder};
 use crate::lock::Locks;
 use crate::metrics::Metrics;
 use crate::record::Record;
@@ -53,23 +54,6 @@ impl Seen {
     fn other_at(&self, now: Time) -> Option<&Holder> {
         self.other.as_ref().filter(|other| now < other.until)
     }
-}
-
-/// This candidate leads until `until`, as far as it knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Claim {
-    /// F: from this moment on it no longer leads.
-    pub until: Time,
-    /// Greater than the token of every earlier term of this election.
-    pub fencing_token: u64,
-}
-
-/// Another candidate that holds the lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    pub identity: Arc<str>,
-    /// When its lease runs out by this machine's clock, unless it is renewed.
-    pub until: Time,
 }
 
 impl Snapshot {

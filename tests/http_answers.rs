@@ -4,8 +4,9 @@ mod http_support;
 
 use http_support::{Client, HOUR, following, header, held_by, known, leading, serve, unknown};
 use leader_elector::clock;
+use leader_elector::election::{Claim, Holder};
 use leader_elector::http::Limits;
-use leader_elector::status::{Claim, Holder, Snapshot};
+use leader_elector::status::Snapshot;
 use std::time::Duration;
 
 /// Paths that 0.5 answered like any other, and that are no different here.

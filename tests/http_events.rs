@@ -4,8 +4,9 @@ mod http_support;
 
 use http_support::{Client, Events, HOUR, ME, PATIENCE, following, header, held_by, known, leading, sample, serve};
 use leader_elector::clock;
+use leader_elector::election::{Claim, Holder};
 use leader_elector::http::{Limits, Server};
-use leader_elector::status::{Claim, Holder, Snapshot, Status};
+use leader_elector::status::{Snapshot, Status};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -9,9 +9,10 @@ use common::lock::{KINDS, Lock, NEVER, transitions_of};
 use common::{Elector, wait_until};
 use http_support::{Client, HOUR, ME, following, known, leading, serve, unknown};
 use leader_elector::clock;
+use leader_elector::election::Claim;
 use leader_elector::http::Limits;
 use leader_elector::record::{Record, Stamp};
-use leader_elector::status::{Claim, Seen, Snapshot};
+use leader_elector::status::{Seen, Snapshot};
 use serde_json::{Value, json};
 use std::time::Duration;
 

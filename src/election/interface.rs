@@ -189,3 +189,20 @@ pub struct Output {
     /// After Stop: there is nothing left to do.
     pub finished: bool,
 }
+
+/// This candidate leads until `until`, as far as it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// F: from this moment on it no longer leads.
+    pub until: Time,
+    /// Greater than the token of every earlier term of this election.
+    pub fencing_token: u64,
+}
+
+/// Another candidate that holds the lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub identity: Arc<str>,
+    /// When its lease runs out by this machine's clock, unless it is renewed.
+    pub until: Time,
+}

@@ -1,10 +1,9 @@
 //! What the lock shows: whose record it is, since when, and what that says of the writes of this process.
 
 use super::pacing::Retry;
-use super::{Call, Election, Fate, Moment, Purpose, Sight, Write};
+use super::{Call, Claim, Election, Fate, Moment, Purpose, Sight, Write};
 use crate::clock::Time;
 use crate::record::Content;
-use crate::status::Claim;
 use std::sync::Arc;
 
 impl Election {

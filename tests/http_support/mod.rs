@@ -2,9 +2,10 @@
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
 use leader_elector::clock;
+use leader_elector::election::{Claim, Holder};
 use leader_elector::http::{Limits, Server};
 use leader_elector::lock::{LockKind, Locks};
-use leader_elector::status::{Claim, Holder, Seen, Snapshot, Status};
+use leader_elector::status::{Seen, Snapshot, Status};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};

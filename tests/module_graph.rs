@@ -1,0 +1,112 @@
+//! The modules of the program form no circle, and the state machine knows nothing but time and the record.
+//!
+//! What counts is each `crate::NAME` in a source file outside its unit tests, and each `self::`/`super::` stays within a
+//! module. A path that a macro puts together would not be seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+type Graph = BTreeMap<String, BTreeSet<String>>;
+
+/// All source files below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let files = files.into_iter().filter(|path| path.extension().is_some_and(|it| it == "rs"));
+    files.chain(folders.iter().flat_map(|folder| sources(folder))).collect()
+}
+
+/// The module at the top of the crate that a file belongs to.
+fn module(file: &Path) -> String {
+    let within = file.strip_prefix("src").unwrap().components().next().unwrap();
+    within.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// The modules that a text names by `crate::`, also in braces; comments and unit tests left out.
+fn named(text: &str) -> BTreeSet<String> {
+    let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = code.join("\n");
+    let name = |text: &str| {
+        let name: String = text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        (!name.is_empty()).then_some(name)
+    };
+    let mut names = BTreeSet::new();
+    for path in code.split("crate::").skip(1) {
+        match path.strip_prefix('{') {
+            None => names.extend(name(path)),
+            Some(list) => names.extend(top_level(list).into_iter().filter_map(name)),
+        }
+    }
+    names
+}
+
+/// The items of a list in braces, up to the brace that closes it; what is in braces within them left out.
+fn top_level(list: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut items) = (0, 0, Vec::new());
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                items.push(&list[start..at]);
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                items.push(&list[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    items
+}
+
+fn graph() -> Graph {
+    let mut graph = Graph::new();
+    for file in sources(Path::new("src")) {
+        let from = module(&file);
+        let names = named(&fs::read_to_string(&file).unwrap());
+        graph.entry(from.clone()).or_default().extend(names.into_iter().filter(|to| *to != from));
+    }
+    graph
+}
+
+/// Modules that use each other in a ring; `None` if there is none.
+fn ring(graph: &Graph) -> Option<Vec<String>> {
+    let mut left: BTreeSet<&String> = graph.keys().collect();
+    // Whoever uses nothing that is left is in no ring.
+    while let Some(free) = left.iter().find(|it| graph[**it].iter().all(|to| !left.contains(to))).copied() {
+        left.remove(free);
+    }
+    (!left.is_empty()).then(|| left.into_iter().cloned().collect())
+}
+
+#[test]
+fn no_modules_use_each_other_in_a_ring() {
+    assert_eq!(ring(&graph()), None);
+}
+
+#[test]
+fn the_election_knows_time_and_the_record_and_nothing_else() {
+    let known: Vec<String> = graph()["election"].iter().cloned().collect();
+    assert_eq!(known, ["clock", "record"]);
+}
+
+#[test]
+fn a_ring_is_found_however_it_is_written() {
+    let text = "use crate::{a::{b, c},\n d};\nuse crate::e::F;\nlet x = crate::g::h();\n// crate::i\n\
+                #[cfg(test)]\nmod tests { use crate::j; }";
+    assert_eq!(named(text).into_iter().collect::<Vec<_>>(), ["a", "d", "e", "g"]);
+    let graph = |edges: &[(&str, &str)]| {
+        let mut graph = Graph::new();
+        for (from, to) in edges {
+            graph.entry((*from).to_owned()).or_default().insert((*to).to_owned());
+            graph.entry((*to).to_owned()).or_default();
+        }
+        graph
+    };
+    assert_eq!(ring(&graph(&[("a", "b"), ("b", "c"), ("a", "c")])), None);
+    assert_eq!(ring(&graph(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")])).unwrap(), ["a", "b", "c"]);
+}
