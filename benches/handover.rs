@@ -1,8 +1,8 @@
 //! How long is nobody leading, and what does it cost? `cargo bench --bench handover`, or `just bench` for the binary
 //! that ships.
 //!
-//! Real processes against the in-memory API server on this machine. It prints figures and judges nothing; the
-//! README says what to expect. `-- NAME...` runs only the measures whose names begin so.
+//! Real processes against the in-memory API server on this machine. It prints figures and judges nothing;
+//! docs/operations.md says what to expect. `-- NAME...` runs only the measures whose names begin so.
 
 #[path = "../tests/common/mod.rs"]
 mod common;

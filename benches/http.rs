@@ -1,8 +1,8 @@
 //! How fast is the port, how soon does it tell a change, and who suffers when it is attacked? `cargo bench --bench http`,
 //! or `just bench-http` for the binary that ships. Needs wrk (Debian: `wrk`), except for `-- attacks` and `-- events`.
 //!
-//! It prints figures and judges nothing; the README says what to expect. `-- NAME...` runs only the measures whose names
-//! begin so.
+//! It prints figures and judges nothing; docs/operations.md says what to expect. `-- NAME...` runs only the measures
+//! whose names begin so.
 
 #[path = "../tests/http_attacks/attacks.rs"]
 mod attacks;

@@ -88,14 +88,39 @@ fn the_last_update_of_a_move_may_keep_the_rights_of_the_one_before() {
     if !is_there("kubectl", "help") {
         return;
     }
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let (_, told) = readme.split_once("components: [../deploy/lock-endpointsleases]\n").unwrap();
-    let (fields, _) = told.split_once("```").unwrap();
+    let told = code_in("docs/migrating.md");
+    let (_, fields) = told[0].split_once("components: [../deploy/lock-endpointsleases]\n").unwrap();
     let objects = kustomize(&Overlay::of(&["lock-endpointsleases"], fields));
     let deployment = objects.iter().find(|it| it["kind"] == "Deployment").unwrap();
     assert_eq!(judge_pod(&deployment["spec"]["template"]["spec"]).lock, [LockKind::Leases]);
     let role = objects.iter().find(|it| it["kind"] == "Role").unwrap();
     assert_eq!(role["rules"], documents(&text("lock-endpointsleases/role.yaml"))[0]["rules"]);
+}
+
+/// The rights and the sidecar that README shows to newcomers.
+#[test]
+fn what_the_readme_shows_agrees() {
+    let [rights, sidecar] = &code_in("README.md")[..] else { panic!("it shows two manifests") };
+    let objects = documents(rights);
+    let of_kind = |kind: &str| objects.iter().find(|it| it["kind"] == kind).unwrap();
+    let (account, role, binding) = (of_kind("ServiceAccount"), of_kind("Role"), of_kind("RoleBinding"));
+    assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+    assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
+    let spec = &documents(sidecar)[0]["spec"];
+    assert_eq!(spec["serviceAccountName"], account["metadata"]["name"]);
+    let elector = &spec["initContainers"][0];
+    assert_eq!((&elector["name"], &elector["restartPolicy"]), (&json!("elector"), &json!("Always")));
+    let config = config_of(elector);
+    assert_eq!(config.lock, [LockKind::Leases]);
+    assert!(config.http.is_some());
+    judge_rights(list(&role["rules"]), &config);
+}
+
+/// The manifests in a document.
+fn code_in(document: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("{}/{document}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let blocks = text.split("\n```yaml\n").skip(1);
+    blocks.map(|block| block.split_once("```").expect("a block ends").0.to_owned()).collect()
 }
 
 /// What would be applied.
@@ -154,16 +179,7 @@ fn judge_pod(pod: &Value) -> Config {
     assert_eq!(elector["image"], concat!("leader-elector:", env!("CARGO_PKG_VERSION")));
     assert!(elector["resources"]["limits"].get("cpu").is_none(), "a leader that may not run loses its lease");
 
-    assert_eq!(elector["env"][0]["name"], "NAMESPACE");
-    assert_eq!(elector["env"][0]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.namespace");
-    let arguments = strings(&elector["args"]).into_iter().map(|it| it.replace("$(NAMESPACE)", NAMESPACE).into());
-    let environment = Environment { hostname: "app-0".to_owned(), ..Environment::default() };
-    let config = match parse(arguments, &environment) {
-        Ok(Command::Run(config)) => config,
-        other => panic!("{other:?}"),
-    };
-    assert!(config.ignored.is_empty(), "{:?}", config.ignored);
-    assert_eq!(config.namespace, NAMESPACE);
+    let config = config_of(elector);
     let port = &elector["ports"][0];
     let listens = config.http.as_ref().expect("it serves HTTP").to_string();
     assert_eq!(listens, format!(":{}", port["containerPort"]), "probes come from outside");
@@ -174,6 +190,21 @@ fn judge_pod(pod: &Value) -> Config {
     assert_eq!(!config.release_delay.is_zero(), has_application && !is_sidecar, "only the plain one needs a delay");
     let grace = Duration::from_secs(pod["terminationGracePeriodSeconds"].as_u64().unwrap_or(30));
     assert!(config.release_delay + Duration::from_secs(2) <= grace);
+    config
+}
+
+/// What the arguments of this container mean in the namespace [`NAMESPACE`].
+fn config_of(elector: &Value) -> Config {
+    assert_eq!(elector["env"][0]["name"], "NAMESPACE");
+    assert_eq!(elector["env"][0]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.namespace");
+    let arguments = strings(&elector["args"]).into_iter().map(|it| it.replace("$(NAMESPACE)", NAMESPACE).into());
+    let environment = Environment { hostname: "app-0".to_owned(), ..Environment::default() };
+    let config = match parse(arguments, &environment) {
+        Ok(Command::Run(config)) => config,
+        other => panic!("{other:?}"),
+    };
+    assert!(config.ignored.is_empty(), "{:?}", config.ignored);
+    assert_eq!(config.namespace, NAMESPACE);
     config
 }
 
