@@ -36,6 +36,10 @@ exhaustive:
 mutants *names:
     cargo run --quiet --release --package simulation -- mutants {{ names }}
 
+# Every state of a model of the protocol, within bounds.
+model:
+    cargo run --release --package model
+
 # The benchmarks, of the binary that ships.
 bench *args:
     LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench handover -- {{ args }}
