@@ -9,7 +9,8 @@ fn main() {
         rules: Rules { lease: a[0], renew_deadline: a[1], release_delay: 1, names: &[0, 1], weakened: None },
         steady: (a[2] > 0).then_some(a[2]),
         gap: a[3],
-        slow_reads: a[4] > 0,
+        slow_reads: a[4] & 1 > 0,
+        symmetric: a[4] & 2 > 0,
         deeds: &[Deed::Touch, Deed::Delete, Deed::Strip, Deed::Corrupt, Deed::Free],
         budget: Budget { crashes: a[5], stops: a[6], strangers: a[7], doubts: a[8], resignations: 0 },
     };

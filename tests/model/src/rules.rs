@@ -1,7 +1,7 @@
 //! What one candidate makes of what it sees and hears: the rules S1 to S10.
 
 use crate::state::{
-    After, Candidate, Content, Election, Fate, Life, Purpose, Record, Seen, Sight, Term, UnderWay, Version, Write,
+    After, Candidate, Content, Election, Life, Purpose, Record, Seen, Sight, Term, UnderWay, Version, Write,
 };
 use crate::weakened::Weakened;
 
@@ -75,32 +75,29 @@ impl Election {
     }
 
     /// A write is answered with the version it made.
-    pub fn acknowledged(&mut self, rules: &Rules, releasing: bool, mut write: Write, fate: Fate, version: Version) {
+    pub fn acknowledged(&mut self, rules: &Rules, releasing: bool, mut write: Write, void: bool, version: Version) {
         let shown = Sight { version: Some(version), content: Content::Record(write.record) };
-        match fate {
-            Fate::Done => {}
-            Fate::Void => self.news(rules, releasing, version.resource_version, shown),
-            Fate::Open => {
-                if rules.lacks(Weakened::DeadlineFromAnswer) {
-                    write.age = 0;
-                }
-                self.floor = version.resource_version;
-                if !write.record.free {
-                    self.seen = Seen::Holder;
-                }
-                self.settle(rules, releasing, write, version);
-                self.age = 0;
-                self.belief = Some(shown);
-            }
+        if void {
+            return self.news(rules, releasing, version.resource_version, shown); // S7: done, but perhaps undone since
         }
+        if rules.lacks(Weakened::DeadlineFromAnswer) {
+            write.age = 0;
+        }
+        self.floor = version.resource_version;
+        if !write.record.free {
+            self.seen = Seen::Holder;
+        }
+        self.settle(rules, releasing, write, version);
+        self.age = 0;
+        self.belief = Some(shown);
     }
 
     /// S7: nobody says what became of a write.
-    pub fn doubt(&mut self, rules: &Rules, releasing: bool, write: Write, fate: Fate) {
+    pub fn doubt(&mut self, rules: &Rules, releasing: bool, write: Write, void: bool) {
         if rules.lacks(Weakened::DoubtTakenAsDone) {
-            self.settle(rules, releasing, write, Version { uid: 0, resource_version: 0 });
+            self.settle(rules, releasing, write, Version { uid: 0, resource_version: self.floor + 1 });
             self.own = false;
-        } else if fate == Fate::Open {
+        } else if !void {
             self.doubts.rotate_right(1); // Forgetting one is safe: its record then counts as somebody else's.
             self.doubts[0] = Some(write);
         }
@@ -172,12 +169,11 @@ impl Election {
     /// S7: the write of this process that a sight shows, if it was in doubt or not yet answered.
     fn recognise(&mut self, sight: &Sight) -> Option<Write> {
         let record = sight.record()?;
-        if let UnderWay::Write { write, fate, .. } = &mut self.under_way
-            && *fate == Fate::Open
+        if let UnderWay::Write { write, void: false, .. } = self.under_way
             && write.record == *record
         {
-            *fate = Fate::Done;
-            return Some(*write);
+            self.under_way = UnderWay::Idle; // The answer has nothing to add.
+            return Some(write);
         }
         self.doubts.iter().flatten().find(|write| write.record == *record).copied()
     }
@@ -192,10 +188,8 @@ impl Election {
             *doubt = doubt.filter(|write| write.base == sight.version);
         }
         self.doubts.sort_by_key(Option::is_none);
-        if let UnderWay::Write { write, fate, .. } = &mut self.under_way
-            && write.base != sight.version
-        {
-            *fate = Fate::Void;
+        if let UnderWay::Write { write, void, .. } = &mut self.under_way {
+            *void |= write.base != sight.version;
         }
     }
 
@@ -272,6 +266,9 @@ impl<const K: usize> Candidate<K> {
         if self.is_releasing() {
             self.elections.iter_mut().for_each(|election| election.term = None); // S5
         }
+        if self.life != Life::Up {
+            self.elections.iter_mut().filter_map(|election| election.term.as_mut()).for_each(|term| term.token = None);
+        }
         let terms = || self.elections.iter().map(|election| election.term);
         let holds_all = terms().all(|term| term.is_some());
         let has_new = terms().flatten().any(|term| term.token.is_some());
@@ -279,8 +276,7 @@ impl<const K: usize> Candidate<K> {
         if self.claims && !(holds_all && (K == 1 || !has_new)) {
             self.end_claim(rules);
         }
-        let all_new = self.elections.iter().all(|election| election.term.is_some_and(|term| term.token.is_some()));
-        if self.life != Life::Up || !all_new {
+        if !self.elections.iter().all(|election| election.term.is_some_and(|term| term.token.is_some())) {
             return None;
         }
         self.claims = true;

@@ -2,7 +2,7 @@
 //!
 //! Times are counted from now, backwards or forwards, and stop at the largest value that makes a difference. Versions,
 //! uids and the numbers of writes are replaced by their ranks among those still known to somebody (see
-//! [`State::renumber`]). So runs without end go through finitely many states.
+//! [`crate::reduction`]). So runs without end go through finitely many states.
 
 /// The writer of records that no candidate wrote.
 pub const STRANGER: u8 = u8::MAX;
@@ -17,6 +17,9 @@ pub struct State<const C: usize, const K: usize> {
     pub budget: Budget,
     pub history: History<C, K>,
 }
+
+/// What may happen as often as one likes.
+pub const UNLIMITED: u8 = u8::MAX;
 
 /// How often things may still happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -177,29 +180,12 @@ pub enum UnderWay {
         shown: Sight,
         crossed: bool,
     },
+    /// `void`: something else was seen in its place. `done`: it has arrived, and made this version.
     Write {
         write: Write,
-        fate: Fate,
-        answer: Answer,
+        void: bool,
+        done: Option<Version>,
     },
-}
-
-/// What the watch has shown of a write before its answer came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fate {
-    Open,
-    Done,
-    Void,
-}
-
-/// What the API server says to a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Answer {
-    /// Nothing yet: it has not arrived.
-    None,
-    Done(Version),
-    /// Another version is there, or none, or one already.
-    Refused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -282,142 +268,4 @@ impl Election {
             news: None,
         }
     }
-}
-
-/// A number that means nothing but its order among others of its kind, or a record, which has one.
-enum Part<'a> {
-    Version(&'a mut u8),
-    Uid(&'a mut u8),
-    Record(&'a mut Record),
-}
-
-/// The ranks of numbers below 64.
-#[derive(Clone, Copy, Default)]
-struct Ranks(u64);
-
-impl Ranks {
-    fn insert(&mut self, number: u8) {
-        self.0 |= 1 << number;
-    }
-
-    fn rank(self, number: u8) -> u8 {
-        let lower = self.0 & ((1 << number) - 1);
-        u8::try_from(lower.count_ones()).unwrap_or(u8::MAX)
-    }
-}
-
-impl<const C: usize, const K: usize> State<C, K> {
-    /// Replaces versions, uids and numbers of writes by their ranks.
-    pub fn renumber(&mut self) {
-        for lock in 0..K {
-            let (mut versions, mut uids, mut numbers) = (Ranks(1), Ranks(1), [Ranks(0); C]);
-            self.parts(lock, &mut |part| match part {
-                Part::Version(version) => versions.insert(*version),
-                Part::Uid(uid) => uids.insert(*uid),
-                Part::Record(record) if record.writer != STRANGER => {
-                    numbers[usize::from(record.writer)].insert(record.number);
-                }
-                Part::Record(_) => {}
-            });
-            self.parts(lock, &mut |part| match part {
-                Part::Version(version) => *version = versions.rank(*version),
-                Part::Uid(uid) => *uid = uids.rank(*uid),
-                Part::Record(record) if record.writer != STRANGER => {
-                    record.number = numbers[usize::from(record.writer)].rank(record.number);
-                }
-                Part::Record(_) => {}
-            });
-        }
-    }
-
-    /// A number for a write to this lock that none of this candidate's has.
-    pub fn new_number(&mut self, candidate: usize, lock: usize) -> u8 {
-        let mut next = 0;
-        self.parts(lock, &mut |part| {
-            if let Part::Record(record) = part
-                && usize::from(record.writer) == candidate
-            {
-                next = next.max(record.number + 1);
-            }
-        });
-        next
-    }
-
-    /// The process of this candidate is no more.
-    pub fn mark_dead(&mut self, candidate: usize) {
-        for lock in 0..K {
-            self.parts(lock, &mut |part| {
-                if let Part::Record(record) = part
-                    && usize::from(record.writer) == candidate
-                {
-                    record.dead = true;
-                }
-            });
-        }
-    }
-
-    fn parts(&mut self, lock: usize, visit: &mut impl FnMut(Part)) {
-        let object = &mut self.locks[lock];
-        visit(Part::Version(&mut object.latest));
-        visit(Part::Uid(&mut object.latest_uid));
-        visit(Part::Version(&mut self.history.tokens[lock]));
-        sight(&mut object.sight, visit);
-        for candidate in &mut self.candidates {
-            election(&mut candidate.elections[lock], visit);
-        }
-        for stray in self.strays.iter_mut().filter_map(|strays| strays[lock].as_mut()) {
-            if let Some(base) = &mut stray.base {
-                version(base, visit);
-            }
-            visit(Part::Record(&mut stray.record));
-        }
-    }
-}
-
-fn election(election: &mut Election, visit: &mut impl FnMut(Part)) {
-    visit(Part::Version(&mut election.floor));
-    if let Some(belief) = &mut election.belief {
-        sight(belief, visit);
-    }
-    if let Some(token) = election.term.as_mut().and_then(|term| term.token.as_mut()) {
-        visit(Part::Version(token));
-    }
-    for doubt in election.doubts.iter_mut().flatten() {
-        write(doubt, visit);
-    }
-    match &mut election.under_way {
-        UnderWay::Idle => {}
-        UnderWay::Read { shown, .. } => sight(shown, visit),
-        UnderWay::Write { write: it, answer, .. } => {
-            write(it, visit);
-            if let Answer::Done(it) = answer {
-                version(it, visit);
-            }
-        }
-    }
-    if let Some(news) = &mut election.news {
-        visit(Part::Version(&mut news.resource_version));
-        sight(&mut news.sight, visit);
-    }
-}
-
-fn sight(sight: &mut Sight, visit: &mut impl FnMut(Part)) {
-    if let Some(it) = &mut sight.version {
-        version(it, visit);
-    }
-    if let Content::Record(record) = &mut sight.content {
-        visit(Part::Record(record));
-    }
-}
-
-fn write(write: &mut Write, visit: &mut impl FnMut(Part)) {
-    if let Some(base) = &mut write.base {
-        version(base, visit);
-    }
-    visit(Part::Record(&mut write.record));
-}
-
-fn version(version: &mut Version, visit: &mut impl FnMut(Part)) {
-    visit(Part::Version(&mut version.resource_version));
-    visit(Part::Uid(&mut version.uid));
 }

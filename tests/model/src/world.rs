@@ -2,8 +2,8 @@
 
 use crate::rules::Rules;
 use crate::state::{
-    Answer, Broken, Budget, Candidate, Content, Fate, History, Life, Lock, News, Purpose, Record, STRANGER, Seen,
-    Sight, State, Stray, UnderWay, Version, Write,
+    Broken, Budget, Candidate, Content, History, Life, Lock, News, Purpose, Record, STRANGER, Seen, Sight, State,
+    Stray, UNLIMITED, UnderWay, Version, Write,
 };
 use crate::weakened::Weakened;
 use stateright::{Model, Property};
@@ -18,6 +18,8 @@ pub struct World<const C: usize, const K: usize> {
     pub gap: u8,
     /// Answers to reads may be late.
     pub slow_reads: bool,
+    /// Which candidate is which makes no difference: states count as one that differ in nothing else.
+    pub symmetric: bool,
     pub deeds: &'static [Deed],
     pub budget: Budget,
 }
@@ -38,8 +40,10 @@ pub enum Action {
     Answer(usize, usize),
     /// A write is given up. It may arrive later or never, or has done so.
     GiveUp(usize, usize),
+    /// The watch shows the first version that was written since it showed the last.
+    WatchLate(usize, usize),
+    /// The watch shows the newest version. Others may never be shown.
     Watch(usize, usize),
-    WatchMisses(usize, usize),
     Crash(usize),
     /// A process starts under this name; `alone`: earlier ones of this place are provably dead.
     Start {
@@ -69,7 +73,7 @@ pub enum Deed {
 }
 
 impl<const C: usize, const K: usize> World<C, K> {
-    fn steady(&self) -> u8 {
+    pub(crate) fn steady(&self) -> u8 {
         self.steady.unwrap_or(0)
     }
 
@@ -131,9 +135,13 @@ impl<const C: usize, const K: usize> World<C, K> {
         state.history.robbed == 0 || state.locks.iter().all(shows_holder)
     }
 
-    fn writes(&self, candidate: &Candidate<K>, number: usize, index: usize, actions: &mut Vec<Action>) {
+    fn writes(&self, state: &State<C, K>, number: usize, index: usize, actions: &mut Vec<Action>) {
+        let candidate = &state.candidates[number];
         let election = &candidate.elections[index];
         let Some(belief) = &election.belief else { return };
+        if !self.can_be_done(state, index, belief.version) {
+            return; // It would be refused, which tells nothing.
+        }
         let releasing = candidate.is_releasing();
         let has_term = election.term.is_some();
         let may_release = releasing || K == 2 && candidate.life == Life::Up && !candidate.claims && candidate.keep == 0;
@@ -143,8 +151,13 @@ impl<const C: usize, const K: usize> World<C, K> {
         if releasing {
             return;
         }
-        if has_term && election.own {
-            actions.push(Action::Write(number, index, Purpose::Renew));
+        if let Some(term) = election.term
+            && election.own
+        {
+            // R is a tick at least.
+            if term.left < self.rules.renew_deadline {
+                actions.push(Action::Write(number, index, Purpose::Renew));
+            }
             return;
         }
         // The holder writes it anew. A record that outlived its term begins another one.
@@ -174,17 +187,22 @@ impl<const C: usize, const K: usize> World<C, K> {
         Write { base, record, purpose, age: 0 }
     }
 
+    /// S2: whether the API server takes a write that replaces this version.
+    pub(crate) fn can_be_done(&self, state: &State<C, K>, index: usize, base: Option<Version>) -> bool {
+        base == state.locks[index].sight.version || self.rules.lacks(Weakened::NoResourceVersion)
+    }
+
     /// The API server takes a write, or refuses it.
-    fn arrive(&self, state: &mut State<C, K>, index: usize, stray: Stray) -> Answer {
-        let before = state.locks[index].sight;
-        if before.version != stray.base && !self.rules.lacks(Weakened::NoResourceVersion) {
-            return Answer::Refused;
+    fn arrive(&self, state: &mut State<C, K>, index: usize, stray: Stray) -> Option<Version> {
+        if !self.can_be_done(state, index, stray.base) {
+            return None;
         }
+        let before = state.locks[index].sight;
         if stray.record.free && before.record().is_none_or(|record| record.free || record.writer != stray.record.writer)
         {
             state.history.broken = Some(Broken::Release);
         }
-        Answer::Done(self.put(state, index, Content::Record(stray.record)))
+        Some(self.put(state, index, Content::Record(stray.record)))
     }
 
     fn put(&self, state: &mut State<C, K>, index: usize, content: Content) -> Version {
@@ -226,9 +244,7 @@ impl<const C: usize, const K: usize> World<C, K> {
     /// The process is gone; what it sent may still arrive.
     fn end(&self, state: &mut State<C, K>, number: usize) {
         for index in 0..K {
-            if let UnderWay::Write { write, answer: Answer::None, .. } =
-                state.candidates[number].elections[index].under_way
-            {
+            if let UnderWay::Write { write, done: None, .. } = state.candidates[number].elections[index].under_way {
                 state.strays[number][index].get_or_insert(Stray { base: write.base, record: write.record });
             }
         }
@@ -252,44 +268,19 @@ impl<const C: usize, const K: usize> World<C, K> {
         state.history.robbed = state.history.robbed.saturating_sub(1);
     }
 
-    /// What follows at once from what has happened, and what makes no difference any more.
+    /// What follows at once from what has happened.
     fn settle(&self, state: &mut State<C, K>) {
-        let can_release = K == 2 || state.budget.stops > 0;
-        for number in 0..C {
-            let candidate = &mut state.candidates[number];
+        for (number, candidate) in state.candidates.iter_mut().enumerate() {
             if let Some(tokens) = candidate.follow_terms(&self.rules) {
                 if tokens.iter().zip(&state.history.tokens).any(|(new, before)| new <= before) {
                     state.history.broken = Some(Broken::Token);
                 }
                 state.history.tokens = tokens;
             }
-            if !can_release && candidate.life == Life::Up {
-                candidate.keep = 0;
-            }
             if candidate.claims {
                 state.history.protected[number] = self.gap;
             }
-            for index in 0..K {
-                let election = &mut candidate.elections[index];
-                let version = state.locks[index].sight.version;
-                let can_be_done = |base| base == version || self.rules.lacks(Weakened::NoResourceVersion);
-                let stray = &mut state.strays[number][index];
-                *stray = stray.filter(|stray| can_be_done(stray.base));
-                if let UnderWay::Write { write, answer, .. } = &mut election.under_way
-                    && *answer == Answer::None
-                    && !can_be_done(write.base)
-                {
-                    *answer = Answer::Refused;
-                }
-                let floor = election.floor;
-                let is_new = |news: &News| news.resource_version > floor || self.rules.lacks(Weakened::OldNewsBelieved);
-                election.news = election.news.filter(is_new);
-                if self.rules.weakened.is_none() && election.seen == Seen::Unreadable {
-                    election.seen = Seen::Holder;
-                }
-            }
         }
-        state.renumber();
     }
 
     fn apply(&self, state: &mut State<C, K>, action: Action) {
@@ -309,16 +300,16 @@ impl<const C: usize, const K: usize> World<C, K> {
             Action::Write(number, index, purpose) => {
                 let write = self.compose(state, number, index, purpose);
                 let election = &mut state.candidates[number].elections[index];
-                election.under_way = UnderWay::Write { write, fate: Fate::Open, answer: Answer::None };
+                election.under_way = UnderWay::Write { write, void: false, done: None };
                 if purpose == Purpose::Release {
                     election.term = None;
                 }
             }
             Action::Arrive(number, index) => {
                 if let UnderWay::Write { write, .. } = state.candidates[number].elections[index].under_way {
-                    let given = self.arrive(state, index, Stray { base: write.base, record: write.record });
-                    if let UnderWay::Write { answer, .. } = &mut state.candidates[number].elections[index].under_way {
-                        *answer = given;
+                    let version = self.arrive(state, index, Stray { base: write.base, record: write.record });
+                    if let UnderWay::Write { done, .. } = &mut state.candidates[number].elections[index].under_way {
+                        *done = version;
                     }
                 }
             }
@@ -333,27 +324,27 @@ impl<const C: usize, const K: usize> World<C, K> {
                 let election = &mut candidate.elections[index];
                 match std::mem::replace(&mut election.under_way, UnderWay::Idle) {
                     UnderWay::Read { shown, crossed } => election.read_answered(&self.rules, releasing, shown, crossed),
-                    UnderWay::Write { write, fate, answer: Answer::Done(version) } => {
-                        election.acknowledged(&self.rules, releasing, write, fate, version);
+                    UnderWay::Write { write, void, done: Some(version) } => {
+                        election.acknowledged(&self.rules, releasing, write, void, version);
                     }
                     _ => {}
                 }
             }
             Action::GiveUp(number, index) => {
-                state.budget.doubts -= 1;
+                spend(&mut state.budget.doubts);
                 let candidate = &mut state.candidates[number];
                 let releasing = candidate.is_releasing();
                 let election = &mut candidate.elections[index];
-                if let UnderWay::Write { write, fate, answer } =
+                if let UnderWay::Write { write, void, done } =
                     std::mem::replace(&mut election.under_way, UnderWay::Idle)
                 {
-                    election.doubt(&self.rules, releasing, write, fate);
-                    if answer == Answer::None {
+                    election.doubt(&self.rules, releasing, write, void);
+                    if done.is_none() {
                         state.strays[number][index].get_or_insert(Stray { base: write.base, record: write.record });
                     }
                 }
             }
-            Action::Watch(number, index) => {
+            Action::WatchLate(number, index) => {
                 let candidate = &mut state.candidates[number];
                 let releasing = candidate.is_releasing();
                 let election = &mut candidate.elections[index];
@@ -361,16 +352,23 @@ impl<const C: usize, const K: usize> World<C, K> {
                     election.news(&self.rules, releasing, resource_version, sight);
                 }
             }
-            Action::WatchMisses(number, index) => state.candidates[number].elections[index].news = None,
+            Action::Watch(number, index) => {
+                let Lock { sight, latest, .. } = state.locks[index];
+                let candidate = &mut state.candidates[number];
+                let releasing = candidate.is_releasing();
+                let election = &mut candidate.elections[index];
+                election.news = None;
+                election.news(&self.rules, releasing, latest, sight);
+            }
             Action::Crash(number) => {
-                state.budget.crashes -= 1;
+                spend(&mut state.budget.crashes);
                 self.end(state, number);
             }
             Action::Start { candidate, alone } => {
                 state.candidates[candidate] = Candidate::new(Life::Up, alone, self.steady());
             }
             Action::Stop(number) => {
-                state.budget.stops -= 1;
+                spend(&mut state.budget.stops);
                 if state.candidates[number].claims {
                     state.history.protected[number] = 0;
                 }
@@ -378,11 +376,11 @@ impl<const C: usize, const K: usize> World<C, K> {
             }
             Action::Exit(number) => self.end(state, number),
             Action::Resign(number) => {
-                state.budget.resignations -= 1;
+                spend(&mut state.budget.resignations);
                 state.candidates[number].end_claim(&self.rules);
             }
             Action::Deed(deed, index) => {
-                state.budget.strangers -= 1;
+                spend(&mut state.budget.strangers);
                 self.deed(state, deed, index);
             }
         }
@@ -416,26 +414,30 @@ impl<const C: usize, const K: usize> World<C, K> {
             actions.push(Action::Resign(number));
         }
         for (index, election) in candidate.elections.iter().enumerate() {
+            let lock = &state.locks[index];
             match election.under_way {
                 UnderWay::Idle => {
-                    if election.belief != Some(state.locks[index].sight) {
+                    // Later ones are like news of the watch, where they are not slow.
+                    let tells = election.belief != Some(lock.sight) && (self.slow_reads || election.belief.is_none());
+                    if tells {
                         actions.push(Action::Read(number, index));
                     }
-                    self.writes(candidate, number, index, actions);
+                    self.writes(state, number, index, actions);
                 }
-                UnderWay::Read { .. } | UnderWay::Write { answer: Answer::Refused, .. } => {
-                    actions.push(Action::Answer(number, index));
-                }
-                UnderWay::Write { answer, .. } => {
-                    let is_there = answer != Answer::None;
+                UnderWay::Read { .. } => actions.push(Action::Answer(number, index)),
+                UnderWay::Write { done, .. } => {
+                    let is_there = done.is_some();
                     actions.push(if is_there { Action::Answer(number, index) } else { Action::Arrive(number, index) });
                     if state.budget.doubts > 0 {
                         actions.push(Action::GiveUp(number, index));
                     }
                 }
             }
-            if election.news.is_some() {
-                actions.extend([Action::Watch(number, index), Action::WatchMisses(number, index)]);
+            if election.floor < lock.latest {
+                actions.push(Action::Watch(number, index));
+            }
+            if election.news.is_some_and(|news| news.resource_version < lock.latest) {
+                actions.push(Action::WatchLate(number, index));
             }
         }
     }
@@ -481,6 +483,7 @@ impl<const C: usize, const K: usize> Model for World<C, K> {
         let mut next = state.clone();
         self.apply(&mut next, action);
         self.settle(&mut next);
+        self.reduce(&mut next);
         Some(next)
     }
 
@@ -531,4 +534,10 @@ fn leads_after<const C: usize, const K: usize>(state: &State<C, K>, after: crate
         candidate.elections.iter().all(|election| election.term.is_some_and(|term| term.after == after))
     };
     state.candidates.iter().any(|candidate| candidate.claims && began(candidate))
+}
+
+fn spend(left: &mut u8) {
+    if *left != UNLIMITED {
+        *left -= 1;
+    }
 }
