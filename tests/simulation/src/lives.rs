@@ -86,6 +86,9 @@ impl World {
     pub fn ends(&mut self, node: usize, next_start: u64) {
         self.say(|world| format!("{} ends", world.name(node)));
         self.oracle.died(self.nodes[node].life, self.now);
+        if self.nodes[node].next_stands != self.nodes[node].member.stands {
+            self.stage_ended = self.now;
+        }
         let member = Member { stands: self.nodes[node].next_stands, ..self.nodes[node].member.clone() };
         self.nodes[node] = self.new_node(member);
         self.schedule(next_start, What::Start { node });

@@ -165,6 +165,10 @@ impl World {
         let stages = self.nodes.iter().map(|node| order(node.member.stands));
         let (least, most) = stages.fold((2, 0), |(least, most), stage| (least.min(stage), most.max(stage)));
         let own = order(self.nodes[node].member.stands);
+        // Whoever was killed may still be believed to lead, for as long as a lease.
+        if own == most && self.now < self.oracle.last_lease_ends(self.stage_ended) {
+            return;
+        }
         if own == 2 || own > least || most > least + 1 || !self.nodes[node].running {
             return;
         }

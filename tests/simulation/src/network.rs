@@ -253,15 +253,16 @@ impl World {
         self.obey(node, outcome);
     }
 
-    /// An answer to a request that the machine may have given up counts only if it has taken it in; so does that there is
-    /// no object, for nothing tells how old that is.
+    /// An answer to a request that the machine may have given up counts only if it has taken it in. So does one to a write,
+    /// which it may know already to have been done, and that there is no object, for nothing tells how old that is.
     fn believes(&self, node: usize, message: usize, shown: Option<u64>) -> bool {
         let Message { lock, sent, ref request, .. } = self.network.messages[message];
         let it = &self.nodes[node];
         let late = it.clock.at(self.now) >= it.clock.at(sent) + request.timeout.mul_f64(1.5);
         let gives_up = it.stopped || it.locks.len() > 1;
+        let reading = request.call == Call::Read;
         let believed = it.contest.locks()[it.machine_of(lock)].lock().and_then(|lock| lock.version.as_ref());
-        !(late || gives_up || shown.is_none()) || believed.map(|version| version.resource_version) == shown
+        reading && !late && !gives_up && shown.is_some() || believed.map(|version| version.resource_version) == shown
     }
 
     // ---- Watches --------------------------------------------------------------------------------------

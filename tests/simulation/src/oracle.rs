@@ -100,6 +100,8 @@ pub struct Commit {
     pub object: u64,
     pub resource_version: u64,
     pub content: Content,
+    /// The process and the number of the write that the mark beside the record names.
+    pub mark: Option<(u128, u64)>,
     pub writer: Writer,
     /// All that is not the record, as a number.
     pub foreign_fields: u64,
@@ -128,7 +130,9 @@ pub struct Claim {
 #[derive(Clone, Debug, Hash)]
 struct Life {
     facts: Facts,
+    /// Whether its process runs, and whether it has ended.
     alive: bool,
+    over: bool,
     claim: Option<Claim>,
     /// The last instant at which it is known to have claimed.
     claimed_to: u64,
@@ -214,6 +218,7 @@ impl Oracle {
                 object: 0,
                 resource_version: 0,
                 content: Content::Nothing,
+                mark: None,
                 writer: Writer::Stranger,
                 foreign_fields: 0,
             },
@@ -251,6 +256,7 @@ impl Oracle {
         self.lives.push(Life {
             facts,
             alive: false,
+            over: false,
             claim: None,
             claimed_to: 0,
             succeeded: false,
@@ -269,6 +275,7 @@ impl Oracle {
 
     pub fn died(&mut self, life: LifeId, now: u64) {
         self.lives[life].alive = false;
+        self.lives[life].over = true;
         self.says(life, now, None, None);
     }
 
@@ -319,14 +326,8 @@ impl Oracle {
                 (before.since, None)
             }
             Writer::Candidate { life, .. } => (now, Some(life)),
-            // Whoever missed what was there in between sees no change where somebody puts a record back.
-            Writer::Stranger => {
-                let same =
-                    |state: &&State| (state.commit.content, state.commit.object) == (commit.content, commit.object);
-                let same = self.locks[lock].iter().rev().find(same);
-                same.filter(|_| commit.content.is_held_record())
-                    .map_or((now, None), |state| (state.since, state.author))
-            }
+            Writer::Stranger if commit.content.is_held_record() => self.put_back(lock, now, &commit),
+            Writer::Stranger => (now, None),
         };
         if let Writer::Candidate { life, sent } = commit.writer {
             self.judge_write(lock, now, &before, &commit, life, sent);
@@ -342,12 +343,28 @@ impl Oracle {
         self.locks[lock].push(State { commit, since, author, original, term });
     }
 
+    /// Somebody puts a record into the lock by hand: since when it counts, and whose it is, if it was there before.
+    fn put_back(&self, lock: usize, now: u64, commit: &Commit) -> (u64, Option<LifeId>) {
+        let states = &self.locks[lock];
+        let Some(index) = states.iter().rposition(|state| state.commit.content == commit.content) else {
+            return (now, None);
+        };
+        let before = &states[index];
+        // Whoever missed what was there in between sees no change.
+        if before.commit.object == commit.object {
+            return (before.since, before.author);
+        }
+        // Whoever wrote it, and does not know that, cannot tell the copy from the object that it made.
+        let unknown = |life: &LifeId| self.lives[*life].locks[lock].shown < index && before.commit.mark == commit.mark;
+        (now, before.author.filter(unknown))
+    }
+
     /// It is the same candidate as earlier runs in the same place, which are over.
     fn succeeds(&mut self, life: LifeId) {
         let of = |it: &Life| (it.facts.identity, it.facts.network);
         let candidate = of(&self.lives[life]);
-        for earlier in self.lives[..life].iter_mut().filter(|it| !it.alive && of(it) == candidate) {
-            earlier.succeeded = true;
+        for dead in self.lives.iter_mut().filter(|it| it.over && of(it) == candidate) {
+            dead.succeeded = true;
         }
     }
 

@@ -152,7 +152,9 @@ pub fn commit_of(state: &State, writer: Writer) -> Commit {
     let uid = state.sight.version.as_ref().and_then(|version| version.uid.strip_prefix(UID));
     let object = uid.map_or(0, |number| number.parse().expect("a number"));
     let content = content_of(&state.sight.content);
-    Commit { object, resource_version: state.resource_version, content, writer, foreign_fields: state.foreign_fields }
+    let mark = state.sight.mark.as_ref().map(|mark| (mark.process, mark.write));
+    let State { resource_version, foreign_fields, .. } = *state;
+    Commit { object, resource_version, content, mark, writer, foreign_fields }
 }
 
 /// What a lock holds, as the oracle knows it.

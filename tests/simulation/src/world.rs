@@ -85,6 +85,8 @@ pub struct World {
     pub events: u64,
     /// Until then nobody may start, because somebody who never saw the lock could be fooled.
     pub no_starts_until: u64,
+    /// When a candidate was last replaced by one that stands for other locks.
+    pub stage_ended: u64,
     pub trace: bool,
     over: bool,
 }
@@ -124,6 +126,7 @@ impl World {
             scheduled: 0,
             events: 0,
             no_starts_until: 0,
+            stage_ended: 0,
             trace,
             over: false,
             plan,
