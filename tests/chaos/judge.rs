@@ -177,8 +177,10 @@ impl Evidence {
                 (Writer::Candidate { life: by.life, sent: by.at }, Some(by.life), token)
             };
             let commit = Commit {
+                object: 1, // no game deletes it
                 resource_version: change.resource_version,
                 content,
+                mark: None, // which of two equal records it is matters to nobody here
                 writer,
                 foreign_fields: foreign_fields(&change.object),
             };
@@ -279,7 +281,7 @@ impl<'a> Hearing<'a> {
     fn new(evidence: &Evidence, sent: &'a [Sent], states: &'a [State]) -> Hearing<'a> {
         let mut oracle = Oracle::new();
         for life in &evidence.lives {
-            oracle.born(Facts {
+            let life = oracle.born(Facts {
                 identity: evidence.identity(life.identity).expect("it is one of them"),
                 network: 0,
                 lease: evidence.lease.as_nanos() as u64,
@@ -288,6 +290,7 @@ impl<'a> Hearing<'a> {
                 rate: 1 << 20,
                 locks: [true, false],
             });
+            oracle.started(life);
         }
         let lives = evidence.lives.len();
         Hearing { oracle, sent, states, claims: vec![None; lives], latest: vec![Claim { until: 0, token: 0 }; lives] }
@@ -326,7 +329,7 @@ impl<'a> Hearing<'a> {
             Event::Died(life) => {
                 // What it has sent may still be done, and is nobody's claim then.
                 self.claims[life] = None;
-                self.oracle.died(life);
+                self.oracle.died(life, now);
             }
         }
     }
