@@ -3,15 +3,18 @@
 
 use crate::common::cluster::{elector, plain_server};
 use crate::common::deploy::is_there;
-use crate::common::{Elector, wait_until};
+use crate::common::{Elector, PATIENCE, wait_until};
 use crate::markdown::{self, ROOT};
 use apiserver::Server;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
 
 /// Who runs a command.
 enum Run {
@@ -255,10 +258,13 @@ impl Stream {
         Stream(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it can be run"))
     }
 
-    /// Its first lines, as many as there are up to this number.
+    /// Its first lines: as many as these, unless it ends before or takes too long.
     fn lines(mut self, count: usize) -> Vec<String> {
         let output = BufReader::new(self.0.stdout.take().expect("it is piped"));
-        output.lines().take(count).map(|line| line.expect("it is text")).collect()
+        let (read, lines) = channel();
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| read.send(line)));
+        let next = || lines.recv_timeout(PATIENCE).ok();
+        iter::from_fn(next).take(count).collect()
     }
 
     /// What it has printed until it is ended now.
