@@ -152,7 +152,7 @@ fn a_file_that_nobody_asked_for_and_nobody_may_read_is_passed_over() {
     let dir = Dir::new();
     let home = dir.name("");
     let path = dir.write(".kube/config", file("home", "http://127.0.0.1:1"));
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     // Nothing is forbidden to root, so root becomes somebody else.
     let as_user = |variable| {
         let mut command = with_env(&[variable]);

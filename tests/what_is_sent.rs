@@ -96,7 +96,7 @@ fn a_follower_at_rest_asks_for_nothing() {
     wait_for(&server, "both watches are open", |server| server.open_watches() == 2);
     // The watch may have told it who leads before the read that it began with was over.
     wait_for(&server, "its first read is over", |server| {
-        let is_its_read = |it: &apiserver::RequestSeen| it.user.as_deref() == Some("follower") && it.verb == "get";
+        let is_its_read = |it: &RequestSeen| it.user.as_deref() == Some("follower") && it.verb == "get";
         server.requests().iter().any(|it| is_its_read(it) && it.answered.is_some())
     });
     server.clear_requests();
