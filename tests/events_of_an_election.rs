@@ -26,7 +26,7 @@ fn a_handover_is_told_by_both_and_the_old_leader_ends_its_streams() {
     a.signal(Signal::TERM);
     let mut after: Vec<String> = std::iter::from_fn(|| of_a.event()).map(|(name, _)| name).collect();
     // Renewals may have come before the end, and the next leader after it, if there was time.
-    let ended = after.iter().position(|name| name.is_empty()).expect("the end of the leadership is told");
+    let ended = after.iter().position(String::is_empty).expect("the end of the leadership is told");
     assert!(after.split_off(ended)[1..].iter().all(|name| name == "b") && after.iter().all(|name| name == "a"));
     of_b.until_named("b");
     assert!(a.wait_to_end().success());

@@ -46,7 +46,7 @@ fn a_leader_that_was_killed_is_waited_for_as_long_as_its_lease() {
 
 #[test]
 fn a_leader_that_stood_still_never_names_itself_again_and_follows() {
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for kind in KINDS {
             scope.spawn(move || stands_still(&Lock::new(kind)));
         }
@@ -176,7 +176,7 @@ fn it_can_be_told_to_leave_at_any_moment_of_its_start() {
     for delay in (0..40).step_by(2).map(Duration::from_millis) {
         let lock = Lock::new("leases");
         let mut a = lock.spawn("a", &[NEVER]);
-        std::thread::sleep(delay); // the moment is the subject of this test
+        thread::sleep(delay); // the moment is the subject of this test
         // Before its handlers are there, the signal ends it as it would end any process.
         let told = Instant::now();
         a.signal(Signal::TERM);
@@ -247,7 +247,7 @@ fn a_lock_that_is_still_being_taken_when_the_signal_comes_is_released_too() {
             before.wait_to_end();
         }
         let version = lock.version();
-        let late = apiserver::Fault::DelayRequest(Duration::from_millis(400));
+        let late = Fault::DelayRequest(Duration::from_millis(400));
         let slow = lock.server.fault(|it| ["create", "update"].contains(&it.verb), Some(1), late);
         let mut a = lock.start("a", &[NEVER]);
         lock.wait("it tries to take the lock", || slow.hits() == 1);

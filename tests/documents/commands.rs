@@ -53,7 +53,7 @@ const COMMANDS: &[(&str, Run)] = &[
     ("kubectl proxy &", Run::Test("conformance/readme.rs", "kubectl_proxy_is_enough_for_a_server")),
     (".ci/image", Run::Ci("image")),
     ("cargo run --example demo", Run::Ci("demo")),
-    ("cargo test --workspace", Run::Ci("tests")),
+    ("cargo test --workspace --no-fail-fast", Run::Ci("tests")),
     ("cargo bench --bench http -- serve-with-tiny-http", Run::Needs("a build of the benchmarks, which takes minutes")),
     ("docker load --input target/image/image.tar", Run::Needs("a container engine")),
     ("docker tag leader-elector:0.6.0 registry.example.com/leader-elector:0.6.0", Run::Needs("a container engine")),

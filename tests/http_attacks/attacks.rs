@@ -78,8 +78,8 @@ pub fn all() -> Vec<Attack> {
     };
     let post = |name, fields: &str| shower(name, format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n0123456789").as_bytes());
     vec![
-        crowd("idle connections", 2000, 100 * MS, |member| member.read_all()),
-        crowd("a byte each half second", 2000, 500 * MS, |member| member.drip()),
+        crowd("idle connections", 2000, 100 * MS, Member::read_all),
+        crowd("a byte each half second", 2000, 500 * MS, Member::drip),
         crowd("pipelines that nobody reads", 100, MS, |member| member.pipeline("/")),
         crowd("pipelines that are read", 300, MS, |member| member.pipeline("/").and_then(|()| member.read_all())),
         crowd("slow readers", 300, 50 * MS, |member| member.pipeline("/").and_then(|()| member.read_a_little())),
