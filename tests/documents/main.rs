@@ -107,6 +107,11 @@ fn lines_fit_the_screen() {
     for document in markdown::all().iter().filter(|it| !it.path.starts_with("tests/")) {
         for line in document.prose().filter(|line| !line.starts_with('|')) {
             assert!(line.chars().count() <= 120, "{}: {line}", document.path);
+            assert!(
+                line.matches('`').count() % 2 == 0,
+                "{}: code that goes on in the next line: {line}",
+                document.path
+            );
         }
     }
 }
@@ -266,6 +271,28 @@ fn the_messages_of_the_troubles_are_in_the_source() {
     for part in messages.iter().flat_map(|message| message.split('…')).map(str::trim).filter(|it| !it.is_empty()) {
         assert!(source.contains(part), "nothing in the source says {part:?}");
     }
+}
+
+/// Where the architecture's page says that something is, it is.
+#[test]
+fn what_is_looked_for_in_the_source_is_found() {
+    let page = markdown::read("docs/architecture.md");
+    let rows = page.lines().skip_while(|line| *line != "## Where to look").take_while(|line| *line != "## Lexicon");
+    let mut found = 0;
+    for row in rows.filter(|line| line.starts_with('|')) {
+        for part in row.split("](../src/").skip(1) {
+            let (file, behind) = part.split_once(')').expect("a link ends");
+            let text = fs::read_to_string(Path::new(ROOT).join("src").join(file)).unwrap_or_else(|_| panic!("{file}"));
+            let before_next_link = behind.split('[').next().unwrap_or_default();
+            for name in markdown::code(before_next_link) {
+                let name = name.rsplit("::").next().unwrap_or_default();
+                let is_there = |kind: &str| text.contains(&format!("{kind} {name}"));
+                assert!(["fn", "const", "struct"].into_iter().any(is_there), "{file} has no {name}");
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 10, "only {found} names");
 }
 
 /// All source under a folder, with each text on one line.
