@@ -7,6 +7,7 @@ mod calm;
 pub mod chance;
 mod clock;
 pub mod exhaustive;
+mod liveness;
 mod lives;
 mod mischief;
 pub mod mutants;

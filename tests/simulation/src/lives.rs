@@ -41,6 +41,7 @@ impl World {
             locks,
             inbox: std::collections::VecDeque::new(),
             paused_until: 0,
+            sound_since: 0,
             wakes_at: u64::MAX,
             looks_at: u64::MAX,
             holds_socket: false,
@@ -57,6 +58,7 @@ impl World {
         }
         self.say(|world| format!("{} starts as life {}", world.name(node), world.nodes[node].life));
         self.nodes[node].running = true;
+        self.nodes[node].sound_since = self.now;
         self.oracle.started(self.nodes[node].life);
         self.take_socket(node);
         for lock in self.nodes[node].locks {
@@ -98,6 +100,7 @@ impl World {
         if self.now < self.nodes[node].paused_until {
             return;
         }
+        self.nodes[node].sound_since = self.now;
         // What others are told before the candidate's thread has run again.
         self.tell_oracle(node);
         while let Some(input) = self.nodes[node].inbox.pop_front() {

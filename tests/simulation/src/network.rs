@@ -19,6 +19,8 @@ pub struct Message {
     /// The fields of the object it was made from.
     foreign_fields: u64,
     answered: bool,
+    /// Nobody in between has had a hand in its answer.
+    sound: bool,
 }
 
 /// How the API server is out of reach.
@@ -45,6 +47,13 @@ pub struct Network {
 pub const LONGEST_WAY: u64 = 5 * MILLI;
 pub const WATCH_LAG: u64 = 2 * MILLI;
 
+impl Network {
+    /// When a message was sent.
+    pub fn sent(&self, message: usize) -> u64 {
+        self.messages[message].sent
+    }
+}
+
 impl World {
     // ---- Requests -------------------------------------------------------------------------------------
 
@@ -70,17 +79,29 @@ impl World {
         let timeout = it.clock.lasts(request.timeout.as_nanos() as u64);
         let message = self.network.messages.len();
         let it = &mut self.nodes[node];
-        it.lanes[lock].outstanding = Some(message);
+        if it.lanes[lock].outstanding.replace(message).is_some() {
+            it.sound_since = self.now;
+        }
         let (life, sent) = (it.life, self.now);
         self.network.requests.resize(self.nodes.len(), 0);
         self.network.requests[node] += 1;
-        self.network.messages.push(Message { node, life, lock, request, sent, foreign_fields, answered: false });
+        self.network.messages.push(Message {
+            node,
+            life,
+            lock,
+            request,
+            sent,
+            foreign_fields,
+            answered: false,
+            sound: true,
+        });
         let chances = &self.plan.chances;
         let (hung, lost, twice) = (chances.hung, chances.request_lost, chances.sent_twice);
         if !self.fault(hung) {
             self.schedule(self.now + timeout, What::TimesOut { message });
         }
         if self.outage() == Some(Outage::Refusing) {
+            self.network.messages[message].sound = false;
             let way = self.way();
             let answer = self.new_answer(Answer::Unknown, None);
             return self.schedule(self.now + way, What::Returns { message, answer });
@@ -152,6 +173,9 @@ impl World {
         let (answer, state) = if wrong { self.wrong_answer(lock, reading) } else { (answer, state) };
         let absent = self.fault(self.plan.chances.false_absence);
         let (answer, state) = if absent { (absence(reading), None) } else { (answer, state) };
+        if refused || wrong || absent {
+            self.network.messages[message].sound = false;
+        }
         let way = self.way();
         let answer = self.new_answer(answer, state);
         self.schedule(self.now + way, What::Returns { message, answer });
@@ -204,6 +228,7 @@ impl World {
 
     pub fn times_out(&mut self, message: usize) {
         if !self.network.messages[message].answered {
+            self.network.messages[message].sound = false;
             self.deliver(message, Answer::Unknown, None);
         }
     }
@@ -230,6 +255,10 @@ impl World {
             Answer::Seen(sight) => sight.version.as_ref().map(|version| version.resource_version),
             _ => None,
         };
+        let Message { sent, sound, .. } = self.network.messages[message];
+        if !sound || self.now > sent + 2 * LONGEST_WAY {
+            self.nodes[node].sound_since = self.now;
+        }
         let missing = answer == Answer::Seen(Sight::MISSING);
         let outcome = self.step_machine(node, lock, Event::Answered { request: number, answer });
         let history = &self.server.objects[lock].history;
@@ -239,7 +268,7 @@ impl World {
         let life = it.life;
         let via = match self.network.messages[message].request.call {
             Call::Read => Via::Read,
-            Call::Write(_) => Via::Write { sent: self.network.messages[message].sent },
+            Call::Write(_) => Via::Write { sent },
         };
         // A lie about absence may have become true on its way.
         let present = self.server.objects[lock].history.len() - 1;

@@ -80,6 +80,9 @@ pub struct Node {
     pub locks: &'static [usize],
     pub inbox: VecDeque<Input>,
     pub paused_until: u64,
+    /// Since when nothing has gone wrong for it: it runs, all that it sent was answered truly and soon, and no news came
+    /// late.
+    pub sound_since: u64,
     /// The one deadline that counts, and when somebody looks next whether it has come.
     pub wakes_at: u64,
     pub looks_at: u64,

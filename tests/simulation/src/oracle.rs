@@ -166,6 +166,8 @@ struct View {
     own_sent: u64,
     /// The newest state that was shown while it claimed, and that did not end the claim.
     kept: usize,
+    /// When anything new was last shown.
+    news_at: u64,
     /// The L of the last held record shown, or its own for one that cannot be read; local.
     last_lease: Option<u64>,
     /// The longest L of any record shown.
@@ -401,6 +403,9 @@ impl Oracle {
         }
         if let Some(wait) = robbed_wait {
             view.robbed = Some(Robbed { at: now, wait });
+        }
+        if index != view.shown {
+            view.news_at = now;
         }
         view.shown = index;
         match state.commit.content {

@@ -63,6 +63,8 @@ pub enum What {
     Edits {
         lock: usize,
     },
+    /// Somebody looks whether a lock is free that somebody should have taken.
+    Looks,
     FaultsEnd,
     /// The end of the schedule, or what is looked at on the way to it.
     Checks {
@@ -87,6 +89,8 @@ pub struct World {
     pub no_starts_until: u64,
     /// When a candidate was last replaced by one that stands for other locks.
     pub stage_ended: u64,
+    /// When each lock was last written to.
+    pub changed_at: [u64; 2],
     pub trace: bool,
     over: bool,
 }
@@ -127,6 +131,7 @@ impl World {
             events: 0,
             no_starts_until: 0,
             stage_ended: 0,
+            changed_at: [0; 2],
             trace,
             over: false,
             plan,
@@ -149,6 +154,9 @@ impl World {
         }
         if !world.plan.mischief.is_empty() {
             world.schedule(0, What::Mischief);
+        }
+        if world.plan.chances.refused == 0.0 && !world.plan.rolling {
+            world.schedule(world.plan.longest_lease, What::Looks);
         }
         world.schedule(world.plan.faults_until, What::FaultsEnd);
         world
@@ -221,6 +229,7 @@ impl World {
             What::PeerActs { peer } => self.peer_acts(peer),
             What::Mischief => self.mischief(),
             What::Edits { lock } => self.edits_now(lock),
+            What::Looks => self.looks(),
             What::FaultsEnd => self.faults_end(),
             What::Checks { number } => self.checks(number),
         }
@@ -231,6 +240,7 @@ impl World {
         let commit = commit_of(self.server.objects[lock].present(), writer);
         self.say(|_| format!("server: lock {lock} is {commit:?}"));
         self.oracle.committed(lock, self.now, commit);
+        self.changed_at[lock] = self.now;
         self.show_to_all(lock);
         if matches!(writer, Writer::Candidate { .. }) {
             self.edits_soon(lock);

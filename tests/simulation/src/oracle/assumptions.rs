@@ -1,6 +1,6 @@
 //! For whoever plans faults: what would break an assumption of DESIGN.
 
-use super::{Content, Life, Oracle};
+use super::{Content, Life, LifeId, Oracle};
 
 /// What somebody who is no candidate would put into a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,25 @@ impl Oracle {
             Content::Record { .. } => !(taken_away && knows(life) && (waits(life) >= longest || never_saw_one(life))),
         };
         self.lives.iter().any(|life| life.alive && life.facts.locks[lock] && is_fooled(life))
+    }
+
+    pub fn is_misled(&self, life: LifeId, lock: usize) -> bool {
+        self.lives[life].locks[lock].misled
+    }
+
+    /// When a candidate was last shown anything new of a lock.
+    pub fn news_at(&self, life: LifeId, lock: usize) -> u64 {
+        self.lives[life].locks[lock].news_at
+    }
+
+    /// The longest that a candidate may have to wait for a lock as it is, local.
+    pub fn longest_wait(&self, life: LifeId, lock: usize) -> u64 {
+        let Life { facts, locks, .. } = &self.lives[life];
+        let present = match self.locks[lock].last().expect("there is a first one").commit.content {
+            Content::Record { lease, .. } => lease,
+            Content::Unreadable | Content::Nothing => 0,
+        };
+        present.max(facts.lease).max(locks[lock].longest_lease)
     }
 
     /// When nobody must stand back any more because of a claim that exists now, or that can be made of what was sent until
