@@ -18,4 +18,5 @@ mod peer;
 pub mod plan;
 pub mod schedule;
 mod server;
+mod wire;
 mod world;

@@ -4,8 +4,11 @@ use crate::clock::MILLI;
 use crate::node::Input;
 use crate::oracle::{Via, Writer};
 use crate::server::Verdict;
+use crate::wire::{AlreadyRead, Shown};
 use crate::world::{What, World};
 use leader_elector::election::{Answer, Call, Event, Purpose, Request, Sight};
+use leader_elector::lock::Object;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// A request, and who sent it when.
@@ -21,7 +24,12 @@ pub struct Message {
     answered: bool,
     /// Nobody in between has had a hand in its answer.
     sound: bool,
+    /// A write as JSON, where the codecs are part of the world.
+    body: Option<Vec<u8>>,
 }
+
+/// An answer, and the object that the program keeps of it, where the codecs are part of the world.
+type Read = (Answer, Option<Rc<Object>>);
 
 /// How the API server is out of reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +47,8 @@ pub struct Network {
     /// Copies of creations that are held up until the object they create is not there.
     late_creations: Vec<usize>,
     pub outage: Option<(Outage, u64)>,
+    /// What has been read of each state of each lock, where the codecs are part of the world.
+    read: [Vec<AlreadyRead>; 2],
     /// Requests that each node has sent.
     pub requests: Vec<u32>,
 }
@@ -76,6 +86,11 @@ impl World {
                 (_, None) => {}
             }
         }
+        let body = match self.body(node, lock, &request.call) {
+            Ok(body) => body,
+            Err(what) => return self.fail("codecs", what),
+        };
+        let it = &self.nodes[node];
         let timeout = it.clock.lasts(request.timeout.as_nanos() as u64);
         let message = self.network.messages.len();
         let it = &mut self.nodes[node];
@@ -94,6 +109,7 @@ impl World {
             foreign_fields,
             answered: false,
             sound: true,
+            body,
         });
         let chances = &self.plan.chances;
         let (hung, lost, twice) = (chances.hung, chances.request_lost, chances.sent_twice);
@@ -205,6 +221,9 @@ impl World {
     }
 
     fn handle_request(&mut self, message: usize) -> (Answer, Option<usize>) {
+        if let Some(what) = self.misread(message) {
+            self.fail("codecs", what);
+        }
         let Message { life, lock, ref request, sent, foreign_fields, .. } = self.network.messages[message];
         if let Call::Write(write) = &request.call {
             let before = self.server.objects[lock].history.len();
@@ -251,6 +270,10 @@ impl World {
         if it.lanes[lock].outstanding.take_if(|outstanding| *outstanding == message).is_none() {
             return;
         }
+        let (answer, json) = match self.read_answer(lock, answer, state) {
+            Ok(read) => read,
+            Err(what) => return self.fail("codecs", what),
+        };
         let shown = match &answer {
             Answer::Seen(sight) => sight.version.as_ref().map(|version| version.resource_version),
             _ => None,
@@ -264,7 +287,7 @@ impl World {
         let history = &self.server.objects[lock].history;
         let fields = state.map_or(u64::MAX, |state| history[state].foreign_fields);
         let it = &mut self.nodes[node];
-        it.keep(it.machine_of(lock), shown, fields);
+        it.keep(it.machine_of(lock), shown, fields, json);
         let life = it.life;
         let via = match self.network.messages[message].request.call {
             Call::Read => Via::Read,
@@ -280,6 +303,41 @@ impl World {
         }
         self.tell_oracle(node);
         self.obey(node, outcome);
+    }
+
+    // ---- Codecs ---------------------------------------------------------------------------------------
+
+    /// The body of a write, as the program writes it.
+    fn body(&self, node: usize, lock: usize, call: &Call) -> Result<Option<Vec<u8>>, String> {
+        match (self.plan.wire, call) {
+            (Some(wire), Call::Write(write)) => {
+                let in_hand = self.nodes[node].lanes[lock].json.as_deref();
+                wire.body(lock, write, in_hand).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What is wrong with the body of a write.
+    fn misread(&self, message: usize) -> Option<String> {
+        let Message { lock, ref request, ref body, .. } = self.network.messages[message];
+        let (Some(wire), Call::Write(write), Some(body)) = (self.plan.wire, &request.call, body) else { return None };
+        let history = &self.server.objects[lock].history;
+        let version = write.base.as_ref().map(|base| base.resource_version);
+        let base = version.and_then(|version| history.iter().rfind(|state| state.resource_version == version));
+        wire.check(lock, write, body, base).err()
+    }
+
+    /// An answer as the program reads it, and the object that it keeps.
+    fn read_answer(&mut self, lock: usize, answer: Answer, state: Option<usize>) -> Result<Read, String> {
+        match (self.plan.wire, &answer, state) {
+            (Some(wire), Answer::Seen(sight), Some(state)) if sight.version.is_some() => {
+                let read = already_read(&mut self.network.read[lock], state);
+                let object = wire.answer(lock, &self.server.objects[lock].history[state], read)?;
+                Ok((Answer::Seen(object.sight()), Some(object)))
+            }
+            _ => Ok((answer, None)),
+        }
     }
 
     /// An answer to a request that the machine may have given up counts only if it has taken it in. So does one to a write,
@@ -406,11 +464,24 @@ impl World {
         if resource_version == 0 {
             return; // that it never existed is nothing that a stream shows
         }
+        let (resource_version, sight, json) = match self.plan.wire {
+            None => (resource_version, sight, None),
+            Some(wire) => {
+                let history = &self.server.objects[lock].history;
+                let read = already_read(&mut self.network.read[lock], state);
+                match wire.line(lock, &history[state], &history[state - 1], read) {
+                    Ok(Shown::Object(object)) => (object.version().resource_version, object.sight(), Some(object)),
+                    Ok(Shown::Deleted { resource_version }) => (resource_version, Sight::MISSING, None),
+                    Ok(Shown::Ignored) => return,
+                    Err(what) => return self.fail("codecs", what),
+                }
+            }
+        };
         let shown = sight.version.as_ref().map(|version| version.resource_version);
         let event = Event::Watched { resource_version, sight };
         let outcome = self.step_machine(node, lock, event);
         let it = &mut self.nodes[node];
-        it.keep(it.machine_of(lock), shown, fields);
+        it.keep(it.machine_of(lock), shown, fields, json);
         self.oracle.shown(self.nodes[node].life, lock, self.now, state, Via::Watch);
         self.tell_oracle(node);
         self.obey(node, outcome);
@@ -420,6 +491,13 @@ impl World {
     pub fn present(&self, lock: usize) -> &Sight {
         &self.server.objects[lock].present().sight
     }
+}
+
+fn already_read(states: &mut Vec<AlreadyRead>, state: usize) -> &mut AlreadyRead {
+    if states.len() <= state {
+        states.resize(state + 1, AlreadyRead::default());
+    }
+    &mut states[state]
 }
 
 /// What says that there is no object.

@@ -5,7 +5,9 @@ use crate::oracle::LifeId;
 use crate::plan::{Member, Stands};
 use leader_elector::contest::Contest;
 use leader_elector::election::Answer;
+use leader_elector::lock::Object;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// What reaches the candidate's thread.
 #[derive(Clone, Debug)]
@@ -55,6 +57,8 @@ pub struct Lane {
     pub outstanding: Option<usize>,
     /// The object in hand: its version, and the fields that are not the record.
     pub object: Option<(u64, u64)>,
+    /// The same as the program keeps it, where the codecs are part of the world.
+    pub json: Option<Rc<Object>>,
 }
 
 impl Lane {
@@ -94,12 +98,20 @@ pub struct Node {
 
 impl Node {
     /// Keeps the object if it is the one that the machine believes in.
-    pub fn keep(&mut self, machine: usize, resource_version: Option<u64>, foreign_fields: u64) {
+    pub fn keep(
+        &mut self,
+        machine: usize,
+        resource_version: Option<u64>,
+        foreign_fields: u64,
+        json: Option<Rc<Object>>,
+    ) {
         let believed = self.contest.locks()[machine].lock().and_then(|lock| lock.version.as_ref());
         if let Some(shown) = resource_version
             && believed.is_some_and(|version| version.resource_version == shown)
         {
-            self.lanes[self.locks[machine]].object = Some((shown, foreign_fields));
+            let lane = &mut self.lanes[self.locks[machine]];
+            lane.object = Some((shown, foreign_fields));
+            lane.json = json;
         }
     }
 

@@ -3,6 +3,7 @@
 
 use crate::chance::Random;
 use crate::clock::MILLI;
+use crate::wire::Wire;
 use leader_elector::election::Settings;
 use leader_elector::record::Place;
 use std::time::Duration;
@@ -47,6 +48,10 @@ faults! {
     Edit,
     /// The object is deleted, and another one put in its place at once.
     Replace,
+    /// Watches and reads show an object of another name. Only where the codecs are part of the world.
+    OtherObject,
+    /// What is sent goes through the program's codecs: no fault, but it can be left out like one.
+    Codecs,
     Clone,
     Peers,
     ClockRates,
@@ -154,6 +159,7 @@ pub struct Chances {
     pub refused: f64,
     pub wrong_answer: f64,
     pub false_absence: f64,
+    pub other_object: f64,
     pub hung: f64,
     pub watch_late: f64,
     pub watch_silent: f64,
@@ -203,6 +209,8 @@ pub struct Plan {
     /// Whether wall clocks stand still, or say anything at all.
     pub frozen_wall_clock: bool,
     pub wild_wall_clock: bool,
+    /// What is sent goes through the program's codecs.
+    pub wire: Option<Wire>,
     /// The lock objects are there before anybody has been a candidate, and hold no record.
     pub bare_objects: bool,
     /// What an update without a uid does to a missing object: create it (Endpoints, Leases) or 404 (ConfigMaps).
@@ -225,6 +233,7 @@ impl Plan {
             refused: chance(Fault::Refused, 0.2),
             wrong_answer: chance(Fault::WrongAnswer, 0.05),
             false_absence: chance(Fault::FalseAbsence, 0.3),
+            other_object: chance(Fault::OtherObject, 0.2),
             hung: chance(Fault::Hung, 0.1),
             watch_late: chance(Fault::WatchLate, 0.4),
             watch_silent: chance(Fault::WatchSilent, 0.05),
@@ -280,7 +289,10 @@ impl Plan {
         };
         let longest_lease = members.iter().map(|member| member.lease).max().unwrap_or(lease);
         let least_ratio = members.iter().map(|m| m.lease as f64 / m.renew_deadline as f64).fold(f64::MAX, f64::min);
+        let with_codecs = random.happens(0.25) & faults.has(Fault::Codecs);
+        let wire = Wire::drawn(random, !(dual || rolling));
         Plan {
+            wire: with_codecs.then_some(wire),
             members,
             peers,
             chances,
