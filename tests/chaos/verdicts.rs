@@ -157,7 +157,8 @@ fn the_judge_convicts_whoever_broke_a_rule_for_certain() {
         ("S1", a_leads().says(0, 1500, 1501, "a").says(0, 9000, 9001, "a")),
         // The answer to its renewal came when the term was over; it may lead again, but in a term of its own.
         ("S1", a_leads().says(0, 1500, 1501, "a").writes(0, 9000, "a", 1000, 0).says(0, 9001, 9002, "a")),
-        ("S1", a_leads().says(2, 2000, 2001, "a")),
+        // Another process of its name, which wrote nothing.
+        ("S6", a_leads().says(2, 2000, 2001, "a")),
         ("S5", a_releases().says(0, 5000, 5001, "a")),
         ("S5", a_releases().writes(1, 5001, "b", 5001, 1).says(0, 5002, 5003, "a")),
         ("S3", a_leads().writes(1, 12_999, "b", 12_999, 1)),
