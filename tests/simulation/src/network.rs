@@ -3,11 +3,12 @@
 use crate::clock::MILLI;
 use crate::node::Input;
 use crate::oracle::{Via, Writer};
-use crate::server::Verdict;
-use crate::wire::{AlreadyRead, Shown};
+use crate::server::{State, Verdict, record};
+use crate::wire::{AlreadyRead, Read, Shown};
 use crate::world::{What, World};
-use leader_elector::election::{Answer, Call, Event, Purpose, Request, Sight};
+use leader_elector::election::{Answer, Call, Event, Purpose, Request, Sight, Version};
 use leader_elector::lock::Object;
+use leader_elector::record::{Content, Stamp};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,9 +28,6 @@ pub struct Message {
     /// A write as JSON, where the codecs are part of the world.
     body: Option<Vec<u8>>,
 }
-
-/// An answer, and the object that the program keeps of it, where the codecs are part of the world.
-type Read = (Answer, Option<Rc<Object>>);
 
 /// How the API server is out of reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,6 +272,13 @@ impl World {
             Ok(read) => read,
             Err(what) => return self.fail("codecs", what),
         };
+        let of_another = self.plan.wire.is_some() && self.fault(self.plan.chances.other_object);
+        let (answer, state, json) = if of_another {
+            self.network.messages[message].sound = false;
+            (self.answer_of_another(lock), None, None)
+        } else {
+            (answer, state, json)
+        };
         let shown = match &answer {
             Answer::Seen(sight) => sight.version.as_ref().map(|version| version.resource_version),
             _ => None,
@@ -320,24 +325,62 @@ impl World {
 
     /// What is wrong with the body of a write.
     fn misread(&self, message: usize) -> Option<String> {
-        let Message { lock, ref request, ref body, .. } = self.network.messages[message];
+        let Message { lock, ref request, ref body, foreign_fields, .. } = self.network.messages[message];
         let (Some(wire), Call::Write(write), Some(body)) = (self.plan.wire, &request.call, body) else { return None };
-        let history = &self.server.objects[lock].history;
-        let version = write.base.as_ref().map(|base| base.resource_version);
-        let base = version.and_then(|version| history.iter().rfind(|state| state.resource_version == version));
-        wire.check(lock, write, body, base).err()
+        wire.check(lock, write, foreign_fields, body).err()
     }
 
     /// An answer as the program reads it, and the object that it keeps.
-    fn read_answer(&mut self, lock: usize, answer: Answer, state: Option<usize>) -> Result<Read, String> {
+    fn read_answer(
+        &mut self,
+        lock: usize,
+        answer: Answer,
+        state: Option<usize>,
+    ) -> Result<(Answer, Option<Rc<Object>>), String> {
         match (self.plan.wire, &answer, state) {
             (Some(wire), Answer::Seen(sight), Some(state)) if sight.version.is_some() => {
                 let read = already_read(&mut self.network.read[lock], state);
-                let object = wire.answer(lock, &self.server.objects[lock].history[state], read)?;
-                Ok((Answer::Seen(object.sight()), Some(object)))
+                let Read { object, sight } = wire.answer(lock, &self.server.objects[lock].history[state], read)?;
+                Ok((Answer::Seen(sight), Some(object)))
             }
             _ => Ok((answer, None)),
         }
+    }
+
+    /// An answer that shows an object of another name, as the program reads it: no clear answer.
+    fn answer_of_another(&mut self, lock: usize) -> Answer {
+        let state = self.state_of_another(lock);
+        let read = self.plan.wire.map(|wire| wire.answer_of_another(lock, &state));
+        match read {
+            Some(Ok(read)) => Answer::Seen(read.sight),
+            Some(Err(_)) | None => Answer::Unknown,
+        }
+    }
+
+    /// An event of an object of another name, if the program takes it for one of the lock.
+    fn event_of_another(&mut self, lock: usize) -> Option<Event> {
+        let state = self.state_of_another(lock);
+        let deleted = self.random.happens(0.3);
+        match self.plan.wire?.line_of_another(lock, &state, deleted) {
+            Ok(Shown::Object(read)) => {
+                Some(Event::Watched { resource_version: state.resource_version, sight: read.sight })
+            }
+            Ok(Shown::Deleted { resource_version }) => Some(Event::Watched { resource_version, sight: Sight::MISSING }),
+            Ok(Shown::Ignored) | Err(_) => None,
+        }
+    }
+
+    /// What another object holds, newer than all that has been seen of the lock.
+    fn state_of_another(&mut self, lock: usize) -> State {
+        let resource_version = self.server.objects[lock].present().resource_version + 1;
+        let version = Some(Version { uid: "uid-0".into(), resource_version });
+        let stamp = Stamp::Micros(self.now as i64);
+        let content = match self.random.below(3) {
+            0 => Content::Nothing,
+            1 => record("", 1, stamp.clone(), stamp, 3),
+            _ => record("stranger", 10, stamp.clone(), stamp, 3),
+        };
+        State { resource_version, sight: Sight { version, content, mark: None }, foreign_fields: 0 }
     }
 
     /// An answer to a request that the machine may have given up counts only if it has taken it in. So does one to a write,
@@ -461,6 +504,12 @@ impl World {
     pub fn shown(&mut self, node: usize, lock: usize, state: usize) {
         let it = &self.server.objects[lock].history[state];
         let (resource_version, sight, fields) = (it.resource_version, it.sight.clone(), it.foreign_fields);
+        if self.plan.wire.is_some()
+            && self.fault(self.plan.chances.other_object)
+            && let Some(event) = self.event_of_another(lock)
+        {
+            self.step(node, lock, event);
+        }
         if resource_version == 0 {
             return; // that it never existed is nothing that a stream shows
         }
@@ -470,7 +519,9 @@ impl World {
                 let history = &self.server.objects[lock].history;
                 let read = already_read(&mut self.network.read[lock], state);
                 match wire.line(lock, &history[state], &history[state - 1], read) {
-                    Ok(Shown::Object(object)) => (object.version().resource_version, object.sight(), Some(object)),
+                    Ok(Shown::Object(Read { object, sight })) => {
+                        (object.version().resource_version, sight, Some(object))
+                    }
                     Ok(Shown::Deleted { resource_version }) => (resource_version, Sight::MISSING, None),
                     Ok(Shown::Ignored) => return,
                     Err(what) => return self.fail("codecs", what),

@@ -1,22 +1,14 @@
 //! What goes between candidates and the API server as JSON, through the codecs of the program.
 //!
-//! The world is typed; in a share of the schedules what the server sends is written down as an API server does it, and read
-//! by the program, and what the program writes is read here. Nothing of that is done with the program's own code twice.
+//! The world is typed; in a share of the schedules what the server sends is written down here as an API server does it, and
+//! read by the program, and what the program writes must be what is written down here.
 
 use crate::chance::Random;
 use crate::server::State;
 use leader_elector::election::{Sight, Write};
 use leader_elector::lock::{LockKind, LockName, Object, WatchEvent};
 use leader_elector::record::{Content, MARK_ANNOTATION, Mark, RECORD_ANNOTATION, Record};
-use serde_json::{Map, Value, json};
 use std::rc::Rc;
-
-/// The names of the record's fields in a Lease.
-const SPEC_FIELDS: [&str; 5] =
-    ["holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime", "leaseTransitions"];
-/// The same in the annotation.
-const ANNOTATION_FIELDS: [&str; 5] =
-    ["holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime", "leaderTransitions"];
 
 /// The kinds of the two locks of a schedule.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +19,7 @@ pub struct Wire {
 /// What a line of a watch shows.
 #[derive(Clone, Debug)]
 pub enum Shown {
-    Object(Rc<Object>),
+    Object(Read),
     Deleted {
         resource_version: u64,
     },
@@ -35,11 +27,18 @@ pub enum Shown {
     Ignored,
 }
 
+/// An object as the program has read it: to be written back, and what the state machine sees of it.
+#[derive(Clone, Debug)]
+pub struct Read {
+    pub object: Rc<Object>,
+    pub sight: Sight,
+}
+
 /// What the program has read of a state of a lock: the same text is the same to everybody.
 #[derive(Clone, Debug, Default)]
 pub struct AlreadyRead {
     line: Option<Shown>,
-    answer: Option<Rc<Object>>,
+    answer: Option<Read>,
 }
 
 impl Wire {
@@ -56,96 +55,60 @@ impl Wire {
     // ---- What the server sends ------------------------------------------------------------------------
 
     /// The body of an answer that shows this state, as the program reads it.
-    pub fn answer(self, lock: usize, state: &State, read: &mut AlreadyRead) -> Result<Rc<Object>, String> {
-        if let Some(object) = &read.answer {
-            return Ok(object.clone());
+    pub fn answer(self, lock: usize, state: &State, before: &mut AlreadyRead) -> Result<Read, String> {
+        if let Some(read) = &before.answer {
+            return Ok(read.clone());
         }
-        let text = self.object(lock, &state.sight, state, "lock").to_string();
-        let object = Rc::new(Object::parse(&self.name(lock), text.as_bytes())?);
-        read.answer = Some(object.clone());
-        Ok(object)
+        let text = self.text_of(lock, "lock", state, &state.sight);
+        let read = Read::of(Object::parse(&self.name(lock), text.as_bytes())?);
+        before.answer = Some(read.clone());
+        Ok(read)
     }
 
-    /// The body of an answer that shows an object of another name.
-    pub fn answer_of_another(self, lock: usize, state: &State) -> Result<Object, String> {
-        let text = self.object(lock, &state.sight, state, "another").to_string();
-        Object::parse(&self.name(lock), text.as_bytes())
+    /// The body of an answer that shows an object of another name, as the program reads it.
+    pub fn answer_of_another(self, lock: usize, state: &State) -> Result<Read, String> {
+        let text = self.text_of(lock, "another", state, &state.sight);
+        Object::parse(&self.name(lock), text.as_bytes()).map(Read::of)
     }
 
-    /// The line of a watch that shows this state, as the program reads it; a deletion shows what was there before.
-    pub fn line(self, lock: usize, state: &State, before: &State, read: &mut AlreadyRead) -> Result<Shown, String> {
-        if let Some(shown) = &read.line {
+    /// The line of a watch that shows this state, as the program reads it. That of a deletion shows what was deleted.
+    pub fn line(self, lock: usize, state: &State, replaced: &State, before: &mut AlreadyRead) -> Result<Shown, String> {
+        if let Some(shown) = &before.line {
             return Ok(shown.clone());
         }
-        let (r#type, sight) = match (&state.sight.version, &before.sight.version) {
+        let (kind, sight) = match (&state.sight.version, &replaced.sight.version) {
             (Some(_), None) => ("ADDED", &state.sight),
             (Some(_), Some(_)) => ("MODIFIED", &state.sight),
-            (None, _) => ("DELETED", &before.sight),
+            (None, _) => ("DELETED", &replaced.sight),
         };
-        let shown =
-            self.read_line(lock, json!({ "type": r#type, "object": self.object(lock, sight, state, "lock") }))?;
-        read.line = Some(shown.clone());
+        let shown = self.read_line(lock, kind, &self.text_of(lock, "lock", state, sight))?;
+        before.line = Some(shown.clone());
         Ok(shown)
     }
 
-    /// The line of a watch, from a server that does not heed the selector, that shows an object of another name.
+    /// The line of a watch that shows an object of another name, because somebody in between drops the selector.
     pub fn line_of_another(self, lock: usize, state: &State, deleted: bool) -> Result<Shown, String> {
-        let r#type = if deleted { "DELETED" } else { "MODIFIED" };
-        self.read_line(lock, json!({ "type": r#type, "object": self.object(lock, &state.sight, state, "another") }))
+        let kind = if deleted { "DELETED" } else { "MODIFIED" };
+        self.read_line(lock, kind, &self.text_of(lock, "another", state, &state.sight))
     }
 
-    fn read_line(self, lock: usize, line: Value) -> Result<Shown, String> {
-        match WatchEvent::parse(&self.name(lock), line.to_string().as_bytes())? {
-            WatchEvent::Object(object) => Ok(Shown::Object(Rc::new(object))),
+    fn read_line(self, lock: usize, kind: &str, object: &str) -> Result<Shown, String> {
+        let line = format!(r#"{{"type":"{kind}","object":{object}}}"#);
+        match WatchEvent::parse(&self.name(lock), line.as_bytes())? {
+            WatchEvent::Object(object) => Ok(Shown::Object(Read::of(object))),
             WatchEvent::Deleted { resource_version } => Ok(Shown::Deleted { resource_version }),
             WatchEvent::Other(_) => Ok(Shown::Ignored),
             other => Err(format!("{line} was read as {other:?}")),
         }
     }
 
-    /// An object that holds what the sight says, at the resourceVersion of this state and with its other fields.
-    fn object(self, lock: usize, sight: &Sight, state: &State, name: &str) -> Value {
-        let kind = self.kinds[lock];
-        let mut object = other_fields(kind, name, state);
-        let uid = sight.version.as_ref().map_or("none", |version| &version.uid);
-        object["metadata"]["uid"] = uid.into();
-        object["metadata"]["resourceVersion"] = state.resource_version.to_string().into();
-        let mut annotations = match object["metadata"]["annotations"].take() {
-            Value::Object(annotations) => annotations,
-            _ => Map::new(),
-        };
-        if let Some(mark) = &sight.mark {
-            annotations.insert(MARK_ANNOTATION.into(), mark_fields(mark).to_string().into());
-        }
+    /// An object that holds what the sight says, at the resourceVersion of the state and with its other fields.
+    fn text_of(self, lock: usize, name: &str, state: &State, sight: &Sight) -> String {
         // There are ways to say the same.
         let way = state.resource_version % 3;
-        match (kind, &sight.content) {
-            (LockKind::Leases, content) => {
-                let fields = spec(content, way);
-                match &mut object["spec"] {
-                    Value::Object(spec) => spec.extend(fields),
-                    spec if !fields.is_empty() || way == 1 => *spec = Value::Object(fields),
-                    _ => {}
-                }
-            }
-            (_, Content::Nothing) => {}
-            (_, Content::Record(record)) => {
-                let text = Value::Object(record_fields(ANNOTATION_FIELDS, record)).to_string();
-                annotations.insert(RECORD_ANNOTATION.into(), text.into());
-            }
-            (_, Content::Unreadable { text, .. }) => {
-                let text = match way {
-                    0 => text.to_string(), // a number
-                    1 => format!("{{{text}"),
-                    _ => json!({ "leaseDurationSeconds": 5, "note": text.to_string() }).to_string(),
-                };
-                annotations.insert(RECORD_ANNOTATION.into(), text.into());
-            }
-        }
-        if !annotations.is_empty() || way == 2 {
-            object["metadata"]["annotations"] = Value::Object(annotations);
-        }
-        object
+        let uid = sight.version.as_ref().map_or("", |version| &version.uid);
+        let there = There { uid, resource_version: state.resource_version, other_fields: state.foreign_fields };
+        object_text(self.kinds[lock], name, Some(there), &sight.content, sight.mark.as_ref(), way)
     }
 
     // ---- What the program writes ----------------------------------------------------------------------
@@ -159,139 +122,222 @@ impl Wire {
         }
     }
 
-    /// Whether the body is that write to the object that was in this state, and changes nothing else in it.
-    pub fn check(self, lock: usize, write: &Write, body: &[u8], base: Option<&State>) -> Result<(), String> {
-        let kind = self.kinds[lock];
-        let mut body: Value = serde_json::from_slice(body).map_err(|error| format!("the body is not JSON: {error}"))?;
-        let (record, mark) = take_record(kind, &mut body)?;
-        let fields = if kind == LockKind::Leases { SPEC_FIELDS } else { ANNOTATION_FIELDS };
-        same("record", &record, &Value::Object(record_fields(fields, &write.record)))?;
-        same("mark", &mark, &mark_fields(&write.mark))?;
-        for time in ["acquireTime", "renewTime"] {
-            // An API server takes no other form in a Lease.
-            let text = record[time].as_str().unwrap_or_default();
-            let is_micro_time = text.len() == "2006-01-02T15:04:05.000000Z".len() && text.ends_with('Z');
-            if kind == LockKind::Leases && !is_micro_time && write.record.acquired.text() != text {
-                return Err(format!("{time} is {text:?}"));
-            }
+    /// Whether the body is that write to an object with these other fields, and changes nothing else in it.
+    pub fn check(self, lock: usize, write: &Write, other_fields: u64, body: &[u8]) -> Result<(), String> {
+        let there = write.base.as_ref().map(|base| There {
+            uid: &base.uid,
+            resource_version: base.resource_version,
+            other_fields,
+        });
+        let content = Content::Record(write.record.clone());
+        let expected = object_text(self.kinds[lock], "lock", there, &content, Some(&write.mark), 0);
+        if body == expected.as_bytes() || is_same_json(body, expected.as_bytes()) {
+            return Ok(());
         }
-        let mut expected = match base {
-            Some(state) => self.object(lock, &state.sight, state, "lock"),
-            None => bare(kind, "lock"),
-        };
-        let _ = take_record(kind, &mut expected);
-        same("rest of the object", &body, &expected)
+        Err(format!("the body is {}, not {expected}", String::from_utf8_lossy(body)))
     }
 }
 
-fn same(what: &str, found: &Value, expected: &Value) -> Result<(), String> {
-    if found == expected { Ok(()) } else { Err(format!("the {what} is {found}, not {expected}")) }
+impl Read {
+    fn of(object: Object) -> Read {
+        Read { sight: object.sight(), object: Rc::new(object) }
+    }
 }
 
-/// An object with nothing in it.
-fn bare(kind: LockKind, name: &str) -> Value {
-    let (api_version, kind) = match kind {
+fn is_same_json(a: &[u8], b: &[u8]) -> bool {
+    let [a, b] = [a, b].map(|text| serde_json::from_slice::<serde_json::Value>(text).ok());
+    a.is_some() && a == b
+}
+
+/// What an API server adds to an object, and what others have written into it.
+#[derive(Clone, Copy)]
+struct There<'a> {
+    uid: &'a str,
+    resource_version: u64,
+    other_fields: u64,
+}
+
+/// An object as an API server writes it, its fields in the order of their names.
+fn object_text(
+    kind: LockKind,
+    name: &str,
+    there: Option<There>,
+    content: &Content,
+    mark: Option<&Mark>,
+    way: u64,
+) -> String {
+    let (version, kind_name) = match kind {
         LockKind::Endpoints => ("v1", "Endpoints"),
         LockKind::ConfigMaps => ("v1", "ConfigMap"),
         LockKind::Leases => ("coordination.k8s.io/v1", "Lease"),
     };
-    json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name, "namespace": "default" } })
-}
-
-/// All that is not the record: what others write into the object, known to the program or not.
-fn other_fields(kind: LockKind, name: &str, state: &State) -> Value {
-    let mut object = bare(kind, name);
-    let n = state.foreign_fields;
-    object["metadata"]["labels"] = json!({ "touched": n.to_string() });
-    if n > 0 {
-        object["metadata"]["annotations"] = json!({ "note": format!("\"{n}\" \u{e9}\n") });
-        object["metadata"]["managedFields"] = json!([{ "manager": "kubectl", "fieldsV1": { "f:metadata": {} } }]);
-        match kind {
-            LockKind::Endpoints => object["subsets"] = json!([{ "addresses": [{ "ip": "10.0.0.1" }], "ports": null }]),
-            LockKind::ConfigMaps => object["data"] = json!({ "key": "value", "holderIdentity": "nobody" }),
-            LockKind::Leases => object["spec"] = json!({ "preferredHolder": "nobody", "strategy": null }),
+    let others = there.is_some_and(|there| there.other_fields > 0);
+    let mut text = Text::object();
+    text.string("apiVersion", version);
+    if others && kind == LockKind::ConfigMaps {
+        text.raw("data", r#"{"holderIdentity":"nobody"}"#);
+    }
+    if others {
+        text.raw("future", r#"{"since":1.50,"holderIdentity":"nobody"}"#);
+    }
+    text.string("kind", kind_name);
+    text.open("metadata");
+    if mark.is_some() || others || kind != LockKind::Leases && *content != Content::Nothing {
+        text.open("annotations");
+        if kind != LockKind::Leases {
+            write_annotation(&mut text, content, way);
         }
-        object["future"] = json!({ "since": 1.5, "holderIdentity": "nobody" });
+        if let Some(mark) = mark {
+            text.string(MARK_ANNOTATION, &mark_text(mark));
+        }
+        if others {
+            text.raw("note", r#""é \"1\"\n""#);
+        }
+        text.close();
     }
-    object
-}
-
-fn record_fields(names: [&str; 5], record: &Record) -> Map<String, Value> {
-    let values = [
-        (&*record.holder).into(),
-        record.lease_seconds.into(),
-        record.acquired.text().into(),
-        record.renewed.text().into(),
-        record.transitions.into(),
-    ];
-    names.map(str::to_owned).into_iter().zip(values).collect()
-}
-
-fn mark_fields(mark: &Mark) -> Value {
-    let mut fields = json!({
-        "process": format!("{:032x}", mark.process), "write": mark.write, "holderIdentity": &*mark.holder,
-        "renewTime": mark.renewed.text(),
-    });
-    if let Some(place) = &mark.place {
-        fields["boot"] = (&*place.boot).into();
-        fields["network"] = (&*place.network).into();
+    if let Some(there) = there {
+        text.open("labels");
+        text.string("touched", &there.other_fields.to_string());
+        text.close();
     }
-    fields
+    if others {
+        text.raw("managedFields", r#"[{"manager":"kubectl","fieldsV1":{"f:metadata":{}}}]"#);
+    }
+    text.string("name", name);
+    text.string("namespace", "default");
+    if let Some(there) = there {
+        text.string("resourceVersion", &there.resource_version.to_string());
+        text.string("uid", there.uid);
+    }
+    text.close();
+    if kind == LockKind::Leases && (others || *content != Content::Nothing || way > 0) {
+        text.open("spec");
+        write_spec(&mut text, content, way, others);
+        text.close();
+    }
+    if others && kind == LockKind::Endpoints {
+        text.raw("subsets", r#"[{"addresses":[{"ip":"10.0.0.1"}]}]"#);
+    }
+    text.close();
+    text.0
 }
 
-/// The fields that the content has in the spec of a Lease.
-fn spec(content: &Content, way: u64) -> Map<String, Value> {
+/// The annotation that holds the record, if there is one.
+fn write_annotation(text: &mut Text, content: &Content, way: u64) {
     match content {
-        Content::Nothing if way == 2 => SPEC_FIELDS.iter().map(|name| ((*name).to_owned(), Value::Null)).collect(),
-        Content::Nothing => Map::new(),
-        Content::Record(record) => {
-            let mut fields = record_fields(SPEC_FIELDS, record);
-            // Nobody holds it: an API server may leave that out.
-            match way {
-                1 if record.is_free() => drop(fields.remove("holderIdentity")),
-                2 if record.is_free() => drop(fields.insert("holderIdentity".into(), Value::Null)),
-                _ => {}
-            }
-            fields
-        }
-        Content::Unreadable { text, .. } => {
-            let seconds = if way == 0 { json!(-5) } else { json!(90_000) };
-            let fields = json!({ "holderIdentity": "somebody", "leaseDurationSeconds": seconds, "renewTime": &**text });
-            match fields {
-                Value::Object(fields) => fields,
-                _ => Map::new(),
-            }
+        Content::Nothing => {}
+        Content::Record(record) => text.string(RECORD_ANNOTATION, &record_text(record)),
+        Content::Unreadable { text: what, .. } => {
+            let what = match way {
+                0 => what.to_string(), // a number
+                1 => format!("{{{what}"),
+                _ => format!(r#"{{"leaseDurationSeconds":5,"note":"{what}"}}"#),
+            };
+            text.string(RECORD_ANNOTATION, &what);
         }
     }
 }
 
-/// Takes the record and the mark out of an object; what is empty then is taken out as well.
-fn take_record(kind: LockKind, object: &mut Value) -> Result<(Value, Value), String> {
-    let parse = |text: Option<Value>| match text {
-        Some(Value::String(text)) => serde_json::from_str(&text).map_err(|error| format!("{text}: {error}")),
-        _ => Ok(Value::Null),
-    };
-    let metadata = object["metadata"].as_object_mut().ok_or("there is no metadata")?;
-    let mut annotations = match metadata.remove("annotations") {
-        Some(Value::Object(annotations)) => annotations,
-        _ => Map::new(),
-    };
-    let mark = parse(annotations.remove(MARK_ANNOTATION))?;
-    let in_annotation = annotations.remove(RECORD_ANNOTATION).filter(|_| kind != LockKind::Leases);
-    if !annotations.is_empty() {
-        metadata.insert("annotations".into(), Value::Object(annotations));
+/// The fields of the spec of a Lease.
+fn write_spec(text: &mut Text, content: &Content, way: u64, others: bool) {
+    if let Content::Record(record) = content {
+        text.string("acquireTime", &record.acquired.text());
+        // Where nobody holds it, the holder may be left out.
+        match way {
+            1 if record.is_free() => {}
+            2 if record.is_free() => text.raw("holderIdentity", "null"),
+            _ => text.string("holderIdentity", &record.holder),
+        }
+        text.raw("leaseDurationSeconds", &record.lease_seconds.to_string());
+        text.raw("leaseTransitions", &record.transitions.to_string());
+    } else if let Content::Unreadable { .. } = content {
+        text.string("holderIdentity", "somebody");
+        text.raw("leaseDurationSeconds", if way == 0 { "-5" } else { "90000" });
+    } else if way == 2 {
+        text.raw("holderIdentity", "null");
     }
-    if kind != LockKind::Leases {
-        // What cannot be read is compared with nothing.
-        return Ok((parse(in_annotation).unwrap_or_default(), mark));
+    if others {
+        text.string("preferredHolder", "nobody");
     }
-    let mut spec = match object.as_object_mut().and_then(|object| object.remove("spec")) {
-        Some(Value::Object(spec)) => spec,
-        _ => Map::new(),
-    };
-    let record = SPEC_FIELDS.iter().filter_map(|name| spec.remove_entry(*name)).collect();
-    if !spec.is_empty() {
-        object["spec"] = Value::Object(spec);
+    match content {
+        Content::Record(record) => text.string("renewTime", &record.renewed.text()),
+        Content::Unreadable { text: what, .. } => text.string("renewTime", what),
+        Content::Nothing => {}
     }
-    Ok((Value::Object(record), mark))
+    if others {
+        text.raw("strategy", "null");
+    }
+}
+
+fn record_text(record: &Record) -> String {
+    let mut text = Text::object();
+    text.string("holderIdentity", &record.holder);
+    text.raw("leaseDurationSeconds", &record.lease_seconds.to_string());
+    text.string("acquireTime", &record.acquired.text());
+    text.string("renewTime", &record.renewed.text());
+    text.raw("leaderTransitions", &record.transitions.to_string());
+    text.close();
+    text.0
+}
+
+fn mark_text(mark: &Mark) -> String {
+    let mut text = Text::object();
+    text.string("process", &format!("{:032x}", mark.process));
+    text.raw("write", &mark.write.to_string());
+    text.string("holderIdentity", &mark.holder);
+    text.string("renewTime", &mark.renewed.text());
+    if let Some(place) = &mark.place {
+        text.string("boot", &place.boot);
+        text.string("network", &place.network);
+    }
+    text.close();
+    text.0
+}
+
+/// A JSON object that is being written.
+struct Text(String);
+
+impl Text {
+    fn object() -> Text {
+        let mut text = String::with_capacity(1_000);
+        text.push('{');
+        Text(text)
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.0.ends_with('{') {
+            self.0.push(',');
+        }
+        self.0.push('"');
+        self.0.push_str(name);
+        self.0.push_str("\":");
+    }
+
+    fn open(&mut self, name: &str) {
+        self.name(name);
+        self.0.push('{');
+    }
+
+    fn close(&mut self) {
+        self.0.push('}');
+    }
+
+    fn raw(&mut self, name: &str, json: &str) {
+        self.name(name);
+        self.0.push_str(json);
+    }
+
+    fn string(&mut self, name: &str, value: &str) {
+        self.name(name);
+        self.0.push('"');
+        for part in value.split_inclusive(['"', '\\']) {
+            let end = part.len() - usize::from(part.ends_with(['"', '\\']));
+            self.0.push_str(&part[..end]);
+            if end < part.len() {
+                self.0.push('\\');
+                self.0.push_str(&part[end..]);
+            }
+        }
+        self.0.push('"');
+    }
 }

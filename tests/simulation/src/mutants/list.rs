@@ -409,14 +409,14 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/learning.rs",
         find: r#"let counts = now < until && self.leaving.releasing.is_none();"#,
         replace: r#"let counts = now < until;"#,
-        found_by: By::Schedules,
+        found_by: By::Test("election_contract", "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::an_acquisition_recognised_while_giving_up_begins_no_term"),
     },
     Mutant {
         name: "a write acknowledged by its record alone",
         file: "src/election/answers.rs",
         find: r#"new && (write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record))"#,
         replace: r#"new && sight.record() == Some(&write.record)"#,
-        found_by: By::Schedules,
+        found_by: By::Test("election_contract", "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_2xx_that_shows_the_own_record_with_the_mark_of_another_write_acknowledges_nothing"),
     },
     Mutant {
         name: "a 404 that crossed the watch believed",
@@ -430,21 +430,21 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/leaving.rs",
         find: r#"self.pacing.must_read = self.own.is_none() && !self.doubts.is_empty();"#,
         replace: r#"self.pacing.must_read = false;"#,
-        found_by: By::Schedules,
+        found_by: By::Test("election_contract", "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::what_is_in_doubt_is_read_at_once_when_the_lock_is_given_up_and_released_if_it_was_done"),
     },
     Mutant {
         name: "an acknowledgement that came too late to count dropped",
         file: "src/election/answers.rs",
         find: r#"            return self.news(moment.now, version.resource_version, sight); // S7"#,
         replace: r#"            return; // S7"#,
-        found_by: By::Schedules,
+        found_by: By::Test("election_contract", "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::an_acknowledgement_that_no_longer_counts_is_news_all_the_same"),
     },
     Mutant {
         name: "a lock given up, and what is in doubt forgotten",
         file: "src/election/leaving.rs",
         find: r#"let holds = self.holds() || self.may_hold();"#,
         replace: r#"let holds = self.holds();"#,
-        found_by: By::Schedules,
+        found_by: By::Test("election_contract", "s5_the_claim_ends_before_the_release::a_write_in_doubt_does_not_hurry_the_release_either"),
     },
     Mutant {
         name: "the own record disowned after a lie about absence",
@@ -456,21 +456,12 @@ pub const MUTANTS: &[Mutant] = &[
         found_by: By::Schedules,
     },
     Mutant {
-        name: "an own record believed again after its term",
-        file: "src/election/learning.rs",
-        find: r#"        if self.term.is_some()
-            && let Some"#,
-        replace: r#"        if true
-            && let Some"#,
-        found_by: By::Schedules,
-    },
-    Mutant {
         name: "two locks, and no deadline for standing back",
         file: "src/contest.rs",
         find: r#"            Some(self.binding.back_until),
 "#,
         replace: "",
-        found_by: By::Schedules,
+        found_by: By::Test("two_locks", "it_stands_again_when_it_has_stood_back_for_one_lease"),
     },
     Mutant {
         name: "two locks, and no deadline for a second that cannot be had",
@@ -479,7 +470,7 @@ pub const MUTANTS: &[Mutant] = &[
         ];"#,
         replace: r#"            stuck.filter(|_| false),
         ];"#,
-        found_by: By::Schedules,
+        found_by: By::Test("two_locks", "it_gives_the_first_up_when_the_second_was_free_and_could_not_be_had_for_one_lease"),
     },
     Mutant {
         name: "two locks, and no deadline for a second that cannot be read",
@@ -487,7 +478,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"            Some(second.unreadable_at()),
 "#,
         replace: "",
-        found_by: By::Schedules,
+        found_by: By::Test("two_locks", "it_gives_the_first_up_when_the_second_was_not_heard_of_for_one_lease"),
     },
     Mutant {
         name: "two locks, and no deadline for a second that is refused",
@@ -495,20 +486,107 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"            second.refused_until(),
             Some"#,
         replace: r#"            Some"#,
-        found_by: By::Schedules,
+        found_by: By::Test("two_locks", "refused_for_longer_it_stands_back_for_longer_and_no_longer"),
     },
     Mutant {
         name: "no deadline for the release of what is protected",
         file: "src/contest.rs",
         find: r#"[Some(protected_until), due,"#,
         replace: r#"[due.filter(|_| protected_until > now), due,"#,
-        found_by: By::Schedules,
+        found_by: By::Test("two_locks", "losing_the_first_releases_the_second_when_nobody_can_rely_on_the_claim_any_more"),
     },
     Mutant {
         name: "another holder named for longer than its lease",
         file: "src/election.rs",
         find: r#"until: self.since.saturating_add(record.lease()) })"#,
         replace: r#"until: self.since.saturating_add(record.lease() * 2) })"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a follower that asks for nothing though it has no watch",
+        file: "src/election/decision.rs",
+        find: r#"return Some(self.pacing.poll_at);"#,
+        replace: r#"return None;"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a watch that is silent believed for ever",
+        file: "src/election/decision.rs",
+        find: r#"(self.watch.open && held && !left_alone).then("#,
+        replace: r#"(self.watch.open && held && !left_alone && self.term.is_some()).then("#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "an event of another object taken for one of the lock",
+        file: "src/lock.rs",
+        find: r#"if let Some(other) = other_name(lock, &metadata) {
+                    return Ok"#,
+        replace: r#"if let Some(other) = other_name(lock, &metadata).filter(|_| false) {
+                    return Ok"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "an answer with another object taken for the lock",
+        file: "src/lock.rs",
+        find: r#"if let Some(other) = other_name(lock, &metadata) {
+            return Err"#,
+        replace: r#"if let Some(other) = other_name(lock, &metadata).filter(|_| false) {
+            return Err"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a spec without the fields of a record read as a free record",
+        file: "src/record.rs",
+        find: r#"if !SPEC_FIELDS.iter().any(|name| is_there(&value, name))"#,
+        replace: r#"if false && !SPEC_FIELDS.iter().any(|name| is_there(&value, name))"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a record without a holder read as a free one",
+        file: "src/record.rs",
+        find: r#"if value.get("holderIdentity").is_none() =>"#,
+        replace: r#"if false && value.get("holderIdentity").is_none() =>"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a lease of more than a day believed",
+        file: "src/record.rs",
+        find: r#"if u64::from(seconds) <= LONGEST_LEASE.as_secs() => Ok(seconds)"#,
+        replace: r#"if seconds > 0 => Ok(seconds)"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "the other annotations of the object lost",
+        file: "src/lock.rs",
+        find: r#"(view(&self.annotations), view(&self.spec))"#,
+        replace: r#"(BTreeMap::new(), view(&self.spec))"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "the other fields of the spec lost",
+        file: "src/lock.rs",
+        find: r#"(view(&self.annotations), view(&self.spec))"#,
+        replace: r#"(view(&self.annotations), BTreeMap::new())"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a write without its mark",
+        file: "src/lock.rs",
+        find: r#"        annotations.insert(MARK_ANNOTATION, &mark_text);
+"#,
+        replace: r#"        let _ = &mark_text;
+"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "the version of a deletion not read",
+        file: "src/lock.rs",
+        find: r#"resource_version: resource_version(&metadata)? });
+                }
+                Object"#,
+        replace: r#"resource_version: resource_version(&metadata)? / 2 });
+                }
+                Object"#,
         found_by: By::Schedules,
     },
 ];
