@@ -6,7 +6,7 @@
 mod lane;
 
 use self::lane::{Lane, Outstanding};
-use crate::api::{Api, Class, Failure, FailureKind, Reply, Verb};
+use crate::api::{Api, Class, Failure, FailureKind, Verb};
 use crate::clock::{self, Alarm, Time};
 use crate::contest::{Contest, Outcome};
 use crate::election::{Answer, Election, Event, Moment, Settings, Sight};
@@ -14,6 +14,7 @@ use crate::lock::{Locks, Object};
 use crate::random;
 use crate::record::Content;
 use crate::report::Report;
+use crate::requester;
 use crate::status::{Seen, Snapshot, Status};
 use crate::watcher::News;
 use std::io;
@@ -29,7 +30,7 @@ enum Input {
     /// The moment that was waited for has come.
     Rang,
     /// The request of this number about the lock of this index ended.
-    Replied(usize, u64, Reply),
+    Replied(usize, u64, requester::Outcome),
     /// What the watch of the lock of this index showed, and a moment before which that had not come.
     Watch(usize, Time, News),
     /// Leave.
@@ -172,16 +173,12 @@ impl Candidate {
         }
     }
 
-    fn replied(&mut self, index: usize, number: u64, reply: Reply) -> io::Result<bool> {
+    fn replied(&mut self, index: usize, number: u64, reply: requester::Outcome) -> io::Result<bool> {
         let lane = &mut self.lanes[index];
         let Some(outstanding) = lane.ended(number) else {
             return Ok(false); // given up
         };
         let verb = outstanding.verb;
-        let reply = reply.and_then(|body| match Object::parse(&lane.lock, &body) {
-            Ok(object) => Ok(object),
-            Err(why) => Err(Failure::unreadable(verb, &lane.lock, &body, &why)),
-        });
         let now = clock::now();
         if shows_server(&reply) {
             self.reached(outstanding.sent);
@@ -298,7 +295,7 @@ fn count(status: &Status, ended: &Outstanding, failure: Option<Class>, now: Time
 }
 
 /// Whether a reply shows an API server at work.
-fn shows_server(reply: &Result<Object, Failure>) -> bool {
+fn shows_server(reply: &requester::Outcome) -> bool {
     match reply {
         Ok(_) => true,
         Err(failure) => !matches!(failure.kind, FailureKind::Unknown | FailureKind::BrokenOff),

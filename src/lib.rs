@@ -46,7 +46,7 @@
 //! | [`report`], [`troubles`], [`logging`], [`lines`] | what people are told |
 //! | [`cli`], [`run`] | the command line, and putting the parts together |
 //! | [`check`] | `--check`: the question to an elector that runs |
-//! | [`duration`], [`rfc3339`], [`random`], [`printable`] | one thing each |
+//! | [`duration`], [`rfc3339`], [`random`], [`printable`], `json` | one thing each |
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -59,6 +59,7 @@ pub mod credentials;
 pub mod duration;
 pub mod election;
 pub mod http;
+mod json;
 pub mod lines;
 pub mod lock;
 pub mod logging;

@@ -4,9 +4,11 @@
 //! leader-elector 0.5 and client-go since 2016; in a Lease it is the `spec`
 //! (`coordination.k8s.io/v1`). Beside it, in [`MARK_ANNOTATION`], stands the [`Mark`] of the write.
 
+use crate::json::{Scalar, bounded, each_field};
 use crate::rfc3339;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +21,16 @@ pub const MARK_ANNOTATION: &str = "leader-elector/mark";
 /// The longest lease a record may claim; a longer one cannot be meant.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest text of a mark, in bytes: each of its parts is far shorter.
+const LONGEST_MARK: usize = 16 * 1024;
+
 /// Kubernetes keeps the transitions in an int32.
 const MOST_TRANSITIONS: u32 = i32::MAX as u32;
 
 /// Who holds the lock, since when, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
-    /// The identity of the holder; empty when nobody holds the lock.
+    /// The identity of the holder, of at most 1024 bytes; empty when nobody holds the lock.
     pub holder: Arc<str>,
     /// L in whole seconds. At least 1 and at most a day, but 0 where an empty holder came without one.
     pub lease_seconds: u32,
@@ -56,7 +61,8 @@ impl Record {
 pub enum Stamp {
     /// Microseconds since the Unix epoch, on the wire exactly as [`rfc3339::format`] writes them.
     Micros(i64),
-    /// A text of any other form, kept because a change of it shows that the holder is alive.
+    /// A text of any other form, kept because a change of it shows that the holder is alive. Of a long one only as much
+    /// is kept as shows a change.
     Text(Arc<str>),
 }
 
@@ -83,7 +89,8 @@ pub enum Content {
     /// There is no record, or no object at all.
     Nothing,
     Record(Record),
-    /// There is something that is no record. The text is what stood there, `why` what is wrong with it.
+    /// There is something that is no record. The text is what stood there, or of a long one as much as shows every
+    /// change of it; `why` is what is wrong with it.
     Unreadable {
         text: Arc<str>,
         why: &'static str,
@@ -115,14 +122,14 @@ pub fn to_annotation(record: &Record) -> String {
 
 /// Reads the text of the annotation.
 pub fn from_annotation(text: &str) -> Content {
-    let unreadable = |why| Content::Unreadable { text: text.into(), why };
-    match serde_json::from_str::<Value>(text) {
-        Ok(value @ Value::Object(_)) if value.get("holderIdentity").is_none() => {
-            unreadable("holderIdentity is missing")
-        }
-        Ok(value @ Value::Object(_)) => read(&value, "leaderTransitions").map_or_else(unreadable, Content::Record),
-        Ok(_) => unreadable("it is not a JSON object"),
+    let unreadable = |why| Content::Unreadable { text: bounded(text), why };
+    match serde_json::from_str::<&RawValue>(text) {
         Err(_) => unreadable("it is not JSON"),
+        Ok(json) if !json.get().starts_with('{') => unreadable("it is not a JSON object"),
+        Ok(json) => match Fields::of(json.get(), "leaderTransitions") {
+            Fields { holder: None, .. } => unreadable("holderIdentity is missing"),
+            fields => fields.read().map_or_else(unreadable, Content::Record),
+        },
     }
 }
 
@@ -138,45 +145,97 @@ pub fn to_lease_spec(record: &Record) -> [(&'static str, Value); 5] {
 }
 
 /// The fields of a Lease's `spec` that make up the record.
-const SPEC_FIELDS: [&str; 5] =
+pub(crate) const SPEC_FIELDS: [&str; 5] =
     ["holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime", "leaseTransitions"];
 
-/// Reads a Lease's `spec`, given as JSON text.
+/// Reads a Lease's `spec`, given as the text of a JSON object.
 ///
 /// A spec without any field of the record is no record: somebody replaced the Lease or took the record out, and its
 /// holder may still lead. A released record keeps its other fields beside an empty or absent holder.
 pub fn from_lease_spec(text: &str) -> Content {
-    let unreadable = |why| Content::Unreadable { text: text.into(), why };
-    let is_there = |value: &Value, name| value.get(name).is_some_and(|field| !field.is_null());
-    match serde_json::from_str::<Value>(text) {
-        Ok(value @ Value::Object(_)) if !SPEC_FIELDS.iter().any(|name| is_there(&value, name)) => Content::Nothing,
-        Ok(value @ Value::Object(_)) => read(&value, "leaseTransitions").map_or_else(unreadable, Content::Record),
-        _ => unreadable("the spec is not a JSON object"),
+    let fields = Fields::of(text, "leaseTransitions");
+    if fields.are_absent() {
+        return Content::Nothing;
+    }
+    let unreadable = |why| Content::Unreadable { text: spec_fields(text), why };
+    fields.read().map_or_else(unreadable, Content::Record)
+}
+
+/// What a spec says of the record, its other fields left out.
+fn spec_fields(spec: &str) -> Arc<str> {
+    let mut fields = Vec::new();
+    // What it has been read from before.
+    let _ = each_field(spec, |name, value| {
+        if SPEC_FIELDS.contains(&name) {
+            fields.push(format!("\"{name}\":{}", value.get()));
+        }
+    });
+    bounded(&fields.join(","))
+}
+
+/// The fields of a record, in either of its forms.
+#[derive(Default)]
+struct Fields {
+    holder: Option<Scalar>,
+    lease_seconds: Option<Scalar>,
+    acquired: Option<Scalar>,
+    renewed: Option<Scalar>,
+    transitions: Option<Scalar>,
+}
+
+impl Fields {
+    /// Of the text of a JSON object; `transitions` is the name of that field.
+    fn of(text: &str, transitions: &str) -> Fields {
+        let mut fields = Fields::default();
+        // What is no object has none.
+        let _ = each_field(text, |name, value| {
+            let field = match name {
+                "holderIdentity" => &mut fields.holder,
+                "leaseDurationSeconds" => &mut fields.lease_seconds,
+                "acquireTime" => &mut fields.acquired,
+                "renewTime" => &mut fields.renewed,
+                name if name == transitions => &mut fields.transitions,
+                _ => return,
+            };
+            *field = Some(Scalar::of(value));
+        });
+        fields
+    }
+
+    fn are_absent(&self) -> bool {
+        let Fields { holder, lease_seconds, acquired, renewed, transitions } = self;
+        let absent = |field: &Option<Scalar>| matches!(field, None | Some(Scalar::Null));
+        [holder, lease_seconds, acquired, renewed, transitions].into_iter().all(absent)
+    }
+
+    fn read(&self) -> Result<Record, &'static str> {
+        let holder: Arc<str> = match &self.holder {
+            None | Some(Scalar::Null) => "".into(),
+            Some(Scalar::Text(holder)) => holder.clone(),
+            Some(Scalar::LongText(_)) => return Err("holderIdentity is longer than 1024 bytes"),
+            Some(_) => return Err("holderIdentity is not a string"),
+        };
+        let lease_seconds = match read_lease_seconds(self.lease_seconds.as_ref()) {
+            Err(_) if holder.is_empty() => 0, // nobody holds it, however long
+            other => other?,
+        };
+        Ok(Record {
+            holder,
+            lease_seconds,
+            acquired: read_stamp(self.acquired.as_ref()).ok_or("acquireTime is not a string")?,
+            renewed: read_stamp(self.renewed.as_ref()).ok_or("renewTime is not a string")?,
+            transitions: read_transitions(self.transitions.as_ref())
+                .ok_or("the number of transitions is not a number")?,
+        })
     }
 }
 
-fn read(value: &Value, transitions: &str) -> Result<Record, &'static str> {
-    let holder: Arc<str> = match value.get("holderIdentity") {
-        None | Some(Value::Null) => "".into(),
-        Some(Value::String(holder)) => holder.as_str().into(),
-        Some(_) => return Err("holderIdentity is not a string"),
+fn read_lease_seconds(value: Option<&Scalar>) -> Result<u32, &'static str> {
+    let seconds = match value.ok_or("leaseDurationSeconds is missing")? {
+        Scalar::Number(seconds) => seconds.as_i64(),
+        _ => None,
     };
-    let lease_seconds = match read_lease_seconds(value.get("leaseDurationSeconds")) {
-        Err(_) if holder.is_empty() => 0, // nobody holds it, however long
-        other => other?,
-    };
-    Ok(Record {
-        holder,
-        lease_seconds,
-        acquired: read_stamp(value.get("acquireTime")).ok_or("acquireTime is not a string")?,
-        renewed: read_stamp(value.get("renewTime")).ok_or("renewTime is not a string")?,
-        transitions: read_transitions(value.get(transitions)).ok_or("the number of transitions is not a number")?,
-    })
-}
-
-fn read_lease_seconds(value: Option<&Value>) -> Result<u32, &'static str> {
-    let seconds = value.ok_or("leaseDurationSeconds is missing")?;
-    let seconds = seconds.as_i64().ok_or("leaseDurationSeconds is not a whole number, or too large")?;
+    let seconds = seconds.ok_or("leaseDurationSeconds is not a whole number, or too large")?;
     if seconds <= 0 {
         return Err("leaseDurationSeconds is not above 0");
     }
@@ -186,18 +245,17 @@ fn read_lease_seconds(value: Option<&Value>) -> Result<u32, &'static str> {
     }
 }
 
-fn read_stamp(value: Option<&Value>) -> Option<Stamp> {
+fn read_stamp(value: Option<&Scalar>) -> Option<Stamp> {
     match value {
-        None | Some(Value::Null) => Some(Stamp::Text("".into())),
-        Some(Value::String(text)) => Some(Stamp::parse(text)),
-        Some(_) => None,
+        None | Some(Scalar::Null) => Some(Stamp::Text("".into())),
+        Some(value) => value.text().map(|text| Stamp::parse(text)),
     }
 }
 
-fn read_transitions(value: Option<&Value>) -> Option<u32> {
+fn read_transitions(value: Option<&Scalar>) -> Option<u32> {
     match value {
-        None | Some(Value::Null) => Some(0),
-        Some(Value::Number(number)) => {
+        None | Some(Scalar::Null) => Some(0),
+        Some(Scalar::Number(number)) => {
             let below_zero = number.as_f64().is_some_and(|n| n < 0.0);
             let known = number.as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(u32::MAX);
             Some(if below_zero { 0 } else { known.min(MOST_TRANSITIONS) })
@@ -262,7 +320,7 @@ impl Mark {
 
     /// Reads the text of the annotation; `None` when it is no mark of ours.
     pub fn from_annotation(text: &str) -> Option<Mark> {
-        let form: MarkText = serde_json::from_str(text).ok()?;
+        let form: MarkText = serde_json::from_str(text).ok().filter(|_| text.len() <= LONGEST_MARK)?;
         Some(Mark {
             process: u128::from_str_radix(&form.process, 16).ok()?,
             write: form.write,
@@ -276,6 +334,46 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_beside_the_record_is_skipped() {
+        let record = r#""holderIdentity":"a","leaseDurationSeconds":10,"renewTime":"now""#;
+        let junk = format!("\"junk\":{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+        let alone = from_annotation(&format!("{{{record}}}"));
+        assert!(matches!(&alone, Content::Record(record) if &*record.holder == "a"));
+        for text in [format!("{{{junk},{record}}}"), format!(" {{{record},{junk}}} ")] {
+            assert_eq!(from_annotation(&text), alone);
+            assert_eq!(from_lease_spec(&text), alone);
+        }
+    }
+
+    #[test]
+    fn an_identity_of_this_program_is_never_too_long_to_be_read() {
+        let record = |length| format!(r#"{{"holderIdentity":"{}","leaseDurationSeconds":1}}"#, "a".repeat(length));
+        assert!(matches!(from_annotation(&record(crate::cli::LONGEST_ID)), Content::Record(_)));
+        let unreadable = from_annotation(&record(3 * 1024 * 1024));
+        let Content::Unreadable { text, why } = &unreadable else { panic!("{unreadable:?}") };
+        assert!(text.len() < 1024 && *why == "holderIdentity is longer than 1024 bytes");
+        assert_ne!(from_annotation(&record(3 * 1024 * 1024 - 1)), unreadable);
+        let mark = Mark {
+            process: u128::MAX,
+            write: u64::MAX,
+            holder: "\u{1}".repeat(crate::cli::LONGEST_ID).into(),
+            renewed: Stamp::Micros(0),
+            place: Some(Place { boot: "b".repeat(100).into(), network: "n".repeat(100).into() }),
+        };
+        assert_eq!(Mark::from_annotation(&mark.to_annotation()), Some(mark));
+    }
+
+    #[test]
+    fn only_what_a_spec_says_of_the_record_counts_where_it_cannot_be_read() {
+        let spec = |other: u8, renewed: u8| {
+            from_lease_spec(&format!(r#"{{"holderIdentity":7,"other":{other},"renewTime":"{renewed}"}}"#))
+        };
+        assert!(matches!(spec(0, 0), Content::Unreadable { .. }));
+        assert_eq!(spec(0, 0), spec(1, 0));
+        assert_ne!(spec(0, 0), spec(0, 1));
+    }
 
     #[test]
     fn a_spec_without_any_field_of_the_record_is_no_record() {

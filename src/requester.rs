@@ -1,7 +1,7 @@
 //! One blocking thread that turns calls into replies, one at a time, so that the candidate never waits.
 
-use crate::api::{Api, Reply};
-use crate::lock::LockName;
+use crate::api::{Api, Failure, Verb};
+use crate::lock::{LockName, Object};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -27,6 +27,9 @@ pub enum Task {
     Update(Vec<u8>),
 }
 
+/// The object as the API server has it, or what came instead.
+pub type Outcome = Result<Object, Failure>;
+
 /// The thread and its connection. It ends when this is dropped and the request under way has ended.
 pub struct Requester {
     jobs: Sender<Job>,
@@ -34,8 +37,8 @@ pub struct Requester {
 }
 
 impl Requester {
-    /// Starts the thread; `deliver` gets each reply, with its number.
-    pub fn start(api: Api, lock: LockName, deliver: impl Fn(u64, Reply) + Send + 'static) -> io::Result<Requester> {
+    /// Starts the thread; `deliver` gets the outcome of each job, with its number.
+    pub fn start(api: Api, lock: LockName, deliver: impl Fn(u64, Outcome) + Send + 'static) -> io::Result<Requester> {
         let api = Arc::new(api);
         let (jobs, inbox) = channel::<Job>();
         let client = Arc::clone(&api);
@@ -64,10 +67,12 @@ impl Requester {
     }
 }
 
-fn perform(api: &Api, lock: &LockName, job: &Job) -> Reply {
-    match &job.task {
-        Task::Read => api.get(lock, job.timeout),
-        Task::Create(body) => api.create(lock, body, job.timeout),
-        Task::Update(body) => api.update(lock, body, job.timeout),
-    }
+fn perform(api: &Api, lock: &LockName, job: &Job) -> Outcome {
+    let (verb, reply) = match &job.task {
+        Task::Read => (Verb::Get, api.get(lock, job.timeout)),
+        Task::Create(body) => (Verb::Create, api.create(lock, body, job.timeout)),
+        Task::Update(body) => (Verb::Update, api.update(lock, body, job.timeout)),
+    };
+    let body = reply?;
+    Object::parse(lock, &body).map_err(|why| Failure::unreadable(verb, lock, &body, &why))
 }

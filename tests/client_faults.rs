@@ -193,14 +193,14 @@ fn a_huge_answer_is_given_up_before_it_fills_the_memory() {
             Then::Close
         });
         let failure = doubt(client(&server.url()).get(&endpoints(), LONG));
-        assert!(failure.message.ends_with("the answer is larger than 16 MiB, which no lock is"), "{failure}");
+        assert!(failure.message.ends_with("the answer is larger than 3 MiB, which no lock can be"), "{failure}");
         assert!(sent.recv_timeout(LONG).unwrap() < 64 * 1024 * 1024);
     }
 }
 
 #[test]
 fn an_object_of_several_megabytes_is_read() {
-    let body = "x".repeat(9 * 1024 * 1024);
+    let body = "x".repeat(3 * 1024 * 1024);
     let server = Server::answering(answer("200 OK", "", &body));
     assert_eq!(client(&server.url()).get(&endpoints(), LONG).unwrap().len(), body.len());
 }

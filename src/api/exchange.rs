@@ -13,9 +13,10 @@ use super::names::Names;
 use crate::credentials::{Tls, Token};
 use crate::lock::LockName;
 
-/// The largest object that is read. etcd takes objects of at most 1.5 MiB, and JSON spells a byte
-/// with at most six (`\u003c`); an etcd that was configured to take more finds room too.
-pub(super) const MAX_OBJECT_BYTES: usize = 16 * 1024 * 1024;
+/// The largest object that is read. An API server takes no request body above 3 MiB (etcd no object above 1.5 MiB), so
+/// what is larger could not be written back: no lock is. Nothing larger is kept, nor anything built from what is not the
+/// record's: with an object of this size at hand, and its events and answers coming in, the process stays below 32 MiB.
+pub(super) const MAX_OBJECT_BYTES: usize = 3 * 1024 * 1024;
 
 /// The longest time that is taken at its word, so that no sum of times overflows.
 pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -137,7 +138,8 @@ impl<'a> Call<'a> {
     /// Reads the body of a 2xx answer to its end, which has to be one that can be told from a cut.
     pub(super) fn read_whole(&self, response: Response<Body>, timeout: Duration) -> Result<Vec<u8>, Failure> {
         let too_large = || {
-            let what = format!("the answer is larger than {} MiB, which no lock is", MAX_OBJECT_BYTES / (1024 * 1024));
+            let what =
+                format!("the answer is larger than {} MiB, which no lock can be", MAX_OBJECT_BYTES / (1024 * 1024));
             self.fail(FailureKind::Unknown, what)
         };
         if !has_an_end(&response) {
@@ -145,10 +147,11 @@ impl<'a> Call<'a> {
             return Err(self.fail(FailureKind::Unknown, what));
         }
         let body = response.into_body();
-        if body.content_length().is_some_and(|length| length > MAX_OBJECT_BYTES as u64) {
+        let length = body.content_length().unwrap_or_default();
+        if length > MAX_OBJECT_BYTES as u64 {
             return Err(too_large());
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(length as usize);
         match body.into_reader().take(MAX_OBJECT_BYTES as u64 + 1).read_to_end(&mut bytes) {
             Err(error) => Err(self.fail(FailureKind::Unknown, explain(error.into(), timeout))),
             Ok(_) if bytes.len() > MAX_OBJECT_BYTES => Err(too_large()),

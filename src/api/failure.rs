@@ -3,8 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::Value;
-
+use crate::json::{Scalar, each_field};
 use crate::lock::LockName;
 use crate::printable::printable;
 
@@ -277,21 +276,37 @@ pub struct Status {
 
 impl Status {
     /// `None` if these bytes are no Status at all; fields that are missing or of another type are
-    /// passed over.
+    /// passed over. Long texts are cut.
     pub fn parse(json: &[u8]) -> Option<Status> {
-        let value: Value = serde_json::from_slice(json).ok()?;
-        if value.get("kind").and_then(Value::as_str) != Some("Status") {
+        let [mut kind, mut message, mut reason, mut code] = [const { Scalar::Null }; 4];
+        let [mut of_kind, mut of_name, mut seconds] = [const { Scalar::Null }; 3];
+        let mut details = "null";
+        let read = each_field(std::str::from_utf8(json).ok()?, |name, value| match name {
+            "kind" => kind = Scalar::of(value),
+            "message" => message = Scalar::of(value),
+            "reason" => reason = Scalar::of(value),
+            "code" => code = Scalar::of(value),
+            "details" => details = value.get(),
+            _ => {}
+        });
+        read.ok()?;
+        if kind.text().map(|kind| &**kind) != Some("Status") {
             return None;
         }
-        let string = |value: &Value| value.as_str().map(str::to_owned);
-        let text = |name: &str| value.get(name).and_then(string);
-        let detail = |name: &str| value.get("details").and_then(|details| details.get(name));
+        // Details of another type say nothing.
+        let _ = each_field(details, |name, value| match name {
+            "kind" => of_kind = Scalar::of(value),
+            "name" => of_name = Scalar::of(value),
+            "retryAfterSeconds" => seconds = Scalar::of(value),
+            _ => {}
+        });
+        let text = |value: Scalar| value.text().map(|text| text.to_string());
         Some(Status {
-            message: text("message"),
-            reason: text("reason"),
-            code: value.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()),
-            retry_after: detail("retryAfterSeconds").and_then(Value::as_u64).map(bounded_seconds),
-            subject: (detail("kind").and_then(string), detail("name").and_then(string)),
+            message: text(message),
+            reason: text(reason),
+            code: code.as_u64().and_then(|code| u16::try_from(code).ok()),
+            retry_after: seconds.as_u64().map(bounded_seconds),
+            subject: (text(of_kind), text(of_name)),
         })
     }
 

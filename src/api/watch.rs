@@ -75,7 +75,7 @@ impl Watch {
 
     fn read_more(&mut self) -> Result<(), String> {
         if self.pending.len() > MAX_LINE_BYTES {
-            return Err(format!("an event is longer than {MAX_LINE_BYTES} bytes, which no lock is"));
+            return Err(format!("an event is longer than {MAX_LINE_BYTES} bytes, which no lock can be"));
         }
         if self.pending.is_empty() && self.pending.capacity() > KEPT_BYTES {
             self.pending = Vec::new();

@@ -1,13 +1,13 @@
 //! One lock, as the candidate deals with it: the threads that ask and watch, the object in hand, the request under way.
 
 use super::Input;
-use crate::api::{Api, Failure, FailureKind, Reply, Verb};
+use crate::api::{Api, Failure, FailureKind, Verb};
 use crate::clock::{self, Time};
 use crate::election::{Call, Election, Purpose, Request, Settings};
 use crate::lock::{LockName, Object};
 use crate::place::Socket;
 use crate::random;
-use crate::requester::{Job, Requester, Task};
+use crate::requester::{Job, Outcome, Requester, Task};
 use crate::watcher::Watcher;
 use std::io;
 use std::sync::mpsc::Sender;
@@ -124,7 +124,7 @@ impl Lane {
 
 fn start_requester(index: usize, api: Api, lock: &LockName, outbox: &Sender<Input>) -> io::Result<Requester> {
     let outbox = outbox.clone();
-    Requester::start(api, lock.clone(), move |number, reply: Reply| {
+    Requester::start(api, lock.clone(), move |number, reply: Outcome| {
         let _ = outbox.send(Input::Replied(index, number, reply)); // the candidate may be gone
     })
 }

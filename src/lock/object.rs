@@ -1,0 +1,267 @@
+//! How the record sits in the lock object, and the events of a watch that show it.
+
+use super::{LockKind, LockName};
+use crate::election::{Sight, Version};
+use crate::json::{ObjectWriter, Scalar, each_field};
+use crate::printable::printable;
+use crate::record::{self, Content, MARK_ANNOTATION, Mark, RECORD_ANNOTATION, Record, SPEC_FIELDS};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+
+/// A lock object as the API server sent it, kept so that it goes back with every field it came with.
+///
+/// Only the record is taken apart; all else stays the JSON text it was, in one piece.
+#[derive(Clone, Debug)]
+pub struct Object {
+    kind: LockKind,
+    version: Version,
+    content: Content,
+    mark: Option<Mark>,
+    text: Arc<str>,
+}
+
+impl Object {
+    /// Reads an object from an answer or a watch event.
+    ///
+    /// The error says what keeps the text from being this lock, and an object that can be written back safely: it must
+    /// have a uid and a numeric resourceVersion above 0, for a write without them would be unconditional.
+    pub fn parse(lock: &LockName, text: &[u8]) -> Result<Object, String> {
+        let text = std::str::from_utf8(text).map_err(|error| format!("it is not JSON: {error}"))?;
+        let fields = Fields::of(text)?;
+        fields.check_kind(lock.kind)?;
+        match fields.other_name(lock) {
+            None => Object::of(lock.kind, &fields, text),
+            Some(other) => Err(format!("it is {other}, not {}/{}", lock.namespace, lock.name)),
+        }
+    }
+
+    fn of(kind: LockKind, fields: &Fields, text: &str) -> Result<Object, String> {
+        let version = Version { uid: fields.uid()?, resource_version: fields.resource_version()? };
+        let annotations = Annotations::of(fields.annotations)?;
+        let spec = fields.spec.filter(|_| kind == LockKind::Leases).map_or("null", RawValue::get);
+        each_field(spec, |_, _| {}).map_err(|error| cannot_be_read("spec", &error))?;
+        let content = match kind {
+            LockKind::Endpoints | LockKind::ConfigMaps => match annotations.text(annotations.record) {
+                Some(text) => record::from_annotation(&text),
+                None => Content::Nothing,
+            },
+            LockKind::Leases => record::from_lease_spec(spec),
+        };
+        let mark = annotations.text(annotations.mark).and_then(|text| Mark::from_annotation(&text));
+        Ok(Object { kind, version, content, mark, text: text.into() })
+    }
+
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// What the state machine sees of it.
+    pub fn sight(&self) -> Sight {
+        Sight { version: Some(self.version.clone()), content: self.content.clone(), mark: self.mark.clone() }
+    }
+
+    /// The body that replaces this very version of the object with one that holds the record and the mark.
+    pub fn updated(&self, record: &Record, mark: &Mark) -> Vec<u8> {
+        let mark = (MARK_ANNOTATION, Value::from(mark.to_annotation()));
+        let mut body = Vec::with_capacity(self.text.len() + 2048);
+        ObjectWriter::write(&mut body, |object| match self.kind {
+            LockKind::Endpoints | LockKind::ConfigMaps => {
+                let [metadata] = object.copy_except(&self.text, ["metadata"]);
+                let record = (RECORD_ANNOTATION, Value::from(record::to_annotation(record)));
+                write_metadata(object, metadata, [mark, record]);
+            }
+            LockKind::Leases => {
+                let [metadata, spec] = object.copy_except(&self.text, ["metadata", "spec"]);
+                write_metadata(object, metadata, [mark]);
+                object.object("spec", |it| {
+                    it.copy_except(spec.unwrap_or("null"), SPEC_FIELDS);
+                    record::to_lease_spec(record).iter().for_each(|(name, value)| it.value(name, value));
+                });
+            }
+        });
+        body
+    }
+
+    /// The body that creates the lock with a record and a mark.
+    pub fn created(name: &LockName, record: &Record, mark: &Mark) -> Vec<u8> {
+        let (api_version, kind) = name.kind.api_version_and_kind();
+        let mut annotations = serde_json::Map::new();
+        annotations.insert(MARK_ANNOTATION.into(), mark.to_annotation().into());
+        let mut object = serde_json::json!({
+            "apiVersion": api_version, "kind": kind,
+            "metadata": { "name": name.name, "namespace": name.namespace },
+        });
+        match name.kind {
+            LockKind::Endpoints | LockKind::ConfigMaps => {
+                annotations.insert(RECORD_ANNOTATION.into(), record::to_annotation(record).into());
+            }
+            LockKind::Leases => {
+                let spec = record::to_lease_spec(record).into_iter().map(|(name, value)| (name.to_owned(), value));
+                object["spec"] = Value::Object(spec.collect());
+            }
+        }
+        object["metadata"]["annotations"] = annotations.into();
+        object.to_string().into_bytes()
+    }
+}
+
+/// Writes the metadata again, with these annotations in the place of those of the same names.
+fn write_metadata<const N: usize>(object: &mut ObjectWriter, metadata: Option<&str>, new: [(&str, Value); N]) {
+    object.object("metadata", |it| {
+        let [annotations] = it.copy_except(metadata.unwrap_or("null"), ["annotations"]);
+        it.object("annotations", |it| {
+            it.copy_except(annotations.unwrap_or("null"), new.each_ref().map(|(name, _)| *name));
+            new.iter().for_each(|(name, value)| it.value(name, value));
+        });
+    });
+}
+
+/// The parts of an object that count here, each as the text it is.
+#[derive(Default)]
+struct Fields<'a> {
+    kind: Option<&'a RawValue>,
+    spec: Option<&'a RawValue>,
+    annotations: Option<&'a RawValue>,
+    name: Option<Scalar>,
+    namespace: Option<Scalar>,
+    uid: Option<Scalar>,
+    resource_version: Option<Scalar>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(text: &'a str) -> Result<Fields<'a>, String> {
+        let (mut fields, mut metadata) = (Fields::default(), None);
+        let read = each_field(text, |name, value| match name {
+            "kind" => fields.kind = Some(value),
+            "spec" => fields.spec = Some(value),
+            "metadata" => metadata = Some(value),
+            _ => {}
+        });
+        read.map_err(|error| format!("it is not a JSON object: {}", printable(error.to_string().as_bytes())))?;
+        let read = each_field(metadata.map_or("null", RawValue::get), |name, value| match name {
+            "annotations" => fields.annotations = Some(value),
+            "name" => fields.name = Some(Scalar::of(value)),
+            "namespace" => fields.namespace = Some(Scalar::of(value)),
+            "uid" => fields.uid = Some(Scalar::of(value)),
+            "resourceVersion" => fields.resource_version = Some(Scalar::of(value)),
+            _ => {}
+        });
+        read.map_err(|error| cannot_be_read("metadata", &error))?;
+        Ok(fields)
+    }
+
+    /// An object of another kind is an answer to another question, from whoever stands in between.
+    fn check_kind(&self, kind: LockKind) -> Result<(), String> {
+        let Some(found) = self.kind else { return Ok(()) };
+        let (_, expected) = kind.api_version_and_kind();
+        match Scalar::of(found).text() {
+            Some(kind) if **kind == *expected => Ok(()),
+            _ => Err(format!("its kind is {}, not {expected}", found.get().chars().take(60).collect::<String>())),
+        }
+    }
+
+    /// What to call an object that is not the lock. An API server gives each a name and a namespace.
+    fn other_name(&self, lock: &LockName) -> Option<String> {
+        match [&self.namespace, &self.name].map(|field| non_empty(field)) {
+            [Some(namespace), Some(name)] if **namespace == *lock.namespace && **name == *lock.name => None,
+            [Some(namespace), Some(name)] => Some(printable(format!("{namespace}/{name}").as_bytes())),
+            _ => Some("an object without metadata.name or metadata.namespace".into()),
+        }
+    }
+
+    fn uid(&self) -> Result<Arc<str>, String> {
+        non_empty(&self.uid).cloned().ok_or_else(|| "it has no metadata.uid".into())
+    }
+
+    fn resource_version(&self) -> Result<u64, String> {
+        let text = non_empty(&self.resource_version).ok_or("it has no metadata.resourceVersion")?;
+        match text.parse() {
+            Ok(0) | Err(_) => Err(format!("its resourceVersion {text:?} is not a number above 0")),
+            Ok(number) => Ok(number),
+        }
+    }
+}
+
+fn non_empty(field: &Option<Scalar>) -> Option<&Arc<str>> {
+    field.as_ref().and_then(Scalar::text).filter(|text| !text.is_empty())
+}
+
+fn cannot_be_read(field: &str, error: &serde_json::Error) -> String {
+    format!("its field {field} cannot be read: {}", printable(error.to_string().as_bytes()))
+}
+
+/// The annotations that count here, each as the text it is.
+#[derive(Default)]
+struct Annotations<'a> {
+    record: Option<&'a RawValue>,
+    mark: Option<&'a RawValue>,
+}
+
+impl<'a> Annotations<'a> {
+    fn of(annotations: Option<&'a RawValue>) -> Result<Annotations<'a>, String> {
+        let mut found = Annotations::default();
+        let read = each_field(annotations.map_or("null", RawValue::get), |name, value| match name {
+            RECORD_ANNOTATION => found.record = Some(value),
+            MARK_ANNOTATION => found.mark = Some(value),
+            _ => {}
+        });
+        read.map_err(|error| cannot_be_read("annotations", &error))?;
+        Ok(found)
+    }
+
+    fn text(&self, value: Option<&RawValue>) -> Option<String> {
+        serde_json::from_str(value?.get()).ok()
+    }
+}
+
+/// One line of a watch stream.
+#[derive(Debug)]
+pub enum WatchEvent {
+    /// The object as it is after a change, or at the start of the watch.
+    Object(Object),
+    /// The object was deleted, at this resourceVersion.
+    Deleted { resource_version: u64 },
+    /// Nothing changed up to this resourceVersion.
+    Bookmark { resource_version: u64 },
+    /// The watch cannot go on; the text of the Status that says why.
+    Error(Vec<u8>),
+    /// An event of another object, and what to call that: somebody on the way drops the `fieldSelector`.
+    Other(String),
+}
+
+impl WatchEvent {
+    /// Reads one line of a watch of this lock; the error says what is wrong with it.
+    pub fn parse(lock: &LockName, line: &[u8]) -> Result<WatchEvent, String> {
+        #[derive(Deserialize)]
+        struct Line<'a> {
+            r#type: Scalar,
+            #[serde(borrow)]
+            object: &'a RawValue,
+        }
+        let not_json = |error: &dyn std::fmt::Display| {
+            format!("a watch event is not JSON: {}", printable(error.to_string().as_bytes()))
+        };
+        let line = std::str::from_utf8(line).map_err(|error| not_json(&error))?;
+        let line: Line = serde_json::from_str(line).map_err(|error| not_json(&error))?;
+        let text = line.object.get();
+        let kind_of_event = line.r#type.text().map_or("", |text| text);
+        match kind_of_event {
+            "ERROR" => Ok(WatchEvent::Error(text.as_bytes().to_vec())),
+            "BOOKMARK" => Ok(WatchEvent::Bookmark { resource_version: Fields::of(text)?.resource_version()? }),
+            "ADDED" | "MODIFIED" | "DELETED" => {
+                let fields = Fields::of(text)?;
+                if let Some(other) = fields.other_name(lock) {
+                    return Ok(WatchEvent::Other(other));
+                }
+                fields.check_kind(lock.kind)?;
+                if kind_of_event == "DELETED" {
+                    return Ok(WatchEvent::Deleted { resource_version: fields.resource_version()? });
+                }
+                Object::of(lock.kind, &fields, text).map(WatchEvent::Object)
+            }
+            other => Err(format!("a watch event is of the unknown type \"{}\"", printable(other.as_bytes()))),
+        }
+    }
+}
