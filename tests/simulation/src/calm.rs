@@ -10,6 +10,7 @@ use crate::network::{LONGEST_WAY, Outage, WATCH_LAG};
 use crate::node::{Input, Watch};
 use crate::oracle::{LifeId, Writer};
 use crate::plan::Mischief;
+use crate::server::{Object, State};
 use crate::world::{What, World};
 use leader_elector::record::Content;
 
@@ -80,12 +81,10 @@ impl World {
         self.calm.bound =
             self.now.max(self.no_starts_until) + locks * slowest(2 * lease + rests) + slowest(lease) + lease;
         // That an object is gone may be learnt only by trying to take it.
-        let replaced = self
-            .server
-            .objects
-            .iter()
-            .any(|object| object.history.iter().skip(1).any(|state| state.sight.content == Content::Nothing));
-        self.calm.not_before = if replaced { self.now + 2 * slowest(lease) } else { 0 };
+        let no_record = |state: &State| matches!(state.sight.content, Content::Nothing | Content::Unreadable { .. });
+        let robbed = |object: &Object| object.history.iter().skip(1).any(no_record);
+        let robbed = self.plan.chances.false_absence > 0.0 || self.server.objects.iter().any(robbed);
+        self.calm.not_before = if robbed { self.now + 2 * slowest(lease) } else { 0 };
         self.look_again();
     }
 

@@ -6,46 +6,24 @@ use std::time::Duration;
 pub const SECOND: u64 = 1_000_000_000;
 pub const MILLI: u64 = 1_000_000;
 
-/// Whether the clock that the program reads goes on while the machine sleeps.
-///
-/// It is asked of the program's source, for no simulated clock can tell.
-const COUNTS_SLEEP: bool =
-    contains(include_bytes!("../../../src/clock.rs"), b"clock_gettime(rustix::time::ClockId::Boottime)");
-
-const fn contains(text: &[u8], part: &[u8]) -> bool {
-    let mut at = 0;
-    while at + part.len() <= text.len() {
-        let mut n = 0;
-        while n < part.len() && text[at + n] == part[n] {
-            n += 1;
-        }
-        if n == part.len() {
-            return true;
-        }
-        at += 1;
-    }
-    false
-}
-
 /// Rates are counted in parts of this: a clock of this rate is true.
 const TRUE_RATE: u64 = 1 << 20;
 
-/// A clock that shows `offset + true time · rate`, less the time asleep if it does not count that.
+/// A clock that shows `offset + true time · rate`. It goes on while the machine sleeps, as that of the program does.
 #[derive(Clone, Debug)]
 pub struct Clock {
     offset: u64,
     rate: u64,
-    missed: u64,
 }
 
 impl Clock {
     pub fn new(offset: u64, rate: f64) -> Clock {
-        Clock { offset, rate: (TRUE_RATE as f64 * rate) as u64, missed: 0 }
+        Clock { offset, rate: (TRUE_RATE as f64 * rate) as u64 }
     }
 
     /// What it shows at a moment of true time.
     pub fn at(&self, now: u64) -> Duration {
-        Duration::from_nanos(self.offset + self.elapsed(now) - self.missed)
+        Duration::from_nanos(self.offset + self.elapsed(now))
     }
 
     /// How much it advances in so much true time.
@@ -56,9 +34,9 @@ impl Clock {
         }
     }
 
-    /// The true time at which it first shows `reading`, if it does not miss anything more.
+    /// The true time at which it first shows `reading`.
     pub fn when(&self, reading: Duration) -> u64 {
-        let local = (reading.as_nanos() as u64 + self.missed).saturating_sub(self.offset);
+        let local = (reading.as_nanos() as u64).saturating_sub(self.offset);
         self.lasts(local)
     }
 
@@ -68,12 +46,5 @@ impl Clock {
             return (local << 20).div_ceil(self.rate);
         }
         (u128::from(local) << 20).div_ceil(u128::from(self.rate)) as u64
-    }
-
-    /// The machine slept for so much true time.
-    pub fn slept(&mut self, time: u64) {
-        if !COUNTS_SLEEP {
-            self.missed += self.elapsed(time);
-        }
     }
 }

@@ -26,8 +26,7 @@ impl World {
         let kind = self.random.one_of(&kinds);
         self.plan.mischief = kinds;
         match kind {
-            Mischief::Pause => self.pauses(node, false),
-            Mischief::Sleep => self.pauses(node, true),
+            Mischief::Pause => self.pauses(node),
             Mischief::Crash if self.nodes[node].running => {
                 let wait = self.random.below(2 * self.plan.longest_lease);
                 let wait = if self.random.happens(0.3) { self.random.below(SECOND / 10) } else { wait };
@@ -55,7 +54,8 @@ impl World {
         }
     }
 
-    fn pauses(&mut self, node: usize, asleep: bool) {
+    /// The process stands still, or its machine sleeps.
+    fn pauses(&mut self, node: usize) {
         let longest = if self.random.happens(0.5) { 5 * self.plan.longest_lease } else { self.plan.longest_lease / 3 };
         let pause = self.random.below(longest).min(self.plan.faults_until - self.now);
         let it = &mut self.nodes[node];
@@ -63,9 +63,6 @@ impl World {
             return;
         }
         it.paused_until = self.now + pause;
-        if asleep {
-            it.clock.slept(pause);
-        }
         let until = it.paused_until;
         self.say(|world| format!("{} is paused until {:.6} s", world.name(node), until as f64 / 1e9));
         self.schedule(until, What::Resume { node });

@@ -404,7 +404,7 @@ impl Oracle {
         if let Some(wait) = robbed_wait {
             view.robbed = Some(Robbed { at: now, wait });
         }
-        if index != view.shown {
+        if index != view.shown || misled {
             view.news_at = now;
         }
         view.shown = index;

@@ -40,7 +40,6 @@ faults! {
     WatchCut,
     WatchStale,
     Pause,
-    Sleep,
     Crash,
     Stop,
     Touch,
@@ -171,7 +170,6 @@ pub struct Chances {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mischief {
     Pause,
-    Sleep,
     Crash,
     Stop,
     Outage,
@@ -248,7 +246,6 @@ impl Plan {
         let of_fault = [
             (Mischief::Pause, Fault::Pause),
             (Mischief::Pause, Fault::Pause),
-            (Mischief::Sleep, Fault::Sleep),
             (Mischief::Crash, Fault::Crash),
             (Mischief::Stop, Fault::Stop),
             (Mischief::Outage, Fault::Outage),

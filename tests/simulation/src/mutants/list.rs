@@ -276,7 +276,14 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/clock.rs",
         find: r#"rustix::time::clock_gettime(rustix::time::ClockId::Boottime)"#,
         replace: r#"rustix::time::clock_gettime(rustix::time::ClockId::Monotonic)"#,
-        found_by: By::Schedules,
+        found_by: By::Test("sleep_counts", "the_clock_and_its_timer_count_sleep"),
+    },
+    Mutant {
+        name: "a timer that sleeps with the machine",
+        file: "src/clock.rs",
+        find: r#"timerfd_create(TimerfdClockId::Boottime, "#,
+        replace: r#"timerfd_create(TimerfdClockId::Monotonic, "#,
+        found_by: By::Test("sleep_counts", "the_clock_and_its_timer_count_sleep"),
     },
     Mutant {
         name: "a leader that tries again too seldom",
@@ -409,14 +416,20 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/learning.rs",
         find: r#"let counts = now < until && self.leaving.releasing.is_none();"#,
         replace: r#"let counts = now < until;"#,
-        found_by: By::Test("election_contract", "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::an_acquisition_recognised_while_giving_up_begins_no_term"),
+        found_by: By::Test(
+            "election_contract",
+            "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::an_acquisition_recognised_while_giving_up_begins_no_term",
+        ),
     },
     Mutant {
         name: "a write acknowledged by its record alone",
         file: "src/election/answers.rs",
         find: r#"new && (write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record))"#,
         replace: r#"new && sight.record() == Some(&write.record)"#,
-        found_by: By::Test("election_contract", "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_2xx_that_shows_the_own_record_with_the_mark_of_another_write_acknowledges_nothing"),
+        found_by: By::Test(
+            "election_contract",
+            "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_2xx_that_shows_the_own_record_with_the_mark_of_another_write_acknowledges_nothing",
+        ),
     },
     Mutant {
         name: "a 404 that crossed the watch believed",
@@ -430,21 +443,30 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/leaving.rs",
         find: r#"self.pacing.must_read = self.own.is_none() && !self.doubts.is_empty();"#,
         replace: r#"self.pacing.must_read = false;"#,
-        found_by: By::Test("election_contract", "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::what_is_in_doubt_is_read_at_once_when_the_lock_is_given_up_and_released_if_it_was_done"),
+        found_by: By::Test(
+            "election_contract",
+            "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::what_is_in_doubt_is_read_at_once_when_the_lock_is_given_up_and_released_if_it_was_done",
+        ),
     },
     Mutant {
         name: "an acknowledgement that came too late to count dropped",
         file: "src/election/answers.rs",
         find: r#"            return self.news(moment.now, version.resource_version, sight); // S7"#,
         replace: r#"            return; // S7"#,
-        found_by: By::Test("election_contract", "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::an_acknowledgement_that_no_longer_counts_is_news_all_the_same"),
+        found_by: By::Test(
+            "election_contract",
+            "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::an_acknowledgement_that_no_longer_counts_is_news_all_the_same",
+        ),
     },
     Mutant {
         name: "a lock given up, and what is in doubt forgotten",
         file: "src/election/leaving.rs",
         find: r#"let holds = self.holds() || self.may_hold();"#,
         replace: r#"let holds = self.holds();"#,
-        found_by: By::Test("election_contract", "s5_the_claim_ends_before_the_release::a_write_in_doubt_does_not_hurry_the_release_either"),
+        found_by: By::Test(
+            "election_contract",
+            "s5_the_claim_ends_before_the_release::a_write_in_doubt_does_not_hurry_the_release_either",
+        ),
     },
     Mutant {
         name: "the own record disowned after a lie about absence",
@@ -470,7 +492,10 @@ pub const MUTANTS: &[Mutant] = &[
         ];"#,
         replace: r#"            stuck.filter(|_| false),
         ];"#,
-        found_by: By::Test("two_locks", "it_gives_the_first_up_when_the_second_was_free_and_could_not_be_had_for_one_lease"),
+        found_by: By::Test(
+            "two_locks",
+            "it_gives_the_first_up_when_the_second_was_free_and_could_not_be_had_for_one_lease",
+        ),
     },
     Mutant {
         name: "two locks, and no deadline for a second that cannot be read",
@@ -493,7 +518,10 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/contest.rs",
         find: r#"[Some(protected_until), due,"#,
         replace: r#"[due.filter(|_| protected_until > now), due,"#,
-        found_by: By::Test("two_locks", "losing_the_first_releases_the_second_when_nobody_can_rely_on_the_claim_any_more"),
+        found_by: By::Test(
+            "two_locks",
+            "losing_the_first_releases_the_second_when_nobody_can_rely_on_the_claim_any_more",
+        ),
     },
     Mutant {
         name: "another holder named for longer than its lease",
