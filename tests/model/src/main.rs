@@ -14,5 +14,10 @@ fn main() {
         deeds: &[Deed::Touch, Deed::Delete, Deed::Strip, Deed::Corrupt, Deed::Free],
         budget: Budget { crashes: a[5], stops: a[6], strangers: a[7], doubts: a[8], resignations: 0 },
     };
-    world.checker().threads(2).spawn_bfs().report(&mut WriteReporter::new(&mut std::io::stdout()));
+    world
+        .checker()
+        .threads(if a[9] > 0 { 1 } else { 2 })
+        .finish_when(if a[9] > 0 { stateright::HasDiscoveries::AnyFailures } else { stateright::HasDiscoveries::All })
+        .spawn_bfs()
+        .report(&mut WriteReporter::new(&mut std::io::stdout()));
 }

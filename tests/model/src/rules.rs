@@ -32,7 +32,9 @@ impl Election {
         if !unchanged {
             self.age = 0;
         }
-        if self.saw_holder(rules) && !self.own && self.was_robbed(rules, &sight) {
+        // While the own term lasts, nobody else can have taken the lock.
+        let is_its_own = self.own && (self.term.is_some() || rules.lacks(Weakened::OwnOldRecordTrusted));
+        if self.saw_holder(rules) && !is_its_own && self.was_robbed(rules, &sight) {
             self.robbed = rules.lease;
         }
         let still_own = unchanged && self.own;
@@ -283,6 +285,16 @@ impl<const K: usize> Candidate<K> {
         self.keep = 0;
         let tokens = self.elections.each_mut().map(|it| it.term.as_mut().and_then(|term| term.token.take()));
         Some(tokens.map(Option::unwrap_or_default))
+    }
+
+    /// Before a write to this lock is sent. Who takes it from a dead process of its own keeps it for the sake of that one's
+    /// claim, which may have lasted until just now.
+    pub fn keep_for_predecessor(&mut self, rules: &Rules, me: usize, index: usize) {
+        let record = self.elections[index].belief.as_ref().and_then(Sight::record);
+        let from_dead = record.is_some_and(|record| !record.free && usize::from(record.writer) == me && record.dead);
+        if from_dead && !rules.lacks(Weakened::PredecessorForgotten) && !self.claims {
+            self.keep = rules.lease - rules.renew_deadline;
+        }
     }
 
     /// Other than by a stop.

@@ -12,6 +12,8 @@ pub enum Weakened {
     StrippedTakenAtOnce,
     /// S3: a holder whose record was taken away is forgotten when another record stands there.
     RobbedForgotten,
+    /// S3: who finds its own record taken away does not wait, though its term is over.
+    OwnOldRecordTrusted,
     /// S10: what cannot be read counts as a holder only until it is gone.
     UnreadableUntilGone,
     /// S2: writes name no resourceVersion.
@@ -26,6 +28,8 @@ pub enum Weakened {
     DoubtTakenAsDone,
     /// S9: the own name is taken at once, wherever its writer was.
     OwnNameTakenAtOnce,
+    /// A lock taken from a dead process of its own is released without regard to that one's claim.
+    PredecessorForgotten,
     /// A lock is released at once when a claim has ended.
     LockReleasedAtOnce,
 }

@@ -106,12 +106,14 @@ impl<const C: usize, const K: usize> World<C, K> {
                 })
                 .map(|(_, candidate)| &candidate.elections[index])
         };
-        let all_saw_it = || {
-            others().all(|election| {
-                election.seen != Seen::NoHolder
-                    && election.belief.is_some_and(|belief| belief.content != Content::Nothing)
-            })
+        // Who missed a holder, and is shown what it saw before the holder came, cannot tell either.
+        let sees_change = |belief: Sight| match belief.content {
+            Content::Record(_) => true,
+            Content::Unreadable => deed != Deed::Corrupt,
+            Content::Nothing => false,
         };
+        let all_saw_it =
+            || others().all(|election| election.seen != Seen::NoHolder && election.belief.is_some_and(sees_change));
         match (deed, &sight.content) {
             (Deed::Touch, _) => sight.version.is_some(),
             (Deed::Delete, Content::Nothing) => sight.version.is_some(),
@@ -228,7 +230,7 @@ impl<const C: usize, const K: usize> World<C, K> {
         let before = state.locks[index].sight;
         let takes_away = matches!(deed, Deed::Delete | Deed::Strip | Deed::Corrupt);
         if takes_away && before.content != Content::Nothing {
-            state.history.robbed = self.longest_claim();
+            state.history.robbed = self.longest_claim() + self.gap;
         }
         let free = Record { writer: STRANGER, dead: false, place: false, number: 0, free: true };
         let content = match deed {
@@ -299,6 +301,7 @@ impl<const C: usize, const K: usize> World<C, K> {
             }
             Action::Write(number, index, purpose) => {
                 let write = self.compose(state, number, index, purpose);
+                state.candidates[number].keep_for_predecessor(&self.rules, number, index);
                 let election = &mut state.candidates[number].elections[index];
                 election.under_way = UnderWay::Write { write, void: false, done: None };
                 if purpose == Purpose::Release {
