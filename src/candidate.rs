@@ -11,11 +11,12 @@ use crate::clock::{self, Alarm, Time};
 use crate::contest::{Contest, Outcome};
 use crate::election::{Answer, Election, Event, Moment, Settings, Sight};
 use crate::lock::{Locks, Object};
+use crate::metrics::Metrics;
 use crate::random;
 use crate::record::Content;
 use crate::report::Report;
 use crate::requester;
-use crate::status::{Seen, Snapshot, Status};
+use crate::status::{Published, Seen, Snapshot, Status};
 use crate::watcher::News;
 use std::io;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub struct Candidate {
     locks: Arc<Locks>,
     lanes: Vec<Lane>,
     status: Arc<Status>,
+    metrics: Arc<Metrics>,
     report: Report,
     inbox: Receiver<Input>,
     outbox: Sender<Input>,
@@ -65,7 +67,13 @@ pub struct Candidate {
 
 impl Candidate {
     /// Starts the threads it needs. Nothing is decided or sent for the election before [`Candidate::run`].
-    pub fn start(settings: Settings, locks: Arc<Locks>, api: Api, status: Arc<Status>) -> io::Result<Candidate> {
+    pub fn start(
+        settings: Settings,
+        locks: Arc<Locks>,
+        api: Api,
+        status: Arc<Status>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Candidate> {
         let (outbox, inbox) = channel();
         let ring = outbox.clone();
         let lane = |(index, lock)| Lane::start(index, lock, &settings, &api, &outbox);
@@ -74,11 +82,12 @@ impl Candidate {
         Ok(Candidate {
             alarm: Alarm::start(move || ring.send(Input::Rang).is_ok())?,
             contest: of(settings.clone()),
-            report: Report::new(Arc::clone(&locks), settings.identity.clone(), Arc::clone(status.metrics())),
+            report: Report::new(Arc::clone(&locks), settings.identity.clone(), Arc::clone(&metrics)),
             settings,
             locks,
             lanes,
             status,
+            metrics,
             inbox,
             outbox,
             server_reached: None,
@@ -96,11 +105,14 @@ impl Candidate {
     /// An error says why it cannot go on; by then it has stopped claiming.
     pub fn run(mut self) -> io::Result<()> {
         let outcome = self.take_part();
+        self.end(outcome)
+    }
+
+    /// The sockets are let go with this value, and with them the proof that nobody of this name claims anything (S9).
+    fn end(self, outcome: io::Result<()>) -> io::Result<()> {
         if outcome.is_err() {
-            // The socket is about to be let go, and with it the proof that nobody of this name claims anything.
-            let now = clock::now();
             let Settings { identity, lease, .. } = &self.settings;
-            self.status.publish(Snapshot::unknown(identity.clone(), self.locks.clone(), *lease, now));
+            self.status.publish(Snapshot::unknown(identity.clone(), self.locks.clone(), *lease, clock::now()));
         }
         outcome
     }
@@ -150,8 +162,8 @@ impl Candidate {
             self.report.success(index, Verb::Watch);
         }
         match &news {
-            News::Opened => self.status.metrics().api_request(Verb::Watch, None),
-            News::Closed(Some(failure)) => self.status.metrics().api_request(Verb::Watch, Some(failure.class())),
+            News::Opened => self.metrics.api_request(Verb::Watch, None),
+            News::Closed(Some(failure)) => self.metrics.api_request(Verb::Watch, Some(failure.class())),
             _ => {}
         }
         match news {
@@ -183,7 +195,7 @@ impl Candidate {
         if shows_server(&reply) {
             self.reached(outstanding.sent);
         }
-        count(&self.status, &outstanding, reply.as_ref().err().map(Failure::class), now);
+        count(&self.metrics, &outstanding, reply.as_ref().err().map(Failure::class), now);
         match reply {
             Ok(object) => {
                 self.report.success(index, verb);
@@ -219,16 +231,16 @@ impl Candidate {
         let mut snapshot = self.snapshot(now, alarm);
         self.report.state(self.contest.locks(), &snapshot, now);
         snapshot.last_error = self.report.last_error();
-        self.status.publish(snapshot);
+        let published = self.status.publish(snapshot);
         if outcome.finished {
             return Ok(true);
         }
         self.alarm.set(alarm)?;
-        self.obey(outcome)?;
+        self.obey(outcome, published)?;
         Ok(false)
     }
 
-    fn obey(&mut self, outcome: Outcome) -> io::Result<()> {
+    fn obey(&mut self, outcome: Outcome, _: Published) -> io::Result<()> {
         for (lane, order) in self.lanes.iter_mut().zip(outcome.orders) {
             if order.reopen_watch {
                 log::debug!("the watch of {} missed something, or is silent: opening it anew", lane.lock);
@@ -236,7 +248,7 @@ impl Candidate {
             }
             let Some(request) = order.request else { continue };
             if let Some(given_up) = lane.send(request)? {
-                count(&self.status, &given_up, Some(Class::Unavailable), clock::now());
+                count(&self.metrics, &given_up, Some(Class::Unavailable), clock::now());
             }
         }
         Ok(())
@@ -284,8 +296,7 @@ fn seen(machine: &Election) -> Seen {
 }
 
 /// Counts a request that ended, with the failure it ended with.
-fn count(status: &Status, ended: &Outstanding, failure: Option<Class>, now: Time) {
-    let metrics = status.metrics();
+fn count(metrics: &Metrics, ended: &Outstanding, failure: Option<Class>, now: Time) {
     metrics.api_request(ended.verb, failure);
     match failure {
         None if ended.renews => metrics.renewed(now.saturating_sub(ended.sent)),
@@ -314,5 +325,37 @@ fn answer(verb: Verb, failure: &Failure) -> Answer {
         // A read does no harm: what the server asks for (503) is granted.
         FailureKind::Unknown if reading && failure.retry_after.is_some() => Answer::Busy(failure.retry_after),
         FailureKind::Unknown | FailureKind::Expired | FailureKind::BrokenOff => Answer::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credentials::Credentials;
+    use crate::election::Claim;
+    use crate::lock::LockKind;
+
+    #[test]
+    fn a_candidate_that_cannot_go_on_claims_nothing() {
+        let second = Duration::from_secs(1);
+        let settings = Settings {
+            identity: "me".into(),
+            process: 1,
+            place: None,
+            lease: 3 * second,
+            renew_deadline: 2 * second,
+            retry_period: second,
+            request_timeout: second,
+            release_delay: Duration::ZERO,
+        };
+        let locks = Arc::new(Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() });
+        let credentials = Credentials::server("http://127.0.0.1:1", None).unwrap();
+        let api = Api::new(Arc::new(credentials), second);
+        let status = Arc::new(Status::new(Snapshot::unknown("me".into(), Arc::clone(&locks), second, Time::ZERO)));
+        let candidate = Candidate::start(settings, locks, api, Arc::clone(&status), Arc::default()).unwrap();
+        let claim = Some(Claim { until: Duration::MAX, fencing_token: 1 });
+        status.publish(Snapshot { claim, ..(*status.snapshot()).clone() });
+        assert!(candidate.end(Err(io::Error::other("no more threads"))).is_err());
+        assert_eq!(status.snapshot().claim, None);
     }
 }

@@ -10,6 +10,7 @@ use crate::election::Settings;
 use crate::http::{Limits, Server};
 use crate::lines;
 use crate::lock::Locks;
+use crate::metrics::Metrics;
 use crate::place;
 use crate::random;
 use crate::signals::Signals;
@@ -39,6 +40,7 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let settings = settings(&config);
     let locks = Arc::new(Locks { kinds: config.lock, namespace: config.namespace, name: config.election });
     let status = Arc::new(Status::new(unknown(&settings, &locks)));
+    let metrics = Arc::new(Metrics::default());
     info!(
         "standing for {locks} as {:?} at {}; lease {}, renew deadline {}, retry period {}, request timeout {}",
         settings.identity,
@@ -57,12 +59,16 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let credentials = Arc::new(credentials);
     let api = Api::new(Arc::clone(&credentials), settings.retry_period.saturating_mul(2));
     let mut begins = begun.lock().unwrap_or_else(PoisonError::into_inner);
-    let candidate = Candidate::start(settings, locks, api, Arc::clone(&status)).map_err(threads)?;
+    let candidate =
+        Candidate::start(settings, locks, api, Arc::clone(&status), Arc::clone(&metrics)).map_err(threads)?;
     *begins = Some(candidate.stop_handle());
     drop(begins);
     let plugin = start_plugin_check(Arc::clone(&credentials), candidate.stop_handle()).map_err(threads)?;
     let (stop, shown) = (candidate.stop_handle(), Arc::clone(&status));
-    let port = server.map(|server| start_http(server, limits.connections, shown, stop)).transpose().map_err(threads)?;
+    let port = server
+        .map(|server| start_http(server, limits.connections, shown, metrics, stop))
+        .transpose()
+        .map_err(threads)?;
     let outcome = candidate.run();
     status.close();
     credentials.close();
@@ -157,6 +163,7 @@ fn start_http(
     server: Server,
     max_connections: usize,
     status: Arc<Status>,
+    metrics: Arc<Metrics>,
     stop: Stop,
 ) -> std::io::Result<Receiver<String>> {
     for address in server.local_addrs() {
@@ -171,7 +178,7 @@ fn start_http(
     }
     let (failed, failures) = channel();
     thread::Builder::new().name("http".into()).spawn(move || {
-        let why = match catch_unwind(AssertUnwindSafe(|| server.run(status))) {
+        let why = match catch_unwind(AssertUnwindSafe(|| server.run(status, metrics))) {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "a bug, see the panic above".to_owned(),

@@ -7,7 +7,6 @@
 use crate::clock::{self, Time};
 use crate::election::{Claim, Holder};
 use crate::lock::Locks;
-use crate::metrics::Metrics;
 use crate::record::Record;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -125,28 +124,27 @@ impl Snapshot {
     }
 }
 
-/// Where the candidate leaves the latest snapshot for everybody else, and where everybody counts.
+/// Proof that a snapshot was published: what follows from it may be done now (S5).
+#[derive(Debug)]
+pub struct Published(());
+
+/// Where the candidate leaves the latest snapshot for everybody else.
 pub struct Status {
     latest: Mutex<Arc<Snapshot>>,
-    metrics: Arc<Metrics>,
     ring: OnceLock<Box<dyn Fn() + Send + Sync>>,
     closed: AtomicBool,
 }
 
 impl Status {
     pub fn new(snapshot: Snapshot) -> Status {
-        Status {
-            latest: Mutex::new(Arc::new(snapshot)),
-            metrics: Arc::default(),
-            ring: OnceLock::new(),
-            closed: AtomicBool::new(false),
-        }
+        Status { latest: Mutex::new(Arc::new(snapshot)), ring: OnceLock::new(), closed: AtomicBool::new(false) }
     }
 
     /// Replaces the snapshot; whoever asks from now on gets this one.
-    pub fn publish(&self, snapshot: Snapshot) {
+    pub fn publish(&self, snapshot: Snapshot) -> Published {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         self.ring();
+        Published(())
     }
 
     /// The latest snapshot.
@@ -176,10 +174,6 @@ impl Status {
     /// Whether nothing will be published any more. A snapshot fetched after a `true` is the last one.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
-    }
-
-    pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
     }
 
     fn ring(&self) {

@@ -272,7 +272,7 @@ fn the_last_change_is_told_before_the_end() {
     let status = Arc::new(Status::new(leading_for(HOUR)));
     status.on_publish(|| ()); // it is not woken, so that it finds the change and the end at once
     let for_server = Arc::clone(&status);
-    let port = std::thread::spawn(move || server.run(for_server));
+    let port = std::thread::spawn(move || server.run(for_server, Arc::default()));
     let mut all: Vec<Events> = (0..20).map(|_| Events::of(address)).collect();
     all.iter_mut().for_each(|events| events.until_named(ME));
     status.publish(known());

@@ -16,7 +16,7 @@ const LOOPBACK_6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 fn serve(listen: &str) -> (Vec<SocketAddr>, u16) {
     let server = bind(listen).unwrap();
     let addresses = server.local_addrs();
-    std::thread::spawn(|| server.run(Arc::new(Status::new(known()))));
+    std::thread::spawn(|| server.run(Arc::new(Status::new(known())), Arc::default()));
     let port = addresses[0].port();
     assert_ne!(port, 0);
     (addresses, port)

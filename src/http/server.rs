@@ -67,12 +67,17 @@ impl Server {
     }
 
     /// Answers from `status` until that is closed; an error is what made it impossible to go on. Call it in a thread.
-    pub fn run(self, status: Arc<Status>) -> io::Result<()> {
-        self.run_with(&status, || status.now())
+    pub fn run(self, status: Arc<Status>, metrics: Arc<Metrics>) -> io::Result<()> {
+        self.run_with(&status, metrics, || status.now())
     }
 
-    fn run_with(self, status: &Status, ask: impl Fn() -> (Arc<Snapshot>, Time)) -> io::Result<()> {
-        EventLoop::new(self, status, ask)?.run()
+    fn run_with(
+        self,
+        status: &Status,
+        metrics: Arc<Metrics>,
+        ask: impl Fn() -> (Arc<Snapshot>, Time),
+    ) -> io::Result<()> {
+        EventLoop::new(self, status, metrics, ask)?.run()
     }
 }
 
@@ -107,13 +112,13 @@ struct EventLoop<'a, Ask> {
 }
 
 impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
-    fn new(server: Server, status: &'a Status, ask: Ask) -> io::Result<EventLoop<'a, Ask>> {
+    fn new(server: Server, status: &'a Status, metrics: Arc<Metrics>, ask: Ask) -> io::Result<EventLoop<'a, Ask>> {
         let event_loop = EventLoop {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             listeners: server.listeners,
             limits: server.limits,
             status,
-            metrics: Arc::clone(status.metrics()),
+            metrics,
             ask,
             bell: Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?),
             timer: Timer::new()?,
@@ -324,7 +329,7 @@ mod tests {
         let asked = std::cell::Cell::new(0);
         std::thread::spawn(move || {
             let status = Status::new(unknown());
-            server.run_with(&status, || {
+            server.run_with(&status, Arc::default(), || {
                 asked.set(asked.get() + 1);
                 assert!(asked.get() % 2 == 0, "every other request panics, on purpose");
                 (Arc::new(unknown()), clock::now())

@@ -25,7 +25,7 @@ pub fn serve(limits: Limits) -> (SocketAddr, Arc<Status>) {
     let address = server.local_addrs()[0];
     let status = Arc::new(Status::new(unknown()));
     let for_server = Arc::clone(&status);
-    thread::spawn(move || panic!("the server ended: {:?}", server.run(for_server)));
+    thread::spawn(move || panic!("the server ended: {:?}", server.run(for_server, Arc::default())));
     (address, status)
 }
 
