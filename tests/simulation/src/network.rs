@@ -1,7 +1,7 @@
 //! Requests and answers on their way, the watches, and what goes wrong with them.
 
 use crate::clock::MILLI;
-use crate::node::Input;
+use crate::node::{Input, believes};
 use crate::oracle::{Via, Writer};
 use crate::server::{State, Verdict, record};
 use crate::wire::{AlreadyRead, Read, Shown};
@@ -301,7 +301,11 @@ impl World {
         // A lie about absence may have become true on its way.
         let present = self.server.objects[lock].history.len() - 1;
         let state = state.or((missing && self.present(lock).version.is_none()).then_some(present));
-        match state.filter(|_| self.believes(node, message, shown)) {
+        let it = &self.nodes[node];
+        let took = it.clock.at(self.now) - it.clock.at(sent);
+        let request = &self.network.messages[message].request;
+        let believed = believes(&it.contest, it.machine_of(lock), request, took, it.stopped, shown);
+        match state.filter(|_| believed) {
             Some(state) => self.oracle.shown(life, lock, self.now, state, via),
             None if missing => self.oracle.misled(life, lock),
             None => {}
@@ -381,18 +385,6 @@ impl World {
             _ => record("stranger", 10, stamp.clone(), stamp, 3),
         };
         State { resource_version, sight: Sight { version, content, mark: None }, foreign_fields: 0 }
-    }
-
-    /// An answer to a request that the machine may have given up counts only if it has taken it in. So does one to a write,
-    /// which it may know already to have been done, and that there is no object, for nothing tells how old that is.
-    fn believes(&self, node: usize, message: usize, shown: Option<u64>) -> bool {
-        let Message { lock, sent, ref request, .. } = self.network.messages[message];
-        let it = &self.nodes[node];
-        let late = it.clock.at(self.now) >= it.clock.at(sent) + request.timeout.mul_f64(1.5);
-        let gives_up = it.stopped || it.locks.len() > 1;
-        let reading = request.call == Call::Read;
-        let believed = it.contest.locks()[it.machine_of(lock)].lock().and_then(|lock| lock.version.as_ref());
-        reading && !late && !gives_up && shown.is_some() || believed.map(|version| version.resource_version) == shown
     }
 
     // ---- Watches --------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ use crate::clock::Clock;
 use crate::oracle::LifeId;
 use crate::plan::{Member, Stands};
 use leader_elector::contest::Contest;
-use leader_elector::election::Answer;
+use leader_elector::election::{Answer, Call, Request};
 use leader_elector::lock::Object;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What reaches the candidate's thread.
 #[derive(Clone, Debug)]
@@ -119,4 +120,22 @@ impl Node {
     pub fn machine_of(&self, lock: usize) -> usize {
         usize::from(self.locks.first() != Some(&lock))
     }
+}
+
+/// Whether a machine has taken in what the answer to its request showed.
+///
+/// An answer to a request that the machine may have given up counts only if it has taken it in. So does one to a write,
+/// which it may know already to have been done, and that there is no object, for nothing tells how old that is.
+pub fn believes(
+    contest: &Contest,
+    machine: usize,
+    request: &Request,
+    took: Duration,
+    stopped: bool,
+    shown: Option<u64>,
+) -> bool {
+    let may_be_given_up = took >= request.timeout.mul_f64(1.5) || stopped || contest.locks().len() > 1;
+    let sure = request.call == Call::Read && !may_be_given_up && shown.is_some();
+    let version = contest.locks()[machine].lock().and_then(|lock| lock.version.as_ref());
+    sure || version.map(|version| version.resource_version) == shown
 }

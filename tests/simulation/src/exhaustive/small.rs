@@ -2,6 +2,7 @@
 
 use super::Start;
 use crate::clock::SECOND;
+use crate::node::believes;
 use crate::oracle::{Claim, Facts, Named, Oracle, Via, Writer};
 use crate::server::{Server, Verdict, commit_of};
 use leader_elector::contest::{Contest, Outcome};
@@ -220,9 +221,14 @@ impl Small {
                         Call::Read => Via::Read,
                         Call::Write(_) => Via::Write { sent },
                     };
-                    let seen = matches!(answer, Answer::Seen(_));
+                    let seen = match &answer {
+                        Answer::Seen(sight) => Some(sight.version.as_ref().map(|version| version.resource_version)),
+                        _ => None,
+                    };
                     let outcome = self.step_machine(node, lock, Event::Answered { request: request.number, answer });
-                    if seen {
+                    let took = Duration::from_nanos(self.now - sent);
+                    let it = &self.nodes[node];
+                    if seen.is_some_and(|shown| believes(&it.contest, lock, &request, took, it.stopped, shown)) {
                         self.oracle.shown(life, lock, self.now, state, via);
                     }
                     self.settle(node, outcome);
