@@ -1,13 +1,34 @@
-//! None of the deliberate bugs rots: each text that one replaces is in the source exactly once.
+//! None of the deliberate bugs rots: each text that one replaces is in the source exactly once, and each test that is to find one
+//! is there.
 
-use simulation::mutants::{MUTANTS, root};
+use simulation::mutants::{By, MUTANTS, root};
+use std::fs;
+use std::path::Path;
 
 #[test]
 fn each_mutant_matches_once() {
     for mutant in MUTANTS {
-        let source = std::fs::read_to_string(root().join(mutant.file)).expect("the file is there");
+        let source = fs::read_to_string(root().join(mutant.file)).expect("the file is there");
         let mutated = mutant.applied(&source).unwrap_or_else(|error| panic!("{error}"));
         assert_ne!(mutated, source, "{} changes nothing", mutant.name);
     }
     assert!(MUTANTS.len() >= 20);
+}
+
+#[test]
+fn each_test_that_is_to_find_one_exists() {
+    for mutant in MUTANTS {
+        let By::Test(target, test) = mutant.found_by else { continue };
+        let (module, name) = test.rsplit_once("::").unwrap_or(("", test));
+        let places = [
+            format!("tests/{target}.rs"),
+            format!("tests/{target}/{}.rs", module.replace("::", "/")),
+            format!("tests/simulation/tests/{target}.rs"),
+        ];
+        let is_there = |place: &String| {
+            let text = fs::read_to_string(root().join(Path::new(place))).unwrap_or_default();
+            text.contains(&format!("fn {name}("))
+        };
+        assert!(places.iter().any(is_there), "{}: there is no {target}::{test}", mutant.name);
+    }
 }
