@@ -23,8 +23,10 @@ pub struct Mutant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     Schedules,
-    /// A test, because the world cannot show it: its target, and its name there.
+    /// A test, because the world cannot show it: its target, `lib` for the unit tests, and its name there.
     Test(&'static str, &'static str),
+    /// The types: what has the bug cannot be built.
+    Compiler,
 }
 
 mod list;
@@ -60,6 +62,7 @@ pub fn find_all(names: &[String]) -> Result<bool, String> {
         let outcome = match mutant.found_by {
             By::Schedules => find_by_schedules(&copy),
             By::Test(target, test) => find_by_test(&copy, target, test),
+            By::Compiler => Ok(cargo(&copy, "build", &[]).is_err().then(|| "the compiler | | ".to_owned())),
         };
         fs::write(&path, source).map_err(|error| format!("{}: {error}", path.display()))?;
         match outcome.map_err(|error| format!("{}: {error}", mutant.name))? {
@@ -99,10 +102,11 @@ fn find_by_schedules(copy: &Path) -> Result<Option<String>, String> {
 
 /// Runs one test with the bug; that it fails, as the rest of a row of the table.
 fn find_by_test(copy: &Path, target: &str, test: &str) -> Result<Option<String>, String> {
-    let target_flag = format!("--test={target}");
+    let target_flag = if target == "lib" { "--lib".to_owned() } else { format!("--test={target}") };
     // What cannot be built finds nothing.
-    cargo(copy, "test", &["--workspace", &target_flag, "--no-run"])?;
-    let ran = cargo_command(copy, "test", &["--workspace", &target_flag, "--", "--exact", test])
+    let packages = if target == "lib" { "--package=leader-elector" } else { "--workspace" };
+    cargo(copy, "test", &[packages, &target_flag, "--no-run"])?;
+    let ran = cargo_command(copy, "test", &[packages, &target_flag, "--", "--exact", test])
         .output()
         .map_err(|error| format!("cannot run cargo: {error}"))?;
     let text = String::from_utf8_lossy(&ran.stdout);

@@ -20,7 +20,9 @@ fn each_test_that_is_to_find_one_exists() {
     for mutant in MUTANTS {
         let By::Test(target, test) = mutant.found_by else { continue };
         let (module, name) = test.rsplit_once("::").unwrap_or(("", test));
+        let unit = format!("src/{}.rs", module.trim_end_matches("::tests").replace("::", "/"));
         let places = [
+            if target == "lib" { unit } else { String::new() },
             format!("tests/{target}.rs"),
             format!("tests/{target}/{}.rs", module.replace("::", "/")),
             format!("tests/simulation/tests/{target}.rs"),

@@ -546,34 +546,32 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an event of another object taken for one of the lock",
-        file: "src/lock.rs",
-        find: r#"if let Some(other) = other_name(lock, &metadata) {
+        file: "src/lock/object.rs",
+        find: r#"if let Some(other) = fields.other_name(lock) {
                     return Ok"#,
-        replace: r#"if let Some(other) = other_name(lock, &metadata).filter(|_| false) {
+        replace: r#"if let Some(other) = fields.other_name(lock).filter(|_| false) {
                     return Ok"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "an answer with another object taken for the lock",
-        file: "src/lock.rs",
-        find: r#"if let Some(other) = other_name(lock, &metadata) {
-            return Err"#,
-        replace: r#"if let Some(other) = other_name(lock, &metadata).filter(|_| false) {
-            return Err"#,
+        file: "src/lock/object.rs",
+        find: r#"match fields.other_name(lock) {"#,
+        replace: r#"match fields.other_name(lock).filter(|_| false) {"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a spec without the fields of a record read as a free record",
         file: "src/record.rs",
-        find: r#"if !SPEC_FIELDS.iter().any(|name| is_there(&value, name))"#,
-        replace: r#"if false && !SPEC_FIELDS.iter().any(|name| is_there(&value, name))"#,
+        find: r#"if fields.are_absent() {"#,
+        replace: r#"if false && fields.are_absent() {"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a record without a holder read as a free one",
         file: "src/record.rs",
-        find: r#"if value.get("holderIdentity").is_none() =>"#,
-        replace: r#"if false && value.get("holderIdentity").is_none() =>"#,
+        find: r#"Fields { holder: None, .. } => unreadable"#,
+        replace: r#"Fields { holder: None, .. } if false => unreadable"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -585,36 +583,108 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the other annotations of the object lost",
-        file: "src/lock.rs",
-        find: r#"(view(&self.annotations), view(&self.spec))"#,
-        replace: r#"(BTreeMap::new(), view(&self.spec))"#,
+        file: "src/lock/object.rs",
+        find: r#"it.copy_except(annotations.unwrap_or("null"), new"#,
+        replace: r#"it.copy_except(annotations.map_or("null", |_| "null"), new"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "the other fields of the spec lost",
-        file: "src/lock.rs",
-        find: r#"(view(&self.annotations), view(&self.spec))"#,
-        replace: r#"(view(&self.annotations), BTreeMap::new())"#,
+        file: "src/lock/object.rs",
+        find: r#"it.copy_except(spec.unwrap_or("null"), SPEC_FIELDS);"#,
+        replace: r#"it.copy_except(spec.map_or("null", |_| "null"), SPEC_FIELDS);"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a write without its mark",
-        file: "src/lock.rs",
-        find: r#"        annotations.insert(MARK_ANNOTATION, &mark_text);
-"#,
-        replace: r#"        let _ = &mark_text;
-"#,
+        file: "src/lock/object.rs",
+        find: r#"write_metadata(object, metadata, [mark]);"#,
+        replace: r#"write_metadata(object, metadata, [(mark.0, Value::from(""))]);"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "the version of a deletion not read",
-        file: "src/lock.rs",
-        find: r#"resource_version: resource_version(&metadata)? });
-                }
-                Object"#,
-        replace: r#"resource_version: resource_version(&metadata)? / 2 });
-                }
-                Object"#,
+        file: "src/lock/object.rs",
+        find: r#"return Ok(WatchEvent::Deleted { resource_version: fields.resource_version()? });"#,
+        replace: r#"return Ok(WatchEvent::Deleted { resource_version: fields.resource_version()? / 2 });"#,
         found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a request given up and not abandoned",
+        file: "src/requester.rs",
+        find: r#"        self.api.abandon();
+"#,
+        replace: r#"        let _ = self;
+"#,
+        found_by: By::Test("handover", "a_renewal_that_hangs_does_not_hold_up_the_release"),
+    },
+    Mutant {
+        name: "what the machine asks for done before the snapshot is published",
+        file: "src/candidate.rs",
+        find: r#"        let published = self.status.publish(snapshot);
+"#,
+        replace: r#"        self.obey(outcome.clone())?;
+        let published = self.status.publish(snapshot);
+"#,
+        found_by: By::Compiler,
+    },
+    Mutant {
+        name: "the clock read before the snapshot",
+        file: "src/status.rs",
+        find: r#"        let snapshot = self.snapshot();
+        (snapshot, clock::now())"#,
+        replace: r#"        let now = clock::now();
+        (self.snapshot(), now)"#,
+        found_by: By::Test("lib", "status::tests::the_clock_is_read_after_the_snapshot"),
+    },
+    Mutant {
+        name: "the last claim left published by a candidate that cannot go on",
+        file: "src/candidate.rs",
+        find: r#"        if outcome.is_err() {
+            let Settings"#,
+        replace: r#"        if outcome.is_err() && false {
+            let Settings"#,
+        found_by: By::Test("lib", "candidate::tests::a_candidate_that_cannot_go_on_claims_nothing"),
+    },
+    Mutant {
+        name: "a watch opened anew that goes on from the old version",
+        file: "src/watcher.rs",
+        find: r#"            self.seen = None;
+            self.newest = 0;
+"#,
+        replace: r#"            self.newest = 0;
+"#,
+        found_by: By::Test("watches_opened_anew", "a_watch_that_is_opened_anew_begins_with_the_object_as_it_is"),
+    },
+    Mutant {
+        name: "the socket named without the lock",
+        file: "src/place.rs",
+        find: r#"fnv1a(format!("{lock}\0{identity}").as_bytes())"#,
+        replace: r#"fnv1a({ let _ = lock; identity.as_bytes() })"#,
+        found_by: By::Test("identity", "the_same_name_in_another_election_is_nobody_to_wait_for"),
+    },
+    Mutant {
+        name: "a second signal at once taken for impatience",
+        file: "src/signals.rs",
+        find: r#"signals.find(|_| came.elapsed() >= SAME_REQUEST)"#,
+        replace: r#"signals.find(|_| came.elapsed() < Duration::MAX)"#,
+        found_by: By::Test("handover", "a_signal_that_comes_twice_at_once_is_one_request"),
+    },
+    Mutant {
+        name: "any 404 taken for absence",
+        file: "src/api/failure.rs",
+        find: r#"404 if status.is_some_and(|status| status.is_about_absence(verb, lock)) =>"#,
+        replace: r#"404 if status.is_none() || status.is_some() =>"#,
+        found_by: By::Test("absence_that_is_none", "a_404_of_a_proxy_costs_a_leader_nothing"),
+    },
+    Mutant {
+        name: "a holder of the second lock named though its lease has run out",
+        file: "src/status.rs",
+        find: r#"self.other.as_ref().filter(|other| now < other.until)"#,
+        replace: r#"self.other.as_ref().filter(|other| now < other.until || true)"#,
+        found_by: By::Test(
+            "moving_to_leases",
+            "a_follower_names_the_holder_of_the_first_object_when_the_lease_in_the_second_has_run_out",
+        ),
     },
 ];
