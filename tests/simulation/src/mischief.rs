@@ -109,7 +109,16 @@ impl World {
             }
             self.oracle.exempt(lease_ends + self.plan.longest_lease * 3);
         }
-        self.no_starts_until = self.no_starts_until.max(lease_ends);
+        // Who starts now sees the edit alone, and waits for the lease in it, or for his own.
+        let same_lease = self.plan.members.iter().all(|member| member.lease == self.plan.longest_lease);
+        let held = match &content {
+            Some(Content::Record(record)) => !record.is_free(),
+            Some(Content::Unreadable { .. }) => same_lease,
+            Some(Content::Nothing) | None => false,
+        };
+        if !held {
+            self.no_starts_until = self.no_starts_until.max(lease_ends);
+        }
         if self.random.happens(0.3) {
             // Whoever watches anew afterwards sees the edit, and not what was there just before.
             self.cut_watches(&[lock]);
