@@ -16,6 +16,10 @@ pub struct World<const C: usize, const K: usize> {
     pub steady: Option<u8>,
     /// For how many ticks after a claim nobody else may claim, unless a stop ended it.
     pub gap: u8,
+    /// What the watch shows may be old.
+    pub late_news: bool,
+    /// Writes may arrive late, and their answers.
+    pub slow_writes: bool,
     /// Answers to reads may be late.
     pub slow_reads: bool,
     /// Which candidate is which makes no difference: states count as one that differ in nothing else.
@@ -221,7 +225,7 @@ impl<const C: usize, const K: usize> World<C, K> {
         lock.latest_uid = sight.uid().unwrap_or(lock.latest_uid);
         lock.sight = sight;
         let news = News { resource_version: lock.latest, sight };
-        for candidate in state.candidates.iter_mut().filter(|candidate| candidate.is_up()) {
+        for candidate in state.candidates.iter_mut().filter(|candidate| self.late_news && candidate.is_up()) {
             candidate.elections[index].news.get_or_insert(news);
         }
     }
@@ -306,6 +310,10 @@ impl<const C: usize, const K: usize> World<C, K> {
                 election.under_way = UnderWay::Write { write, void: false, done: None };
                 if purpose == Purpose::Release {
                     election.term = None;
+                }
+                if !self.slow_writes {
+                    self.apply(state, Action::Arrive(number, index));
+                    self.apply(state, Action::Answer(number, index));
                 }
             }
             Action::Arrive(number, index) => {
