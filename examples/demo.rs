@@ -5,8 +5,9 @@
 
 use apiserver::{Options, Server};
 use leader_elector::cli::{self, Command, Environment};
+use leader_elector::logging::{self, output};
+use leader_elector::run;
 use leader_elector::signals::Signals;
-use leader_elector::{lines, logging, run};
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use std::error::Error;
 use std::io::{Read, Write};
@@ -42,7 +43,7 @@ fn candidate(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error
     let Command::Run(config) = cli::parse(args.map(Into::into), &Environment::read())? else { return Ok(()) };
     logging::start(&config.log);
     let outcome = run::run(config, signals);
-    lines::flush(Duration::from_millis(100));
+    output::flush(Duration::from_millis(100));
     outcome
 }
 

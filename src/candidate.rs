@@ -3,21 +3,23 @@
 //! Only here is the clock read for a decision, and only here is the snapshot written. The thread never waits
 //! for anything but its one channel: requests, the watch, the clock and signals are threads of their own.
 
-mod lane;
+pub mod requester;
+pub mod sole_instance;
+pub mod watcher;
+mod worker;
 
-use self::lane::{Lane, Outstanding};
+use self::watcher::News;
+use self::worker::{LockWorker, Outstanding};
 use crate::api::{Api, Class, Failure, FailureKind, Verb};
 use crate::clock::{self, Alarm, Time};
-use crate::contest::{Contest, Outcome};
+use crate::election::lock_set::{LockSet, Outcome};
 use crate::election::{Answer, Election, Event, Moment, Settings, Sight};
 use crate::lock::{Locks, Object};
 use crate::metrics::Metrics;
 use crate::random;
 use crate::record::Content;
 use crate::report::Report;
-use crate::requester;
 use crate::status::{Published, Seen, Snapshot, Status};
-use crate::watcher::News;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -51,10 +53,10 @@ impl Stop {
 
 /// One running elector: everything but its HTTP port.
 pub struct Candidate {
-    contest: Contest,
+    lock_set: LockSet,
     settings: Settings,
     locks: Arc<Locks>,
-    lanes: Vec<Lane>,
+    workers: Vec<LockWorker>,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     report: Report,
@@ -76,16 +78,16 @@ impl Candidate {
     ) -> io::Result<Candidate> {
         let (outbox, inbox) = channel();
         let ring = outbox.clone();
-        let lane = |(index, lock)| Lane::start(index, lock, &settings, &api, &outbox);
-        let lanes: Vec<Lane> = locks.names().enumerate().map(lane).collect::<io::Result<_>>()?;
-        let of = if lanes.len() > 1 { Contest::dual } else { Contest::single };
+        let worker = |(index, lock)| LockWorker::start(index, lock, &settings, &api, &outbox);
+        let workers: Vec<LockWorker> = locks.names().enumerate().map(worker).collect::<io::Result<_>>()?;
+        let of = if workers.len() > 1 { LockSet::dual } else { LockSet::single };
         Ok(Candidate {
             alarm: Alarm::start(move || ring.send(Input::Rang).is_ok())?,
-            contest: of(settings.clone()),
+            lock_set: of(settings.clone()),
             report: Report::new(Arc::clone(&locks), settings.identity.clone(), Arc::clone(&metrics)),
             settings,
             locks,
-            lanes,
+            workers,
             status,
             metrics,
             inbox,
@@ -122,20 +124,20 @@ impl Candidate {
         while !finished {
             let Ok(input) = self.inbox.recv() else { break }; // it holds a sender itself
             finished = self.take(input)?;
-            if !finished && self.contest.name_is_taken() && !self.lanes.iter().all(Lane::holds_socket) {
+            if !finished && self.lock_set.name_is_taken() && !self.workers.iter().all(LockWorker::holds_socket) {
                 finished = self.take_sockets()?;
             }
         }
-        self.report.left(self.contest.locks());
+        self.report.left(self.lock_set.locks());
         Ok(())
     }
 
     /// S9: tries to become provably the only one of its name here.
     fn take_sockets(&mut self) -> io::Result<bool> {
-        for lane in &mut self.lanes {
-            lane.take_socket(&self.settings.identity);
+        for worker in &mut self.workers {
+            worker.take_socket(&self.settings.identity);
         }
-        let alone = self.lanes.iter().all(Lane::holds_socket);
+        let alone = self.workers.iter().all(LockWorker::holds_socket);
         self.step(0, Event::Alone(alone), None)
     }
 
@@ -146,7 +148,7 @@ impl Candidate {
             Input::Replied(index, number, reply) => self.replied(index, number, reply),
             Input::Watch(index, since, news) => self.watched(index, since, news),
             Input::Stop => {
-                self.report.leaving(self.contest.holds().then_some(self.settings.release_delay));
+                self.report.leaving(self.lock_set.holds().then_some(self.settings.release_delay));
                 self.step(0, Event::Stop, None)
             }
         }
@@ -186,8 +188,8 @@ impl Candidate {
     }
 
     fn replied(&mut self, index: usize, number: u64, reply: requester::Outcome) -> io::Result<bool> {
-        let lane = &mut self.lanes[index];
-        let Some(outstanding) = lane.ended(number) else {
+        let worker = &mut self.workers[index];
+        let Some(outstanding) = worker.ended(number) else {
             return Ok(false); // given up
         };
         let verb = outstanding.verb;
@@ -223,13 +225,13 @@ impl Candidate {
         let now = clock::now();
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall_micros = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
-        let outcome = self.contest.step(Moment { now, wall_micros, jitter: random::fraction() }, index, event);
+        let outcome = self.lock_set.step(Moment { now, wall_micros, jitter: random::fraction() }, index, event);
         if let Some(object) = object {
-            self.lanes[index].keep(object, &self.contest.locks()[index]);
+            self.workers[index].keep(object, &self.lock_set.locks()[index]);
         }
         let alarm = self.next_alarm(now, &outcome);
         let mut snapshot = self.snapshot(now, alarm);
-        self.report.state(self.contest.locks(), &snapshot, now);
+        self.report.state(self.lock_set.locks(), &snapshot, now);
         snapshot.last_error = self.report.last_error();
         let published = self.status.publish(snapshot);
         if outcome.finished {
@@ -241,13 +243,13 @@ impl Candidate {
     }
 
     fn obey(&mut self, outcome: Outcome, _: Published) -> io::Result<()> {
-        for (lane, order) in self.lanes.iter_mut().zip(outcome.orders) {
+        for (worker, order) in self.workers.iter_mut().zip(outcome.orders) {
             if order.reopen_watch {
-                log::debug!("the watch of {} missed something, or is silent: opening it anew", lane.lock);
-                lane.watcher.reopen();
+                log::debug!("the watch of {} missed something, or is silent: opening it anew", worker.lock);
+                worker.watcher.reopen();
             }
             let Some(request) = order.request else { continue };
-            if let Some(given_up) = lane.send(request)? {
+            if let Some(given_up) = worker.send(request)? {
                 count(&self.metrics, &given_up, Some(Class::Unavailable), clock::now());
             }
         }
@@ -261,14 +263,14 @@ impl Candidate {
     }
 
     fn snapshot(&mut self, now: Time, alarm: Time) -> Snapshot {
-        let machines = self.contest.locks();
+        let machines = self.lock_set.locks();
         if machines.iter().all(|machine| machine.lock().is_some()) && self.locks_seen.is_none() {
             self.locks_seen = Some(now);
         }
         let allowance = self.settings.lease.saturating_mul(2).saturating_add(STUCK_ALLOWANCE);
-        let claim = self.contest.claim();
+        let claim = self.lock_set.claim();
         let renewed = claim.map(|claim| claim.until.saturating_sub(self.settings.renew_deadline));
-        let seen = self.contest.locks().iter().rev().map(seen).collect();
+        let seen = self.lock_set.locks().iter().rev().map(seen).collect();
         Snapshot {
             identity: self.settings.identity.clone(),
             locks: self.locks.clone(),
@@ -341,7 +343,7 @@ mod tests {
         let settings = Settings {
             identity: "me".into(),
             process: 1,
-            place: None,
+            host: None,
             lease: 3 * second,
             renew_deadline: 2 * second,
             retry_period: second,

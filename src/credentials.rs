@@ -3,16 +3,16 @@
 //! What rotates in files (tokens, CA certificates, client certificates) is read again when the files change; what
 //! a program hands out for a while is fetched again before that time is over.
 
+mod ca;
 mod context;
 mod exec;
 mod field;
-mod followed;
 mod identity;
 mod kubeconfig;
+mod reloading_file;
 mod server;
 mod tls;
 mod token;
-mod trust;
 mod yaml;
 
 use std::fmt;
@@ -20,15 +20,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use self::ca::TrustedCa;
 use self::exec::Plugin;
-use self::followed::Followed;
 use self::identity::Identity;
 use self::kubeconfig::{Kubeconfig, Places};
+use self::reloading_file::ReloadingFile;
 pub(crate) use self::server::Server;
 pub(crate) use self::tls::Tls;
 use self::tls::TlsMaker;
 pub(crate) use self::token::Token;
-use self::trust::Trust;
 
 /// Where a pod finds the files of its service account.
 pub const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -50,7 +50,7 @@ pub struct Credentials {
 
 /// A token that was not fetched from a plugin.
 enum Bearer {
-    File(Followed<Token>),
+    File(ReloadingFile<Token>),
     /// Where it is written down comes with it.
     Fixed(Token, String),
 }
@@ -147,12 +147,12 @@ impl Credentials {
     }
 
     fn with_service_account(server: Server, dir: &Path) -> Result<Credentials, CredentialsError> {
-        let token = Followed::open(dir.join("token"), Token::parse)?;
+        let token = ReloadingFile::open(dir.join("token"), Token::parse)?;
         let tls = match server.https {
             true => {
                 // Checked when the address was taken apart.
                 let name = server.name().ok_or_else(|| CredentialsError::new(format!("{server} has no name")))?;
-                Some(TlsMaker::new(Trust::file(dir.join("ca.crt"))?, name))
+                Some(TlsMaker::new(TrustedCa::file(dir.join("ca.crt"))?, name))
             }
             false => None,
         };
@@ -221,7 +221,7 @@ impl Credentials {
         }
         let token = match &self.bearer {
             // Read whatever the time stamps say; what is not sent at all is not asked for.
-            Some(Bearer::File(followed)) if refused.token.is_some() => Some(followed.reread()),
+            Some(Bearer::File(file)) if refused.token.is_some() => Some(file.reread()),
             _ => self.access(deadline).ok()?.token,
         };
         token.filter(|token| refused.token.as_ref().is_some_and(|refused| refused != token))
@@ -233,7 +233,7 @@ impl Credentials {
         if !self.server.https && !self.server.is_loopback() {
             if !self.kept_back.swap(true, Ordering::Relaxed) {
                 let origin = match bearer {
-                    Bearer::File(followed) => followed.path().display().to_string(),
+                    Bearer::File(file) => file.path().display().to_string(),
                     Bearer::Fixed(_, origin) => origin.clone(),
                 };
                 log::warn!(
@@ -244,7 +244,7 @@ impl Credentials {
             return None;
         }
         Some(match bearer {
-            Bearer::File(followed) => followed.current(),
+            Bearer::File(file) => file.current(),
             Bearer::Fixed(token, _) => token.clone(),
         })
     }

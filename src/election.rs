@@ -28,21 +28,22 @@
 //! - **S9** The own name in somebody else's record is another process, unless that one is provably dead.
 //! - **S10** A record that cannot be read counts as held.
 
-mod answers;
-mod decision;
-mod interface;
-mod learning;
-mod leaving;
+pub mod lock_set;
+mod observe;
 mod pacing;
+mod respond;
+mod schedule;
+mod types;
+mod withdrawal;
 
-pub(crate) use self::decision::RELEASE_LIMIT;
-pub use self::decision::whole_seconds;
-pub use self::interface::{
+pub(crate) use self::schedule::RELEASE_LIMIT;
+pub use self::schedule::whole_seconds;
+pub use self::types::{
     Answer, Call, Claim, Event, Holder, Moment, Output, Purpose, Request, Settings, Sight, Version, Write,
 };
 
-use self::leaving::Leaving;
 use self::pacing::Pacing;
+use self::withdrawal::Withdrawal;
 use crate::clock::Time;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,7 +82,7 @@ pub struct Election {
     watch: Watch,
     /// Nobody else in this network namespace has this identity.
     alone: bool,
-    leaving: Leaving,
+    withdrawal: Withdrawal,
 }
 
 #[derive(Clone, Debug, PartialEq, Hash)]
@@ -140,13 +141,13 @@ impl Election {
             pacing: Pacing { must_read: true, ..Pacing::default() },
             watch: Watch::default(),
             alone: false,
-            leaving: Leaving::new(),
+            withdrawal: Withdrawal::new(),
         }
     }
 
     /// This candidate's leadership; whoever is told must compare `until` with the clock (S1).
     pub fn claim(&self) -> Option<Claim> {
-        self.term.filter(|_| !self.leaving.has_begun())
+        self.term.filter(|_| !self.withdrawal.has_begun())
     }
 
     /// The other candidate that holds the lock, until its lease runs out by this clock.

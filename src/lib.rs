@@ -37,16 +37,17 @@
 //! | module | holds |
 //! |---|---|
 //! | [`election`] | the state machine of one lock: `(moment, event) → request, deadline` |
+//! | [`election::lock_set`] | one such machine, or two for a pair of locks, and what binds them together |
 //! | [`record`], [`lock`] | the record and its codecs; the lock objects and how the record sits in them |
-//! | [`candidate`] | the loop, and the only place that reads the clock for a decision |
-//! | [`requester`], [`watcher`], [`clock`], [`signals`] | one blocking thread each |
+//! | [`candidate`] | the loop, the only code that reads the clock for a decision; a requester and a watcher for each lock |
+//! | [`candidate::sole_instance`] | the proof that no other process of the same name runs here |
+//! | [`clock`], [`signals`] | one blocking thread each |
 //! | [`api`], [`credentials`] | the REST client, and where the server and the token come from |
 //! | [`status`], [`metrics`], [`http`] | what the rest may know, what is counted, and who asks |
-//! | [`place`] | the proof that no other process of the same name runs here |
-//! | [`report`], [`troubles`], [`logging`], [`lines`] | what people are told |
+//! | [`report`], [`logging`] | what people are told |
 //! | [`cli`], [`run`] | the command line, and putting the parts together |
 //! | [`check`] | `--check`: the question to an elector that runs |
-//! | [`duration`], [`rfc3339`], [`random`], [`printable`], `json` | one thing each |
+//! | [`duration`], [`rfc3339`], [`random`], `json` | one thing each |
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -54,25 +55,18 @@ pub mod candidate;
 pub mod check;
 pub mod cli;
 pub mod clock;
-pub mod contest;
 pub mod credentials;
 pub mod duration;
 pub mod election;
 pub mod http;
 mod json;
-pub mod lines;
 pub mod lock;
 pub mod logging;
 pub mod metrics;
-pub mod place;
-pub mod printable;
 pub mod random;
 pub mod record;
 pub mod report;
-pub mod requester;
 pub mod rfc3339;
 pub mod run;
 pub mod signals;
 pub mod status;
-pub mod troubles;
-pub mod watcher;

@@ -1,9 +1,12 @@
 //! What the program says: its log on stderr, and on stdout the line that names the leader.
 //!
 //! Nothing here panics, stops the program or waits when a stream is closed, full of errors or not read: lines are
-//! lost (see [`crate::lines`]).
+//! lost (see [`crate::logging::output`]).
 
-use crate::lines::{self, Stream};
+pub mod escape;
+pub mod output;
+
+use self::output::Stream;
 use crate::rfc3339;
 use env_logger::{Builder, Target};
 use log::{LevelFilter, Record};
@@ -56,7 +59,7 @@ pub fn start(settings: &Settings) {
 ///
 /// Control characters are escaped, since a holder's name is whatever a peer wrote.
 pub fn say_leader(holder: &str) {
-    lines::put(Stream::Stdout, leader_line(holder).into_bytes());
+    output::put(Stream::Stdout, leader_line(holder).into_bytes());
 }
 
 /// Where the lines of the log go; env_logger writes a whole line at a time.
@@ -64,7 +67,7 @@ struct Queue;
 
 impl Write for Queue {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        lines::put(Stream::Stderr, bytes.to_vec());
+        output::put(Stream::Stderr, bytes.to_vec());
         Ok(bytes.len())
     }
 

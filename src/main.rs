@@ -3,7 +3,7 @@
 use leader_elector::check::Elector;
 use leader_elector::cli::{self, Command, Environment};
 use leader_elector::credentials::CredentialsError;
-use leader_elector::lines::{self, Stream};
+use leader_elector::logging::output::{self, Stream};
 use leader_elector::signals::Signals;
 use leader_elector::{logging, run};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ const LAST_LINES: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     let code = elect();
-    lines::flush(LAST_LINES);
+    output::flush(LAST_LINES);
     code
 }
 
@@ -55,11 +55,11 @@ fn check(elector: &Elector) -> ExitCode {
 }
 
 fn print(text: &str) -> ExitCode {
-    lines::put(Stream::Stdout, text.as_bytes().to_vec());
+    output::put(Stream::Stdout, text.as_bytes().to_vec());
     ExitCode::SUCCESS
 }
 
 fn fail(code: u8, what: &str) -> ExitCode {
-    lines::put(Stream::Stderr, format!("leader-elector: {what}\n").into_bytes());
+    output::put(Stream::Stderr, format!("leader-elector: {what}\n").into_bytes());
     ExitCode::from(code)
 }

@@ -277,13 +277,13 @@ pub struct Mark {
     pub holder: Arc<str>,
     pub renewed: Stamp,
     /// Where the process runs; only where it holds the socket that no other process of its name can hold
-    /// there as long as it lives, for otherwise the place would prove nothing.
-    pub place: Option<Place>,
+    /// there as long as it lives, for otherwise the host would prove nothing.
+    pub host: Option<Host>,
 }
 
 /// Where a process runs, as far as abstract Unix sockets can reach it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct Host {
     /// The kernel's boot id.
     pub boot: Arc<str>,
     /// The network namespace, as `/proc/self/ns/net` names it.
@@ -312,8 +312,8 @@ impl Mark {
             write: self.write,
             holder_identity: self.holder.clone(),
             renew_time: self.renewed.text(),
-            boot: self.place.as_ref().map(|place| place.boot.clone()),
-            network: self.place.as_ref().map(|place| place.network.clone()),
+            boot: self.host.as_ref().map(|host| host.boot.clone()),
+            network: self.host.as_ref().map(|host| host.network.clone()),
         };
         serde_json::to_string(&form).unwrap_or_default() // strings and numbers always serialise
     }
@@ -326,7 +326,7 @@ impl Mark {
             write: form.write,
             holder: form.holder_identity,
             renewed: Stamp::parse(&form.renew_time),
-            place: form.boot.zip(form.network).map(|(boot, network)| Place { boot, network }),
+            host: form.boot.zip(form.network).map(|(boot, network)| Host { boot, network }),
         })
     }
 }
@@ -360,7 +360,7 @@ mod tests {
             write: u64::MAX,
             holder: "\u{1}".repeat(crate::cli::LONGEST_ID).into(),
             renewed: Stamp::Micros(0),
-            place: Some(Place { boot: "b".repeat(100).into(), network: "n".repeat(100).into() }),
+            host: Some(Host { boot: "b".repeat(100).into(), network: "n".repeat(100).into() }),
         };
         assert_eq!(Mark::from_annotation(&mark.to_annotation()), Some(mark));
     }

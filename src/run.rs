@@ -1,6 +1,7 @@
 //! Puts the parts together: credentials, the port, the signals, and the candidate on the calling thread.
 
 use crate::api::Api;
+use crate::candidate::sole_instance;
 use crate::candidate::{Candidate, Stop};
 use crate::cli::Config;
 use crate::clock;
@@ -8,10 +9,9 @@ use crate::credentials::{Credentials, CredentialsError, SERVICE_ACCOUNT_DIR};
 use crate::duration;
 use crate::election::Settings;
 use crate::http::{Limits, Server};
-use crate::lines;
 use crate::lock::Locks;
+use crate::logging::output;
 use crate::metrics::Metrics;
-use crate::place;
 use crate::random;
 use crate::signals::Signals;
 use crate::status::{Snapshot, Status};
@@ -111,7 +111,7 @@ fn settings(config: &Config) -> Settings {
     Settings {
         identity: config.id.as_str().into(),
         process: u128::from(random::bits()) << 64 | u128::from(random::bits()),
-        place: place::find(),
+        host: sole_instance::find(),
         lease: timing.lease_duration,
         renew_deadline: timing.renew_deadline,
         retry_period: timing.retry_period,
@@ -135,7 +135,7 @@ fn start_signals(signals: Signals, begun: Begun) -> std::io::Result<()> {
             return stop.stop();
         }
         // Nothing was sent yet. What the start waits for, a file on a network perhaps, may never come.
-        lines::flush(LAST_ANSWERS);
+        output::flush(LAST_ANSWERS);
         std::process::exit(0);
     };
     thread::Builder::new().name("signals".into()).spawn(move || signals.run(tell))?;

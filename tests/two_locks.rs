@@ -1,6 +1,6 @@
 //! The contest for two locks in a fixed order, driven event by event. Times are milliseconds; L = 10 s, D = 6 s, R = 2 s.
 
-use leader_elector::contest::{Contest, Outcome};
+use leader_elector::election::lock_set::{LockSet, Outcome};
 use leader_elector::election::{Answer, Call, Event, Moment, Purpose, Request, Settings, Sight, Version, Write};
 use leader_elector::record::{Content, Record, Stamp};
 use std::time::Duration;
@@ -10,7 +10,7 @@ fn ms(ms: u64) -> Duration {
 }
 
 struct Pair {
-    contest: Contest,
+    lock_set: LockSet,
     now: u64,
     outcome: Outcome,
     requests: [Option<Request>; 2],
@@ -22,15 +22,15 @@ impl Pair {
         let settings = Settings {
             identity: "me".into(),
             process: 1,
-            place: None,
+            host: None,
             lease: ms(10_000),
             renew_deadline: ms(6_000),
             retry_period: ms(2_000),
             request_timeout: ms(1_800),
             release_delay: ms(release_delay),
         };
-        let contest = Contest::dual(settings);
-        let mut it = Pair { contest, now: 0, outcome: Outcome::default(), requests: [None, None], version: 100 };
+        let lock_set = LockSet::dual(settings);
+        let mut it = Pair { lock_set, now: 0, outcome: Outcome::default(), requests: [None, None], version: 100 };
         (0..2).for_each(|lock| it.happens(lock, Event::WatchOpened));
         it
     }
@@ -48,7 +48,7 @@ impl Pair {
 
     fn happens(&mut self, lock: usize, event: Event) {
         let moment = Moment { now: ms(self.now), wall_micros: 7, jitter: 0.0 };
-        self.outcome = self.contest.step(moment, lock, event);
+        self.outcome = self.lock_set.step(moment, lock, event);
         for (lock, order) in self.outcome.orders.iter().enumerate() {
             self.requests[lock] = order.request.clone().or(self.requests[lock].take());
         }
@@ -114,11 +114,11 @@ impl Pair {
     }
 
     fn leads(&self) -> bool {
-        self.contest.claim().is_some_and(|claim| ms(self.now) < claim.until)
+        self.lock_set.claim().is_some_and(|claim| ms(self.now) < claim.until)
     }
 
     fn other(&self) -> Option<String> {
-        self.contest.others().find(|holder| ms(self.now) < holder.until).map(|holder| holder.identity.to_string())
+        self.lock_set.others().find(|holder| ms(self.now) < holder.until).map(|holder| holder.identity.to_string())
     }
 }
 
@@ -141,7 +141,7 @@ fn it_leads_when_it_holds_both_and_the_second_comes_after_the_first() {
     assert!(!it.leads());
     it.acknowledged(1);
     assert!(it.leads());
-    assert_eq!(it.contest.claim().unwrap().fencing_token, 102);
+    assert_eq!(it.lock_set.claim().unwrap().fencing_token, 102);
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn a_new_term_needs_a_new_term_of_both() {
         }
     });
     assert!(it.leads());
-    assert!(it.contest.locks().iter().all(|lock| lock.claim().is_some_and(|claim| claim.fencing_token > spent)));
+    assert!(it.lock_set.locks().iter().all(|lock| lock.claim().is_some_and(|claim| claim.fencing_token > spent)));
 }
 
 impl Pair {

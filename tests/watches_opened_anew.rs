@@ -3,7 +3,7 @@
 mod client_support;
 
 use client_support::{LONG, client, endpoints};
-use leader_elector::watcher::{News, Watcher};
+use leader_elector::candidate::watcher::{News, Watcher};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::json::{Scalar, each_field};
 use crate::lock::LockName;
-use crate::printable::printable;
+use crate::logging::escape::escaped;
 
 /// The body of a 2xx answer, read whole, or what came instead.
 pub type Reply = Result<Vec<u8>, Failure>;
@@ -153,7 +153,7 @@ impl Failure {
 
     /// A 2xx answer that is not what was asked for: the caller decides that, having read it, and says why.
     pub fn unreadable(verb: Verb, lock: &LockName, body: &[u8], why: &str) -> Failure {
-        let start = printable(&body[..body.len().min(FIRST_BYTES)]);
+        let start = escaped(&body[..body.len().min(FIRST_BYTES)]);
         let what = format!("the answer is no Kubernetes object to rely on: {why} (first bytes \"{start}\")");
         Failure::new(FailureKind::Unknown, verb, lock, what)
     }
@@ -162,8 +162,8 @@ impl Failure {
     pub(super) fn refused(verb: Verb, lock: &LockName, refusal: &Refusal) -> Failure {
         let status = Status::parse(&refusal.body);
         let said = match status.as_ref().and_then(|status| status.message.as_deref()) {
-            Some(message) => printable(message.as_bytes()),
-            None => printable(refusal.body.trim_ascii()),
+            Some(message) => escaped(message.as_bytes()),
+            None => escaped(refusal.body.trim_ascii()),
         };
         let mut what = refusal.code.to_string();
         if !refusal.reason.is_empty() {
@@ -211,7 +211,7 @@ fn kind(verb: Verb, lock: &LockName, code: u16, status: Option<&Status>) -> Fail
 fn advice(verb: Verb, lock: &LockName, refusal: &Refusal, status: Option<&Status>, said: &str) -> Option<String> {
     match refusal.code {
         300..=399 => {
-            let target = printable(refusal.location.as_deref().unwrap_or_default());
+            let target = escaped(refusal.location.as_deref().unwrap_or_default());
             Some(format!("a redirect, to \"{target}\", is never followed; give the address of the API server itself"))
         }
         400 if said.contains("HTTP request to an HTTPS server") => Some("give an https:// address".into()),

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use rustls::pki_types::ServerName;
 use serde_json::json;
 
+use super::ca::TrustedCa;
 use super::exec::{Command, Plugin, Version};
 use super::field::Field;
-use super::followed::{self, Followed};
 use super::identity::{self, Identity};
 use super::kubeconfig::Choice;
+use super::reloading_file::{self, ReloadingFile};
 use super::tls::TlsMaker;
-use super::trust::Trust;
 use super::{Bearer, Credentials, CredentialsError, Server, Token};
 
 /// What a user may have in a kubeconfig that is not done here, and why or what instead.
@@ -43,7 +43,7 @@ pub(super) fn credentials(choice: &Choice) -> Result<Credentials, CredentialsErr
         credentials.plugin = plugin(user, cluster, &credentials)?;
     }
     log::info!("using the context {:?} of {}", choice.context, choice.path.display());
-    if let Some(TlsMaker { trust: Trust::Anybody, .. }) = credentials.tls {
+    if let Some(TlsMaker { trust: TrustedCa::Anybody, .. }) = credentials.tls {
         log::warn!(
             "insecure-skip-tls-verify: whoever answers at {} is taken for the API server, and gets the credentials; \
              give certificate-authority instead",
@@ -82,19 +82,19 @@ fn tls(cluster: &Field, server: &Server) -> Result<TlsMaker, CredentialsError> {
     Ok(TlsMaker::new(trust(cluster)?, server_name))
 }
 
-fn trust(cluster: &Field) -> Result<Trust, CredentialsError> {
+fn trust(cluster: &Field) -> Result<TrustedCa, CredentialsError> {
     let insecure = cluster.get("insecure-skip-tls-verify")?;
     let Either { data, file, field } = either(cluster, "certificate-authority")?;
     if insecure.yes()? {
         return match data.is_some() || file.is_some() {
             true => Err(insecure.fail("it makes no sense together with certificate-authority; leave out one of them")),
-            false => Ok(Trust::Anybody),
+            false => Ok(TrustedCa::Anybody),
         };
     }
     let trust = match (data, file) {
-        (Some(pem), _) => Trust::fixed(field.origin(), &pem).map_err(CredentialsError::into_config),
-        (None, Some(path)) => Trust::file(path),
-        (None, None) => Trust::system().and_then(|system| {
+        (Some(pem), _) => TrustedCa::fixed(field.origin(), &pem).map_err(CredentialsError::into_config),
+        (None, Some(path)) => TrustedCa::file(path),
+        (None, None) => TrustedCa::system().and_then(|system| {
             system.ok_or_else(|| {
                 CredentialsError::new("it is missing, and this system has no CA certificates of its own".into())
             })
@@ -130,8 +130,8 @@ fn either<'a>(of: &Field<'a>, name: &str) -> Result<Either<'a>, CredentialsError
 fn bearer(user: &Field) -> Result<Option<Bearer>, CredentialsError> {
     let (file, inline) = (user.get("tokenFile")?, user.get("token")?);
     if let Some(path) = file.path()? {
-        let followed = Followed::open(path, Token::parse).map_err(|error| placed(&file, error))?;
-        return Ok(Some(Bearer::File(followed)));
+        let file = ReloadingFile::open(path, Token::parse).map_err(|error| placed(&file, error))?;
+        return Ok(Some(Bearer::File(file)));
     }
     let Some(token) = inline.text()? else { return Ok(None) };
     let token = Token::of(token.trim().as_bytes()).map_err(|why| inline.fail(&why))?;
@@ -149,7 +149,7 @@ fn identity(user: &Field) -> Result<Option<Identity>, CredentialsError> {
     }
     for it in [&certificate, &key] {
         // So that an error names the right one of the two.
-        it.file.as_deref().map(followed::read).transpose().map_err(|error| placed(&it.field, error))?;
+        it.file.as_deref().map(reloading_file::read).transpose().map_err(|error| placed(&it.field, error))?;
     }
     let files: Vec<PathBuf> = [&certificate.file, &key.file].into_iter().flatten().cloned().collect();
     let (field, origin) = (certificate.field, key.field.origin());
@@ -168,8 +168,8 @@ fn identity(user: &Field) -> Result<Option<Identity>, CredentialsError> {
     if files.is_empty() {
         return read(&[]).map(|identity| Some(Identity::Fixed(identity)));
     }
-    let followed = Followed::open_all(files, read).map_err(|error| placed(&field, error))?;
-    Ok(Some(Identity::Files(followed)))
+    let file = ReloadingFile::open_all(files, read).map_err(|error| placed(&field, error))?;
+    Ok(Some(Identity::Files(file)))
 }
 
 fn plugin(user: &Field, cluster: &Field, credentials: &Credentials) -> Result<Option<Plugin>, CredentialsError> {
@@ -252,7 +252,7 @@ fn cluster_info(cluster: &Field) -> Result<serde_json::Value, CredentialsError> 
     }
     let Either { data, file, field } = either(cluster, "certificate-authority")?;
     let pem = match file {
-        Some(path) => Some(followed::read(&path).map_err(|error| placed(&field, error))?),
+        Some(path) => Some(reloading_file::read(&path).map_err(|error| placed(&field, error))?),
         None => data,
     };
     if let Some(pem) = pem {

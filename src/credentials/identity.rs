@@ -8,15 +8,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
 
-use super::followed::Followed;
-use super::trust::is_pem;
+use super::ca::is_pem;
+use super::reloading_file::ReloadingFile;
 
 const OTHER_KEY: &str = "the key is not the one that the certificate is for";
 
 /// A client certificate, and whether it may change.
 pub(super) enum Identity {
     Fixed(Arc<CertifiedKey>),
-    Files(Followed<Arc<CertifiedKey>>),
+    Files(ReloadingFile<Arc<CertifiedKey>>),
 }
 
 impl Identity {
@@ -24,7 +24,7 @@ impl Identity {
     pub(super) fn current(&self) -> Arc<CertifiedKey> {
         match self {
             Identity::Fixed(identity) => Arc::clone(identity),
-            Identity::Files(followed) => followed.current(),
+            Identity::Files(file) => file.current(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Kubeconfig files: which of them count, and which cluster and user they choose.
 //!
 //! As kubectl does it: of several files, the first that has an entry of a name counts for it, and the first that names
-//! a current context counts for that. They are read once. What they name in files of its own is followed.
+//! a current context counts for that. They are read once. Of the files that they name, each is read again when it changes.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::CredentialsError;
 use super::field::Field;
-use super::followed;
+use super::reloading_file;
 use super::yaml::{self, Node, Value};
 
 /// Hundreds of clusters with their certificates; `/dev/zero` has more.
@@ -180,7 +180,7 @@ impl Kubeconfig {
 impl File {
     /// The outer error is the system's, the inner one says what is wrong with the content.
     fn read(path: &Path) -> io::Result<Result<File, CredentialsError>> {
-        let Some(bytes) = followed::read_bounded(path, MOST_BYTES)? else {
+        let Some(bytes) = reloading_file::read_bounded(path, MOST_BYTES)? else {
             return Ok(Err(refuse(path, "it is larger than 4 MiB")));
         };
         Ok(File::parse(path, &bytes))

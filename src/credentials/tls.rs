@@ -10,7 +10,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::CredentialsError;
-use super::trust::Trust;
+use super::ca::TrustedCa;
 
 /// Only one server is ever spoken to; the cache keeps up to eight tickets for it.
 const REMEMBERED_SESSIONS: usize = 8;
@@ -27,7 +27,7 @@ pub(crate) struct Tls {
 /// Makes the configuration, and keeps it as long as what it was made of stays the same: it is also where TLS sessions
 /// are remembered, so one configuration serves all connections.
 pub(super) struct TlsMaker {
-    pub(super) trust: Trust,
+    pub(super) trust: TrustedCa,
     server_name: ServerName<'static>,
     made: Mutex<Option<Made>>,
 }
@@ -40,7 +40,7 @@ struct Made {
 
 impl TlsMaker {
     /// `server_name` is what the server's certificate has to be for.
-    pub(super) fn new(trust: Trust, server_name: ServerName<'static>) -> TlsMaker {
+    pub(super) fn new(trust: TrustedCa, server_name: ServerName<'static>) -> TlsMaker {
         TlsMaker { trust, server_name, made: Mutex::default() }
     }
 

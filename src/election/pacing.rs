@@ -54,7 +54,7 @@ impl Election {
 
     /// How long after the sending of one failed request the next may follow.
     fn pace(&self, jitter: f64) -> Duration {
-        if self.leaving.is_last_act() {
+        if self.withdrawal.is_last_act() {
             RELEASE_PACE
         } else if self.term.is_some() {
             self.pace_of_leader()
@@ -67,7 +67,7 @@ impl Election {
     fn refused_pace(&self, jitter: f64, denials: u32, answer: &Answer) -> Duration {
         let pace = self.pace(jitter);
         match answer {
-            _ if self.term.is_some() || self.leaving.is_last_act() => pace,
+            _ if self.term.is_some() || self.withdrawal.is_last_act() => pace,
             Answer::Busy(Some(wait)) => (*wait).min(LONGEST_BACKOFF).max(pace),
             _ => pace.saturating_mul(1 << denials.saturating_sub(1).min(10)).min(LONGEST_BACKOFF),
         }

@@ -3,7 +3,7 @@
 use super::{LockKind, LockName};
 use crate::election::{Sight, Version};
 use crate::json::{ObjectWriter, Scalar, each_field};
-use crate::printable::printable;
+use crate::logging::escape::escaped;
 use crate::record::{self, Content, MARK_ANNOTATION, Mark, RECORD_ANNOTATION, Record, SPEC_FIELDS};
 use serde::Deserialize;
 use serde_json::Value;
@@ -139,7 +139,7 @@ impl<'a> Fields<'a> {
             "metadata" => metadata = Some(value),
             _ => {}
         });
-        read.map_err(|error| format!("it is not a JSON object: {}", printable(error.to_string().as_bytes())))?;
+        read.map_err(|error| format!("it is not a JSON object: {}", escaped(error.to_string().as_bytes())))?;
         let read = each_field(metadata.map_or("null", RawValue::get), |name, value| match name {
             "annotations" => fields.annotations = Some(value),
             "name" => fields.name = Some(Scalar::of(value)),
@@ -166,7 +166,7 @@ impl<'a> Fields<'a> {
     fn other_name(&self, lock: &LockName) -> Option<String> {
         match [&self.namespace, &self.name].map(|field| non_empty(field)) {
             [Some(namespace), Some(name)] if **namespace == *lock.namespace && **name == *lock.name => None,
-            [Some(namespace), Some(name)] => Some(printable(format!("{namespace}/{name}").as_bytes())),
+            [Some(namespace), Some(name)] => Some(escaped(format!("{namespace}/{name}").as_bytes())),
             _ => Some("an object without metadata.name or metadata.namespace".into()),
         }
     }
@@ -189,7 +189,7 @@ fn non_empty(field: &Option<Scalar>) -> Option<&Arc<str>> {
 }
 
 fn cannot_be_read(field: &str, error: &serde_json::Error) -> String {
-    format!("its field {field} cannot be read: {}", printable(error.to_string().as_bytes()))
+    format!("its field {field} cannot be read: {}", escaped(error.to_string().as_bytes()))
 }
 
 /// The annotations that count here, each as the text it is.
@@ -241,7 +241,7 @@ impl WatchEvent {
             object: &'a RawValue,
         }
         let not_json = |error: &dyn std::fmt::Display| {
-            format!("a watch event is not JSON: {}", printable(error.to_string().as_bytes()))
+            format!("a watch event is not JSON: {}", escaped(error.to_string().as_bytes()))
         };
         let line = std::str::from_utf8(line).map_err(|error| not_json(&error))?;
         let line: Line = serde_json::from_str(line).map_err(|error| not_json(&error))?;
@@ -261,7 +261,7 @@ impl WatchEvent {
                 }
                 Object::of(lock.kind, &fields, text).map(WatchEvent::Object)
             }
-            other => Err(format!("a watch event is of the unknown type \"{}\"", printable(other.as_bytes()))),
+            other => Err(format!("a watch event is of the unknown type \"{}\"", escaped(other.as_bytes()))),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::duration;
 use crate::election::Election;
 use crate::lock::LockName;
 use crate::record::Content;
-use crate::troubles::Troubles;
+use crate::report::log_once::LogOnce;
 use log::{debug, error, info, warn};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(super) struct LockReport {
     identity: Arc<str>,
     name_taken_by: Option<Content>,
     unreadable: Option<Content>,
-    troubles: Troubles,
+    log_once: LogOnce,
     /// Why the last write failed, if the last one did.
     failed_write: Option<String>,
     /// What is wrong and not over, by topic, the newest last, in one word each.
@@ -33,7 +33,7 @@ impl LockReport {
             identity,
             name_taken_by: None,
             unreadable: None,
-            troubles: Troubles::default(),
+            log_once: LogOnce::default(),
             failed_write: None,
             wrong: Vec::new(),
         }
@@ -60,7 +60,7 @@ impl LockReport {
         let unreadable = content.filter(|content| matches!(content, Content::Unreadable { .. }));
         if unreadable != self.unreadable.as_ref() {
             if let Some(Content::Unreadable { text, why }) = unreadable
-                && self.troubles.is_news(RECORD, why, now)
+                && self.log_once.is_news(RECORD, why, now)
             {
                 let text: String = text.escape_debug().take(200).collect();
                 error!(
@@ -92,7 +92,7 @@ impl LockReport {
                 self.lock
             ),
             // Each of its renewals comes here.
-            (Some(_), Some(_)) if self.troubles.is_news("the name", "", now) => error!(
+            (Some(_), Some(_)) if self.log_once.is_news("the name", "", now) => error!(
                 "another process renews {} under this candidate's own name, {identity:?}: give each replica an --id of \
                  its own (the default, the hostname, is the same for pods that use the host's network)",
                 self.lock
@@ -121,7 +121,7 @@ impl LockReport {
             self.right(name(Verb::Create)); // the object that could not be created is there
         }
         self.right(name(verb));
-        if self.troubles.over(name(verb)) {
+        if self.log_once.over(name(verb)) {
             info!("{} {} works again", name(verb), self.lock);
         }
     }
@@ -144,7 +144,7 @@ impl LockReport {
         } else {
             self.wrong(name(verb), failure.class().name());
         }
-        if expected || !self.troubles.is_news(name(verb), &message, now) {
+        if expected || !self.log_once.is_news(name(verb), &message, now) {
             debug!("{message}");
         } else {
             warn!("{message}");

@@ -14,11 +14,11 @@ mod s8_each_term_has_a_greater_token;
 mod s9_the_own_name_of_another_process_is_another_candidate;
 mod speed;
 
-use leader_elector::contest::Contest;
+use leader_elector::election::lock_set::LockSet;
 use leader_elector::election::{
     Answer, Call, Election, Event, Moment, Output, Purpose, Request, Settings, Sight, Version, Write, whole_seconds,
 };
-use leader_elector::record::{Content, Mark, Place, Record, Stamp};
+use leader_elector::record::{Content, Host, Mark, Record, Stamp};
 use std::time::Duration;
 
 const ME: &str = "me";
@@ -27,15 +27,15 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn place() -> Place {
-    Place { boot: "boot".into(), network: "network".into() }
+fn host() -> Host {
+    Host { boot: "boot".into(), network: "network".into() }
 }
 
 fn settings() -> Settings {
     Settings {
         identity: ME.into(),
         process: 1,
-        place: Some(place()),
+        host: Some(host()),
         lease: ms(10_000),
         renew_deadline: ms(6_000),
         retry_period: ms(2_000),
@@ -46,7 +46,7 @@ fn settings() -> Settings {
 
 /// One candidate, its clock, and what it asked for last.
 struct Scenario {
-    contest: Contest,
+    lock_set: LockSet,
     now: u64,
     wall_micros: i64,
     output: Output,
@@ -56,8 +56,8 @@ struct Scenario {
 
 impl Scenario {
     fn new(settings: Settings) -> Scenario {
-        let contest = Contest::single(settings);
-        let mut new = Scenario { contest, now: 0, wall_micros: 7, output: Output::default(), request: None, steps: 0 };
+        let lock_set = LockSet::single(settings);
+        let mut new = Scenario { lock_set, now: 0, wall_micros: 7, output: Output::default(), request: None, steps: 0 };
         new.happens(Event::WatchOpened);
         new
     }
@@ -80,14 +80,14 @@ impl Scenario {
     }
 
     fn machine(&self) -> &Election {
-        &self.contest.locks()[0]
+        &self.lock_set.locks()[0]
     }
 
     fn happens(&mut self, event: Event) {
         self.steps += 1;
         assert!(self.steps < 1_000, "it goes on without end");
         let moment = Moment { now: ms(self.now), wall_micros: self.wall_micros, jitter: 0.0 };
-        let outcome = self.contest.step(moment, 0, event);
+        let outcome = self.lock_set.step(moment, 0, event);
         let [order, _] = outcome.orders;
         self.output = Output {
             request: order.request,
@@ -155,15 +155,15 @@ impl Scenario {
     }
 
     fn leads(&self) -> bool {
-        self.contest.claim().is_some_and(|claim| ms(self.now) < claim.until)
+        self.lock_set.claim().is_some_and(|claim| ms(self.now) < claim.until)
     }
 
     fn leads_at(&self, now: u64) -> bool {
-        self.contest.claim().is_some_and(|claim| ms(now) < claim.until)
+        self.lock_set.claim().is_some_and(|claim| ms(now) < claim.until)
     }
 
     fn token(&self) -> Option<u64> {
-        self.contest.claim().map(|claim| claim.fencing_token)
+        self.lock_set.claim().map(|claim| claim.fencing_token)
     }
 }
 
@@ -196,8 +196,8 @@ fn without_record(resource_version: u64) -> Sight {
 }
 
 /// The same record, written by a process whose mark says where it ran.
-fn marked(sight: Sight, process: u128, place: Option<Place>) -> Sight {
+fn marked(sight: Sight, process: u128, host: Option<Host>) -> Sight {
     let Content::Record(record) = &sight.content else { panic!("nothing to mark") };
-    let mark = Some(Mark { process, write: 1, holder: record.holder.clone(), renewed: record.renewed.clone(), place });
+    let mark = Some(Mark { process, write: 1, holder: record.holder.clone(), renewed: record.renewed.clone(), host });
     Sight { mark, ..sight }
 }

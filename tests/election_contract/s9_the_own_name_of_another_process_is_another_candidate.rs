@@ -12,31 +12,31 @@ fn acts_at(sight: Sight, alone: bool) -> u64 {
 
 #[test]
 fn it_is_taken_at_once_only_when_its_writer_is_provably_dead() {
-    let elsewhere = Place { network: "elsewhere".into(), ..place() };
-    let dead = || marked(held(50, ME, 10, 1), 2, Some(place()));
+    let elsewhere = Host { network: "elsewhere".into(), ..host() };
+    let dead = || marked(held(50, ME, 10, 1), 2, Some(host()));
     assert_eq!(acts_at(dead(), true), 0);
     assert_eq!(acts_at(dead(), false), 10_000);
     assert_eq!(acts_at(held(50, ME, 10, 1), true), 10_000);
     assert_eq!(acts_at(marked(held(50, ME, 10, 1), 2, None), true), 10_000);
-    assert_eq!(acts_at(marked(held(50, ME, 10, 1), 1, Some(place())), true), 10_000);
+    assert_eq!(acts_at(marked(held(50, ME, 10, 1), 1, Some(host())), true), 10_000);
     assert_eq!(acts_at(marked(held(50, ME, 10, 1), 2, Some(elsewhere)), true), 10_000);
-    assert_eq!(acts_at(marked(held(50, "other", 10, 1), 2, Some(place())), true), 10_000);
+    assert_eq!(acts_at(marked(held(50, "other", 10, 1), 2, Some(host())), true), 10_000);
     // A mark that an earlier record left behind proves nothing.
     let left_behind = Sight { mark: dead().mark, ..held(51, ME, 10, 2) };
     assert_eq!(acts_at(left_behind, true), 10_000);
     // Nor does that of another candidate in the same place, whose record somebody put this name into by hand.
-    let renamed = Sight { mark: marked(held(50, "other", 10, 1), 2, Some(place())).mark, ..held(51, ME, 10, 1) };
+    let renamed = Sight { mark: marked(held(50, "other", 10, 1), 2, Some(host())).mark, ..held(51, ME, 10, 1) };
     assert_eq!(acts_at(renamed, true), 10_000);
 }
 
 #[test]
 fn a_mark_says_where_only_when_nobody_else_can_be_there() {
     let mut it = Scenario::that_sees(Sight::MISSING);
-    assert_eq!(it.writes().mark.place, None);
+    assert_eq!(it.writes().mark.host, None);
     let mut it = Scenario::new(settings());
     it.happens(Event::Alone(true));
     it.reads(Sight::MISSING);
-    assert_eq!(it.writes().mark.place, Some(place()));
+    assert_eq!(it.writes().mark.host, Some(host()));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_dead_writer_in_a_new_object_does_not_free_the_one_who_held_the_old_object()
     it.happens(Event::Alone(true));
     it.reads(held(50, "other", 20, 1));
     let version = Some(Version { uid: "another".into(), resource_version: 60 });
-    let replaced = Sight { version, ..marked(held(60, ME, 10, 2), 2, Some(place())) };
+    let replaced = Sight { version, ..marked(held(60, ME, 10, 2), 2, Some(host())) };
     it.watches(1_000, replaced.clone());
     while it.asks().call == Call::Read {
         it.reads(replaced.clone());

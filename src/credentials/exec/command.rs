@@ -68,7 +68,7 @@ impl Command {
                 true => "there is no such file to run",
                 false => "it is not in $PATH",
             };
-            self.fail(&format!("{place}{}", crate::printable::printable(hint.as_bytes())))
+            self.fail(&format!("{place}{}", crate::logging::escape::escaped(hint.as_bytes())))
         })
     }
 

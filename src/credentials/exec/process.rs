@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, wait};
 
-use crate::printable::printable_end;
+use crate::logging::escape::escaped_end;
 
 /// No credentials come near this.
 const MOST_OUTPUT: usize = 1024 * 1024;
@@ -62,7 +62,7 @@ pub(super) fn run<'a>(
     let mut running = Running { child, output: Vec::new(), complaint: Vec::new(), status: None };
     let outcome = running.read_to_end(Instant::now() + patience, stop);
     running.end();
-    let complaint = match printable_end(running.complaint.trim_ascii()) {
+    let complaint = match escaped_end(running.complaint.trim_ascii()) {
         said if said.is_empty() => said,
         said => format!("; it said \"{said}\""),
     };

@@ -232,7 +232,7 @@ impl World {
             }
             2 if others => {
                 self.say(|world| format!("{} is told to leave", world.name(node)));
-                let delay = lasts(it.contest.release_delay().as_nanos() as u64);
+                let delay = lasts(it.lock_set.release_delay().as_nanos() as u64);
                 self.give(node, Input::Stop);
                 // A fleet on the move: the next one may need a lock that the last one did not hold.
                 let waits = self.nodes.iter().map(|other| other.clock.lasts(self.plan.longest_lease + 5 * SECOND));
@@ -263,7 +263,7 @@ impl World {
             }
             let sent = u64::from(self.network.requests[node] - before);
             let locks = it.locks.len() as u64;
-            let holds = it.life == leader || it.contest.holds();
+            let holds = it.life == leader || it.lock_set.holds();
             let due = if holds { (it.clock.elapsed(time) / it.member.retry_period + 2) * locks } else { 0 };
             // Where everybody has another idea of how often a leader renews, a follower may ask in between.
             let same_timings = self.plan.members.iter().all(|member| member.retry_period == it.member.retry_period);

@@ -5,7 +5,7 @@ use crate::node::{Input, Lane, Node};
 use crate::oracle::{Claim, Facts, Named};
 use crate::plan::{Member, Stands};
 use crate::world::{What, World};
-use leader_elector::contest::{Contest, Outcome};
+use leader_elector::election::lock_set::{LockSet, Outcome};
 use leader_elector::election::{Event, Moment};
 
 impl World {
@@ -28,7 +28,7 @@ impl World {
             rate: clock.elapsed(1 << 20),
             locks: [locks.contains(&0), locks.contains(&1)],
         });
-        let contest = if locks.len() == 2 { Contest::dual(settings) } else { Contest::single(settings) };
+        let lock_set = if locks.len() == 2 { LockSet::dual(settings) } else { LockSet::single(settings) };
         Node {
             next_stands: member.stands,
             member,
@@ -36,7 +36,7 @@ impl World {
             running: false,
             stopped: false,
             clock,
-            contest,
+            lock_set,
             lanes: [Lane::of(life), Lane::of(life)],
             locks,
             inbox: std::collections::VecDeque::new(),
@@ -149,7 +149,7 @@ impl World {
             }
         }
         let it = &self.nodes[node];
-        if it.running && !it.holds_socket && it.contest.name_is_taken() {
+        if it.running && !it.holds_socket && it.lock_set.name_is_taken() {
             self.take_socket(node);
         }
     }
@@ -174,11 +174,11 @@ impl World {
         let moment = Moment { now: it.clock.at(self.now), wall_micros, jitter };
         let machine = it.machine_of(lock);
         if !self.trace {
-            return it.contest.step(moment, machine, event);
+            return it.lock_set.step(moment, machine, event);
         }
         let text = format!("{event:?}");
-        let outcome = it.contest.step(moment, machine, event);
-        let claim = it.contest.claim();
+        let outcome = it.lock_set.step(moment, machine, event);
+        let claim = it.lock_set.claim();
         self.say(|world| {
             let at = world.nodes[node].clock.at(world.now).as_secs_f64();
             format!("{} ({at:.6}) lock {lock}: {text}\n    {outcome:?}\n    claim {claim:?}", world.name(node))
@@ -193,9 +193,9 @@ impl World {
             return;
         }
         let claim =
-            it.contest.claim().map(|claim| Claim { until: it.clock.when(claim.until), token: claim.fencing_token });
+            it.lock_set.claim().map(|claim| Claim { until: it.clock.when(claim.until), token: claim.fencing_token });
         let now = it.clock.at(self.now);
-        let other = it.contest.others().find(|holder| now < holder.until);
+        let other = it.lock_set.others().find(|holder| now < holder.until);
         let other =
             other.map(|holder| Named { identity: holder.identity.as_bytes()[0], until: it.clock.when(holder.until) });
         self.oracle.says(it.life, self.now, claim, other);

@@ -304,7 +304,7 @@ impl World {
         let it = &self.nodes[node];
         let took = it.clock.at(self.now) - it.clock.at(sent);
         let request = &self.network.messages[message].request;
-        let believed = believes(&it.contest, it.machine_of(lock), request, took, it.stopped, shown);
+        let believed = believes(&it.lock_set, it.machine_of(lock), request, took, it.stopped, shown);
         match state.filter(|_| believed) {
             Some(state) => self.oracle.shown(life, lock, self.now, state, via),
             None if missing => self.oracle.misled(life, lock),

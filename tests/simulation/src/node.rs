@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::oracle::LifeId;
 use crate::plan::{Member, Stands};
-use leader_elector::contest::Contest;
+use leader_elector::election::lock_set::LockSet;
 use leader_elector::election::{Answer, Call, Request};
 use leader_elector::lock::Object;
 use std::collections::VecDeque;
@@ -79,7 +79,7 @@ pub struct Node {
     /// It was told to leave.
     pub stopped: bool,
     pub clock: Clock,
-    pub contest: Contest,
+    pub lock_set: LockSet,
     pub lanes: [Lane; 2],
     /// The locks it stands for: the index of each machine's lock.
     pub locks: &'static [usize],
@@ -106,7 +106,7 @@ impl Node {
         foreign_fields: u64,
         json: Option<Rc<Object>>,
     ) {
-        let believed = self.contest.locks()[machine].lock().and_then(|lock| lock.version.as_ref());
+        let believed = self.lock_set.locks()[machine].lock().and_then(|lock| lock.version.as_ref());
         if let Some(shown) = resource_version
             && believed.is_some_and(|version| version.resource_version == shown)
         {
@@ -127,15 +127,15 @@ impl Node {
 /// An answer to a request that the machine may have given up counts only if it has taken it in. So does one to a write,
 /// which it may know already to have been done, and that there is no object, for nothing tells how old that is.
 pub fn believes(
-    contest: &Contest,
+    lock_set: &LockSet,
     machine: usize,
     request: &Request,
     took: Duration,
     stopped: bool,
     shown: Option<u64>,
 ) -> bool {
-    let may_be_given_up = took >= request.timeout.mul_f64(1.5) || stopped || contest.locks().len() > 1;
+    let may_be_given_up = took >= request.timeout.mul_f64(1.5) || stopped || lock_set.locks().len() > 1;
     let sure = request.call == Call::Read && !may_be_given_up && shown.is_some();
-    let version = contest.locks()[machine].lock().and_then(|lock| lock.version.as_ref());
+    let version = lock_set.locks()[machine].lock().and_then(|lock| lock.version.as_ref());
     sure || version.map(|version| version.resource_version) == shown
 }

@@ -5,7 +5,7 @@ use crate::chance::Random;
 use crate::clock::MILLI;
 use crate::wire::Wire;
 use leader_elector::election::Settings;
-use leader_elector::record::Place;
+use leader_elector::record::Host;
 use std::time::Duration;
 
 /// Defines the kinds of faults, and the list of all of them.
@@ -135,7 +135,7 @@ impl Member {
         Settings {
             identity: std::str::from_utf8(&[self.identity]).expect("a letter").into(),
             process: u128::from(random.bits()),
-            place: Some(Place {
+            host: Some(Host {
                 boot: "boot".into(),
                 network: std::str::from_utf8(&[self.network]).expect("a letter").into(),
             }),

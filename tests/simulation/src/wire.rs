@@ -286,9 +286,9 @@ fn mark_text(mark: &Mark) -> String {
     text.raw("write", &mark.write.to_string());
     text.string("holderIdentity", &mark.holder);
     text.string("renewTime", &mark.renewed.text());
-    if let Some(place) = &mark.place {
-        text.string("boot", &place.boot);
-        text.string("network", &place.network);
+    if let Some(host) = &mark.host {
+        text.string("boot", &host.boot);
+        text.string("network", &host.network);
     }
     text.close();
     text.0

@@ -27,8 +27,8 @@ fn each_test_that_is_to_find_one_exists() {
             format!("tests/{target}/{}.rs", module.replace("::", "/")),
             format!("tests/simulation/tests/{target}.rs"),
         ];
-        let is_there = |place: &String| {
-            let text = fs::read_to_string(root().join(Path::new(place))).unwrap_or_default();
+        let is_there = |host: &String| {
+            let text = fs::read_to_string(root().join(Path::new(host))).unwrap_or_default();
             text.contains(&format!("fn {name}("))
         };
         assert!(places.iter().any(is_there), "{}: there is no {target}::{test}", mutant.name);

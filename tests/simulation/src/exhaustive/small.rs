@@ -5,9 +5,9 @@ use crate::clock::SECOND;
 use crate::node::believes;
 use crate::oracle::{Claim, Facts, Named, Oracle, Via, Writer};
 use crate::server::{Server, Verdict, commit_of};
-use leader_elector::contest::{Contest, Outcome};
+use leader_elector::election::lock_set::{LockSet, Outcome};
 use leader_elector::election::{Answer, Call, Event, Moment, Purpose, Request, Settings};
-use leader_elector::record::Place;
+use leader_elector::record::Host;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ struct Message {
 #[derive(Clone, Debug, Hash)]
 struct Node {
     life: usize,
-    contest: Contest,
+    lock_set: LockSet,
     deadline: Option<u64>,
     /// For each lock, how many states the watch has shown, while there is one.
     shown: [Option<usize>; 2],
@@ -80,7 +80,7 @@ fn settings(identity: &str, network: &str, process: u128) -> Settings {
     Settings {
         identity: identity.into(),
         process,
-        place: Some(Place { boot: "boot".into(), network: network.into() }),
+        host: Some(Host { boot: "boot".into(), network: network.into() }),
         lease: Duration::from_nanos(LEASE),
         renew_deadline: Duration::from_secs(6),
         retry_period: Duration::from_secs(2),
@@ -131,8 +131,8 @@ impl Small {
             rate: 1 << 20,
             locks: [true, dual],
         });
-        let contest = if dual { Contest::dual(settings) } else { Contest::single(settings) };
-        Node { life, contest, deadline: None, shown: [None; 2], stopped: false, gone: false }
+        let lock_set = if dual { LockSet::dual(settings) } else { LockSet::single(settings) };
+        Node { life, lock_set, deadline: None, shown: [None; 2], stopped: false, gone: false }
     }
 
     /// A process starts, and its watches open at once.
@@ -141,7 +141,7 @@ impl Small {
         // In one network only the first of a name gets the socket.
         let alone = self.start != Start::Clones || self.nodes[1 - node].gone || node == 0;
         self.step(node, 0, Event::Alone(alone));
-        for lock in 0..self.nodes[node].contest.locks().len() {
+        for lock in 0..self.nodes[node].lock_set.locks().len() {
             self.open_watch(node, lock);
         }
     }
@@ -170,7 +170,7 @@ impl Small {
             }
         }
         for (node, it) in self.nodes.iter().enumerate().filter(|(_, it)| !it.gone) {
-            for lock in 0..it.contest.locks().len() {
+            for lock in 0..it.lock_set.locks().len() {
                 if it.shown[lock].is_some_and(|shown| shown < self.server.objects[lock].history.len()) {
                     choices.push(Choice::Show { node, lock });
                 }
@@ -197,7 +197,7 @@ impl Small {
                 if !it.stopped {
                     choices.push(Choice::Stop(node));
                 }
-                for lock in 0..it.contest.locks().len() {
+                for lock in 0..it.lock_set.locks().len() {
                     if it.shown[lock].is_some() {
                         choices.push(Choice::CutWatch { node, lock });
                     }
@@ -228,7 +228,7 @@ impl Small {
                     let outcome = self.step_machine(node, lock, Event::Answered { request: request.number, answer });
                     let took = Duration::from_nanos(self.now - sent);
                     let it = &self.nodes[node];
-                    if seen.is_some_and(|shown| believes(&it.contest, lock, &request, took, it.stopped, shown)) {
+                    if seen.is_some_and(|shown| believes(&it.lock_set, lock, &request, took, it.stopped, shown)) {
                         self.oracle.shown(life, lock, self.now, state, via);
                     }
                     self.settle(node, outcome);
@@ -326,7 +326,7 @@ impl Small {
     fn step_machine(&mut self, node: usize, lock: usize, event: Event) -> Outcome {
         let now = Duration::from_nanos(self.now);
         let moment = Moment { now, wall_micros: (self.now / 1_000) as i64, jitter: 0.5 };
-        self.nodes[node].contest.step(moment, lock, event)
+        self.nodes[node].lock_set.step(moment, lock, event)
     }
 
     /// What follows a step: what it says, and what it sends.
@@ -334,10 +334,10 @@ impl Small {
         let it = &mut self.nodes[node];
         it.deadline = outcome.deadline.map(|at| at.as_nanos() as u64);
         let life = it.life;
-        let claim = it.contest.claim();
+        let claim = it.lock_set.claim();
         let claim = claim.map(|claim| Claim { until: claim.until.as_nanos() as u64, token: claim.fencing_token });
         let now = Duration::from_nanos(self.now);
-        let other = it.contest.others().find(|holder| now < holder.until);
+        let other = it.lock_set.others().find(|holder| now < holder.until);
         let other = other
             .map(|holder| Named { identity: holder.identity.as_bytes()[0], until: holder.until.as_nanos() as u64 });
         self.oracle.says(life, self.now, claim, other);

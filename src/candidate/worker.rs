@@ -2,17 +2,17 @@
 
 use super::Input;
 use crate::api::{Api, Failure, FailureKind, Verb};
+use crate::candidate::requester::{Job, Outcome, Requester, Task};
+use crate::candidate::sole_instance::Socket;
+use crate::candidate::watcher::Watcher;
 use crate::clock::{self, Time};
 use crate::election::{Call, Election, Purpose, Request, Settings};
 use crate::lock::{LockName, Object};
-use crate::place::Socket;
 use crate::random;
-use crate::requester::{Job, Outcome, Requester, Task};
-use crate::watcher::Watcher;
 use std::io;
 use std::sync::mpsc::Sender;
 
-pub(super) struct Lane {
+pub(super) struct LockWorker {
     /// Which of the candidate's locks it is.
     index: usize,
     pub(super) lock: LockName,
@@ -37,20 +37,20 @@ pub(super) struct Outstanding {
     pub(super) renews: bool,
 }
 
-impl Lane {
+impl LockWorker {
     pub(super) fn start(
         index: usize,
         lock: LockName,
         settings: &Settings,
         api: &Api,
         outbox: &Sender<Input>,
-    ) -> io::Result<Lane> {
+    ) -> io::Result<LockWorker> {
         let news = outbox.clone();
         let timeout = settings.request_timeout;
         let watcher = Watcher::start(api.fresh(), lock.clone(), timeout, random::fraction, move |since, it| {
             news.send(Input::Watch(index, since, it)).is_ok()
         })?;
-        Ok(Lane {
+        Ok(LockWorker {
             requester: start_requester(index, api.fresh(), &lock, outbox)?,
             index,
             lock,

@@ -1,4 +1,4 @@
-//! One candidate's contest for one lock, or for two in a fixed order.
+//! The locks of one candidate: one, or two in a fixed order.
 //!
 //! With one lock it is that lock's machine and nothing else. With two it leads while it leads both, so that it excludes
 //! those who know only the first lock as well as those who know only the second. Both are observed always; only what
@@ -20,12 +20,12 @@ use crate::clock::Time;
 use crate::election::{Claim, Election, Event, Holder, Moment, Output, RELEASE_LIMIT, Request, Settings};
 use std::time::Duration;
 
-/// The locks of a contest, in their order.
+/// The locks of a lock_set, in their order.
 pub const MOST_LOCKS: usize = 2;
 
 /// The machines of a candidate's locks, and what binds them together.
 #[derive(Clone, Debug, PartialEq, Hash)]
-pub struct Contest {
+pub struct LockSet {
     locks: Vec<Election>,
     /// What the machines asked for last, as far as it has not been passed on.
     outputs: [Output; MOST_LOCKS],
@@ -82,18 +82,18 @@ pub struct Order {
     pub reopen_watch: bool,
 }
 
-impl Contest {
-    /// A contest for one lock.
-    pub fn single(settings: Settings) -> Contest {
-        Contest::new(&settings, vec![Election::new(settings.clone())])
+impl LockSet {
+    /// One lock.
+    pub fn single(settings: Settings) -> LockSet {
+        LockSet::new(&settings, vec![Election::new(settings.clone())])
     }
 
-    /// A contest for two locks at once.
-    pub fn dual(settings: Settings) -> Contest {
-        Contest::new(&settings, vec![Election::new(settings.clone()), Election::new(settings.clone())])
+    /// Two locks at once.
+    pub fn dual(settings: Settings) -> LockSet {
+        LockSet::new(&settings, vec![Election::new(settings.clone()), Election::new(settings.clone())])
     }
 
-    fn new(settings: &Settings, locks: Vec<Election>) -> Contest {
+    fn new(settings: &Settings, locks: Vec<Election>) -> LockSet {
         let release = Release {
             margin: settings.lease.saturating_sub(settings.renew_deadline),
             delay: settings.release_delay,
@@ -110,7 +110,7 @@ impl Contest {
             stuck_since: None,
             back_until: Time::ZERO,
         };
-        Contest { locks, outputs: Default::default(), release, binding }
+        LockSet { locks, outputs: Default::default(), release, binding }
     }
 
     /// How long the lock is kept after Stop, if it is held.

@@ -71,7 +71,7 @@ impl Queue {
         self.writer.get_or_init(|| {
             let (queue, messages) = sync_channel(QUEUE);
             // Without the thread the queue fills and lines are lost, as behind a pipe that nobody reads.
-            let _ = thread::Builder::new().name("lines".into()).spawn(move || self.write_all(stream, &messages));
+            let _ = thread::Builder::new().name("output".into()).spawn(move || self.write_all(stream, &messages));
             queue
         })
     }

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::CredentialsError;
-use super::followed::Followed;
+use super::reloading_file::ReloadingFile;
 
 /// Where systems keep the CAs of the public web; the first that is there counts.
 const SYSTEM_BUNDLES: [&str; 6] = [
@@ -21,49 +21,49 @@ const SYSTEM_BUNDLES: [&str; 6] = [
 ];
 
 /// The CAs that a server's certificate is judged by.
-pub(super) enum Trust {
+pub(super) enum TrustedCa {
     /// Those in a file.
-    File(Followed<Arc<RootCertStore>>),
+    File(ReloadingFile<Arc<RootCertStore>>),
     /// These, and where they are written down.
     Fixed(Arc<RootCertStore>, String),
     /// Every certificate is taken.
     Anybody,
 }
 
-impl Trust {
+impl TrustedCa {
     /// A file that has to be sound: every certificate of it counts.
-    pub(super) fn file(path: PathBuf) -> Result<Trust, CredentialsError> {
-        Followed::open(path, |path, pem| roots(&path.display().to_string(), "the file", pem)).map(Trust::File)
+    pub(super) fn file(path: PathBuf) -> Result<TrustedCa, CredentialsError> {
+        ReloadingFile::open(path, |path, pem| roots(&path.display().to_string(), "the file", pem)).map(TrustedCa::File)
     }
 
     /// A bundle that was given as it is; `origin` says where.
-    pub(super) fn fixed(origin: String, pem: &[u8]) -> Result<Trust, CredentialsError> {
-        Ok(Trust::Fixed(roots(&origin, "the value", pem)?, origin))
+    pub(super) fn fixed(origin: String, pem: &[u8]) -> Result<TrustedCa, CredentialsError> {
+        Ok(TrustedCa::Fixed(roots(&origin, "the value", pem)?, origin))
     }
 
     /// The CAs of the public web as this system has them, in `$SSL_CERT_FILE` or where they usually are. `None` if
     /// there are none.
-    pub(super) fn system() -> Result<Option<Trust>, CredentialsError> {
+    pub(super) fn system() -> Result<Option<TrustedCa>, CredentialsError> {
         let given = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);
         let usual = || SYSTEM_BUNDLES.iter().map(PathBuf::from).find(|path| path.exists());
-        given.or_else(usual).map(|path| Followed::open(path, system_roots).map(Trust::File)).transpose()
+        given.or_else(usual).map(|path| ReloadingFile::open(path, system_roots).map(TrustedCa::File)).transpose()
     }
 
     /// The certificates as they are now; `None` where every server is trusted.
     pub(super) fn roots(&self) -> Option<Arc<RootCertStore>> {
         match self {
-            Trust::File(followed) => Some(followed.current()),
-            Trust::Fixed(roots, _) => Some(Arc::clone(roots)),
-            Trust::Anybody => None,
+            TrustedCa::File(file) => Some(file.current()),
+            TrustedCa::Fixed(roots, _) => Some(Arc::clone(roots)),
+            TrustedCa::Anybody => None,
         }
     }
 
     /// Where the certificates come from, for error messages.
     pub(super) fn origin(&self) -> String {
         match self {
-            Trust::File(followed) => followed.path().display().to_string(),
-            Trust::Fixed(_, origin) => origin.clone(),
-            Trust::Anybody => "nothing, for every certificate is taken".to_owned(),
+            TrustedCa::File(file) => file.path().display().to_string(),
+            TrustedCa::Fixed(_, origin) => origin.clone(),
+            TrustedCa::Anybody => "nothing, for every certificate is taken".to_owned(),
         }
     }
 }

@@ -16,7 +16,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// A projected volume replaces all its files at once, by pointing its `..data` symlink at a new
 /// directory. So a token that rotates gives `ca.crt` a new inode and a new time stamp as well; the
 /// value is parsed anew only where the bytes differ.
-pub(super) struct Followed<T> {
+pub(super) struct ReloadingFile<T> {
     paths: Vec<PathBuf>,
     parse: Parse<T>,
     state: Mutex<State<T>>,
@@ -34,26 +34,26 @@ struct State<T> {
     failing: bool,
 }
 
-impl<T: Clone + 'static> Followed<T> {
+impl<T: Clone + 'static> ReloadingFile<T> {
     /// Reads a file for the first time, when there is no older value to fall back on.
     pub(super) fn open(
         path: PathBuf,
         parse: fn(&Path, &[u8]) -> Result<T, CredentialsError>,
-    ) -> Result<Followed<T>, CredentialsError> {
+    ) -> Result<ReloadingFile<T>, CredentialsError> {
         let own = path.clone();
-        Followed::open_all(vec![path], move |contents| parse(&own, &contents[0]))
+        ReloadingFile::open_all(vec![path], move |contents| parse(&own, &contents[0]))
     }
 
     /// The same with several files; `parse` gets their contents in the same order.
     pub(super) fn open_all(
         paths: Vec<PathBuf>,
         parse: impl Fn(&[Vec<u8>]) -> Result<T, CredentialsError> + Send + Sync + 'static,
-    ) -> Result<Followed<T>, CredentialsError> {
+    ) -> Result<ReloadingFile<T>, CredentialsError> {
         let stamps = stamps(&paths);
         let contents = read_all(&paths)?;
         let value = parse(&contents)?;
         let state = Mutex::new(State { stamps, contents, value, failing: false });
-        Ok(Followed { paths, parse: Box::new(parse), state })
+        Ok(ReloadingFile { paths, parse: Box::new(parse), state })
     }
 
     /// The file, the first if there are several.
@@ -72,7 +72,7 @@ impl<T: Clone + 'static> Followed<T> {
         state.value.clone()
     }
 
-    /// As [`Followed::current`], but read whatever `stat` says: for when the value did not work.
+    /// As [`ReloadingFile::current`], but read whatever `stat` says: for when the value did not work.
     pub(super) fn reread(&self) -> T {
         let stamps = stamps(&self.paths);
         let mut state = self.lock();

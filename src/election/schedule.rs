@@ -54,7 +54,7 @@ impl Election {
     /// The next write, and when it is due.
     fn next_write(&self) -> Option<(Time, Next)> {
         let lock = self.lock.as_ref()?;
-        let (due, purpose) = if self.leaving.releasing.is_some() {
+        let (due, purpose) = if self.withdrawal.releasing.is_some() {
             (Time::ZERO, self.own.as_ref().map(|_| Purpose::Release)?) // S4
         } else if let (Some(term), Some(_)) = (&self.term, &self.own) {
             let renew = Purpose::Renew { fencing_token: term.fencing_token };
@@ -63,7 +63,7 @@ impl Election {
         } else if self.term.is_some() && lock.content == Content::Nothing {
             // S3: the holder writes it anew, but does not race with whoever takes it away again and again.
             (self.pacing.rewrite_after, Purpose::Acquire)
-        } else if self.leaving.has_begun() {
+        } else if self.withdrawal.has_begun() {
             return None;
         } else if self.own.is_some() {
             (Time::ZERO, Purpose::Acquire) // The own record outlived its term.
@@ -89,8 +89,8 @@ impl Election {
 
     /// S9: an earlier run of this very candidate wrote this, and cannot be alive.
     fn writer_is_dead(&self, lock: &Sight, record: &Record) -> bool {
-        let Settings { identity, process, place, .. } = &self.settings;
-        let from_here = |mark: &Mark| mark.place.is_some() && mark.place == *place && mark.process != *process;
+        let Settings { identity, process, host, .. } = &self.settings;
+        let from_here = |mark: &Mark| mark.host.is_some() && mark.host == *host && mark.process != *process;
         self.alone && record.holder == *identity && lock.mark_of_record().is_some_and(from_here)
     }
 
@@ -99,11 +99,11 @@ impl Election {
         if self.lock.is_none() {
             return Some(Time::ZERO);
         }
-        if self.leaving.is_last_act() {
+        if self.withdrawal.is_last_act() {
             // What is in doubt may still be done.
             return (!self.doubts.is_empty()).then(|| self.pacing.read_sent.saturating_add(RELEASE_PACE));
         }
-        if self.term.is_some() && self.own.is_some() || self.leaving.stopped {
+        if self.term.is_some() && self.own.is_some() || self.withdrawal.stopped {
             return None;
         }
         if !self.watch.open {
@@ -121,7 +121,7 @@ impl Election {
         };
         let alive_at = self.watch.alive_at.max(self.watch.opened_at);
         // Where nobody of ours takes what has run out, nobody need renew it.
-        let left_alone = !self.leaving.wanted && self.free_from().is_some_and(|at| at < alive_at);
+        let left_alone = !self.withdrawal.wanted && self.free_from().is_some_and(|at| at < alive_at);
         (self.watch.open && held && !left_alone).then(|| alive_at.saturating_add(self.longest_silence()))
     }
 
@@ -145,7 +145,7 @@ impl Election {
 
     /// After Stop: when the release has taken too long.
     fn gives_up_at(&self) -> Option<Time> {
-        let since = self.leaving.releasing.filter(|_| self.leaving.stopped)?;
+        let since = self.withdrawal.releasing.filter(|_| self.withdrawal.stopped)?;
         Some(since.saturating_add(RELEASE_LIMIT))
     }
 
@@ -164,7 +164,7 @@ impl Election {
             Next::Write(purpose) => Call::Write(Arc::new(self.compose(moment, purpose))),
         };
         self.requests += 1;
-        let longest = if self.leaving.is_last_act() { RELEASE_TIMEOUT } else { Duration::MAX };
+        let longest = if self.withdrawal.is_last_act() { RELEASE_TIMEOUT } else { Duration::MAX };
         let request = Request { number: self.requests, timeout: self.settings.request_timeout.min(longest), call };
         self.under_way = Some(UnderWay { request: request.clone(), sent: moment.now, fate: Fate::Open });
         request
@@ -177,7 +177,7 @@ impl Election {
             (Purpose::Renew { .. } | Purpose::Release, Some(own)) => (own.acquired.clone(), own.transitions),
             _ => (stamp.clone(), self.next_transitions),
         };
-        let Settings { identity, process, place, lease, .. } = &self.settings;
+        let Settings { identity, process, host, lease, .. } = &self.settings;
         let holder = if purpose == Purpose::Release { "".into() } else { identity.clone() };
         self.writes += 1;
         self.pacing.write_sent = moment.now;
@@ -198,7 +198,7 @@ impl Election {
                 write: self.writes,
                 holder,
                 renewed: stamp,
-                place: place.clone().filter(|_| self.alone),
+                host: host.clone().filter(|_| self.alone),
             },
             purpose,
             sent: moment.now,

@@ -14,7 +14,7 @@ const MOST_TROUBLES: usize = 5;
 
 /// The troubles told lately, by topic.
 #[derive(Debug, Default)]
-pub struct Troubles(HashMap<&'static str, Vec<Trouble>>);
+pub struct LogOnce(HashMap<&'static str, Vec<Trouble>>);
 
 #[derive(Debug)]
 struct Trouble {
@@ -23,7 +23,7 @@ struct Trouble {
     over: bool,
 }
 
-impl Troubles {
+impl LogOnce {
     /// Whether this is to be told; if so it counts as told.
     pub fn is_news(&mut self, topic: &'static str, message: &str, now: Time) -> bool {
         let troubles = self.0.entry(topic).or_default();
@@ -55,31 +55,31 @@ mod tests {
 
     #[test]
     fn a_trouble_that_lasts_is_told_again_and_a_new_one_at_once() {
-        let mut troubles = Troubles::default();
-        assert!(troubles.is_news("updating", "lost", START));
-        assert!(!troubles.is_news("updating", "lost", START + REMIND_AFTER / 2));
-        assert!(troubles.is_news("updating", "refused", START + REMIND_AFTER / 2));
-        assert!(troubles.is_news("watching", "lost", START + REMIND_AFTER / 2));
-        assert!(troubles.is_news("updating", "lost", START + REMIND_AFTER));
+        let mut log_once = LogOnce::default();
+        assert!(log_once.is_news("updating", "lost", START));
+        assert!(!log_once.is_news("updating", "lost", START + REMIND_AFTER / 2));
+        assert!(log_once.is_news("updating", "refused", START + REMIND_AFTER / 2));
+        assert!(log_once.is_news("watching", "lost", START + REMIND_AFTER / 2));
+        assert!(log_once.is_news("updating", "lost", START + REMIND_AFTER));
     }
 
     #[test]
     fn messages_that_are_new_each_time_do_not_flood_the_log() {
-        let mut troubles = Troubles::default();
-        let told = (0..100).filter(|n| troubles.is_news("getting", &n.to_string(), START)).count();
+        let mut log_once = LogOnce::default();
+        let told = (0..100).filter(|n| log_once.is_news("getting", &n.to_string(), START)).count();
         assert_eq!(told, MOST_TROUBLES);
     }
 
     #[test]
     fn a_trouble_that_comes_and_goes_is_told_now_and_then() {
-        let mut troubles = Troubles::default();
-        assert!(!troubles.over("updating"));
-        assert!(troubles.is_news("updating", "lost", START));
-        assert!(troubles.over("updating"));
-        assert!(!troubles.over("updating"));
-        assert!(!troubles.is_news("updating", "lost", START + RETURN_AFTER / 2));
-        assert!(!troubles.over("updating"));
-        assert!(troubles.is_news("updating", "lost", START + RETURN_AFTER));
-        assert!(troubles.over("updating"));
+        let mut log_once = LogOnce::default();
+        assert!(!log_once.over("updating"));
+        assert!(log_once.is_news("updating", "lost", START));
+        assert!(log_once.over("updating"));
+        assert!(!log_once.over("updating"));
+        assert!(!log_once.is_news("updating", "lost", START + RETURN_AFTER / 2));
+        assert!(!log_once.over("updating"));
+        assert!(log_once.is_news("updating", "lost", START + RETURN_AFTER));
+        assert!(log_once.over("updating"));
     }
 }

@@ -5,16 +5,16 @@
 //! earlier holder in the same namespace is dead, and with it every claim to lead that it may have made.
 
 use crate::lock::LockName;
-use crate::record::Place;
+use crate::record::Host;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
 /// This process's boot and network namespace; `None` where the kernel does not say.
-pub fn find() -> Option<Place> {
+pub fn find() -> Option<Host> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let network = std::fs::read_link("/proc/self/ns/net").ok()?;
-    Some(Place { boot: boot.trim().into(), network: network.to_string_lossy().into() })
+    Some(Host { boot: boot.trim().into(), network: network.to_string_lossy().into() })
 }
 
 /// The socket of one election and identity in this network namespace, held as long as this value lives.

@@ -122,7 +122,7 @@ impl Election {
         let until = write.sent.saturating_add(self.settings.renew_deadline); // S1
         match write.purpose {
             Purpose::Acquire => {
-                let counts = now < until && self.leaving.releasing.is_none();
+                let counts = now < until && self.withdrawal.releasing.is_none();
                 self.term = counts.then_some(Claim { until, fencing_token: resource_version }); // S8
             }
             Purpose::Renew { fencing_token } => {

@@ -6,7 +6,7 @@ use crate::clock::Time;
 
 /// Whether this candidate may lead, and if not, when it gives the lock up.
 #[derive(Clone, Debug, PartialEq, Hash)]
-pub(super) struct Leaving {
+pub(super) struct Withdrawal {
     /// Whether the lock is wanted. Where it is not, it is given up, and watched all the same.
     pub(super) wanted: bool,
     /// Told to leave, for good.
@@ -17,9 +17,9 @@ pub(super) struct Leaving {
     pub(super) releasing: Option<Time>,
 }
 
-impl Leaving {
-    pub(super) fn new() -> Leaving {
-        Leaving { wanted: true, stopped: false, held: false, releasing: None }
+impl Withdrawal {
+    pub(super) fn new() -> Withdrawal {
+        Withdrawal { wanted: true, stopped: false, held: false, releasing: None }
     }
 
     /// Whether this candidate does not claim, whatever it holds.
@@ -37,19 +37,19 @@ impl Election {
     /// From the next step on: whether something that the lock protects may still go on. Then a lock that is no longer wanted
     /// is kept and renewed, and released afterwards. Returns whether that is new.
     pub fn hold(&mut self, held: bool) -> bool {
-        std::mem::replace(&mut self.leaving.held, held) != held
+        std::mem::replace(&mut self.withdrawal.held, held) != held
     }
 
     pub(super) fn want(&mut self, wanted: bool) {
-        if std::mem::replace(&mut self.leaving.wanted, wanted) != wanted && wanted && !self.leaving.stopped {
+        if std::mem::replace(&mut self.withdrawal.wanted, wanted) != wanted && wanted && !self.withdrawal.stopped {
             self.term = None; // Its claim has ended: to lead again takes a new term.
-            self.leaving.releasing = None;
+            self.withdrawal.releasing = None;
         }
     }
 
     pub(super) fn stop(&mut self) {
-        if !std::mem::replace(&mut self.leaving.stopped, true) {
-            self.leaving.releasing = None; // the time that a release may take begins anew
+        if !std::mem::replace(&mut self.withdrawal.stopped, true) {
+            self.withdrawal.releasing = None; // the time that a release may take begins anew
         }
     }
 
@@ -67,15 +67,15 @@ impl Election {
 
     /// Begins to give the lock up, if it is time to.
     pub(super) fn begin_release(&mut self, moment: Moment) {
-        let Leaving { stopped, held, releasing, .. } = self.leaving;
-        if !self.leaving.has_begun() || releasing.is_some() {
+        let Withdrawal { stopped, held, releasing, .. } = self.withdrawal;
+        if !self.withdrawal.has_begun() || releasing.is_some() {
             return;
         }
         let holds = self.holds() || self.may_hold();
         if holds && held {
             return;
         }
-        self.leaving.releasing = Some(moment.now);
+        self.withdrawal.releasing = Some(moment.now);
         if holds || stopped {
             self.give_up(moment);
         }

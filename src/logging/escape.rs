@@ -5,7 +5,7 @@ const MAX_QUOTED: usize = 300;
 
 /// Text from elsewhere, made fit for one line of a log: nothing that moves the cursor, breaks the
 /// line or turns the writing round, and not without end.
-pub fn printable(text: &[u8]) -> String {
+pub fn escaped(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let shown: Vec<String> = text.chars().take(MAX_QUOTED + 1).map(show).collect();
     match fitting(shown.iter()) {
@@ -15,7 +15,7 @@ pub fn printable(text: &[u8]) -> String {
 }
 
 /// The same, but where it is too long the end of it: there a program says why it failed.
-pub fn printable_end(text: &[u8]) -> String {
+pub fn escaped_end(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let mut shown: Vec<String> = text.chars().rev().take(MAX_QUOTED + 1).map(show).collect();
     shown.reverse();
@@ -51,15 +51,15 @@ mod tests {
 
     #[test]
     fn text_from_elsewhere_stays_on_one_line_and_within_bounds() {
-        assert_eq!(printable(b"a\r\nb\x1b[31m\xff"), "a\\r\\nb\\u{1b}[31m\u{fffd}");
-        assert_eq!(printable("a\u{202e}b\u{2028}c".as_bytes()), "a\\u{202e}b\\u{2028}c");
+        assert_eq!(escaped(b"a\r\nb\x1b[31m\xff"), "a\\r\\nb\\u{1b}[31m\u{fffd}");
+        assert_eq!(escaped("a\u{202e}b\u{2028}c".as_bytes()), "a\\u{202e}b\\u{2028}c");
         let long = format!("first{}last", "ä".repeat(5000));
-        let [start, end] = [printable(long.as_bytes()), printable_end(long.as_bytes())];
+        let [start, end] = [escaped(long.as_bytes()), escaped_end(long.as_bytes())];
         assert_eq!([&start, &end].map(|it| it.chars().count()), [MAX_QUOTED + 1; 2]);
         assert!(start.starts_with("first") && start.ends_with("ä…"), "{start}");
         assert!(end.starts_with("…ä") && end.ends_with("last"), "{end}");
-        assert_eq!(printable_end(b"all\n"), "all\\n");
+        assert_eq!(escaped_end(b"all\n"), "all\\n");
         let just = "ä".repeat(MAX_QUOTED);
-        assert_eq!([printable(just.as_bytes()), printable_end(just.as_bytes())], [just.clone(), just]);
+        assert_eq!([escaped(just.as_bytes()), escaped_end(just.as_bytes())], [just.clone(), just]);
     }
 }

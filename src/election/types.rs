@@ -1,7 +1,7 @@
 //! What the machine is told and what it says.
 
 use crate::clock::Time;
-use crate::record::{Content, Mark, Place, Record};
+use crate::record::{Content, Host, Mark, Record};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub struct Settings {
     /// Drawn at random at the start: tells this process from every other one.
     pub process: u128,
     /// Where it runs, where the kernel says so.
-    pub place: Option<Place>,
+    pub host: Option<Host>,
     /// L: how long others must wait before they take the lock.
     pub lease: Duration,
     /// D: how long after the sending of a write its holder may claim to lead. Less than L.
