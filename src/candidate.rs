@@ -1,13 +1,17 @@
 //! The candidate: the compare-and-swap loop. Events in, the machine, actions out.
 //!
 //! Only here is the clock read for a decision, and only here is the snapshot written. The thread never waits
-//! for anything but its one channel: requests, the watch, the clock and signals are threads of their own.
+//! for anything but its one inbox: requests, the watch, the clock and signals are threads of their own.
 
+mod inbox;
+mod rate_limit;
 pub mod requester;
 pub mod sole_instance;
+mod watch_queue;
 pub mod watcher;
 mod worker;
 
+use self::inbox::{Inbox, Input, Outbox};
 use self::watcher::News;
 use self::worker::{LockWorker, Outstanding};
 use crate::api::{Api, Class, Failure, FailureKind, Verb};
@@ -22,32 +26,22 @@ use crate::report::Report;
 use crate::status::{Published, Seen, Snapshot, Status};
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How much later than it meant to the candidate may run before it counts as stuck, beyond 2 L.
 const STUCK_ALLOWANCE: Duration = Duration::from_secs(5);
 
-/// What reaches the candidate.
-enum Input {
-    /// The moment that was waited for has come.
-    Rang,
-    /// The request of this number about the lock of this index ended.
-    Replied(usize, u64, requester::Outcome),
-    /// What the watch of the lock of this index showed, and a moment before which that had not come.
-    Watch(usize, Time, News),
-    /// Leave.
-    Stop,
-}
+/// Once there were many news of a lock in a row, how long one after the other is taken at most: see [`news_period`].
+const LONGEST_NEWS_PERIOD: Duration = Duration::from_millis(100);
 
 /// Tells the candidate to leave; may be cloned and used by any thread.
 #[derive(Clone)]
-pub struct Stop(Sender<Input>);
+pub struct Stop(Outbox);
 
 impl Stop {
     /// Ends the claim, releases the lock, and lets [`Candidate::run`] return.
     pub fn stop(&self) {
-        let _ = self.0.send(Input::Stop); // it may be gone already
+        self.0.stop();
     }
 }
 
@@ -60,8 +54,7 @@ pub struct Candidate {
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     report: Report,
-    inbox: Receiver<Input>,
-    outbox: Sender<Input>,
+    inbox: Inbox,
     alarm: Alarm,
     server_reached: Option<Time>,
     locks_seen: Option<Time>,
@@ -76,13 +69,14 @@ impl Candidate {
         status: Arc<Status>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Candidate> {
-        let (outbox, inbox) = channel();
-        let ring = outbox.clone();
-        let worker = |(index, lock)| LockWorker::start(index, lock, &settings, &api, &outbox);
+        let inbox = Inbox::new(locks.kinds.len(), news_period(&settings));
+        let ring = inbox.outbox();
+        let worker =
+            |(index, lock)| LockWorker::start(index, lock, &settings, &api, &inbox.outbox(), Arc::clone(&metrics));
         let workers: Vec<LockWorker> = locks.names().enumerate().map(worker).collect::<io::Result<_>>()?;
         let of = if workers.len() > 1 { LockSet::dual } else { LockSet::single };
         Ok(Candidate {
-            alarm: Alarm::start(move || ring.send(Input::Rang).is_ok())?,
+            alarm: Alarm::start(move || ring.ring())?,
             lock_set: of(settings.clone()),
             report: Report::new(Arc::clone(&locks), settings.identity.clone(), Arc::clone(&metrics)),
             settings,
@@ -91,7 +85,6 @@ impl Candidate {
             status,
             metrics,
             inbox,
-            outbox,
             server_reached: None,
             locks_seen: None,
         })
@@ -99,7 +92,7 @@ impl Candidate {
 
     /// What tells this candidate to leave.
     pub fn stop_handle(&self) -> Stop {
-        Stop(self.outbox.clone())
+        Stop(self.inbox.outbox())
     }
 
     /// Takes part in the election until it is told to leave and has released the lock, or could not in time.
@@ -122,7 +115,7 @@ impl Candidate {
     fn take_part(&mut self) -> io::Result<()> {
         let mut finished = self.take_sockets()?;
         while !finished {
-            let Ok(input) = self.inbox.recv() else { break }; // it holds a sender itself
+            let input = self.inbox.take();
             finished = self.take(input)?;
             if !finished && self.lock_set.name_is_taken() && !self.workers.iter().all(LockWorker::holds_socket) {
                 finished = self.take_sockets()?;
@@ -163,14 +156,12 @@ impl Candidate {
         if !matches!(news, News::Closed(_) | News::Opened) {
             self.report.success(index, Verb::Watch);
         }
-        match &news {
-            News::Opened => self.metrics.api_request(Verb::Watch, None),
-            News::Closed(Some(failure)) => self.metrics.api_request(Verb::Watch, Some(failure.class())),
-            _ => {}
-        }
         match news {
             News::Opened => self.step(index, Event::WatchOpened, None),
             News::Bookmark => self.step(index, Event::Tick, None),
+            News::Past { resource_version, sight } => {
+                self.step(index, Event::Watched { resource_version, sight }, None)
+            }
             News::Object(object) => {
                 let resource_version = object.version().resource_version;
                 self.step(index, Event::Watched { resource_version, sight: object.sight() }, Some(object))
@@ -284,6 +275,12 @@ impl Candidate {
             stuck_at: alarm.saturating_add(allowance),
         }
     }
+}
+
+/// How long after some news of a lock the next are taken when there are many: far less than R, in which its holder renews
+/// it, so that nothing is ever late for it.
+fn news_period(settings: &Settings) -> Duration {
+    (settings.retry_period / 4).min(LONGEST_NEWS_PERIOD)
 }
 
 /// What the lock of this machine shows.

@@ -4,6 +4,7 @@
 
 use crate::api::{Api, Failure, FailureKind, Status, Verb, Watch, WatchHandle};
 use crate::clock::{self, Time};
+use crate::election::Sight;
 use crate::lock::{LockName, Object, WatchEvent};
 use log::warn;
 use std::io;
@@ -27,6 +28,11 @@ pub enum News {
     Opened,
     /// The object as it is now.
     Object(Object),
+    /// The object as it was: a newer state has been shown since. The watcher itself has no such news.
+    Past {
+        resource_version: u64,
+        sight: Sight,
+    },
     Deleted {
         resource_version: u64,
     },
@@ -158,7 +164,7 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
         let shown = match news {
             News::Object(object) => object.version().resource_version,
             News::Deleted { resource_version } => *resource_version,
-            News::Opened | News::Bookmark | News::Closed(_) => return false,
+            News::Opened | News::Bookmark | News::Past { .. } | News::Closed(_) => return false,
         };
         let is_new = shown > self.newest;
         self.newest = self.newest.max(shown);

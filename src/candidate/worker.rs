@@ -1,22 +1,23 @@
 //! One lock, as the candidate deals with it: the threads that ask and watch, the object in hand, the request under way.
 
-use super::Input;
+use super::inbox::Outbox;
+use super::requester::{Job, Outcome, Requester, Task};
+use super::sole_instance::Socket;
+use super::watcher::{News, Watcher};
 use crate::api::{Api, Failure, FailureKind, Verb};
-use crate::candidate::requester::{Job, Outcome, Requester, Task};
-use crate::candidate::sole_instance::Socket;
-use crate::candidate::watcher::Watcher;
 use crate::clock::{self, Time};
 use crate::election::{Call, Election, Purpose, Request, Settings};
 use crate::lock::{LockName, Object};
+use crate::metrics::Metrics;
 use crate::random;
 use std::io;
-use std::sync::mpsc::Sender;
+use std::sync::Arc;
 
 pub(super) struct LockWorker {
     /// Which of the candidate's locks it is.
     index: usize,
     pub(super) lock: LockName,
-    outbox: Sender<Input>,
+    outbox: Outbox,
     requester: Requester,
     pub(super) watcher: Watcher,
     /// The object that the machine has in mind, with all its fields.
@@ -43,12 +44,19 @@ impl LockWorker {
         lock: LockName,
         settings: &Settings,
         api: &Api,
-        outbox: &Sender<Input>,
+        outbox: &Outbox,
+        metrics: Arc<Metrics>,
     ) -> io::Result<LockWorker> {
         let news = outbox.clone();
         let timeout = settings.request_timeout;
         let watcher = Watcher::start(api.fresh(), lock.clone(), timeout, random::fraction, move |since, it| {
-            news.send(Input::Watch(index, since, it)).is_ok()
+            // Here and not where it is taken, for some of it may be superseded by then.
+            match &it {
+                News::Opened => metrics.api_request(Verb::Watch, None),
+                News::Closed(Some(failure)) => metrics.api_request(Verb::Watch, Some(failure.class())),
+                _ => {}
+            }
+            news.news(index, since, it)
         })?;
         Ok(LockWorker {
             requester: start_requester(index, api.fresh(), &lock, outbox)?,
@@ -89,11 +97,11 @@ impl LockWorker {
     pub(super) fn send(&mut self, request: Request) -> io::Result<Option<Outstanding>> {
         let (number, sent) = (request.number, clock::now());
         let Some((verb, task)) = self.task(&request.call) else {
-            // Nothing was sent, and a look at the lock mends it.
-            log::error!("{}: the object in hand is not the one to be replaced", self.lock);
+            // What is to be replaced has been replaced by something newer, which comes next. A look at the lock mends it.
+            log::debug!("{}: the object in hand is not the one to be replaced", self.lock);
             let conflict = Failure::new(FailureKind::Conflict, Verb::Update, &self.lock, "not sent");
             self.outstanding = Some(Outstanding { number, verb: Verb::Update, sent, renews: false });
-            let _ = self.outbox.send(Input::Replied(self.index, number, Err(conflict))); // its reader owns this
+            self.outbox.reply(self.index, number, Err(conflict));
             return Ok(None);
         };
         let given_up = self.outstanding.take();
@@ -122,9 +130,9 @@ impl LockWorker {
     }
 }
 
-fn start_requester(index: usize, api: Api, lock: &LockName, outbox: &Sender<Input>) -> io::Result<Requester> {
+fn start_requester(index: usize, api: Api, lock: &LockName, outbox: &Outbox) -> io::Result<Requester> {
     let outbox = outbox.clone();
     Requester::start(api, lock.clone(), move |number, reply: Outcome| {
-        let _ = outbox.send(Input::Replied(index, number, reply)); // the candidate may be gone
+        outbox.reply(index, number, reply);
     })
 }

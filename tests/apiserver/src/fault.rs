@@ -69,6 +69,9 @@ pub enum Fault {
         /// Events sent before the silence.
         after_events: usize,
     },
+    /// Serves a watch, and beside its events sends lines without end, as fast as the client takes them; this makes each
+    /// from its number.
+    FloodWatch(fn(u64) -> String),
     /// Serves a watch, and slips these bytes in after that many events.
     WatchLine {
         /// Events sent before them.

@@ -108,7 +108,7 @@ impl Watch<'_> {
             }
         };
         let now = Instant::now();
-        let mut stream = Stream { plan: &self.plan, wire, fault, sent: 0, with_columns: true };
+        let mut stream = Stream { plan: &self.plan, wire, fault, sent: 0, flooded: 0, with_columns: true };
         let ends = now + self.plan.lasts;
         let mut bookmark = self.first_bookmark(now);
         stream.line_of_fault()?;
@@ -117,8 +117,10 @@ impl Watch<'_> {
                 return Ok(End::Broken);
             }
             let due = (!stream.is_silent()).then(|| bookmark.map_or(ends, |at| at.min(ends)));
-            match inbox.next(due)? {
+            let floods = stream.flood()?;
+            match inbox.next(if floods { Some(Instant::now()) } else { due })? {
                 Next::HungUp => return Ok(End::Broken),
+                Next::Due if floods && due.is_none_or(|due| Instant::now() < due) => {}
                 Next::Due if Instant::now() >= ends => {
                     stream.wire.send(&chunk(b""))?;
                     return Ok(End::Complete);
@@ -150,9 +152,14 @@ struct Stream<'a> {
     fault: Option<&'a Fault>,
     /// Events sent so far, without bookmarks.
     sent: usize,
+    /// Lines of a flood sent so far.
+    flooded: u64,
     /// Only the first table has columns.
     with_columns: bool,
 }
+
+/// Lines of a flood that are sent at a time.
+const WAVE: u64 = 256;
 
 impl Stream<'_> {
     /// Does what a signal says; a broken end means that the connection is to be closed.
@@ -236,6 +243,18 @@ impl Stream<'_> {
 
     fn is_silent(&self) -> bool {
         matches!(self.fault, Some(Fault::SilenceWatch { after_events }) if self.sent >= *after_events)
+    }
+
+    /// Sends some lines of a flood, if there is one.
+    fn flood(&mut self) -> io::Result<bool> {
+        let Some(Fault::FloodWatch(line)) = self.fault else { return Ok(false) };
+        let mut lines = String::new();
+        for number in self.flooded..self.flooded + WAVE {
+            lines.push_str(&line(number));
+        }
+        self.flooded += WAVE;
+        self.wire.send(&chunk(lines.as_bytes()))?;
+        Ok(true)
     }
 
     fn line_of_fault(&mut self) -> io::Result<()> {

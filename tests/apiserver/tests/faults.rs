@@ -214,6 +214,25 @@ fn a_line_is_slipped_into_a_watch() {
 }
 
 #[test]
+fn a_watch_is_flooded_and_shows_what_changes_all_the_same() {
+    let server = server();
+    let line = |number| format!("{{\"type\":\"BOOKMARK\",\"object\":{{\"number\":{number}}}}}\n");
+    let mut client = watch_under(&server, Fault::FloodWatch(line));
+    let read_to = |client: &mut Client, text: &str| {
+        let mut sent = String::new();
+        while !sent.contains(text) {
+            sent = sent.split_off(sent.len().saturating_sub(text.len()));
+            sent.push_str(std::str::from_utf8(&client.bytes(1024).unwrap()).unwrap());
+        }
+    };
+    read_to(&mut client, "\"number\":0}");
+    read_to(&mut client, "\"number\":10000}");
+    put(&server, "a");
+    read_to(&mut client, "\"ADDED\"");
+    read_to(&mut client, "\"BOOKMARK\"");
+}
+
+#[test]
 fn an_answer_is_edited_after_the_deed() {
     let server = server();
     server.fault(|_| true, Some(1), Fault::EditAnswer(|object| object["metadata"]["name"] = "another".into()));
@@ -228,8 +247,7 @@ fn a_watch_without_its_selector_shows_every_object() {
     server.put("leases", "default", lease("y", "a"));
     server.fault(|request| request.verb == "watch", None, Fault::DropSelector);
     let mut client = Client::to(&server);
-    client.send("GET", &format!("{LEASES}?watch=1&fieldSelector=metadata.name%3Dx"), None).unwrap();
-    client.head().unwrap();
+    client.watch(&format!("{LEASES}?watch=1&fieldSelector=metadata.name%3Dx"));
     put(&server, "a");
     let names = [(); 2].map(|()| client.must_event().1["metadata"]["name"].clone());
     assert_eq!(names, ["y", "x"]);

@@ -1,0 +1,358 @@
+//! What the watch of one lock has shown and the candidate has not taken yet: a few entries, however much is shown.
+//!
+//! Bookmarks coalesce, and a state of the lock supersedes the one before it, unless the candidate could conclude more
+//! from the two than from the last alone: that a holder's record was taken away by others (S3, S10), or that somebody
+//! else held the lock in between (S6). So this is kept:
+//!
+//! - that the watch was opened, and that it has ended;
+//! - of states that follow each other plainly, by renewals say, the first and the last;
+//! - where that is too much, the oldest state, the two newest, and of those between the one with the longest lease, as if
+//!   it had been deleted then. The candidate waits for longer than it need, and never for less.
+
+use super::watcher::News;
+use crate::clock::Time;
+use crate::election::Sight;
+use crate::record::Content;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// States of the lock at most. Beside them there are an opening, a bookmark and an end.
+const MOST_STATES: usize = 6;
+
+#[derive(Debug, Default)]
+pub(super) struct WatchQueue(VecDeque<Entry>);
+
+/// Some news, and a moment before which it had not come.
+pub(super) type Entry = (Time, News);
+
+impl WatchQueue {
+    /// Whether this may be added now: no opening before the end of the watch before it was taken.
+    pub(super) fn has_room_for(&self, news: &News) -> bool {
+        !matches!((news, self.0.back()), (News::Opened, Some((_, News::Closed(_)))))
+    }
+
+    pub(super) fn push(&mut self, since: Time, news: News) {
+        if let Some((_, News::Bookmark)) = self.0.back()
+            && !matches!(news, News::Closed(_))
+        {
+            self.0.pop_back();
+        }
+        let newest = self.0.iter().rev().find_map(|(_, news)| news.resource_version());
+        match news.resource_version() {
+            // To the candidate it would be old, and show no more than that the server is there.
+            Some(shown) if newest.is_some_and(|newest| shown <= newest) => self.0.push_back((since, News::Bookmark)),
+            Some(_) => self.push_state(since, news),
+            None => self.0.push_back((since, news)),
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        self.0.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn push_state(&mut self, since: Time, news: News) {
+        self.0.push_back((since, news));
+        let last = self.0.len() - 1;
+        let first = self.0.iter().position(|(_, news)| news.resource_version().is_some()).unwrap_or(last);
+        if last > first {
+            self.0[last - 1].1.pass();
+        }
+        if last >= first + 2
+            && let [a, b, c] = [last - 2, last - 1, last].map(|index| self.0[index].1.sight())
+            && follows_plainly(&a, &b)
+            && follows_plainly(&b, &c)
+        {
+            self.0.remove(last - 1);
+        } else if last >= first + MOST_STATES {
+            self.keep_longest_lease(first);
+        }
+    }
+
+    /// Replaces the states between the first and the two last by the one with the longest lease, unless that is the first,
+    /// and its deletion.
+    fn keep_longest_lease(&mut self, first: usize) {
+        let newest = self.0.split_off(self.0.len() - 2);
+        let mut between: Vec<Entry> = self.0.drain(first + 1..).collect();
+        let versions: Vec<u64> = between.iter().filter_map(|(_, news)| news.resource_version()).collect();
+        let at_risk = |(_, news): &Entry| lease(&news.sight());
+        let longest = (0..between.len()).max_by_key(|index| at_risk(&between[*index])).unwrap_or_default();
+        if let [.., before, deleted] = versions[..] {
+            let (since, longest) = between.swap_remove(longest);
+            if at_risk(&self.0[first]) < lease(&longest.sight()) {
+                // Should it be the last of them: its deletion has to be newer.
+                let resource_version = longest.resource_version().unwrap_or_default().min(before);
+                self.0.push_back((since, News::Past { resource_version, sight: longest.sight() }));
+            }
+            self.0.push_back((since, News::Deleted { resource_version: deleted }));
+        }
+        self.0.extend(newest);
+    }
+}
+
+impl News {
+    /// Of the state of the lock that this shows.
+    fn resource_version(&self) -> Option<u64> {
+        match self {
+            News::Past { resource_version, .. } | News::Deleted { resource_version } => Some(*resource_version),
+            News::Object(object) => Some(object.version().resource_version),
+            News::Opened | News::Bookmark | News::Closed(_) => None,
+        }
+    }
+
+    fn sight(&self) -> Sight {
+        match self {
+            News::Past { sight, .. } => sight.clone(),
+            News::Object(object) => object.sight(),
+            News::Deleted { .. } | News::Opened | News::Bookmark | News::Closed(_) => Sight::MISSING,
+        }
+    }
+
+    /// Lets go of the object: there is a newer one.
+    fn pass(&mut self) {
+        if let News::Object(object) = self {
+            let (resource_version, sight) = (object.version().resource_version, object.sight());
+            *self = News::Past { resource_version, sight };
+        }
+    }
+}
+
+/// Whether the second of two states says all that there is to say of the first.
+fn follows_plainly(first: &Sight, second: &Sight) -> bool {
+    let uid = |sight: &Sight| sight.version.as_ref().map(|version| version.uid.clone());
+    let alike = match (&first.content, &second.content) {
+        (Content::Record(a), Content::Record(b)) => a.holder == b.holder || a.is_free() || b.is_free(),
+        (Content::Unreadable { .. }, Content::Unreadable { .. }) | (Content::Nothing, Content::Nothing) => true,
+        _ => false,
+    };
+    alike && uid(first) == uid(second)
+}
+
+/// For how long whoever a state shows as holder may go on claiming. Where that cannot be read it is longer than not at
+/// all.
+fn lease(sight: &Sight) -> Duration {
+    match &sight.content {
+        Content::Record(record) if !record.is_free() => record.lease(),
+        Content::Unreadable { .. } => Duration::from_nanos(1),
+        Content::Record(_) | Content::Nothing => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::election::{Election, Event, Moment, Settings, Version};
+    use crate::lock::{LockKind, LockName, Object};
+    use crate::record::RECORD_ANNOTATION;
+    use serde_json::json;
+
+    fn object(version: u64, uid: u64, record: Option<String>) -> News {
+        let lock = LockName { kind: LockKind::Endpoints, namespace: "default".into(), name: "example".into() };
+        let mut object = json!({"metadata": {
+            "namespace": "default", "name": "example", "uid": format!("uid-{uid}"),
+            "resourceVersion": version.to_string(),
+        }});
+        if let Some(record) = record {
+            object["metadata"]["annotations"] = json!({RECORD_ANNOTATION: record});
+        }
+        News::Object(Object::parse(&lock, object.to_string().as_bytes()).unwrap())
+    }
+
+    fn held(version: u64, holder: &str, lease: u32) -> News {
+        let record = json!({"holderIdentity": holder, "leaseDurationSeconds": lease, "renewTime": version.to_string()});
+        object(version, 0, Some(record.to_string()))
+    }
+
+    fn deleted(resource_version: u64) -> News {
+        News::Deleted { resource_version }
+    }
+
+    fn queue(news: Vec<News>) -> WatchQueue {
+        let mut queue = WatchQueue::default();
+        for (count, news) in news.into_iter().enumerate() {
+            assert!(queue.has_room_for(&news));
+            queue.push(Time::from_secs(count as u64), news);
+            assert!(queue.0.len() <= MOST_STATES + 3, "{queue:?}");
+        }
+        queue
+    }
+
+    /// Each entry in short, with its time.
+    fn entries(mut queue: WatchQueue) -> String {
+        let mut entries = Vec::new();
+        while let Some((since, news)) = queue.pop() {
+            let what = match &news {
+                News::Opened => "opened".to_owned(),
+                News::Bookmark => "bookmark".to_owned(),
+                News::Closed(_) => "closed".to_owned(),
+                News::Object(object) => format!("object {}", object.version().resource_version),
+                News::Past { resource_version, .. } => format!("past {resource_version}"),
+                News::Deleted { resource_version } => format!("deleted {resource_version}"),
+            };
+            entries.push(format!("{what} at {}", since.as_secs()));
+        }
+        entries.join(", ")
+    }
+
+    #[test]
+    fn any_number_of_bookmarks_is_one() {
+        let many = (0..1000).map(|_| News::Bookmark).collect();
+        assert_eq!(entries(queue(many)), "bookmark at 999");
+        let around = vec![News::Opened, News::Bookmark, held(5, "a", 1), News::Bookmark, News::Bookmark];
+        assert_eq!(entries(queue(around)), "opened at 0, object 5 at 2, bookmark at 4");
+    }
+
+    #[test]
+    fn of_renewals_the_first_and_the_last_are_kept_and_one_object() {
+        let renewals = (1..1000).map(|version| held(version, "a", 1)).collect();
+        assert_eq!(entries(queue(renewals)), "past 1 at 0, object 999 at 998");
+    }
+
+    #[test]
+    fn the_end_of_a_watch_stays_behind_what_it_showed_and_the_next_waits_for_it() {
+        let mut queue = queue(vec![News::Opened, held(1, "a", 1), News::Bookmark, News::Closed(None)]);
+        assert!(!queue.has_room_for(&News::Opened));
+        for _ in 0..4 {
+            queue.pop().unwrap();
+        }
+        assert!(queue.has_room_for(&News::Opened));
+    }
+
+    #[test]
+    fn what_is_not_newer_than_what_waits_is_no_state_of_the_lock() {
+        let old = vec![held(5, "a", 1), held(5, "b", 1), deleted(4)];
+        assert_eq!(entries(queue(old)), "object 5 at 0, bookmark at 2");
+    }
+
+    #[test]
+    fn a_deletion_and_a_holder_in_between_are_not_lost() {
+        let free = |version| held(version, "", 1);
+        let gone = vec![held(1, "a", 9), held(2, "a", 9), deleted(3), object(4, 1, None)];
+        assert_eq!(entries(queue(gone)), "past 1 at 0, past 2 at 1, deleted 3 at 2, object 4 at 3");
+        let taken_out = vec![held(1, "a", 9), object(2, 0, None), free(3), free(4)];
+        assert_eq!(entries(queue(taken_out)), "past 1 at 0, past 2 at 1, past 3 at 2, object 4 at 3");
+        let unreadable = |version: u64| object(version, 0, Some(format!("garbage {version}")));
+        let corrupted = vec![held(1, "a", 1), held(2, "a", 1), unreadable(3), unreadable(4), unreadable(5), free(6)];
+        assert_eq!(entries(queue(corrupted)), "past 1 at 0, past 2 at 1, past 3 at 2, past 5 at 4, object 6 at 5");
+        let in_between = vec![held(1, "me", 9), held(2, "you", 9), held(3, "me", 9)];
+        assert_eq!(entries(queue(in_between)), "past 1 at 0, past 2 at 1, object 3 at 2");
+    }
+
+    #[test]
+    fn where_too_much_happens_the_longest_lease_is_kept() {
+        let news: Vec<News> =
+            (0..10).flat_map(|n| [held(2 * n + 1, "a", if n == 4 { 60 } else { 10 }), deleted(2 * n + 2)]).collect();
+        let mut queue = queue(news);
+        let mut longest = Duration::ZERO;
+        let mut versions = vec![0];
+        while let Some((_, news)) = queue.pop() {
+            longest = longest.max(lease(&news.sight()));
+            versions.push(news.resource_version().unwrap());
+        }
+        assert_eq!(longest, Duration::from_secs(60));
+        assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            identity: "me".into(),
+            process: 1,
+            place: None,
+            lease: Duration::from_secs(10),
+            renew_deadline: Duration::from_secs(6),
+            retry_period: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(1),
+            release_delay: Duration::ZERO,
+        }
+    }
+
+    fn show(machine: &mut Election, news: &News) {
+        let moment = Moment { now: Time::from_secs(1000), wall_micros: 0, jitter: 0.0 };
+        if let Some(resource_version) = news.resource_version() {
+            machine.step(moment, Event::Watched { resource_version, sight: news.sight() });
+        }
+    }
+
+    /// Numbers that look random, the same each time.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % limit
+        }
+
+        fn state(&mut self, version: u64, uid: &mut u64) -> News {
+            let holder = ["", "a", "b", "c"][self.below(4) as usize];
+            let record = json!({
+                "holderIdentity": holder, "leaseDurationSeconds": 1 + self.below(60), "renewTime": version.to_string(),
+            });
+            match self.below(8) {
+                0 => {
+                    *uid += 1;
+                    deleted(version)
+                }
+                1 => object(version, *uid, None),
+                2 => object(version, *uid, Some(format!("garbage {version}"))),
+                _ => object(version, *uid, Some(record.to_string())),
+            }
+        }
+    }
+
+    /// Of all who may go on claiming after these states: how long the longest lease is of those whose record was not
+    /// replaced in the order of things, or that stands there still.
+    fn at_risk(states: &[News]) -> Duration {
+        let sights: Vec<Sight> = states.iter().map(News::sight).collect();
+        let robbed = |pair: &[Sight]| match &pair[1].content {
+            Content::Record(record) => {
+                let uid = |sight: &Sight| sight.version.as_ref().map(|Version { uid, .. }| uid.clone());
+                let unreadable = matches!(pair[0].content, Content::Unreadable { .. }) && record.is_free();
+                uid(&pair[0]) != uid(&pair[1]) || unreadable
+            }
+            Content::Nothing => true,
+            Content::Unreadable { .. } => false,
+        };
+        // Of a lease that is shorter, or unknown, the own one counts.
+        let needed = |sight: &Sight| match &sight.content {
+            Content::Record(record) if !record.is_free() => record.lease().max(settings().lease),
+            Content::Unreadable { .. } => settings().lease,
+            Content::Record(_) | Content::Nothing => Duration::ZERO,
+        };
+        let gone = sights.windows(2).filter(|pair| robbed(pair)).map(|pair| needed(&pair[0]));
+        gone.chain(sights.last().map(needed)).max().unwrap_or_default()
+    }
+
+    #[test]
+    fn no_holder_is_waited_for_less_because_something_was_superseded() {
+        let mut numbers = Numbers(7);
+        for _ in 0..10_000 {
+            let (mut machine, mut whole) = (Election::new(settings()), Election::new(settings()));
+            let (mut queue, mut uid, mut all) = (WatchQueue::default(), 0, Vec::new());
+            let mut taken = 0;
+            for version in 1..=2 + numbers.below(20) {
+                let mut same = Numbers(numbers.0);
+                let state = numbers.state(version, &mut uid.clone());
+                all.push(same.state(version, &mut uid));
+                queue.push(Time::ZERO, state);
+                show(&mut whole, all.last().unwrap());
+                if numbers.below(6) == 0
+                    && let Some((_, news)) = queue.pop()
+                {
+                    show(&mut machine, &news);
+                    taken += 1;
+                }
+            }
+            while let Some((_, news)) = queue.pop() {
+                show(&mut machine, &news);
+            }
+            let newest = |machine: &Election| machine.lock().cloned();
+            assert_eq!(newest(&machine), newest(&whole), "{all:?}");
+            let (free_from, needed) = (machine.free_from().unwrap(), Time::from_secs(1000) + at_risk(&all));
+            let shown = all.iter().map(|news| (news.resource_version(), news.sight().content)).collect::<Vec<_>>();
+            assert!(free_from >= needed, "{free_from:?} < {needed:?} with {taken} taken early: {shown:?}");
+        }
+    }
+}
