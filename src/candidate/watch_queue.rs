@@ -260,7 +260,7 @@ mod tests {
         Settings {
             identity: "me".into(),
             process: 1,
-            place: None,
+            host: None,
             lease: Duration::from_secs(10),
             renew_deadline: Duration::from_secs(6),
             retry_period: Duration::from_secs(2),
