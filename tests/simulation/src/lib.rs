@@ -6,6 +6,7 @@
 mod calm;
 pub mod chance;
 mod clock;
+mod codecs;
 pub mod exhaustive;
 mod liveness;
 mod lives;
@@ -18,5 +19,6 @@ mod peer;
 pub mod plan;
 pub mod schedule;
 mod server;
+mod watches;
 mod wire;
 mod world;

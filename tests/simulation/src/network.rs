@@ -3,13 +3,10 @@
 use crate::clock::MILLI;
 use crate::node::{Input, believes};
 use crate::oracle::{Via, Writer};
-use crate::server::{State, Verdict, record};
-use crate::wire::{AlreadyRead, Read, Shown};
+use crate::server::Verdict;
+use crate::wire::AlreadyRead;
 use crate::world::{What, World};
-use leader_elector::election::{Answer, Call, Event, Purpose, Request, Sight, Version};
-use leader_elector::lock::Object;
-use leader_elector::record::{Content, Stamp};
-use std::rc::Rc;
+use leader_elector::election::{Answer, Call, Event, Purpose, Request, Sight};
 use std::time::Duration;
 
 /// A request, and who sent it when.
@@ -18,15 +15,15 @@ pub struct Message {
     pub node: usize,
     pub life: usize,
     pub lock: usize,
-    request: Request,
+    pub request: Request,
     sent: u64,
     /// The fields of the object it was made from.
-    foreign_fields: u64,
+    pub foreign_fields: u64,
     answered: bool,
     /// Nobody in between has had a hand in its answer.
     sound: bool,
     /// A write as JSON, where the codecs are part of the world.
-    body: Option<Vec<u8>>,
+    pub body: Option<Vec<u8>>,
 }
 
 /// How the API server is out of reach.
@@ -40,13 +37,13 @@ pub enum Outage {
 
 #[derive(Clone, Debug, Default)]
 pub struct Network {
-    messages: Vec<Message>,
+    pub messages: Vec<Message>,
     answers: Vec<(Answer, Option<usize>)>,
     /// Copies of creations that are held up until the object they create is not there.
     late_creations: Vec<usize>,
     pub outage: Option<(Outage, u64)>,
     /// What has been read of each state of each lock, where the codecs are part of the world.
-    read: [Vec<AlreadyRead>; 2],
+    pub read: [Vec<AlreadyRead>; 2],
     /// Requests that each node has sent.
     pub requests: Vec<u32>,
 }
@@ -63,8 +60,6 @@ impl Network {
 }
 
 impl World {
-    // ---- Requests -------------------------------------------------------------------------------------
-
     pub fn send(&mut self, node: usize, lock: usize, request: Request) {
         let it = &self.nodes[node];
         let mut foreign_fields = 0;
@@ -137,11 +132,11 @@ impl World {
     }
 
     /// Whether a fault of this probability happens now.
-    fn fault(&mut self, probability: f64) -> bool {
+    pub fn fault(&mut self, probability: f64) -> bool {
         probability > 0.0 && self.faulty() && self.random.happens(probability)
     }
 
-    fn outage(&self) -> Option<Outage> {
+    pub fn outage(&self) -> Option<Outage> {
         self.network.outage.filter(|(_, until)| self.now < *until).map(|(outage, _)| outage)
     }
 
@@ -314,233 +309,10 @@ impl World {
         self.obey(node, outcome);
     }
 
-    // ---- Codecs ---------------------------------------------------------------------------------------
-
-    /// The body of a write, as the program writes it.
-    fn body(&self, node: usize, lock: usize, call: &Call) -> Result<Option<Vec<u8>>, String> {
-        match (self.plan.wire, call) {
-            (Some(wire), Call::Write(write)) => {
-                let in_hand = self.nodes[node].lanes[lock].json.as_deref();
-                wire.body(lock, write, in_hand).map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// What is wrong with the body of a write.
-    fn misread(&self, message: usize) -> Option<String> {
-        let Message { lock, ref request, ref body, foreign_fields, .. } = self.network.messages[message];
-        let (Some(wire), Call::Write(write), Some(body)) = (self.plan.wire, &request.call, body) else { return None };
-        wire.check(lock, write, foreign_fields, body).err()
-    }
-
-    /// An answer as the program reads it, and the object that it keeps.
-    fn read_answer(
-        &mut self,
-        lock: usize,
-        answer: Answer,
-        state: Option<usize>,
-    ) -> Result<(Answer, Option<Rc<Object>>), String> {
-        match (self.plan.wire, &answer, state) {
-            (Some(wire), Answer::Seen(sight), Some(state)) if sight.version.is_some() => {
-                let read = already_read(&mut self.network.read[lock], state);
-                let Read { object, sight } = wire.answer(lock, &self.server.objects[lock].history[state], read)?;
-                Ok((Answer::Seen(sight), Some(object)))
-            }
-            _ => Ok((answer, None)),
-        }
-    }
-
-    /// An answer that shows an object of another name, as the program reads it: no clear answer.
-    fn answer_of_another(&mut self, lock: usize) -> Answer {
-        let state = self.state_of_another(lock);
-        let read = self.plan.wire.map(|wire| wire.answer_of_another(lock, &state));
-        match read {
-            Some(Ok(read)) => Answer::Seen(read.sight),
-            Some(Err(_)) | None => Answer::Unknown,
-        }
-    }
-
-    /// An event of an object of another name, if the program takes it for one of the lock.
-    fn event_of_another(&mut self, lock: usize) -> Option<Event> {
-        let state = self.state_of_another(lock);
-        let deleted = self.random.happens(0.3);
-        match self.plan.wire?.line_of_another(lock, &state, deleted) {
-            Ok(Shown::Object(read)) => {
-                Some(Event::Watched { resource_version: state.resource_version, sight: read.sight })
-            }
-            Ok(Shown::Deleted { resource_version }) => Some(Event::Watched { resource_version, sight: Sight::MISSING }),
-            Ok(Shown::Ignored) | Err(_) => None,
-        }
-    }
-
-    /// What another object holds, newer than all that has been seen of the lock.
-    fn state_of_another(&mut self, lock: usize) -> State {
-        let resource_version = self.server.objects[lock].present().resource_version + 1;
-        let version = Some(Version { uid: "uid-0".into(), resource_version });
-        let stamp = Stamp::Micros(self.now as i64);
-        let content = match self.random.below(3) {
-            0 => Content::Nothing,
-            1 => record("", 1, stamp.clone(), stamp, 3),
-            _ => record("stranger", 10, stamp.clone(), stamp, 3),
-        };
-        State { resource_version, sight: Sight { version, content, mark: None }, foreign_fields: 0 }
-    }
-
-    // ---- Watches --------------------------------------------------------------------------------------
-
-    /// A new stream, from what was shown last or from the object as it is.
-    pub fn opens_watch(&mut self, node: usize, lock: usize, generation: u64) {
-        let it = &self.nodes[node];
-        if !it.running || it.lanes[lock].watch.generation != generation || it.lanes[lock].watch.open {
-            return;
-        }
-        if self.outage().is_some() {
-            let wait = self.random.below(self.nodes[node].member.retry_period);
-            return self.schedule(self.now + MILLI + wait, What::OpensWatch { node, lock, generation });
-        }
-        let present = self.server.objects[lock].history.len() - 1;
-        // What the server keeps in memory may be a little old.
-        let stale = self.fault(self.plan.chances.watch_stale);
-        let first = if stale { present.saturating_sub(self.random.below(4) as usize) } else { present };
-        let resumes = self.random.happens(0.5);
-        let silent = self.fault(self.plan.chances.watch_silent);
-        let watch = &mut self.nodes[node].lanes[lock].watch;
-        if !resumes || watch.shown == 0 {
-            // A stream from the start begins with the object, if it is there.
-            let there = self.server.objects[lock].history[first].sight.version.is_some();
-            watch.shown = if there { first } else { first + 1 };
-        }
-        (watch.open, watch.silent) = (true, silent);
-        watch.busy_until = watch.busy_until.max(self.now);
-        let behind = watch.shown < present + 1;
-        self.give(node, Input::WatchOpened { lock, generation });
-        if behind {
-            self.schedule(self.now + WATCH_LAG, What::Shows { node, lock, generation });
-        }
-    }
-
-    /// The machine wants a new stream, from the start.
-    pub fn reopens_watch(&mut self, node: usize, lock: usize) {
-        let watch = &mut self.nodes[node].lanes[lock].watch;
-        watch.shown = 0;
-        watch.open = false;
-        watch.generation += 1;
-        let generation = watch.generation;
-        self.schedule(self.now + 1, What::WatchEnds { node, lock, generation });
-        self.schedule(self.now + MILLI, What::OpensWatch { node, lock, generation });
-    }
-
-    pub fn cut_watch(&mut self, node: usize, lock: usize, wait: u64) {
-        let watch = &mut self.nodes[node].lanes[lock].watch;
-        watch.open = false;
-        watch.generation += 1;
-        let generation = watch.generation;
-        self.give(node, Input::WatchClosed { lock, generation });
-        self.schedule(self.now + MILLI + wait, What::OpensWatch { node, lock, generation });
-    }
-
-    /// Every open stream of these locks ends, and is opened again at once.
-    pub fn cut_watches(&mut self, locks: &[usize]) {
-        for node in 0..self.nodes.len() {
-            for lock in self.nodes[node].locks.iter().filter(|lock| locks.contains(lock)) {
-                if self.nodes[node].lanes[*lock].watch.open {
-                    self.cut_watch(node, *lock, 0);
-                }
-            }
-        }
-    }
-
-    /// Every stream will show the change, sooner or later.
-    pub fn show_to_all(&mut self, lock: usize) {
-        for node in 0..self.nodes.len() {
-            if !self.nodes[node].lanes[lock].watch.open {
-                continue;
-            }
-            let late = self.fault(self.plan.chances.watch_late);
-            let lag = if late { self.random.below(2 * self.plan.longest_lease) } else { WATCH_LAG };
-            let lag = if self.faulty() { lag.min(self.plan.faults_until - self.now) } else { lag };
-            let now = self.now;
-            let watch = &mut self.nodes[node].lanes[lock].watch;
-            watch.busy_until = watch.busy_until.max(now + lag);
-            let (at, generation) = (watch.busy_until, watch.generation);
-            self.schedule(at, What::Shows { node, lock, generation });
-        }
-    }
-
-    pub fn shows(&mut self, node: usize, lock: usize, generation: u64) {
-        let watch = &self.nodes[node].lanes[lock].watch;
-        if !watch.open || watch.generation != generation || watch.silent {
-            return;
-        }
-        if self.fault(self.plan.chances.watch_cut) {
-            let wait = self.random.below(self.plan.longest_lease);
-            let wait = wait.min(self.plan.faults_until - self.now);
-            return self.cut_watch(node, lock, wait);
-        }
-        let present = self.server.objects[lock].history.len();
-        let first = self.nodes[node].lanes[lock].watch.shown;
-        // A stream may show again what it has shown.
-        let first = if first > 1 && self.fault(self.plan.chances.watch_stale / 8.0) { first - 1 } else { first };
-        let life = self.nodes[node].life;
-        for state in first..present {
-            let it = &mut self.nodes[node];
-            if it.life != life || !it.lanes[lock].watch.open || it.lanes[lock].watch.generation != generation {
-                return;
-            }
-            it.lanes[lock].watch.shown = state + 1;
-            self.give(node, Input::Shown { lock, generation, state });
-        }
-    }
-
-    pub fn shown(&mut self, node: usize, lock: usize, state: usize) {
-        let it = &self.server.objects[lock].history[state];
-        let (resource_version, sight, fields) = (it.resource_version, it.sight.clone(), it.foreign_fields);
-        if self.plan.wire.is_some()
-            && self.fault(self.plan.chances.other_object)
-            && let Some(event) = self.event_of_another(lock)
-        {
-            self.step(node, lock, event);
-        }
-        if resource_version == 0 {
-            return; // that it never existed is nothing that a stream shows
-        }
-        let (resource_version, sight, json) = match self.plan.wire {
-            None => (resource_version, sight, None),
-            Some(wire) => {
-                let history = &self.server.objects[lock].history;
-                let read = already_read(&mut self.network.read[lock], state);
-                match wire.line(lock, &history[state], &history[state - 1], read) {
-                    Ok(Shown::Object(Read { object, sight })) => {
-                        (object.version().resource_version, sight, Some(object))
-                    }
-                    Ok(Shown::Deleted { resource_version }) => (resource_version, Sight::MISSING, None),
-                    Ok(Shown::Ignored) => return,
-                    Err(what) => return self.fail("codecs", what),
-                }
-            }
-        };
-        let shown = sight.version.as_ref().map(|version| version.resource_version);
-        let event = Event::Watched { resource_version, sight };
-        let outcome = self.step_machine(node, lock, event);
-        let it = &mut self.nodes[node];
-        it.keep(it.machine_of(lock), shown, fields, json);
-        self.oracle.shown(self.nodes[node].life, lock, self.now, state, Via::Watch);
-        self.tell_oracle(node);
-        self.obey(node, outcome);
-    }
-
     /// For whoever looks at the lock without a fault in between.
     pub fn present(&self, lock: usize) -> &Sight {
         &self.server.objects[lock].present().sight
     }
-}
-
-fn already_read(states: &mut Vec<AlreadyRead>, state: usize) -> &mut AlreadyRead {
-    if states.len() <= state {
-        states.resize(state + 1, AlreadyRead::default());
-    }
-    &mut states[state]
 }
 
 /// What says that there is no object.

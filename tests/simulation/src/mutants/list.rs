@@ -229,12 +229,15 @@ pub const MUTANTS: &[Mutant] = &[
         found_by: By::Schedules,
     },
     Mutant {
-        name: "a lock given up, and claimed still",
+        name: "a lock given up, and its term goes on",
         file: "src/election/withdrawal.rs",
         find: r#"        self.term = None; // S5
         self.give_up_request(moment);"#,
         replace: r#"        self.give_up_request(moment);"#,
-        found_by: By::Schedules,
+        found_by: By::Test(
+            "election_contract",
+            "s5_the_claim_ends_before_the_release::a_lock_that_is_not_wanted_is_kept_for_l_minus_d_and_its_term_is_over_when_it_is_released",
+        ),
     },
     Mutant {
         name: "L rounded down",
