@@ -278,7 +278,10 @@ impl<const K: usize> Candidate<K> {
         if self.claims && !(holds_all && (K == 1 || !has_new)) {
             self.end_claim(rules);
         }
-        if !self.elections.iter().all(|election| election.term.is_some_and(|term| term.token.is_some())) {
+        let is_new = |election: &Election| election.term.is_some_and(|term| term.token.is_some());
+        let all_new = self.elections.iter().all(is_new);
+        let one_new = rules.lacks(Weakened::OneNewTermIsEnough) && holds_all && self.elections.iter().any(is_new);
+        if !all_new && !one_new {
             return None;
         }
         self.claims = true;

@@ -51,6 +51,8 @@ pub struct History<const C: usize, const K: usize> {
 pub enum Broken {
     /// A term whose token is not greater than those before.
     Token,
+    /// A claim that ended because of something older than what was known.
+    OldNews,
     /// A release that replaced something else than the last write of who released.
     Release,
 }

@@ -30,6 +30,29 @@ pub enum Weakened {
     OwnNameTakenAtOnce,
     /// A lock taken from a dead process of its own is released without regard to that one's claim.
     PredecessorForgotten,
-    /// A lock is released at once when a claim has ended.
+    /// The other of two locks is released at once when a claim has ended.
     LockReleasedAtOnce,
+    /// Of two locks, a claim begins with a new term of one of them.
+    OneNewTermIsEnough,
+}
+
+impl Weakened {
+    pub const ALL: [Weakened; 16] = [
+        Weakened::DeadlineFromAnswer,
+        Weakened::TakenAfterDeadline,
+        Weakened::AbsentTakenAtOnce,
+        Weakened::StrippedTakenAtOnce,
+        Weakened::RobbedForgotten,
+        Weakened::OwnOldRecordTrusted,
+        Weakened::UnreadableUntilGone,
+        Weakened::NoResourceVersion,
+        Weakened::ReleaseOverAnything,
+        Weakened::OldNewsBelieved,
+        Weakened::ClaimDespiteForeignRecord,
+        Weakened::DoubtTakenAsDone,
+        Weakened::OwnNameTakenAtOnce,
+        Weakened::PredecessorForgotten,
+        Weakened::LockReleasedAtOnce,
+        Weakened::OneNewTermIsEnough,
+    ];
 }

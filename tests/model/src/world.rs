@@ -360,7 +360,11 @@ impl<const C: usize, const K: usize> World<C, K> {
                 let releasing = candidate.is_releasing();
                 let election = &mut candidate.elections[index];
                 if let Some(News { resource_version, sight }) = election.news.take() {
+                    let is_old = resource_version <= election.floor;
                     election.news(&self.rules, releasing, resource_version, sight);
+                    if is_old && candidate.claims && election.term.is_none() {
+                        state.history.broken = Some(Broken::OldNews);
+                    }
                 }
             }
             Action::Watch(number, index) => {
@@ -509,6 +513,7 @@ impl<const C: usize, const K: usize> Model for World<C, K> {
             }),
             Property::always(TOKENS, |_, state: &State<C, K>| state.history.broken != Some(Broken::Token)),
             Property::always(RELEASES, |_, state: &State<C, K>| state.history.broken != Some(Broken::Release)),
+            Property::always(OLD_NEWS, |_, state: &State<C, K>| state.history.broken != Some(Broken::OldNews)),
             Property::always(OWN_RECORD, |_, state: &State<C, K>| {
                 let foreign = |candidate: &Candidate<K>| {
                     let is_foreign = |sight: Sight| sight.record().is_some();
@@ -538,6 +543,7 @@ pub const ONE_LEADER: &str = "at most one candidate leads";
 pub const GAP: &str = "nobody else leads within the gap after a claim";
 pub const TOKENS: &str = "fencing tokens grow";
 pub const RELEASES: &str = "a release replaces the own last write";
+pub const OLD_NEWS: &str = "old news ends no claim";
 pub const OWN_RECORD: &str = "nobody claims who sees a record that is not its own";
 
 fn leads_after<const C: usize, const K: usize>(state: &State<C, K>, after: crate::state::After) -> bool {
