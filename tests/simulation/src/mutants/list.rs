@@ -236,7 +236,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"        self.give_up_request(moment);"#,
         found_by: By::Test(
             "election_contract",
-            "s5_the_claim_ends_before_the_release::a_lock_that_is_not_wanted_is_kept_for_l_minus_d_and_its_term_is_over_when_it_is_released",
+            "s5_the_claim_ends_before_the_release::the_term_is_over_when_a_lock_that_is_not_wanted_is_released",
         ),
     },
     Mutant {
