@@ -132,6 +132,10 @@ fn refusals_and_watches_that_are_opened_again_are_counted() {
     assert_eq!(value(&elector, "leader_elector_watch_restarts_total"), 0.0);
     server.cut_watches();
     wait_for_value(&elector, "leader_elector_watch_restarts_total", 1.0);
+    let refused = server.fault(on(&["watch"]), None, Fault::Status { code: 403, retry_after: None });
+    server.cut_watches();
+    wait_for_value(&elector, &requests("watch", "forbidden"), 1.0);
+    refused.remove();
     server.freeze();
     wait_until("the age of the last answer grows", || {
         value(&elector, "leader_elector_server_contact_age_seconds") > 0.5

@@ -192,6 +192,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::api::{Failure, FailureKind, Verb};
+    use crate::election::Sight;
     use crate::lock::{LockKind, LockName};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
@@ -270,6 +271,23 @@ mod tests {
             assert!(inbox.outbox().news(0, Time::ZERO, News::Bookmark));
             assert_eq!(next(&inbox), "Bookmark of 0");
         }
+    }
+
+    #[test]
+    fn after_a_state_that_has_passed_the_next_is_taken_at_once() {
+        let inbox = Inbox::new(1, NEVER);
+        for _ in 1..NEWS_BURST {
+            assert!(inbox.outbox().news(0, Time::ZERO, News::Bookmark));
+            assert_eq!(next(&inbox), "Bookmark of 0");
+        }
+        let past = News::Past { resource_version: 1, sight: Sight::MISSING };
+        assert!(inbox.outbox().news(0, Time::ZERO, past));
+        assert!(inbox.outbox().news(0, Time::ZERO, News::Deleted { resource_version: 2 }));
+        assert!(inbox.outbox().news(0, Time::ZERO, News::Bookmark));
+        let take = || inbox.0.lock().take_news(Instant::now());
+        assert!(matches!(take(), Ok(Input::Watch(0, _, News::Past { .. }))));
+        assert!(matches!(take(), Ok(Input::Watch(0, _, News::Deleted { .. }))));
+        assert!(take().is_err());
     }
 
     #[test]

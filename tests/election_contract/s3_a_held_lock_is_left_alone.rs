@@ -138,3 +138,16 @@ fn whoever_was_robbed_is_waited_for_whatever_stands_in_place_of_its_record() {
     // For the own lease at least: a shorter one may have been edited into the record.
     assert_eq!(written_at(&[held(50, "other", 1, 1), without_record(51), held(52, "", 1, 2)]), 10_100);
 }
+
+#[test]
+fn of_two_holders_whose_records_were_taken_away_the_longer_lease_is_waited_out() {
+    let mut it = Scenario::that_sees(held(50, "long", 60, 1));
+    it.happens_at(1_000, Event::Watched { resource_version: 51, sight: Sight::MISSING });
+    it.watches(2_000, held(52, "short", 1, 1));
+    it.happens_at(3_000, Event::Watched { resource_version: 53, sight: Sight::MISSING });
+    it.watches(4_000, held(54, "", 1, 1));
+    while it.asks().call == Call::Read {
+        it.reads(held(54, "", 1, 1));
+    }
+    assert_eq!(it.now, 61_000);
+}
