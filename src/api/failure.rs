@@ -300,7 +300,7 @@ impl Status {
             "retryAfterSeconds" => seconds = Scalar::of(value),
             _ => {}
         });
-        let text = |value: Scalar| value.text().map(|text| text.to_string());
+        let text = |value: Scalar| value.text().map(ToString::to_string);
         Some(Status {
             message: text(message),
             reason: text(reason),
