@@ -545,7 +545,10 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/schedule.rs",
         find: r#"(self.watch.open && held && !left_alone).then("#,
         replace: r#"(self.watch.open && held && !left_alone && self.term.is_some()).then("#,
-        found_by: By::Schedules,
+        found_by: By::Test(
+            "election_contract",
+            "speed::a_silent_watch_is_checked_with_one_read_and_opened_anew_if_it_missed_something",
+        ),
     },
     Mutant {
         name: "an event of another object taken for one of the lock",
