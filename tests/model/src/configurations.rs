@@ -61,10 +61,11 @@ fn world<const C: usize, const K: usize>(clocks: Clocks) -> World<C, K> {
         rules: Rules { lease, renew_deadline: 2, release_delay: 1, names: &[0, 1, 2], weakened: None },
         steady,
         gap,
-        late_news: K == 1,
-        slow_writes: K == 1,
+        late_news: true,
+        slow_writes: true,
         slow_reads: false,
         symmetric: true,
+        reduced: true,
         deeds: ALL_DEEDS,
         budget: NONE,
     }
@@ -78,92 +79,72 @@ fn three(clocks: Clocks, budget: Budget) -> Size {
     Size::Three(World { budget, ..world(clocks) })
 }
 
+/// Requests are answered at once, and the watch shows nothing late.
 fn two_locks(clocks: Clocks, budget: Budget) -> Size {
-    Size::TwoLocks(World { slow_writes: false, late_news: false, budget, ..world(clocks) })
+    Size::TwoLocks(World { budget, slow_writes: false, late_news: false, ..world(clocks) })
 }
 
-/// What holds in all states.
+fn two_locks_slow(budget: Budget) -> Size {
+    Size::TwoLocks(World { budget, late_news: false, ..world(Clocks::Same) })
+}
+
+fn two_slow(budget: Budget) -> Size {
+    Size::Two(World { budget, slow_reads: true, ..world(Clocks::Same) })
+}
+
+/// Writes are answered at once.
+fn three_quick(budget: Budget) -> Size {
+    Size::Three(World { budget, slow_writes: false, late_news: false, ..world(Clocks::Same) })
+}
+
+/// What the program is held to.
 pub fn configurations() -> Vec<Configuration> {
-    let crashes = Budget { crashes: UNLIMITED, ..NONE };
-    let doubts = Budget { doubts: UNLIMITED, ..crashes };
-    let two_instant =
-        |clocks, budget| Size::TwoLocks(World { slow_writes: false, late_news: false, budget, ..world(clocks) });
-    let all = [
-        (
-            "2l unlimited crash stop resign",
-            false,
-            two_instant(Clocks::Same, Budget { crashes: UNLIMITED, stops: UNLIMITED, resignations: UNLIMITED, ..NONE }),
-        ),
-        (
-            "2l apart unlimited crash resign",
-            false,
-            two_instant(Clocks::Apart, Budget { crashes: UNLIMITED, resignations: UNLIMITED, ..NONE }),
-        ),
-        ("2l deeds 2 crash 1", false, two_instant(Clocks::Same, Budget { crashes: 1, strangers: 2, ..NONE })),
-        (
-            "2l deeds 1 crash 1 stop 1 resign 1",
-            false,
-            two_instant(Clocks::Same, Budget { crashes: 1, strangers: 1, stops: 1, resignations: 1, ..NONE }),
-        ),
-        (
-            "2l late crash 1",
-            false,
-            Size::TwoLocks(World {
-                slow_writes: false,
-                late_news: true,
-                budget: Budget { crashes: 1, ..NONE },
-                ..world(Clocks::Same)
-            }),
-        ),
-        ("3c unlimited crash", false, three(Clocks::Same, crashes)),
-        ("3c apart", false, three(Clocks::Apart, NONE)),
-        ("3c apart crash 1", false, three(Clocks::Apart, Budget { crashes: 1, ..NONE })),
-        ("3c deeds 1", false, three(Clocks::Same, Budget { strangers: 1, ..NONE })),
-        (
-            "3c instant deeds 2",
-            false,
-            Size::Three(World { slow_writes: false, budget: Budget { strangers: 2, ..NONE }, ..world(Clocks::Same) }),
-        ),
-        (
-            "3c instant deeds 2 crash 1 stop 1",
-            false,
-            Size::Three(World {
-                slow_writes: false,
-                late_news: false,
-                budget: Budget { strangers: 2, crashes: 1, stops: 1, ..NONE },
-                ..world(Clocks::Same)
-            }),
-        ),
-        (
-            "2c slow reads crash doubts",
-            false,
-            Size::Two(World { slow_reads: true, budget: doubts, ..world(Clocks::Same) }),
-        ),
-        (
-            "2c deeds2 crash1 doubt1 stop1",
-            false,
-            two(Clocks::Same, Budget { strangers: 2, crashes: 1, doubts: 1, stops: 1, ..NONE }),
-        ),
-        (
-            "2c instant apart deeds2 crash1",
-            false,
-            Size::Two(World {
-                slow_writes: false,
-                budget: Budget { strangers: 2, crashes: 1, stops: 0, ..NONE },
-                ..world(Clocks::Apart)
-            }),
-        ),
-        (
-            "2c instant deeds unlimited crash unlimited",
-            false,
-            Size::Two(World {
-                slow_writes: false,
-                budget: Budget { strangers: UNLIMITED, crashes: UNLIMITED, stops: 0, ..NONE },
-                ..world(Clocks::Same)
-            }),
-        ),
+    let crash = Budget { crashes: 1, ..NONE };
+    let outages = Budget { crashes: UNLIMITED, doubts: UNLIMITED, ..NONE };
+    let stop = Budget { stops: 1, ..NONE };
+    let deed = Budget { strangers: 1, ..NONE };
+    let small = [
+        ("two, same clocks: a crash", two(Clocks::Same, crash)),
+        ("two, same clocks", two(Clocks::Same, NONE)),
+        ("two, same clocks: crashes, doubts", two(Clocks::Same, outages)),
+        ("two, clocks apart: a crash", two(Clocks::Apart, crash)),
+        ("two, clocks apart, gap: a crash", two(Clocks::ApartWithGap, crash)),
+        ("two, same clocks: a crash, two stops", two(Clocks::Same, Budget { stops: 2, ..crash })),
+        ("two, same clocks: a crash, a deed", two(Clocks::Same, Budget { crashes: 1, ..deed })),
+        ("three, same clocks", three(Clocks::Same, NONE)),
+        ("two locks", two_locks(Clocks::Same, NONE)),
+        ("two locks: a resignation", two_locks(Clocks::Same, Budget { resignations: 1, ..NONE })),
+        ("two locks: a crash", two_locks(Clocks::Same, crash)),
+        ("two locks: a stop", two_locks(Clocks::Same, stop)),
     ];
-    all.map(|(name, is_small, size)| Configuration { name, is_small, size }).to_vec()
+    let large = [
+        ("two, clocks apart: crashes, doubts", two(Clocks::Apart, outages)),
+        ("two, clocks apart, gap: crashes, doubts", two(Clocks::ApartWithGap, outages)),
+        ("two, same clocks: crashes, doubts, stops", two(Clocks::Same, Budget { stops: UNLIMITED, ..outages })),
+        ("two, clocks apart, gap: a crash, two stops", two(Clocks::ApartWithGap, Budget { stops: 2, ..crash })),
+        (
+            "two, same clocks: a crash, a doubt, two deeds",
+            two(Clocks::Same, Budget { doubts: 1, strangers: 2, ..crash }),
+        ),
+        ("two, clocks apart: a crash, two deeds", two(Clocks::Apart, Budget { strangers: 2, ..crash })),
+        ("two, same clocks, slow reads: a crash, a deed", two_slow(Budget { crashes: 1, ..deed })),
+        ("three, same clocks: a crash, a doubt", three(Clocks::Same, Budget { doubts: 1, ..crash })),
+        ("three, clocks apart: a crash", three(Clocks::Apart, crash)),
+        ("three, same clocks: a deed", three(Clocks::Same, deed)),
+        (
+            "three, same clocks, quick: a crash, a stop, two deeds",
+            three_quick(Budget { stops: 1, strangers: 2, ..crash }),
+        ),
+        ("two locks, slow writes", two_locks_slow(NONE)),
+        ("two locks, clocks apart, gap", two_locks(Clocks::ApartWithGap, NONE)),
+        (
+            "two locks: a crash, a stop, a resignation",
+            two_locks(Clocks::Same, Budget { stops: 1, resignations: 1, ..crash }),
+        ),
+        ("two locks: a crash, a deed", two_locks(Clocks::Same, Budget { crashes: 1, ..deed })),
+    ];
+    let of = |is_small| move |(name, size)| Configuration { name, is_small, size };
+    small.into_iter().map(of(true)).chain(large.into_iter().map(of(false))).collect()
 }
 
 /// For each weakened rule, a world in which that is found, and the properties that it breaks there, one or another.

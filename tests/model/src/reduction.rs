@@ -11,6 +11,9 @@ const GONE: u8 = 63;
 
 impl<const C: usize, const K: usize> World<C, K> {
     pub(crate) fn reduce(&self, state: &mut State<C, K>) {
+        if !self.reduced {
+            return state.renumber();
+        }
         for number in 0..C {
             if K == 1 && state.budget.stops == 0 && state.candidates[number].life == Life::Up {
                 state.candidates[number].keep = 0; // It will release nothing.

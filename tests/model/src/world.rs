@@ -24,6 +24,8 @@ pub struct World<const C: usize, const K: usize> {
     pub slow_reads: bool,
     /// Which candidate is which makes no difference: states count as one that differ in nothing else.
     pub symmetric: bool,
+    /// States count as one that differ only in what makes no difference any more.
+    pub reduced: bool,
     pub deeds: &'static [Deed],
     pub budget: Budget,
 }
@@ -145,7 +147,7 @@ impl<const C: usize, const K: usize> World<C, K> {
         let candidate = &state.candidates[number];
         let election = &candidate.elections[index];
         let Some(belief) = &election.belief else { return };
-        if !self.can_be_done(state, index, belief.version) {
+        if self.reduced && !self.can_be_done(state, index, belief.version) {
             return; // It would be refused, which tells nothing.
         }
         let releasing = candidate.is_releasing();
@@ -319,8 +321,9 @@ impl<const C: usize, const K: usize> World<C, K> {
             Action::Arrive(number, index) => {
                 if let UnderWay::Write { write, .. } = state.candidates[number].elections[index].under_way {
                     let version = self.arrive(state, index, Stray { base: write.base, record: write.record });
-                    if let UnderWay::Write { done, .. } = &mut state.candidates[number].elections[index].under_way {
-                        *done = version;
+                    match &mut state.candidates[number].elections[index].under_way {
+                        UnderWay::Write { done, .. } if version.is_some() => *done = version,
+                        refused => *refused = UnderWay::Idle,
                     }
                 }
             }
