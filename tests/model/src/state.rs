@@ -2,7 +2,7 @@
 //!
 //! Times are counted from now, backwards or forwards, and stop at the largest value that makes a difference. Versions,
 //! uids and the numbers of writes are replaced by their ranks among those still known to somebody (see
-//! [`crate::reduction`]). So runs without end go through finitely many states.
+//! `reduction`). So runs without end go through finitely many states.
 
 /// The writer of records that no candidate wrote.
 pub const STRANGER: u8 = u8::MAX;
