@@ -34,7 +34,7 @@ impl Signals {
     }
 
     /// Waits for the first signal and calls `on_first`, which must not block; at one that comes later than
-    /// [`SAME_REQUEST`] it exits on the spot.
+    /// `SAME_REQUEST` it exits on the spot.
     ///
     /// The exit code is then what a shell shows for that signal: 130 for SIGINT, 143 for SIGTERM. Does not return: give
     /// it a thread.
