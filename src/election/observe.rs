@@ -39,8 +39,10 @@ impl Election {
         if !unchanged {
             self.since = now;
         }
+        // While the own term lasts, nobody else can have taken the lock.
+        let may_have_been_taken = self.own.is_none() || self.term.is_none();
         if let Some(last_lease) = self.last_lease
-            && self.own.is_none()
+            && may_have_been_taken
             && sight.lacks(self.lock.as_ref())
         {
             let until = now.saturating_add(last_lease.max(self.settings.lease));

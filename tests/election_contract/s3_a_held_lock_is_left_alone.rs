@@ -139,6 +139,25 @@ fn whoever_was_robbed_is_waited_for_whatever_stands_in_place_of_its_record() {
     assert_eq!(written_at(&[held(50, "other", 1, 1), without_record(51), held(52, "", 1, 2)]), 10_100);
 }
 
+/// Somebody else may have taken the lock after its term was over, and this candidate missed it.
+#[test]
+fn who_finds_its_own_old_record_taken_away_waits_as_well() {
+    let free_elsewhere = in_another_object(held(200, "", 1, 2));
+    for (seen_at, written_at) in [(5_000, 5_000), (20_000, 30_000)] {
+        let mut it = Scenario::leader(settings());
+        it.happens_at(seen_at, Event::Watched { resource_version: 200, sight: free_elsewhere.clone() });
+        while it.now < written_at || it.asks().call == Call::Read {
+            match it.asks().call {
+                Call::Read => it.reads(free_elsewhere.clone()),
+                Call::Write(write) if write.base == free_elsewhere.version => break,
+                Call::Write(_) => it.answered(Answer::Conflict),
+            }
+        }
+        assert_eq!(it.now, written_at, "seen at {seen_at} ms");
+        assert_eq!(it.writes().purpose, Purpose::Acquire);
+    }
+}
+
 #[test]
 fn of_two_holders_whose_records_were_taken_away_the_longer_lease_is_waited_out() {
     let mut it = Scenario::that_sees(held(50, "long", 60, 1));
