@@ -1,13 +1,14 @@
 //! What is checked: how many candidates and locks, which clocks, and how many of which faults.
 
 use crate::check::{Outcome, check};
+use crate::properties::{GAP, OLD_NEWS, ONE_LEADER, OWN_RECORD, RELEASES, TOKENS};
 use crate::rules::Rules;
 use crate::state::{Budget, UNLIMITED};
 use crate::weakened::Weakened;
-use crate::world::{Deed, GAP, OLD_NEWS, ONE_LEADER, OWN_RECORD, RELEASES, TOKENS, World};
+use crate::world::{Edit, World};
 
 const NONE: Budget = Budget { crashes: 0, stops: 0, strangers: 0, doubts: 0, resignations: 0 };
-pub const ALL_DEEDS: &[Deed] = &[Deed::Touch, Deed::Delete, Deed::Strip, Deed::Corrupt, Deed::Free];
+pub const ALL_EDITS: &[Edit] = &[Edit::Touch, Edit::Delete, Edit::Strip, Edit::Corrupt, Edit::Free];
 
 /// One size of the model.
 #[derive(Clone, Debug)]
@@ -52,21 +53,21 @@ enum Clocks {
 
 /// A world without faults, of candidates that all have names of their own.
 fn world<const C: usize, const K: usize>(clocks: Clocks) -> World<C, K> {
-    let (lease, steady, gap) = match clocks {
+    let (lease, miss_after, gap) = match clocks {
         Clocks::Same => (3, None, 1),
         Clocks::Apart => (3, Some(2), 0),
         Clocks::ApartWithGap => (4, Some(2), 1),
     };
     World {
         rules: Rules { lease, renew_deadline: 2, release_delay: 1, names: &[0, 1, 2], weakened: None },
-        steady,
+        miss_after,
         gap,
         late_news: true,
         slow_writes: true,
         slow_reads: false,
         symmetric: true,
         reduced: true,
-        deeds: ALL_DEEDS,
+        edits: ALL_EDITS,
         budget: NONE,
     }
 }
@@ -102,7 +103,7 @@ pub fn configurations() -> Vec<Configuration> {
     let crash = Budget { crashes: 1, ..NONE };
     let outages = Budget { crashes: UNLIMITED, doubts: UNLIMITED, ..NONE };
     let stop = Budget { stops: 1, ..NONE };
-    let deed = Budget { strangers: 1, ..NONE };
+    let edit = Budget { strangers: 1, ..NONE };
     let small = [
         ("two, same clocks: a crash", two(Clocks::Same, crash)),
         ("two, same clocks", two(Clocks::Same, NONE)),
@@ -110,7 +111,7 @@ pub fn configurations() -> Vec<Configuration> {
         ("two, clocks apart: a crash", two(Clocks::Apart, crash)),
         ("two, clocks apart, gap: a crash", two(Clocks::ApartWithGap, crash)),
         ("two, same clocks: a crash, two stops", two(Clocks::Same, Budget { stops: 2, ..crash })),
-        ("two, same clocks: a crash, a deed", two(Clocks::Same, Budget { crashes: 1, ..deed })),
+        ("two, same clocks: a crash, an edit", two(Clocks::Same, Budget { crashes: 1, ..edit })),
         ("three, same clocks", three(Clocks::Same, NONE)),
         ("two locks", two_locks(Clocks::Same, NONE)),
         ("two locks: a resignation", two_locks(Clocks::Same, Budget { resignations: 1, ..NONE })),
@@ -123,16 +124,16 @@ pub fn configurations() -> Vec<Configuration> {
         ("two, same clocks: crashes, doubts, stops", two(Clocks::Same, Budget { stops: UNLIMITED, ..outages })),
         ("two, clocks apart, gap: a crash, two stops", two(Clocks::ApartWithGap, Budget { stops: 2, ..crash })),
         (
-            "two, same clocks: a crash, a doubt, two deeds",
+            "two, same clocks: a crash, a doubt, two edits",
             two(Clocks::Same, Budget { doubts: 1, strangers: 2, ..crash }),
         ),
-        ("two, clocks apart: a crash, two deeds", two(Clocks::Apart, Budget { strangers: 2, ..crash })),
-        ("two, same clocks, slow reads: a crash, a deed", two_slow(Budget { crashes: 1, ..deed })),
+        ("two, clocks apart: a crash, two edits", two(Clocks::Apart, Budget { strangers: 2, ..crash })),
+        ("two, same clocks, slow reads: a crash, an edit", two_slow(Budget { crashes: 1, ..edit })),
         ("three, same clocks: a crash, a doubt", three(Clocks::Same, Budget { doubts: 1, ..crash })),
         ("three, clocks apart: a crash", three(Clocks::Apart, crash)),
-        ("three, same clocks: a deed", three(Clocks::Same, deed)),
+        ("three, same clocks: an edit", three(Clocks::Same, edit)),
         (
-            "three, same clocks, quick: a crash, a stop, two deeds",
+            "three, same clocks, quick: a crash, a stop, two edits",
             three_quick(Budget { stops: 1, strangers: 2, ..crash }),
         ),
         ("two locks, slow writes", two_locks_slow(NONE)),
@@ -141,7 +142,7 @@ pub fn configurations() -> Vec<Configuration> {
             "two locks: a crash, a stop, a resignation",
             two_locks(Clocks::Same, Budget { stops: 1, resignations: 1, ..crash }),
         ),
-        ("two locks: a crash, a deed", two_locks(Clocks::Same, Budget { crashes: 1, ..deed })),
+        ("two locks: a crash, an edit", two_locks(Clocks::Same, Budget { crashes: 1, ..edit })),
     ];
     let of = |is_small| move |(name, size)| Configuration { name, is_small, size };
     small.into_iter().map(of(true)).chain(large.into_iter().map(of(false))).collect()

@@ -284,6 +284,6 @@ fn key<const K: usize>(candidate: &Candidate<K>) -> impl Ord + use<K> {
         let version = election.belief.and_then(|belief| belief.version).map(|version| version.resource_version);
         (own, term.map(|term| term.left), phase, age, robbed, floor, version, election.news.is_some())
     };
-    let Candidate { claims, steady, keep, alone, .. } = *candidate;
-    (candidate.is_up(), claims, steady, keep, alone, candidate.elections.each_ref().map(of_election))
+    let Candidate { claims, since_miss, keep, alone, .. } = *candidate;
+    (candidate.is_up(), claims, since_miss, keep, alone, candidate.elections.each_ref().map(of_election))
 }

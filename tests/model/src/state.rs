@@ -26,7 +26,7 @@ pub const UNLIMITED: u8 = u8::MAX;
 pub struct Budget {
     pub crashes: u8,
     pub stops: u8,
-    /// Deeds of strangers.
+    /// Edits by strangers.
     pub strangers: u8,
     /// Writes given up by their sender: in doubt.
     pub doubts: u8,
@@ -108,7 +108,7 @@ pub struct Candidate<const K: usize> {
     /// It holds the socket of its name and place: earlier processes there are dead.
     pub alone: bool,
     /// How many ticks in a row its clock has advanced, up to those after which it may miss one.
-    pub steady: u8,
+    pub since_miss: u8,
     /// It says that it leads.
     pub claims: bool,
     /// How long the locks must be kept, because of a claim that was made.
@@ -239,10 +239,10 @@ impl Sight {
 }
 
 impl<const K: usize> Candidate<K> {
-    /// `steady`: see [`Candidate::steady`].
-    pub fn new(life: Life, alone: bool, steady: u8) -> Candidate<K> {
+    /// `since_miss`: see [`Candidate::since_miss`].
+    pub fn new(life: Life, alone: bool, since_miss: u8) -> Candidate<K> {
         let elections = std::array::from_fn(|_| Election::new());
-        Candidate { life, alone, steady, claims: false, keep: 0, elections }
+        Candidate { life, alone, since_miss, claims: false, keep: 0, elections }
     }
 
     pub fn is_up(&self) -> bool {

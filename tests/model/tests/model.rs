@@ -41,7 +41,7 @@ fn taking_out_what_makes_no_difference_makes_none() {
 #[test]
 #[ignore]
 fn taking_out_what_makes_no_difference_makes_none_among_faults() {
-    for name in ["two, same clocks: a crash", "two, same clocks: a crash, a deed", "two, clocks apart: a crash"] {
+    for name in ["two, same clocks: a crash", "two, same clocks: a crash, an edit", "two, clocks apart: a crash"] {
         assert_reduced_without_loss(name, 2);
     }
 }
@@ -65,7 +65,7 @@ fn observations(world: &World<2, 1>) -> BTreeSet<String> {
         let candidates = state.candidates.each_ref().map(|candidate| {
             let election = &candidate.elections[0];
             let term = election.term.map(|term| (term.left, term.after));
-            (candidate.life, candidate.claims, candidate.steady, election.own, election.robbed, term)
+            (candidate.life, candidate.claims, candidate.since_miss, election.own, election.robbed, term)
         });
         let record = state.locks[0].sight.record().map(|record| (record.writer, record.free, record.dead));
         observed.insert(format!("{candidates:?} {record:?} {:?} {:?}", state.history.protected, state.budget));
