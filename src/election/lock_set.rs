@@ -244,6 +244,9 @@ impl LockSet {
     fn tell(&mut self, moment: Moment, index: usize, event: Event) {
         let Some(lock) = self.locks.get_mut(index) else { return };
         let output = lock.step(moment, event);
+        if output.request.is_some() && lock.predecessor_is_dead() {
+            self.protect(moment.now); // S9: what that process said may have been true until just now.
+        }
         let before = &mut self.outputs[index];
         // A request that was not sent yet has been given up, if there is a newer one.
         let request = output.request.or(before.request.take());

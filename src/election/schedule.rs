@@ -87,6 +87,12 @@ impl Election {
         free_at.max(self.robbed_until)
     }
 
+    /// S9: whether an earlier run of this very candidate wrote what is in the lock, and cannot be alive.
+    pub(super) fn predecessor_is_dead(&self) -> bool {
+        let lock = self.lock.as_ref();
+        lock.is_some_and(|lock| lock.record().is_some_and(|record| self.writer_is_dead(lock, record)))
+    }
+
     /// S9: an earlier run of this very candidate wrote this, and cannot be alive.
     fn writer_is_dead(&self, lock: &Sight, record: &Record) -> bool {
         let Settings { identity, process, host, .. } = &self.settings;

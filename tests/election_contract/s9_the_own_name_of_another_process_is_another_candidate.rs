@@ -59,3 +59,28 @@ fn a_dead_writer_in_a_new_object_does_not_free_the_one_who_held_the_old_object()
     }
     assert_eq!(it.now, 21_000);
 }
+
+/// It may have said that it leads until just now, and nobody else leads for L - D after that.
+#[test]
+fn what_a_dead_process_held_is_kept_for_its_claim_though_a_stop_comes_at_once() {
+    for stop_before_the_answer in [true, false] {
+        let mut it = Scenario::new(settings());
+        it.happens(Event::Alone(true));
+        it.reads(marked(held(50, ME, 10, 1), 2, Some(host())));
+        let write = it.writes();
+        if stop_before_the_answer {
+            it.happens_at(10, Event::Stop);
+            it.acknowledged(&write, 51);
+        } else {
+            it.answered_at(10, Answer::Unknown);
+            it.happens_at(20, Event::Stop);
+            it.reads(shown(&write, 51));
+        }
+        assert!(!it.leads());
+        while it.writes().purpose != Purpose::Release {
+            let renewal = it.writes();
+            it.acknowledged(&renewal, 52 + it.now);
+        }
+        assert!(it.now >= 4_000, "released after {} ms", it.now);
+    }
+}
