@@ -107,7 +107,9 @@ impl World {
             if !self.plan.breaks_assumptions {
                 return;
             }
-            self.oracle.exempt(lease_ends + self.plan.longest_lease * 3);
+            // A candidate may have to wait for the lease of a record that a stranger wrote earlier.
+            let longest = self.server.longest_lease(lock).max(self.plan.longest_lease);
+            self.oracle.exempt(lease_ends + longest * 3);
         }
         // Who starts now sees the edit alone, and waits for the lease in it, or for his own.
         let same_lease = self.plan.members.iter().all(|member| member.lease == self.plan.longest_lease);

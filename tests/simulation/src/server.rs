@@ -66,6 +66,15 @@ impl Server {
         }
     }
 
+    /// The longest lease of a record that the lock ever held.
+    pub fn longest_lease(&self, lock: usize) -> u64 {
+        let lease = |state: &State| match &state.sight.content {
+            Content::Record(record) => record.lease().as_nanos() as u64,
+            Content::Unreadable { .. } | Content::Nothing => 0,
+        };
+        self.objects[lock].history.iter().map(lease).max().unwrap_or(0)
+    }
+
     /// A write of a candidate that has in mind an object with these foreign fields.
     pub fn write(&mut self, lock: usize, write: &Write, foreign_fields: u64) -> Verdict {
         let present = self.objects[lock].present();
