@@ -22,7 +22,7 @@ use ureq::{Agent, Body};
 pub(crate) use self::exchange::explain;
 use self::exchange::{Call, LONGEST, Patience};
 pub use self::failure::{Class, Failure, FailureKind, Reply, Status, Verb};
-use self::names::Names;
+pub(crate) use self::names::Names;
 pub use self::watch::{Watch, WatchHandle};
 use crate::clock;
 use crate::credentials::{Access, Credentials, CredentialsError, Tls};
@@ -37,9 +37,10 @@ pub struct Api {
     client: Mutex<Client>,
 }
 
-/// An agent for a server that speaks plain HTTP and wants no credentials, with the manners of those of an [`Api`].
-pub(crate) fn anonymous_agent(server: String) -> Agent {
-    exchange::agent(server, None, Names::new())
+/// An agent for a server that wants no credentials, with the manners of those of an [`Api`]; without `tls` it speaks plain
+/// HTTP.
+pub(crate) fn anonymous_agent(server: String, tls: Option<Tls>) -> Agent {
+    exchange::agent(server, tls, Names::new())
 }
 
 /// The connections that are open.

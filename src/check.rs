@@ -48,7 +48,7 @@ impl Elector {
     ///
     /// No proxy is used and no redirect followed: what counts is the word of this elector alone.
     pub fn ask(&self) -> Result<Answer, String> {
-        let agent = api::anonymous_agent(self.0.clone());
+        let agent = api::anonymous_agent(self.0.clone(), None);
         let timed = agent.get(format!("http://{}/leader", self.0)).config().timeout_global(Some(TIMEOUT)).build();
         let response = timed.call().map_err(|error| self.explain(error))?;
         let status = response.status();

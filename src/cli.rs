@@ -3,11 +3,13 @@
 //! Flags are taken as 0.5 took them, which used pflag (<https://pkg.go.dev/github.com/spf13/pflag>); see [`parse`].
 
 mod argv;
+mod health;
 mod timing;
 
 use crate::check::Elector;
 use crate::credentials;
 use crate::duration;
+use crate::health::HealthCheck;
 use crate::http::{Limits, ListenAddress};
 use crate::lock::{CHOICES, LockKind};
 use crate::logging;
@@ -51,6 +53,8 @@ pub struct Config {
     pub timing: Timing,
     /// How long to go on before the lock is released after a signal.
     pub release_delay: Duration,
+    /// What tells whether the application is well enough to lead; `None` where it is not asked.
+    pub health: Option<HealthCheck>,
     /// Where to serve HTTP; `None` for nowhere.
     pub http: Option<ListenAddress>,
     /// How many connections that has at a time, 1 to [`MOST_CONNECTIONS`].
@@ -132,6 +136,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
         id: identity(flags.text("--id")?, &environment.hostname)?,
         timing: timing(&mut flags)?,
         release_delay: release_delay(flags.duration("--release-delay")?)?,
+        health: health::check(&mut flags)?,
         http: flags.http()?,
         http_max_connections: http_max_connections(flags.text("--http-max-connections")?)?,
         server: flags.text("--server")?.map(server).transpose()?,

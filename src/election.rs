@@ -28,6 +28,7 @@
 //! - **S9** The own name in somebody else's record is another process, unless that one is provably dead.
 //! - **S10** A record that cannot be read counts as held.
 
+mod gate;
 pub mod lock_set;
 mod observe;
 mod pacing;

@@ -178,12 +178,24 @@ impl ObjectWriter<'_> {
         // What is copied has been read before, so that there is no error.
         let _ = each_field(object, |name, value| match names.iter().position(|it| *it == name) {
             Some(index) => passed_over[index] = Some(value.get()),
-            None => {
-                self.name(name);
-                self.out.extend_from_slice(value.get().as_bytes());
-            }
+            None => self.copy(name, value),
         });
         passed_over
+    }
+
+    /// Copies the fields of an object whose names are wanted as the texts they are.
+    pub(crate) fn copy_if(&mut self, object: &str, is_wanted: impl Fn(&str) -> bool) {
+        // What is copied has been read before, so that there is no error.
+        let _ = each_field(object, |name, value| {
+            if is_wanted(name) {
+                self.copy(name, value);
+            }
+        });
+    }
+
+    fn copy(&mut self, name: &str, value: &RawValue) {
+        self.name(name);
+        self.out.extend_from_slice(value.get().as_bytes());
     }
 
     fn name(&mut self, name: &str) {

@@ -46,6 +46,7 @@
 //! | [`status`], [`metrics`], [`http`] | what the rest may know, what is counted, and who asks |
 //! | [`report`], [`logging`] | what people are told |
 //! | [`cli`], [`run`] | the command line, and putting the parts together |
+//! | [`health`] | the health check: asks the application whether it is well |
 //! | [`check`] | `--check`: the question to an elector that runs |
 //! | [`duration`], [`rfc3339`], [`random`], `json` | one thing each |
 #![forbid(unsafe_code)]
@@ -58,6 +59,7 @@ pub mod clock;
 pub mod credentials;
 pub mod duration;
 pub mod election;
+pub mod health;
 pub mod http;
 mod json;
 pub mod lock;

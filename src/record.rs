@@ -18,6 +18,9 @@ pub const RECORD_ANNOTATION: &str = "control-plane.alpha.kubernetes.io/leader";
 /// The annotation that holds the mark of the write, in every kind of lock.
 pub const MARK_ANNOTATION: &str = "leader-elector/mark";
 
+/// The annotation by which people ask the holder that it names to release the lock, in every kind of lock.
+pub const STEP_DOWN_ANNOTATION: &str = "leader-elector/step-down";
+
 /// The longest lease a record may claim; a longer one cannot be meant.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -90,7 +90,12 @@ impl Pair {
         let version = Some(Version { uid: "uid".into(), resource_version: self.version });
         self.answered(
             lock,
-            Answer::Seen(Sight { version, content: Content::Record(write.record), mark: Some(write.mark) }),
+            Answer::Seen(Sight {
+                version,
+                content: Content::Record(write.record),
+                mark: Some(write.mark),
+                step_down: None,
+            }),
         );
     }
 
@@ -127,7 +132,7 @@ fn held(resource_version: u64, holder: &str) -> Sight {
     let record =
         Record { holder: holder.into(), lease_seconds: 10, acquired: stamp.clone(), renewed: stamp, transitions: 3 };
     let version = Some(Version { uid: "uid".into(), resource_version });
-    Sight { version, content: Content::Record(record), mark: None }
+    Sight { version, content: Content::Record(record), mark: None, step_down: None }
 }
 
 #[test]

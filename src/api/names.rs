@@ -1,10 +1,10 @@
 //! From the host in the server's address to socket addresses.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::Error;
 use ureq::config::Config;
@@ -24,7 +24,7 @@ const MAX_ADDRESSES: usize = 4;
 /// the connection is there already. This one takes literals and `localhost` as they are, and
 /// remembers a name until [`Names::doubt`].
 #[derive(Clone)]
-pub(super) struct Names {
+pub(crate) struct Names {
     shared: Arc<Shared>,
     lookup: fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
 }
@@ -46,7 +46,7 @@ struct Known {
 }
 
 impl Names {
-    pub(super) fn new() -> Names {
+    pub(crate) fn new() -> Names {
         Names::with_lookup(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
     }
 
@@ -58,6 +58,30 @@ impl Names {
     /// old addresses are better than none.
     pub(super) fn doubt(&self) {
         self.shared.lock().proven = false;
+    }
+
+    /// Opens a TCP connection, and closes it; `timeout` covers all of that. The error says what kept it from that.
+    pub(crate) fn connect(&self, host: &str, port: u16, timeout: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + timeout;
+        let mut addresses = self.addresses(host, port, timeout).map_err(|error| error.to_string())?;
+        addresses.truncate(MAX_ADDRESSES);
+        let mut problem = String::new();
+        for (index, address) in addresses.iter().enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now()) / (addresses.len() - index) as u32;
+            // No time at all is an error of its own.
+            match TcpStream::connect_timeout(address, left.max(Duration::from_millis(1))) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    problem = format!("no connection to {address}")
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    problem = format!("connection refused by {address}");
+                }
+                Err(error) => problem = format!("cannot connect to {address}: {error}"),
+            }
+        }
+        self.doubt();
+        Err(problem)
     }
 
     fn addresses(&self, host: &str, port: u16, budget: Duration) -> Result<Vec<SocketAddr>, DialError> {

@@ -123,7 +123,7 @@ impl LockWorker {
                 None => Some((Verb::Create, Task::Create(Object::created(&self.lock, &write.record, &write.mark)))),
                 Some(base) => {
                     let object = self.object.as_ref().filter(|object| object.version() == base)?;
-                    Some((Verb::Update, Task::Update(object.updated(&write.record, &write.mark))))
+                    Some((Verb::Update, Task::Update(object.updated(write))))
                 }
             },
         }

@@ -24,6 +24,16 @@ pub(crate) struct Tls {
     pub(crate) trusted: String,
 }
 
+impl Tls {
+    /// For a server whose certificate nobody verifies. `host` is an IP address, in brackets or not, or a name.
+    pub(crate) fn unverified(host: &str) -> Result<Tls, String> {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let server_name = ServerName::try_from(bare.to_owned()).map_err(|error| format!("{host:?}: {error}"))?;
+        let config = config(None, None).map_err(|error| format!("cannot set up TLS: {error}"))?;
+        Ok(Tls { config, server_name, trusted: "no list of certificates".to_owned() })
+    }
+}
+
 /// Makes the configuration, and keeps it as long as what it was made of stays the same: it is also where TLS sessions
 /// are remembered, so one configuration serves all connections.
 pub(super) struct TlsMaker {

@@ -50,11 +50,13 @@ pub struct Sight {
     pub version: Option<Version>,
     pub content: Content,
     pub mark: Option<Mark>,
+    /// The holder that is asked to step down, whoever holds the lock.
+    pub step_down: Option<Arc<str>>,
 }
 
 impl Sight {
     /// The object does not exist.
-    pub const MISSING: Sight = Sight { version: None, content: Content::Nothing, mark: None };
+    pub const MISSING: Sight = Sight { version: None, content: Content::Nothing, mark: None, step_down: None };
 
     pub(super) fn record(&self) -> Option<&Record> {
         match &self.content {

@@ -1,10 +1,12 @@
 //! How the record sits in the lock object, and the events of a watch that show it.
 
 use super::{LockKind, LockName};
-use crate::election::{Sight, Version};
+use crate::election::{Purpose, Sight, Version, Write};
 use crate::json::{ObjectWriter, Scalar, each_field};
 use crate::logging::escape::escaped;
-use crate::record::{self, Content, MARK_ANNOTATION, Mark, RECORD_ANNOTATION, Record, SPEC_FIELDS};
+use crate::record::{
+    self, Content, MARK_ANNOTATION, Mark, RECORD_ANNOTATION, Record, SPEC_FIELDS, STEP_DOWN_ANNOTATION,
+};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -19,6 +21,7 @@ pub struct Object {
     version: Version,
     content: Content,
     mark: Option<Mark>,
+    step_down: Option<Arc<str>>,
     text: Arc<str>,
 }
 
@@ -50,7 +53,8 @@ impl Object {
             LockKind::Leases => record::from_lease_spec(spec),
         };
         let mark = annotations.text(annotations.mark).and_then(|text| Mark::from_annotation(&text));
-        Ok(Object { kind, version, content, mark, text: text.into() })
+        let step_down = annotations.step_down.and_then(|holder| Scalar::of(holder).text().cloned());
+        Ok(Object { kind, version, content, mark, step_down, text: text.into() })
     }
 
     pub fn version(&self) -> &Version {
@@ -59,22 +63,30 @@ impl Object {
 
     /// What the state machine sees of it.
     pub fn sight(&self) -> Sight {
-        Sight { version: Some(self.version.clone()), content: self.content.clone(), mark: self.mark.clone() }
+        Sight {
+            version: Some(self.version.clone()),
+            content: self.content.clone(),
+            mark: self.mark.clone(),
+            step_down: self.step_down.clone(),
+        }
     }
 
-    /// The body that replaces this very version of the object with one that holds the record and the mark.
-    pub fn updated(&self, record: &Record, mark: &Mark) -> Vec<u8> {
+    /// The body that replaces this very version of the object with one that holds the record and the mark. An acquisition
+    /// takes out whom the last holder's term left asked to step down.
+    pub fn updated(&self, write: &Write) -> Vec<u8> {
+        let Write { record, mark, purpose, .. } = write;
         let mark = (MARK_ANNOTATION, Value::from(mark.to_annotation()));
+        let dropped = (*purpose == Purpose::Acquire).then_some(STEP_DOWN_ANNOTATION);
         let mut body = Vec::with_capacity(self.text.len() + 2048);
         ObjectWriter::write(&mut body, |object| match self.kind {
             LockKind::Endpoints | LockKind::ConfigMaps => {
                 let [metadata] = object.copy_except(&self.text, ["metadata"]);
                 let record = (RECORD_ANNOTATION, Value::from(record::to_annotation(record)));
-                write_metadata(object, metadata, [mark, record]);
+                write_metadata(object, metadata, dropped, [mark, record]);
             }
             LockKind::Leases => {
                 let [metadata, spec] = object.copy_except(&self.text, ["metadata", "spec"]);
-                write_metadata(object, metadata, [mark]);
+                write_metadata(object, metadata, dropped, [mark]);
                 object.object("spec", |it| {
                     it.copy_except(spec.unwrap_or("null"), SPEC_FIELDS);
                     record::to_lease_spec(record).iter().for_each(|(name, value)| it.value(name, value));
@@ -107,12 +119,18 @@ impl Object {
     }
 }
 
-/// Writes the metadata again, with these annotations in the place of those of the same names.
-fn write_metadata<const N: usize>(object: &mut ObjectWriter, metadata: Option<&str>, new: [(&str, Value); N]) {
+/// Writes the metadata again, without one annotation and with these in the place of those of the same names.
+fn write_metadata<const N: usize>(
+    object: &mut ObjectWriter,
+    metadata: Option<&str>,
+    dropped: Option<&str>,
+    new: [(&str, Value); N],
+) {
     object.object("metadata", |it| {
         let [annotations] = it.copy_except(metadata.unwrap_or("null"), ["annotations"]);
         it.object("annotations", |it| {
-            it.copy_except(annotations.unwrap_or("null"), new.each_ref().map(|(name, _)| *name));
+            let stays = |name: &str| dropped != Some(name) && new.iter().all(|(other, _)| *other != name);
+            it.copy_if(annotations.unwrap_or("null"), stays);
             new.iter().for_each(|(name, value)| it.value(name, value));
         });
     });
@@ -197,6 +215,7 @@ fn cannot_be_read(field: &str, error: &serde_json::Error) -> String {
 struct Annotations<'a> {
     record: Option<&'a RawValue>,
     mark: Option<&'a RawValue>,
+    step_down: Option<&'a RawValue>,
 }
 
 impl<'a> Annotations<'a> {
@@ -205,6 +224,7 @@ impl<'a> Annotations<'a> {
         let read = each_field(annotations.map_or("null", RawValue::get), |name, value| match name {
             RECORD_ANNOTATION => found.record = Some(value),
             MARK_ANNOTATION => found.mark = Some(value),
+            STEP_DOWN_ANNOTATION => found.step_down = Some(value),
             _ => {}
         });
         read.map_err(|error| cannot_be_read("annotations", &error))?;

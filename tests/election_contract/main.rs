@@ -170,7 +170,7 @@ impl Scenario {
 /// The lock as it is after this write.
 fn shown(write: &Write, resource_version: u64) -> Sight {
     let version = Some(Version { uid: "uid".into(), resource_version });
-    Sight { version, content: Content::Record(write.record.clone()), mark: Some(write.mark.clone()) }
+    Sight { version, content: Content::Record(write.record.clone()), mark: Some(write.mark.clone()), step_down: None }
 }
 
 /// A record that somebody wrote: who, for how long, and when.
@@ -183,7 +183,7 @@ fn held(resource_version: u64, holder: &str, lease_seconds: u32, stamp: i64) -> 
         transitions: 3,
     };
     let version = Some(Version { uid: "uid".into(), resource_version });
-    Sight { version, content: Content::Record(record), mark: None }
+    Sight { version, content: Content::Record(record), mark: None, step_down: None }
 }
 
 fn unreadable(resource_version: u64) -> Sight {

@@ -86,7 +86,7 @@ impl World {
             1 => record("", 1, stamp.clone(), stamp, 3),
             _ => record("stranger", 10, stamp.clone(), stamp, 3),
         };
-        State { resource_version, sight: Sight { version, content, mark: None }, foreign_fields: 0 }
+        State { resource_version, sight: Sight { version, content, mark: None, step_down: None }, foreign_fields: 0 }
     }
 }
 

@@ -122,7 +122,7 @@ impl Server {
         *counter += 1;
         let resource_version = *counter;
         let version = uid.map(|uid| Version { uid, resource_version });
-        let sight = Sight { version, content, mark };
+        let sight = Sight { version, content, mark, step_down: None };
         self.objects[lock].history.push(State { resource_version, sight, foreign_fields });
     }
 

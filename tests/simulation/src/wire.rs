@@ -117,7 +117,7 @@ impl Wire {
     pub fn body(self, lock: usize, write: &Write, in_hand: Option<&Object>) -> Result<Vec<u8>, String> {
         match (&write.base, in_hand) {
             (None, _) => Ok(Object::created(&self.name(lock), &write.record, &write.mark)),
-            (Some(_), Some(object)) => Ok(object.updated(&write.record, &write.mark)),
+            (Some(_), Some(object)) => Ok(object.updated(write)),
             (Some(_), None) => Err("there is no object in hand".into()),
         }
     }

@@ -1,0 +1,58 @@
+//! The flags of the health check.
+
+use super::{Flags, UsageError, bad};
+use crate::duration::format;
+use crate::health::HealthCheck;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+const USUAL_INTERVAL: Duration = Duration::from_secs(2);
+const USUAL_TIMEOUT: Duration = Duration::from_secs(1);
+const USUAL_FAILURES: u32 = 3;
+
+/// More often, the checks would be a load of their own; less often, they would say nothing about now.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60 * 60);
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
+const MOST_FAILURES: u32 = 1000;
+
+/// The health check, if one was asked for.
+pub(super) fn check(flags: &mut Flags) -> Result<Option<HealthCheck>, UsageError> {
+    let target = flags.text("--health-check")?.filter(|target| !target.is_empty());
+    let [interval, timeout] = [flags.duration("--health-interval")?, flags.duration("--health-timeout")?];
+    let failures = flags.text("--health-failures")?;
+    let Some(target) = target else {
+        let given = [
+            ("--health-interval", interval.is_some()),
+            ("--health-timeout", timeout.is_some()),
+            ("--health-failures", failures.is_some()),
+        ];
+        return match given.iter().find(|(_, given)| *given) {
+            None => Ok(None),
+            Some((flag, _)) => Err(UsageError(format!(
+                "{flag} means nothing without --health-check=URL, such as --health-check=http://127.0.0.1:8080/healthz"
+            ))),
+        };
+    };
+    Ok(Some(HealthCheck {
+        target: target.parse().map_err(|error| UsageError(format!("--health-check: {error}")))?,
+        interval: within("--health-interval", interval.unwrap_or(USUAL_INTERVAL), &INTERVALS)?,
+        timeout: within("--health-timeout", timeout.unwrap_or(USUAL_TIMEOUT), &TIMEOUTS)?,
+        failures: failures.map_or(Ok(USUAL_FAILURES), |text| number_of_failures(&text))?,
+    }))
+}
+
+fn within(flag: &str, value: Duration, range: &RangeInclusive<Duration>) -> Result<Duration, UsageError> {
+    let [least, most] = [range.start(), range.end()].map(|bound| format(*bound));
+    range
+        .contains(&value)
+        .then_some(value)
+        .ok_or_else(|| UsageError(format!("{flag}={}: use {least} to {most}", format(value))))
+}
+
+fn number_of_failures(text: &str) -> Result<u32, UsageError> {
+    // `+1` is a number to Rust.
+    let number = Some(text).filter(|text| !text.starts_with('+')).and_then(|text| text.parse().ok());
+    number
+        .filter(|number| (1..=MOST_FAILURES).contains(number))
+        .ok_or_else(|| bad("--health-failures", text, &format!("give a number from 1 to {MOST_FAILURES}")))
+}

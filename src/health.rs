@@ -1,0 +1,255 @@
+//! The health check: asks the application, again and again, whether it is well.
+//!
+//! It follows the probes of the kubelet: over HTTP any status from 200 to 399 is well, and no redirect is followed; over TCP
+//! it is enough that a connection opens. A certificate is not verified. Each check has a connection of its own. What the
+//! results mean for the election is decided there.
+
+use crate::api::{self, Names};
+use crate::credentials::Tls;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::str::FromStr;
+use std::thread;
+use std::time::{Duration, Instant};
+use ureq::http::Uri;
+use ureq::http::header::{ACCEPT, CONNECTION};
+use ureq::{Agent, Error};
+
+/// What is checked, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    pub target: Target,
+    /// From the beginning of one check to that of the next.
+    pub interval: Duration,
+    /// For all of a check.
+    pub timeout: Duration,
+    /// So many failures in a row end the leadership; at least 1.
+    pub failures: u32,
+}
+
+/// Where the application is asked: `http://host:port/path`, the same with `https`, or `tcp://host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+    /// With its query.
+    path: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+    Tcp,
+}
+
+impl HealthCheck {
+    /// Checks on a thread of its own, the first time at once. `report` takes each result, an error being what went wrong, and
+    /// says whether to go on; it may wait.
+    pub fn start(self, report: impl Fn(Result<(), String>) -> bool + Send + 'static) -> io::Result<()> {
+        let probe = Probe::new(&self.target).map_err(io::Error::other)?;
+        let check = move || catch_unwind(AssertUnwindSafe(|| probe.check(self.timeout)));
+        let run = move || loop {
+            let began = Instant::now();
+            let result = check().unwrap_or_else(|_| Err("the check failed by a bug, see the panic above".to_owned()));
+            if !report(result) {
+                return;
+            }
+            thread::sleep(self.interval.saturating_sub(began.elapsed()));
+        };
+        thread::Builder::new().name("health".into()).spawn(run).map(drop)
+    }
+}
+
+/// What a check is made with.
+enum Probe {
+    Http { agent: Agent, url: String },
+    Tcp { names: Names, host: String, port: u16 },
+}
+
+impl Probe {
+    fn new(target: &Target) -> Result<Probe, String> {
+        let Target { scheme, host, port, path } = target;
+        let (scheme, tls) = match scheme {
+            Scheme::Tcp => return Ok(Probe::Tcp { names: Names::new(), host: host.clone(), port: *port }),
+            Scheme::Http => ("http", None),
+            Scheme::Https => ("https", Some(Tls::unverified(host)?)),
+        };
+        let agent = api::anonymous_agent(format!("{host}:{port}"), tls);
+        Ok(Probe::Http { agent, url: format!("{scheme}://{host}:{port}{path}") })
+    }
+
+    fn check(&self, timeout: Duration) -> Result<(), String> {
+        match self {
+            Probe::Tcp { names, host, port } => names.connect(host, *port, timeout),
+            Probe::Http { agent, url } => {
+                let request = agent.get(url).header(ACCEPT, "*/*").header(CONNECTION, "close");
+                let answer =
+                    request.config().timeout_global(Some(timeout)).build().call().map_err(|error| match error {
+                        Error::Timeout(_) => format!("no answer within {timeout:?}"),
+                        other => api::explain(other, timeout),
+                    })?;
+                match answer.status() {
+                    status if status.is_success() || status.is_redirection() => Ok(()),
+                    status => Err(format!("the answer is {status}")),
+                }
+            }
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(url: &str) -> Result<Target, TargetError> {
+        let refuse = |why| Err(TargetError { url: url.to_owned(), why });
+        let Ok(uri) = url.parse::<Uri>() else { return refuse("no URL") };
+        let (scheme, usual_port) = match uri.scheme_str() {
+            Some("http") => (Scheme::Http, Some(80)),
+            Some("https") => (Scheme::Https, Some(443)),
+            Some("tcp") => (Scheme::Tcp, None),
+            _ => return refuse("no URL that begins with http://, https:// or tcp://"),
+        };
+        let (Some(host), Some(authority)) = (uri.host().filter(|host| !host.is_empty()), uri.authority()) else {
+            return refuse("a URL without a host");
+        };
+        let port = match authority.as_str().strip_prefix(host) {
+            Some("") => usual_port,
+            Some(_) => uri.port_u16(),
+            None => return refuse("a URL with a user name, which is not sent"),
+        };
+        let Some(port) = port.filter(|port| *port > 0) else { return refuse("a URL without a usable port") };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        if scheme == Scheme::Tcp && !matches!(path, "" | "/") {
+            return refuse("a tcp:// URL with a path");
+        }
+        Ok(Target { scheme, host: host.to_owned(), port, path: path.to_owned() })
+    }
+}
+
+/// As it may stand in messages: without the query, which may hold a secret.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Target { scheme, host, port, path } = self;
+        let path = path.split('?').next().unwrap_or_default();
+        match scheme {
+            Scheme::Http => write!(f, "http://{host}:{port}{path}"),
+            Scheme::Https => write!(f, "https://{host}:{port}{path}"),
+            Scheme::Tcp => write!(f, "tcp://{host}:{port}"),
+        }
+    }
+}
+
+/// A text that names nothing that can be checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetError {
+    url: String,
+    why: &'static str,
+}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is {}; write it like http://127.0.0.1:8080/healthz or tcp://127.0.0.1:5432", self.url, self.why)
+    }
+}
+
+impl std::error::Error for TargetError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn target(url: &str) -> Result<String, String> {
+        url.parse::<Target>().map(|target| target.to_string()).map_err(|error| error.to_string())
+    }
+
+    /// What a check of a server says that answers each connection with these bytes.
+    fn check(url: impl Fn(u16) -> String, answer: &'static str) -> Result<(), String> {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        thread::spawn(move || {
+            for connection in server.incoming() {
+                let mut connection = connection.unwrap();
+                let _ = connection.read(&mut [0; 1000]);
+                let _ = connection.write_all(answer.as_bytes());
+            }
+        });
+        Probe::new(&url(port).parse().unwrap()).unwrap().check(LONG)
+    }
+
+    fn http(port: u16) -> String {
+        format!("http://127.0.0.1:{port}/healthz?key=secret")
+    }
+
+    #[test]
+    fn a_target_has_a_scheme_a_host_and_a_port() {
+        for (url, expected) in [
+            ("http://127.0.0.1:8080/healthz", "http://127.0.0.1:8080/healthz"),
+            ("http://localhost", "http://localhost:80/"),
+            ("https://[::1]/live?key=secret", "https://[::1]:443/live"),
+            ("tcp://db:5432", "tcp://db:5432"),
+            ("tcp://db:5432/", "tcp://db:5432"),
+        ] {
+            assert_eq!(target(url).as_deref(), Ok(expected));
+        }
+        for (url, why) in [
+            ("", "no URL;"),
+            ("/healthz", "no URL that begins with"),
+            ("ftp://localhost", "no URL that begins with"),
+            ("tcp://db", "a URL without a usable port"),
+            ("tcp://db:0", "a URL without a usable port"),
+            ("http://db:99999", "a URL without a usable port"),
+            ("tcp://db:5432/path", "a tcp:// URL with a path"),
+            ("http://user@db/", "a URL with a user name"),
+        ] {
+            assert!(target(url).is_err_and(|error| error.contains(why)), "{url:?}: {:?}", target(url));
+        }
+    }
+
+    #[test]
+    fn what_the_kubelet_takes_for_healthy_is_healthy() {
+        for (status, healthy) in [("200 OK", true), ("302 Found", true), ("404 Not Found", false), ("503 No", false)] {
+            let answer: &'static str =
+                format!("HTTP/1.1 {status}\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n").leak();
+            assert_eq!(check(http, answer).is_ok(), healthy, "{status}");
+        }
+        assert!(check(http, "hello").is_err());
+        assert!(check(|port| format!("https://127.0.0.1:{port}/"), "HTTP/1.1 200 OK\r\n\r\n").is_err());
+        assert_eq!(check(|port| format!("tcp://127.0.0.1:{port}"), ""), Ok(()));
+    }
+
+    #[test]
+    fn a_port_that_nobody_serves_is_unhealthy() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        for url in [http(port), format!("tcp://127.0.0.1:{port}")] {
+            let result = Probe::new(&url.parse().unwrap()).unwrap().check(LONG);
+            assert!(result.as_ref().is_err_and(|error| error.contains("refused")), "{result:?}");
+        }
+    }
+
+    #[test]
+    fn an_application_that_hangs_or_dribbles_is_unhealthy_in_time() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let dribbling = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+        let ports = [port(&silent), port(&dribbling)];
+        thread::spawn(move || {
+            for connection in dribbling.incoming() {
+                let mut connection = connection.unwrap();
+                while connection.write_all(b"H").is_ok() {
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+        });
+        for port in ports {
+            let probe = Probe::new(&http(port).parse().unwrap()).unwrap();
+            assert!(probe.check(Duration::from_millis(200)).is_err());
+        }
+    }
+}
