@@ -40,7 +40,8 @@ mod withdrawal;
 pub(crate) use self::schedule::RELEASE_LIMIT;
 pub use self::schedule::whole_seconds;
 pub use self::types::{
-    Answer, Call, Claim, Event, Holder, Moment, Output, Purpose, Request, Settings, Sight, Version, Write,
+    Answer, Call, CandidateEvent, Claim, Event, Holder, Moment, Output, Purpose, Request, Settings, Sight, Version,
+    Write,
 };
 
 use self::pacing::Pacing;
@@ -149,6 +150,17 @@ impl Election {
     /// This candidate's leadership; whoever is told must compare `until` with the clock (S1).
     pub fn claim(&self) -> Option<Claim> {
         self.term.filter(|_| !self.withdrawal.has_begun())
+    }
+
+    /// The term, also while it is kept only for work that has to come to its end.
+    pub fn term(&self) -> Option<Claim> {
+        self.term
+    }
+
+    /// Whether the lock that this candidate holds bears the wish that its holder steps down.
+    pub fn is_asked_to_step_down(&self) -> bool {
+        let named = self.lock.as_ref().and_then(|lock| lock.step_down.as_deref());
+        self.own.is_some() && named == Some(&*self.settings.identity)
     }
 
     /// The other candidate that holds the lock, until its lease runs out by this clock.

@@ -117,6 +117,7 @@ fn settings(config: &Config) -> Settings {
         retry_period: timing.retry_period,
         request_timeout: timing.request_timeout,
         release_delay: config.release_delay,
+        health_failures: config.health.as_ref().map(|check| check.failures),
     }
 }
 

@@ -13,11 +13,18 @@
 //!   API server counts the versions of the two kinds apart.
 //! - A release goes the other way: the second, then the first.
 //!
-//! With one lock as with two, nobody else leads for L - D after a claim, unless it ended because the candidate was told to
-//! leave: until then no lock is released, whatever made the claim end.
+//! With one lock as with two, a candidate stands for no lock while its application is not well, or while it stands back
+//! because it was asked to step down. It gives the locks up, and they are released when what was started for the leadership
+//! has ended (S5). Until then they are kept and renewed.
+//!
+//! Nobody else leads for L - D after a claim, unless it ended by the candidate's own will, because it was told to leave or to
+//! stand back or its application is not well: until then no lock is released, whatever made the claim end.
 
 use crate::clock::Time;
-use crate::election::{Claim, Election, Event, Holder, Moment, Output, RELEASE_LIMIT, Request, Settings};
+use crate::election::gate::Gate;
+use crate::election::{
+    CandidateEvent, Claim, Election, Event, Holder, Moment, Output, RELEASE_LIMIT, Request, Settings,
+};
 use std::time::Duration;
 
 /// The locks of a lock_set, in their order.
@@ -29,8 +36,29 @@ pub struct LockSet {
     locks: Vec<Election>,
     /// What the machines asked for last, as far as it has not been passed on.
     outputs: [Output; MOST_LOCKS],
+    candidacy: Candidacy,
+    work: Work,
     release: Release,
     binding: Binding,
+}
+
+/// Whether this candidate stands for the locks at all.
+#[derive(Clone, Debug, PartialEq, Hash)]
+struct Candidacy {
+    lease: Duration,
+    gate: Gate,
+    /// It gives the locks up, and does not stand before it has; for how long it then leaves them to others.
+    leaves: Option<Duration>,
+    /// Until when others may try.
+    back_until: Time,
+}
+
+/// What was started for the leadership.
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
+struct Work {
+    goes_on: bool,
+    /// The fencing tokens of the terms that it was started for, while all of them last.
+    tokens: Option<[Option<u64>; MOST_LOCKS]>,
 }
 
 /// From when on the locks may be released.
@@ -43,8 +71,9 @@ struct Release {
     claim: Option<Claim>,
     /// Until when nobody else may lead, because of a claim that was made.
     protected_until: Time,
-    /// After Stop: when the release delay is over.
-    due: Option<Time>,
+    /// Until when the release delay lasts.
+    kept_until: Time,
+    stopped: bool,
     /// After Stop: since when releasing is all that is left to do.
     since: Option<Time>,
 }
@@ -52,7 +81,6 @@ struct Release {
 /// What binds the two locks together.
 #[derive(Clone, Debug, PartialEq, Hash)]
 struct Binding {
-    lease: Duration,
     /// Whether each lock was last said to be wanted.
     wanted: [bool; MOST_LOCKS],
     /// The fencing tokens of the two terms that make up the present term, and those that made up the last one.
@@ -60,8 +88,6 @@ struct Binding {
     spent: [u64; MOST_LOCKS],
     /// Since when it has led the first lock with nobody in its way on the second, and does not lead that.
     stuck_since: Option<Time>,
-    /// Until when others may try.
-    back_until: Time,
 }
 
 /// What to do next.
@@ -99,23 +125,45 @@ impl LockSet {
             delay: settings.release_delay,
             claim: None,
             protected_until: Time::ZERO,
-            due: None,
+            kept_until: Time::ZERO,
+            stopped: false,
             since: None,
         };
-        let binding = Binding {
+        let candidacy = Candidacy {
             lease: settings.lease,
-            wanted: [true; MOST_LOCKS],
-            tokens: None,
-            spent: [0; MOST_LOCKS],
-            stuck_since: None,
+            gate: Gate::new(settings.health_failures, settings.retry_period),
+            leaves: None,
             back_until: Time::ZERO,
         };
-        LockSet { locks, outputs: Default::default(), release, binding }
+        let binding = Binding { wanted: [true; MOST_LOCKS], tokens: None, spent: [0; MOST_LOCKS], stuck_since: None };
+        LockSet { locks, outputs: Default::default(), candidacy, work: Work::default(), release, binding }
     }
 
     /// How long the lock is kept after Stop, if it is held.
     pub fn release_delay(&self) -> Duration {
         self.release.delay
+    }
+
+    /// Whether the application is well enough to lead, as far as it is checked.
+    pub fn is_healthy(&self) -> bool {
+        self.candidacy.gate.is_open()
+    }
+
+    /// Whether this candidate leaves the locks to others, or is about to.
+    pub fn stands_back(&self, now: Time) -> bool {
+        self.candidacy.leaves.is_some_and(|time| !time.is_zero()) || now < self.candidacy.back_until
+    }
+
+    /// Something is about to be started for the leadership: until [`CandidateEvent::WorkEnded`] no lock is released (S5).
+    pub fn begin_work(&mut self) {
+        self.work.goes_on = true;
+    }
+
+    /// Until when what was started for the last claim may go on, unless the locks are renewed: F of the terms that it was
+    /// started for, also when the claim has ended. `None` when one of them is over: then nothing may go on.
+    pub fn work_until(&self) -> Option<Time> {
+        self.work.tokens?;
+        self.locks.iter().filter_map(Election::term).map(|term| term.until).min()
     }
 
     /// The machines, in the order of the locks.
@@ -168,6 +216,48 @@ impl LockSet {
             }
             _ => self.tell(moment, index, event),
         }
+        if self.claim().is_some() && self.locks.iter().any(Election::is_asked_to_step_down) {
+            self.leave(moment, self.candidacy.lease);
+        }
+        self.settle(moment)
+    }
+
+    /// Takes in what happened to the candidate itself, and says what to do next.
+    pub fn step_candidate(&mut self, moment: Moment, event: CandidateEvent) -> Outcome {
+        let now = moment.now;
+        self.note_lapse(now);
+        match event {
+            CandidateEvent::Checked { healthy } => {
+                let leads = self.claim().is_some_and(|claim| now < claim.until);
+                let gate = &mut self.candidacy.gate;
+                let was_open = gate.is_open();
+                gate.checked(now, healthy, leads);
+                if was_open && !gate.is_open() {
+                    self.leave(moment, Duration::ZERO);
+                }
+            }
+            CandidateEvent::WorkEnded => self.work.goes_on = false,
+            CandidateEvent::StandBack => self.leave(moment, self.candidacy.lease),
+        }
+        self.hold(now);
+        (0..self.locks.len()).for_each(|index| self.tell(moment, index, Event::Tick));
+        self.settle(moment)
+    }
+
+    /// Gives up what it holds by its own will, and then leaves it to others for `back`.
+    fn leave(&mut self, moment: Moment, back: Duration) {
+        if self.release.stopped {
+            return;
+        }
+        let back = back.max(self.candidacy.leaves.unwrap_or_default());
+        self.candidacy.leaves = Some(back);
+        self.end_claim(moment.now);
+        self.hold(moment.now);
+        (0..self.locks.len()).for_each(|index| self.want(moment, index, false));
+    }
+
+    fn settle(&mut self, moment: Moment) -> Outcome {
+        let now = moment.now;
         // The first may have to go because of the second, and the second then because of the first.
         for _ in 0..self.locks.len() {
             self.note_term(now);
@@ -177,9 +267,31 @@ impl LockSet {
                     self.tell(moment, index, Event::Tick);
                 }
             }
+            self.note_left(now);
             self.bind(moment);
         }
+        self.note_work();
         self.outcome(now)
+    }
+
+    /// What is to be left has been left: from now on others may try.
+    fn note_left(&mut self, now: Time) {
+        if !self.holds()
+            && let Some(back) = self.candidacy.leaves.take()
+        {
+            self.candidacy.back_until = self.candidacy.back_until.max(now.saturating_add(back));
+        }
+    }
+
+    /// What was started for a claim may go on while the terms that made it up last, and those alone.
+    fn note_work(&mut self) {
+        let token = |index: usize| Some(self.locks.get(index)?.term()?.fencing_token);
+        let tokens: [Option<u64>; MOST_LOCKS] = std::array::from_fn(token);
+        if self.claim().is_some() || self.work.tokens == Some(tokens) {
+            self.work.tokens = tokens.iter().take(self.locks.len()).all(Option::is_some).then_some(tokens);
+        } else {
+            self.work.tokens = None;
+        }
     }
 
     /// A claim that has lapsed, whatever happens next.
@@ -203,23 +315,27 @@ impl LockSet {
         self.release.protected_until = self.release.protected_until.max(until);
     }
 
-    /// A claim that Stop ends is protected by the release delay alone; one that had ended before, as ever.
     fn note_stop(&mut self, now: Time) {
-        if self.release.due.is_none() {
-            let leads = self.locks.iter().all(Election::holds);
-            let delay = if leads { self.release.delay } else { Duration::ZERO };
-            self.release.due = Some(now.saturating_add(delay));
-            if self.release.claim.take().is_some() {
-                self.release.protected_until = Time::ZERO;
-            }
+        if !std::mem::replace(&mut self.release.stopped, true) {
+            self.end_claim(now);
+        }
+    }
+
+    /// A claim that ends by the own will is protected by the release delay alone; one that had ended before, as ever.
+    fn end_claim(&mut self, now: Time) {
+        if self.locks.iter().all(Election::holds) {
+            self.release.kept_until = self.release.kept_until.max(now.saturating_add(self.release.delay));
+        }
+        if self.release.claim.take().is_some() {
+            self.release.protected_until = Time::ZERO;
         }
     }
 
     /// Lets each machine know whether its lock may be released; for which of them that has changed.
     fn hold(&mut self, now: Time) -> [bool; MOST_LOCKS] {
-        let Release { protected_until, due, .. } = self.release;
-        let held = now < protected_until || due.is_some_and(|due| now < due);
-        if due.is_some() && !held {
+        let Release { protected_until, kept_until, stopped, .. } = self.release;
+        let held = self.work.goes_on || now < protected_until || now < kept_until;
+        if stopped && !held {
             self.release.since.get_or_insert(now);
         }
         let of_each = [held || self.waits_for_second(now), held];
@@ -255,8 +371,11 @@ impl LockSet {
 
     /// Lets each of two machines know what follows for it from the other one.
     fn bind(&mut self, moment: Moment) {
-        if self.locks.len() == MOST_LOCKS && self.release.due.is_none() {
-            self.want(moment, 0, self.wants_first(moment.now));
+        if self.release.stopped {
+            return;
+        }
+        self.want(moment, 0, self.wants_first(moment.now));
+        if self.locks.len() == MOST_LOCKS {
             self.want(moment, 1, self.wants_second());
         }
     }
@@ -287,18 +406,21 @@ impl LockSet {
         let free = second.free_from().is_none_or(|at| at <= now);
         let stuck = first.claim().is_some() && second.claim().is_none() && free;
         binding.stuck_since = stuck.then(|| binding.stuck_since.unwrap_or(now));
-        let too_long = binding.stuck_since.is_some_and(|since| since.saturating_add(binding.lease) <= now);
+        let too_long = binding.stuck_since.is_some_and(|since| since.saturating_add(self.candidacy.lease) <= now);
         if first.claim().is_some() && (too_long || second.refused_until().is_some_and(|until| now < until)) {
-            binding.back_until = now.max(self.release.protected_until).saturating_add(binding.lease);
+            let from = now.max(self.release.protected_until);
+            self.candidacy.back_until = from.saturating_add(self.candidacy.lease);
             binding.stuck_since = None;
         }
     }
 
     fn wants_first(&self, now: Time) -> bool {
-        let (first, second) = (&self.locks[0], &self.locks[1]);
+        let Candidacy { gate, leaves, back_until, .. } = &self.candidacy;
+        let stands = gate.is_open() && leaves.is_none() && *back_until <= now;
+        let [first, second] = &self.locks[..] else { return stands };
         let spent = first.claim().is_some_and(|claim| claim.fencing_token <= self.binding.spent[0]);
         let refused = second.refused_until().is_some_and(|until| now < until);
-        !spent && !refused && self.binding.back_until <= now && second.is_readable(now)
+        stands && !spent && !refused && second.is_readable(now)
     }
 
     fn wants_second(&self) -> bool {
@@ -308,13 +430,13 @@ impl LockSet {
 
     /// When time alone changes what is wanted.
     fn binding_deadline(&self, now: Time) -> Option<Time> {
-        let [_, second] = &self.locks[..] else { return None };
-        let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.binding.lease));
+        let second = self.locks.get(1);
+        let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.candidacy.lease));
         let moments = [
             self.second_has_until(),
-            Some(self.binding.back_until),
-            second.refused_until(),
-            Some(second.unreadable_at()),
+            Some(self.candidacy.back_until),
+            second.and_then(Election::refused_until),
+            second.map(Election::unreadable_at),
             stuck,
         ];
         moments.into_iter().flatten().filter(|at| *at > now).min()
@@ -322,8 +444,8 @@ impl LockSet {
 
     /// When time alone lets the locks be released, or ends the attempt.
     fn release_deadline(&self, now: Time) -> Option<Time> {
-        let Release { protected_until, due, .. } = self.release;
-        [Some(protected_until), due, self.gives_up_at()].into_iter().flatten().filter(|at| *at > now).min()
+        let Release { protected_until, kept_until, .. } = self.release;
+        [Some(protected_until), Some(kept_until), self.gives_up_at()].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// After Stop: when the releases, all tries together, have taken too long.
@@ -335,7 +457,8 @@ impl LockSet {
         let outputs = &self.outputs[..self.locks.len()];
         let deadlines = outputs.iter().filter_map(|output| output.deadline);
         let deadline = deadlines.chain(self.binding_deadline(now)).chain(self.release_deadline(now)).min();
-        let finished = outputs.iter().all(|output| output.finished) || self.gives_up_at().is_some_and(|at| at <= now);
+        let released = outputs.iter().all(|output| output.finished);
+        let finished = !self.work.goes_on && (released || self.gives_up_at().is_some_and(|at| at <= now));
         let order = |output: &mut Output| Order {
             request: output.request.take(),
             reopen_watch: std::mem::take(&mut output.reopen_watch),

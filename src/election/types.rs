@@ -21,8 +21,11 @@ pub struct Settings {
     pub retry_period: Duration,
     /// T: how long one request may take.
     pub request_timeout: Duration,
-    /// How long the lock is kept and renewed after the claim ended on Stop.
+    /// How long the lock is kept and renewed after the claim ended by the own will: on Stop, by the health gate, by a
+    /// step-down.
     pub release_delay: Duration,
+    /// So many failed health checks in a row end the leadership; `None` where the application is not checked.
+    pub health_failures: Option<u32>,
 }
 
 /// The moment at which something happened, and what else the machine may not find out for itself.
@@ -114,6 +117,19 @@ pub enum Event {
     Wanted(bool),
     /// Leave: end the claim, release the lock as soon as it need not be held, finish. To come again changes nothing.
     Stop,
+}
+
+/// What happened to the candidate and not to one of its locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CandidateEvent {
+    /// A health check of the application ended.
+    Checked { healthy: bool },
+    /// What was started for the leadership has ended, all of it; see [`LockSet::begin_work`].
+    ///
+    /// [`LockSet::begin_work`]: super::lock_set::LockSet::begin_work
+    WorkEnded,
+    /// Release the locks, and leave them to others for one lease.
+    StandBack,
 }
 
 /// How a request ended.

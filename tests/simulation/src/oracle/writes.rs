@@ -2,6 +2,9 @@
 
 use super::{Commit, Content, Facts, Life, LifeId, Oracle, State};
 
+/// Clocks of other rates are read in whole nanoseconds, and times that follow from such readings add up.
+const ROUNDING: u64 = 100;
+
 impl Oracle {
     pub(super) fn judge_write(
         &mut self,
@@ -64,7 +67,7 @@ impl Oracle {
         // It may write anew what was taken away from it, for as long as it could have led.
         let rewrites = before.commit.content == Content::Nothing
             && view.own > view.foreign
-            && self.elapsed(life, view.own_sent, sent) < facts.renew_deadline + 3;
+            && self.elapsed(life, view.own_sent, sent) < facts.renew_deadline + ROUNDING;
         let must_wait = match before.commit.content {
             Content::Record { holder: 0, .. } => 0,
             Content::Record { lease, .. } if !self.author_is_dead(lock, before, facts) => lease.max(facts.lease),
@@ -83,13 +86,12 @@ impl Oracle {
         if self.exempt_until >= now {
             return;
         }
-        // Clocks are read in whole nanoseconds.
-        if waited + 3 < must_wait {
+        if waited + ROUNDING < must_wait {
             let content = before.commit.content;
             self.violated("S3", now, || format!("life {life} took {content:?} after {waited} of {must_wait} ns"));
         }
         if let Some((waited, must_wait)) = since_robbed
-            && waited + 3 < must_wait
+            && waited + ROUNDING < must_wait
         {
             self.violated("S3", now, || format!("life {life} took a robbed lock after {waited} of {must_wait} ns"));
         }
