@@ -44,7 +44,7 @@ pub use self::types::{
 
 use self::pacing::Pacing;
 use self::withdrawal::Withdrawal;
-use crate::clock::Time;
+use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -16,8 +16,8 @@
 //! With one lock as with two, nobody else leads for L - D after a claim, unless it ended because the candidate was told to
 //! leave: until then no lock is released, whatever made the claim end.
 
-use crate::clock::Time;
 use crate::election::{Claim, Election, Event, Holder, Moment, Output, RELEASE_LIMIT, Request, Settings};
+use crate::time::Time;
 use std::time::Duration;
 
 /// The locks of a lock_set, in their order.

@@ -19,12 +19,18 @@ use leader_elector::election::{
     Answer, Call, Election, Event, Moment, Output, Purpose, Request, Settings, Sight, Version, Write, whole_seconds,
 };
 use leader_elector::record::{Content, Host, Mark, Record, Stamp};
+use leader_elector::time::Time;
 use std::time::Duration;
 
 const ME: &str = "me";
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+/// The candidate's clock at so many milliseconds.
+fn at(ms: u64) -> Time {
+    Time::after_boot(Duration::from_millis(ms))
 }
 
 fn host() -> Host {
@@ -86,7 +92,7 @@ impl Scenario {
     fn happens(&mut self, event: Event) {
         self.steps += 1;
         assert!(self.steps < 1_000, "it goes on without end");
-        let moment = Moment { now: ms(self.now), wall_micros: self.wall_micros, jitter: 0.0 };
+        let moment = Moment { now: at(self.now), wall_micros: self.wall_micros, jitter: 0.0 };
         let outcome = self.lock_set.step(moment, 0, event);
         let [order, _] = outcome.orders;
         self.output = Output {
@@ -96,7 +102,7 @@ impl Scenario {
             finished: outcome.finished,
         };
         if let Some(deadline) = self.output.deadline {
-            assert!(deadline > ms(self.now), "it asks to be called again at once");
+            assert!(deadline > at(self.now), "it asks to be called again at once");
         }
         self.request = self.output.request.clone().or(self.request.take());
     }
@@ -113,7 +119,7 @@ impl Scenario {
                 return request.clone();
             }
             let deadline = self.output.deadline.expect("it waits for nothing, and would never ask again");
-            self.happens_at(deadline.as_millis() as u64, Event::Tick);
+            self.happens_at(deadline.uptime().as_millis() as u64, Event::Tick);
         }
         panic!("it asks for nothing, a hundred times");
     }
@@ -155,11 +161,11 @@ impl Scenario {
     }
 
     fn leads(&self) -> bool {
-        self.lock_set.claim().is_some_and(|claim| ms(self.now) < claim.until)
+        self.lock_set.claim().is_some_and(|claim| at(self.now) < claim.until)
     }
 
     fn leads_at(&self, now: u64) -> bool {
-        self.lock_set.claim().is_some_and(|claim| ms(now) < claim.until)
+        self.lock_set.claim().is_some_and(|claim| at(now) < claim.until)
     }
 
     fn token(&self) -> Option<u64> {
