@@ -27,6 +27,7 @@ pub use self::watch::{Watch, WatchHandle};
 use crate::clock;
 use crate::credentials::{Access, Credentials, CredentialsError, Tls};
 use crate::lock::LockName;
+use crate::time::Time;
 
 /// A client of one API server. It may be used by several threads at once; each request blocks the
 /// thread that makes it, and no other is started for it.
@@ -49,7 +50,7 @@ struct Client {
     /// Made when first needed, and anew when certificates have changed, the CA's or our own.
     agent: Option<(Option<Tls>, Agent)>,
     /// When a request last ended, by the clock that goes on while the machine sleeps.
-    used: clock::Time,
+    used: Time,
 }
 
 impl Api {
@@ -198,7 +199,7 @@ impl Api {
         {
             // Measured here and not by the pool, whose clock stops while the machine sleeps: after
             // a night in that state its connections look young, and are dead.
-            let idle = clock::now().saturating_sub(client.used);
+            let idle = clock::now().since(client.used);
             return (agent.clone(), idle < self.idle_limit);
         }
         let agent = exchange::agent(self.credentials.address().to_string(), tls.cloned(), self.names.clone());

@@ -15,7 +15,7 @@ use self::inbox::{Inbox, Input, Outbox};
 use self::watcher::News;
 use self::worker::{LockWorker, Outstanding};
 use crate::api::{Api, Class, Failure, FailureKind, Verb};
-use crate::clock::{self, Alarm, Time};
+use crate::clock::{self, Alarm};
 use crate::election::lock_set::{LockSet, Outcome};
 use crate::election::{Answer, Election, Event, Moment, Settings, Sight};
 use crate::lock::{Locks, Object};
@@ -24,6 +24,7 @@ use crate::random;
 use crate::record::Content;
 use crate::report::Report;
 use crate::status::{Published, Seen, Snapshot, Status};
+use crate::time::Time;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -298,7 +299,7 @@ fn seen(machine: &Election) -> Seen {
 fn count(metrics: &Metrics, ended: &Outstanding, failure: Option<Class>, now: Time) {
     metrics.api_request(ended.verb, failure);
     match failure {
-        None if ended.renews => metrics.renewed(now.saturating_sub(ended.sent)),
+        None if ended.renews => metrics.renewed(now.since(ended.sent)),
         Some(_) if ended.renews => metrics.slow_path.add(),
         _ => {}
     }
@@ -346,13 +347,14 @@ mod tests {
             retry_period: second,
             request_timeout: second,
             release_delay: Duration::ZERO,
+            health_failures: None,
         };
         let locks = Arc::new(Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() });
         let credentials = Credentials::server("http://127.0.0.1:1", None).unwrap();
         let api = Api::new(Arc::new(credentials), second);
         let status = Arc::new(Status::new(Snapshot::unknown("me".into(), Arc::clone(&locks), second, Time::ZERO)));
         let candidate = Candidate::start(settings, locks, api, Arc::clone(&status), Arc::default()).unwrap();
-        let claim = Some(Claim { until: Duration::MAX, fencing_token: 1 });
+        let claim = Some(Claim { until: Time::MAX, fencing_token: 1 });
         status.publish(Snapshot { claim, ..(*status.snapshot()).clone() });
         assert!(candidate.end(Err(io::Error::other("no more threads"))).is_err());
         assert_eq!(status.snapshot().claim, None);

@@ -1,5 +1,6 @@
 //! The one clock that decisions are made by: CLOCK_BOOTTIME, which goes on while the machine sleeps.
 
+use crate::time::Time;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
@@ -9,15 +10,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// A reading of the boot-time clock: the time since this machine booted, sleep included.
-///
-/// Readings are compared with readings of the same machine only; they never go on the wire.
-pub type Time = Duration;
-
 /// What CLOCK_BOOTTIME says now.
 pub fn now() -> Time {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec as u32)
+    Time::after_boot(Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec as u32))
 }
 
 /// A descriptor that can be read, or polled as readable, from a moment on, by the boot-time clock.
@@ -35,7 +31,7 @@ impl Timer {
     /// Readable from this moment on, or at once when it has passed; an earlier setting is forgotten.
     pub fn set(&self, at: Time) -> io::Result<()> {
         // A setting of zero would switch the timer off.
-        let at = at.max(Duration::from_nanos(1));
+        let at = at.uptime().max(Duration::from_nanos(1));
         let value = Timespec { tv_sec: at.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: at.subsec_nanos().into() };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         timerfd_settime(&self.0, TimerfdTimerFlags::ABSTIME, &once)?;

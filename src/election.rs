@@ -46,7 +46,7 @@ pub use self::types::{
 
 use self::pacing::Pacing;
 use self::withdrawal::Withdrawal;
-use crate::clock::Time;
+use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
 

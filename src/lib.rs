@@ -41,6 +41,7 @@
 //! | [`record`], [`lock`] | the record and its codecs; the lock objects and how the record sits in them |
 //! | [`candidate`] | the loop, the only code that reads the clock for a decision; a requester and a watcher for each lock |
 //! | [`candidate::sole_instance`] | the proof that no other process of the same name runs here |
+//! | [`time`] | a reading of the clock |
 //! | [`clock`], [`signals`] | one blocking thread each |
 //! | [`api`], [`credentials`] | the REST client, and where the server and the token come from |
 //! | [`status`], [`metrics`], [`http`] | what the rest may know, what is counted, and who asks |
@@ -72,3 +73,4 @@ pub mod rfc3339;
 pub mod run;
 pub mod signals;
 pub mod status;
+pub mod time;

@@ -6,8 +6,8 @@
 //! `leader_election_…` are the names and meanings of client-go, which dashboards know; all else is `leader_elector_…`.
 
 use crate::api::{Class, Verb};
-use crate::clock::Time;
 use crate::status::Snapshot;
+use crate::time::Time;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -212,13 +212,13 @@ impl Metrics {
             .sample(name, u8::from(claim.is_some()));
         page.counter("leader_election_slowpath_total", "Renewals that did not succeed at the first try.")
             .sample(name, self.slow_path.get());
-        let left = claim.map_or(Duration::ZERO, |claim| claim.until.saturating_sub(now));
+        let left = claim.map_or(Duration::ZERO, |claim| claim.until.since(now));
         page.gauge(
             "leader_elector_valid_for_seconds",
             "Time until this candidate's claim to lead ends unless it renews; 0 when it does not lead.",
         )
         .sample(&[], Seconds(left));
-        let age = snapshot.renewed(now).map(|at| Seconds(now.saturating_sub(at)));
+        let age = snapshot.renewed(now).map(|at| Seconds(now.since(at)));
         page.gauge(
             "leader_elector_renewal_age_seconds",
             "Time since the lease in the lock was last renewed, or seen to be renewed by another candidate.",
@@ -249,7 +249,7 @@ impl Metrics {
         let opened = self.api_requests[Verb::Watch as usize][0].get();
         page.counter("leader_elector_watch_restarts_total", "Times that the watch of the lock was opened again.")
             .sample(&[], opened.saturating_sub(1));
-        let age = snapshot.server_reached.map(|at| Seconds(now.saturating_sub(at)));
+        let age = snapshot.server_reached.map(|at| Seconds(now.since(at)));
         page.gauge("leader_elector_server_contact_age_seconds", "Time since the API server last gave an answer.")
             .samples(age.map(|age| ([], age)));
     }

@@ -6,13 +6,13 @@ mod log_once;
 
 use self::lock::LockReport;
 use crate::api::{Failure, Verb};
-use crate::clock::Time;
 use crate::duration;
 use crate::election::{Claim, Election};
 use crate::lock::Locks;
 use crate::logging::say_leader;
 use crate::metrics::{Metrics, TermEnd};
 use crate::status::Snapshot;
+use crate::time::Time;
 use log::{info, warn};
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,7 +95,7 @@ impl Report {
             TermEnd::StoodStill => warn!(
                 "no longer leading {} for {}s already: this process, or its machine, stood still",
                 self.locks,
-                now.saturating_sub(old.until).as_secs()
+                now.since(old.until).as_secs()
             ),
             TermEnd::Expired => warn!(
                 "no longer leading {}: no renewal was acknowledged in time{}",

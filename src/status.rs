@@ -4,10 +4,11 @@
 //! with a clock reading taken *after* fetching it, so that an answer was true at some instant between the
 //! question and the reply, even when the process was stopped in between.
 
-use crate::clock::{self, Time};
+use crate::clock;
 use crate::election::{Claim, Holder};
 use crate::lock::Locks;
 use crate::record::Record;
+use crate::time::Time;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -194,17 +195,19 @@ mod tests {
     use super::*;
     use crate::lock::LockKind;
 
-    const S: Duration = Duration::from_secs(1);
+    fn at(seconds: u64) -> Time {
+        Time::after_boot(Duration::from_secs(seconds))
+    }
 
     /// Known since 100 s: this candidate leads until 110 s, another one's lease runs out at 120 s, L is 15 s.
     fn snapshot() -> Snapshot {
         let lock = Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() };
         Snapshot {
-            claim: Some(Claim { until: 110 * S, fencing_token: 1 }),
-            seen: vec![held_by("other", 120 * S)],
-            lock_seen: Some(100 * S),
-            server_reached: Some(100 * S),
-            ..Snapshot::unknown("me".into(), lock.into(), 15 * S, 140 * S)
+            claim: Some(Claim { until: at(110), fencing_token: 1 }),
+            seen: vec![held_by("other", at(120))],
+            lock_seen: Some(at(100)),
+            server_reached: Some(at(100)),
+            ..Snapshot::unknown("me".into(), lock.into(), Duration::from_secs(15), at(140))
         }
     }
 
@@ -214,29 +217,29 @@ mod tests {
 
     #[test]
     fn of_two_locks_the_second_says_who_leads_while_its_lease_lasts() {
-        let seen = vec![held_by("of-the-second", 105 * S), held_by("of-the-first", 120 * S)];
+        let seen = vec![held_by("of-the-second", at(105)), held_by("of-the-first", at(120))];
         let snapshot = Snapshot { claim: None, seen, ..snapshot() };
-        let leaders = [104, 105, 119, 120].map(|now| snapshot.leader(now * S));
+        let leaders = [104, 105, 119, 120].map(|now| snapshot.leader(at(now)));
         assert_eq!(leaders, ["of-the-second", "of-the-first", "of-the-first", ""]);
     }
 
     #[test]
     fn what_it_says_of_leading_ends_at_the_very_instant() {
         let snapshot = snapshot();
-        let just_before = |at: Time| at - Duration::from_nanos(1);
-        assert!(snapshot.leads(just_before(110 * S)) && !snapshot.leads(110 * S));
-        assert_eq!(snapshot.leader(just_before(110 * S)), "me");
-        assert_eq!(snapshot.leadership(110 * S), Some((&"other".into(), 120 * S)));
-        assert_eq!((snapshot.leader(just_before(120 * S)), snapshot.leader(120 * S)), ("other", ""));
+        let just_before = |time: Time| time.saturating_sub(Duration::from_nanos(1));
+        assert!(snapshot.leads(just_before(at(110))) && !snapshot.leads(at(110)));
+        assert_eq!(snapshot.leader(just_before(at(110))), "me");
+        assert_eq!(snapshot.leadership(at(110)), Some((&"other".into(), at(120))));
+        assert_eq!((snapshot.leader(just_before(at(120))), snapshot.leader(at(120))), ("other", ""));
     }
 
     #[test]
     fn a_thread_that_is_stuck_and_a_server_that_is_silent_are_told_apart() {
         let snapshot = snapshot();
-        let at = |now: u32| (snapshot.ready(now * S), snapshot.alive(now * S));
-        assert_eq!([114, 115, 139, 140].map(at), [(true, true), (false, true), (false, true), (false, false)]);
-        assert!(!Snapshot { lock_seen: None, ..snapshot.clone() }.ready(101 * S));
-        assert!(!Snapshot { server_reached: None, ..snapshot.clone() }.ready(101 * S));
+        let state = |now| (snapshot.ready(at(now)), snapshot.alive(at(now)));
+        assert_eq!([114, 115, 139, 140].map(state), [(true, true), (false, true), (false, true), (false, false)]);
+        assert!(!Snapshot { lock_seen: None, ..snapshot.clone() }.ready(at(101)));
+        assert!(!Snapshot { server_reached: None, ..snapshot.clone() }.ready(at(101)));
     }
 
     #[test]
@@ -265,8 +268,8 @@ mod tests {
         let (ring, rung) = std::sync::mpsc::channel();
         let seen = Arc::clone(&status);
         status.on_publish(move || ring.send((seen.snapshot().lock_seen, seen.is_closed())).unwrap());
-        status.publish(Snapshot { lock_seen: Some(S), ..snapshot() });
+        status.publish(Snapshot { lock_seen: Some(at(1)), ..snapshot() });
         status.close();
-        assert_eq!(rung.try_iter().collect::<Vec<_>>(), [(Some(S), false), (Some(S), true)]);
+        assert_eq!(rung.try_iter().collect::<Vec<_>>(), [(Some(at(1)), false), (Some(at(1)), true)]);
     }
 }

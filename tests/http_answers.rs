@@ -94,7 +94,7 @@ fn a_follower_names_the_holder_and_never_itself() {
 #[test]
 fn a_lease_that_ran_out_is_not_shown_though_nothing_was_published() {
     let (address, status) = serve(Limits::default());
-    let until = clock::now() + Duration::from_millis(300);
+    let until = clock::now().saturating_add(Duration::from_millis(300));
     status.publish(Snapshot { claim: Some(Claim { until, fencing_token: 1 }), ..known() });
     let mut client = Client::connect(address);
     while clock::now() < until {
@@ -115,7 +115,7 @@ fn another_holder_is_shown_until_its_lease_runs_out() {
     let (address, status) = serve(Limits::default());
     let mut client = Client::connect(address);
     let now = clock::now();
-    for (until, body) in [(now, r#"{"name":""}"#), (now + HOUR, r#"{"name":"other"}"#)] {
+    for (until, body) in [(now, r#"{"name":""}"#), (now.saturating_add(HOUR), r#"{"name":"other"}"#)] {
         let lapsed = Some(Claim { until: now, fencing_token: 1 });
         status.publish(Snapshot { claim: lapsed, ..held_by(Holder { identity: "other".into(), until }) });
         assert_eq!(client.get("/").body, body);

@@ -18,7 +18,7 @@ fn patient() -> Limits {
 }
 
 fn leading_for(time: Duration) -> Snapshot {
-    Snapshot { claim: Some(Claim { until: clock::now() + time, fencing_token: 1 }), ..known() }
+    Snapshot { claim: Some(Claim { until: clock::now().saturating_add(time), fencing_token: 1 }), ..known() }
 }
 
 fn subscribers(address: SocketAddr) -> f64 {
@@ -60,7 +60,7 @@ fn each_change_and_each_renewal_is_told_and_nothing_else() {
     let mut events = Events::of(address);
     assert_eq!(events.event(), Some((String::new(), 0.0)));
     let first = following("a");
-    let renewed = held_by(Holder { identity: "a".into(), until: clock::now() + 2 * HOUR });
+    let renewed = held_by(Holder { identity: "a".into(), until: clock::now().saturating_add(2 * HOUR) });
     for (snapshot, name, minutes) in [(first.clone(), "a", 60.0), (renewed.clone(), "a", 120.0), (leading(), ME, 60.0)]
     {
         status.publish(snapshot);
@@ -69,7 +69,11 @@ fn each_change_and_each_renewal_is_told_and_nothing_else() {
     }
     status.publish(renewed.clone());
     assert_eq!(events.name(), "a");
-    status.publish(Snapshot { server_reached: Some(clock::now()), stuck_at: 9 * HOUR, ..renewed });
+    status.publish(Snapshot {
+        server_reached: Some(clock::now()),
+        stuck_at: clock::now().saturating_add(9 * HOUR),
+        ..renewed
+    });
     // Had there been anything to tell, it would have come with the first of these.
     assert_eq!([(); 3].map(|()| events.block().unwrap()), [":"; 3]);
 }
@@ -79,9 +83,9 @@ fn the_end_of_a_leadership_is_told_though_nothing_was_published() {
     let (address, status) = serve(Limits { heartbeat: HOUR, ..Limits::default() });
     let mut events = Events::of(address);
     events.until_named("");
-    let until = clock::now() + Duration::from_millis(200);
+    let until = clock::now().saturating_add(Duration::from_millis(200));
     let claim = Some(Claim { until, fencing_token: 1 });
-    let other = Holder { identity: "other".into(), until: until + Duration::from_millis(200) };
+    let other = Holder { identity: "other".into(), until: until.saturating_add(Duration::from_millis(200)) };
     status.publish(Snapshot { claim, ..held_by(other.clone()) });
     loop {
         let (name, left) = events.event().unwrap();

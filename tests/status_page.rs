@@ -200,7 +200,7 @@ fn all_answers_agree_on_who_leads() {
     let (address, status) = serve(Limits::default());
     let mut client = Client::connect(address);
     let now = clock::now();
-    for (until, leads) in [(now, false), (now + HOUR, true)] {
+    for (until, leads) in [(now, false), (now.saturating_add(HOUR), true)] {
         status.publish(Snapshot { claim: Some(Claim { until, fencing_token: 1 }), ..known() });
         let name = if leads { ME } else { "" };
         let page: Value = serde_json::from_str(&client.get("/status").body).unwrap();

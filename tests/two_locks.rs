@@ -3,10 +3,16 @@
 use leader_elector::election::lock_set::{LockSet, Outcome};
 use leader_elector::election::{Answer, Call, Event, Moment, Purpose, Request, Settings, Sight, Version, Write};
 use leader_elector::record::{Content, Record, Stamp};
+use leader_elector::time::Time;
 use std::time::Duration;
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+/// The candidate's clock at so many milliseconds.
+fn at(ms: u64) -> Time {
+    Time::after_boot(Duration::from_millis(ms))
 }
 
 struct Pair {
@@ -28,6 +34,7 @@ impl Pair {
             retry_period: ms(2_000),
             request_timeout: ms(1_800),
             release_delay: ms(release_delay),
+            health_failures: None,
         };
         let lock_set = LockSet::dual(settings);
         let mut it = Pair { lock_set, now: 0, outcome: Outcome::default(), requests: [None, None], version: 100 };
@@ -47,7 +54,7 @@ impl Pair {
     }
 
     fn happens(&mut self, lock: usize, event: Event) {
-        let moment = Moment { now: ms(self.now), wall_micros: 7, jitter: 0.0 };
+        let moment = Moment { now: at(self.now), wall_micros: 7, jitter: 0.0 };
         self.outcome = self.lock_set.step(moment, lock, event);
         for (lock, order) in self.outcome.orders.iter().enumerate() {
             self.requests[lock] = order.request.clone().or(self.requests[lock].take());
@@ -62,8 +69,8 @@ impl Pair {
     /// Until the next deadline.
     fn waits(&mut self) {
         let deadline = self.outcome.deadline.expect("it waits for something");
-        assert!(deadline > ms(self.now), "it waits for {deadline:?} at {} ms", self.now);
-        self.now = deadline.as_micros().div_ceil(1_000) as u64;
+        assert!(deadline > at(self.now), "it waits for {deadline:?} at {} ms", self.now);
+        self.now = deadline.uptime().as_micros().div_ceil(1_000) as u64;
         self.happens(0, Event::Tick);
     }
 
@@ -119,11 +126,11 @@ impl Pair {
     }
 
     fn leads(&self) -> bool {
-        self.lock_set.claim().is_some_and(|claim| ms(self.now) < claim.until)
+        self.lock_set.claim().is_some_and(|claim| at(self.now) < claim.until)
     }
 
     fn other(&self) -> Option<String> {
-        self.lock_set.others().find(|holder| ms(self.now) < holder.until).map(|holder| holder.identity.to_string())
+        self.lock_set.others().find(|holder| at(self.now) < holder.until).map(|holder| holder.identity.to_string())
     }
 }
 

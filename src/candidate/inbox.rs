@@ -9,7 +9,7 @@ use super::rate_limit::RateLimit;
 use super::requester::Outcome;
 use super::watch_queue::WatchQueue;
 use super::watcher::News;
-use crate::clock::Time;
+use crate::time::Time;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 

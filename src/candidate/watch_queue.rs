@@ -10,9 +10,9 @@
 //!   it had been deleted then. The candidate waits for longer than it need, and never for less.
 
 use super::watcher::News;
-use crate::clock::Time;
 use crate::election::Sight;
 use crate::record::Content;
+use crate::time::Time;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -170,11 +170,15 @@ mod tests {
         News::Deleted { resource_version }
     }
 
+    fn at(seconds: u64) -> Time {
+        Time::after_boot(Duration::from_secs(seconds))
+    }
+
     fn queue(news: Vec<News>) -> WatchQueue {
         let mut queue = WatchQueue::default();
         for (count, news) in news.into_iter().enumerate() {
             assert!(queue.has_room_for(&news));
-            queue.push(Time::from_secs(count as u64), news);
+            queue.push(at(count as u64), news);
             assert!(queue.0.len() <= MOST_STATES + 3, "{queue:?}");
         }
         queue
@@ -192,7 +196,7 @@ mod tests {
                 News::Past { resource_version, .. } => format!("past {resource_version}"),
                 News::Deleted { resource_version } => format!("deleted {resource_version}"),
             };
-            entries.push(format!("{what} at {}", since.as_secs()));
+            entries.push(format!("{what} at {}", since.uptime().as_secs()));
         }
         entries.join(", ")
     }
@@ -270,7 +274,7 @@ mod tests {
     }
 
     fn show(machine: &mut Election, news: &News) {
-        let moment = Moment { now: Time::from_secs(1000), wall_micros: 0, jitter: 0.0 };
+        let moment = Moment { now: at(1000), wall_micros: 0, jitter: 0.0 };
         if let Some(resource_version) = news.resource_version() {
             machine.step(moment, Event::Watched { resource_version, sight: news.sight() });
         }
@@ -352,7 +356,7 @@ mod tests {
             }
             let newest = |machine: &Election| machine.lock().cloned();
             assert_eq!(newest(&machine), newest(&whole), "{all:?}");
-            let (free_from, needed) = (machine.free_from().unwrap(), Time::from_secs(1000) + at_risk(&all));
+            let (free_from, needed) = (machine.free_from().unwrap(), at(1000).saturating_add(at_risk(&all)));
             let shown = all.iter().map(|news| (news.resource_version(), news.sight().content)).collect::<Vec<_>>();
             assert!(free_from >= needed, "{free_from:?} < {needed:?} with {taken} taken early: {shown:?}");
         }

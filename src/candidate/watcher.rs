@@ -3,9 +3,10 @@
 //! A watch is for speed only: what it shows late, or not at all, costs time and never safety.
 
 use crate::api::{Api, Failure, FailureKind, Status, Verb, Watch, WatchHandle};
-use crate::clock::{self, Time};
+use crate::clock;
 use crate::election::Sight;
 use crate::lock::{LockName, Object, WatchEvent};
+use crate::time::Time;
 use log::warn;
 use std::io;
 use std::sync::Arc;
@@ -113,7 +114,7 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
         let mut fruitless = 0;
         let mut began = clock::now();
         while let Ok(ended) = self.follow(&mut fruitless) {
-            if clock::now().saturating_sub(began) > PAUSES.1 {
+            if clock::now().since(began) > PAUSES.1 {
                 fruitless = 0; // it took its time: no reason to take more
             }
             // To be broken off for a new one is no failure, and no reason to wait.

@@ -5,11 +5,12 @@ use super::requester::{Job, Outcome, Requester, Task};
 use super::sole_instance::Socket;
 use super::watcher::{News, Watcher};
 use crate::api::{Api, Failure, FailureKind, Verb};
-use crate::clock::{self, Time};
+use crate::clock;
 use crate::election::{Call, Election, Purpose, Request, Settings};
 use crate::lock::{LockName, Object};
 use crate::metrics::Metrics;
 use crate::random;
+use crate::time::Time;
 use std::io;
 use std::sync::Arc;
 

@@ -21,6 +21,7 @@ use self::command::Failure;
 pub(super) use self::reply::Version;
 use super::{CredentialsError, Token};
 use crate::clock;
+use crate::time::Time;
 
 /// The next credentials are fetched when the last fifth of their time begins, or this long before its end.
 const AHEAD_AT_MOST: Duration = Duration::from_secs(60);
@@ -58,7 +59,7 @@ struct State {
     issued: Option<Use>,
     running: bool,
     /// When the last run ended, by the clock that goes on while the machine sleeps, and how long it is to rest then.
-    ended: clock::Time,
+    ended: Time,
     pause: Duration,
     /// What the last run came to, if it failed, and how many have failed in a row.
     failure: Option<Failure>,
@@ -96,7 +97,7 @@ impl Plugin {
         let mut state = shared.lock();
         loop {
             let now = SystemTime::now();
-            let rested = clock::now().saturating_sub(state.ended);
+            let rested = clock::now().since(state.ended);
             if let Some(valid) = state.issued.as_ref().filter(|issued| issued.is_valid(now)) {
                 let served = (valid.what.clone(), valid.run);
                 if !state.running

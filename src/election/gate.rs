@@ -12,7 +12,7 @@
 //! N failures the application has to be well again for as long as it took to fail, and at least for R. So a fleet whose
 //! applications come and go changes its leader at most once in N - 1 intervals.
 
-use crate::clock::Time;
+use crate::time::Time;
 use std::time::Duration;
 
 /// How many failures a leader is given, and what it has done with them.
@@ -67,7 +67,7 @@ impl Gate {
         self.failures = self.failures.saturating_add(1);
         self.well_since = None;
         if self.failures == limit {
-            self.recovery = now.saturating_sub(self.failing_since).max(self.least_recovery);
+            self.recovery = now.since(self.failing_since).max(self.least_recovery);
         }
         self.open &= leads && self.failures < limit;
     }
@@ -87,7 +87,7 @@ mod tests {
 
     impl Checks {
         fn new() -> Checks {
-            Checks { gate: Gate::new(Some(3), 2 * S), now: 100 * S }
+            Checks { gate: Gate::new(Some(3), 2 * S), now: Time::after_boot(100 * S) }
         }
 
         /// `+` and `-` for checks that succeed and fail; what the gate is after each of them: `o`pen or `c`losed.
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn it_must_be_well_for_r_at_least() {
-        let mut checks = Checks { gate: Gate::new(Some(1), 3 * S), now: 100 * S };
+        let mut checks = Checks { gate: Gate::new(Some(1), 3 * S), now: Time::after_boot(100 * S) };
         assert_eq!(checks.play(true, "+-++++"), "occcco");
     }
 

@@ -20,11 +20,11 @@
 //! Nobody else leads for L - D after a claim, unless it ended by the candidate's own will, because it was told to leave or to
 //! stand back or its application is not well: until then no lock is released, whatever made the claim end.
 
-use crate::clock::Time;
 use crate::election::gate::Gate;
 use crate::election::{
     CandidateEvent, Claim, Election, Event, Holder, Moment, Output, RELEASE_LIMIT, Request, Settings,
 };
+use crate::time::Time;
 use std::time::Duration;
 
 /// The locks of a lock_set, in their order.

@@ -2,8 +2,8 @@
 
 use super::pacing::Retry;
 use super::{Call, Claim, Election, Fate, Moment, Purpose, Sight, Write};
-use crate::clock::Time;
 use crate::record::Content;
+use crate::time::Time;
 use std::sync::Arc;
 
 impl Election {

@@ -1,7 +1,7 @@
 //! How soon a request that failed is tried again.
 
 use super::{Answer, Election, Moment};
-use crate::clock::Time;
+use crate::time::Time;
 use std::time::Duration;
 
 /// How long a right that is missing, or a request the server calls invalid, waits before it is tried again.

@@ -2,7 +2,7 @@
 
 use super::pacing::Retry;
 use super::{Answer, Call, Election, Fate, Moment, Output, Sight, Write};
-use crate::clock::Time;
+use crate::time::Time;
 use std::sync::Arc;
 
 /// Writes in doubt that are remembered. Forgetting one is safe: its record then counts as somebody else's.

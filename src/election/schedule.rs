@@ -2,8 +2,8 @@
 
 use super::pacing::RELEASE_PACE;
 use super::{Call, Election, Fate, Moment, Output, Purpose, Request, Settings, Sight, UnderWay, Write};
-use crate::clock::Time;
 use crate::record::{Content, Mark, Record, Stamp};
+use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
 

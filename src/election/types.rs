@@ -1,7 +1,7 @@
 //! What the machine is told and what it says.
 
-use crate::clock::Time;
 use crate::record::{Content, Host, Mark, Record};
+use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use super::pacing::Retry;
 use super::{Call, Election, Moment, UnderWay};
-use crate::clock::Time;
+use crate::time::Time;
 
 /// Whether this candidate may lead, and if not, when it gives the lock up.
 #[derive(Clone, Debug, PartialEq, Hash)]

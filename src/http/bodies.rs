@@ -1,8 +1,8 @@
 //! The bodies that hold more than a name: `/status` and the events of `/events`. Pure.
 
-use crate::clock::Time;
 use crate::record::{Record, Stamp};
 use crate::status::Snapshot;
+use crate::time::Time;
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,12 +82,12 @@ impl Told {
 
     fn data(&self, now: Time) -> String {
         let (name, until) = self.0.as_ref().map_or(("", now), |(leader, until)| (leader, *until));
-        to_json(&Event { name, valid_for_seconds: Seconds(until.saturating_sub(now)) })
+        to_json(&Event { name, valid_for_seconds: Seconds(until.since(now)) })
     }
 }
 
 fn valid_for(snapshot: &Snapshot, now: Time) -> Duration {
-    snapshot.leadership(now).map_or(Duration::ZERO, |(_, until)| until.saturating_sub(now))
+    snapshot.leadership(now).map_or(Duration::ZERO, |(_, until)| until.since(now))
 }
 
 /// A time as a number of seconds, rounded down to a thousandth: never more than there is.

@@ -17,7 +17,8 @@
 use super::Limits;
 use super::head::{self, Request};
 use super::reply::{Body, Persistence, Reply, StatusCode};
-use crate::clock::Time;
+use crate::time::Time;
+use std::time::Duration;
 
 /// Buffers up to this size stay with an idle connection, so that the common request allocates nothing.
 const KEPT_BYTES: usize = 1024;
@@ -260,9 +261,9 @@ impl Connection {
             State::Head => self.limits.head_time,
             State::Answering => self.limits.write_time,
             State::Draining { .. } => self.limits.linger_time,
-            State::Streaming if self.output.is_empty() => Time::MAX,
+            State::Streaming if self.output.is_empty() => Duration::MAX,
             State::Streaming => self.limits.write_time,
-            State::Closed => Time::ZERO,
+            State::Closed => Duration::ZERO,
         };
         self.since.saturating_add(time)
     }

@@ -5,9 +5,9 @@
 
 use super::bodies::{self, Told};
 use super::reply::{Body, Reply, StatusCode};
-use crate::clock::Time;
 use crate::metrics::Metrics;
 use crate::status::Snapshot;
+use crate::time::Time;
 
 /// What a request target asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

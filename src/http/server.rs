@@ -13,9 +13,10 @@ use super::Limits;
 use super::connection::Need;
 use super::listen::{BindError, ListenAddress};
 use super::peer::{Context, Peer};
-use crate::clock::{self, Time, Timer};
+use crate::clock::{self, Timer};
 use crate::metrics::{Eviction, Metrics};
 use crate::status::{Snapshot, Status};
+use crate::time::Time;
 use log::error;
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
@@ -188,7 +189,7 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
 
     fn timeout(&self) -> Option<Timespec> {
         let next = [self.next_deadline, self.accept_again].into_iter().flatten().min()?;
-        Timespec::try_from(next.saturating_sub(clock::now())).ok()
+        Timespec::try_from(next.since(clock::now())).ok()
     }
 
     /// Clients that are here already first, so that nobody is evicted whose request has come; those that were
@@ -312,7 +313,7 @@ mod tests {
     fn unknown() -> Snapshot {
         let lock = Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() };
         let day = Duration::from_secs(24 * 3600);
-        Snapshot::unknown("me".into(), lock.into(), day, day)
+        Snapshot::unknown("me".into(), lock.into(), day, Time::after_boot(day))
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What people are told of one lock: what is in it, and which requests fail.
 
 use crate::api::{Failure, FailureKind, Verb};
-use crate::clock::Time;
 use crate::duration;
 use crate::election::Election;
 use crate::lock::LockName;
 use crate::record::Content;
 use crate::report::log_once::LogOnce;
+use crate::time::Time;
 use log::{debug, error, info, warn};
 use std::sync::Arc;
 

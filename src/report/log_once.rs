@@ -1,6 +1,6 @@
 //! Which troubles are worth a line of the log: each once, and again after a while if it lasts.
 
-use crate::clock::Time;
+use crate::time::Time;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -51,16 +51,16 @@ impl LogOnce {
 mod tests {
     use super::*;
 
-    const START: Time = Time::from_secs(1000);
+    const START: Time = Time::after_boot(Duration::from_secs(1000));
 
     #[test]
     fn a_trouble_that_lasts_is_told_again_and_a_new_one_at_once() {
         let mut log_once = LogOnce::default();
         assert!(log_once.is_news("updating", "lost", START));
-        assert!(!log_once.is_news("updating", "lost", START + REMIND_AFTER / 2));
-        assert!(log_once.is_news("updating", "refused", START + REMIND_AFTER / 2));
-        assert!(log_once.is_news("watching", "lost", START + REMIND_AFTER / 2));
-        assert!(log_once.is_news("updating", "lost", START + REMIND_AFTER));
+        assert!(!log_once.is_news("updating", "lost", START.saturating_add(REMIND_AFTER / 2)));
+        assert!(log_once.is_news("updating", "refused", START.saturating_add(REMIND_AFTER / 2)));
+        assert!(log_once.is_news("watching", "lost", START.saturating_add(REMIND_AFTER / 2)));
+        assert!(log_once.is_news("updating", "lost", START.saturating_add(REMIND_AFTER)));
     }
 
     #[test]
@@ -77,9 +77,9 @@ mod tests {
         assert!(log_once.is_news("updating", "lost", START));
         assert!(log_once.over("updating"));
         assert!(!log_once.over("updating"));
-        assert!(!log_once.is_news("updating", "lost", START + RETURN_AFTER / 2));
+        assert!(!log_once.is_news("updating", "lost", START.saturating_add(RETURN_AFTER / 2)));
         assert!(!log_once.over("updating"));
-        assert!(log_once.is_news("updating", "lost", START + RETURN_AFTER));
+        assert!(log_once.is_news("updating", "lost", START.saturating_add(RETURN_AFTER)));
         assert!(log_once.over("updating"));
     }
 }

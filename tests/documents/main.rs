@@ -246,7 +246,7 @@ fn page() -> String {
     let now = clock::now();
     let locks = Locks { kinds: &[LockKind::Leases], namespace: "default".into(), name: "example".into() };
     let unknown = Snapshot::unknown("a".into(), locks.into(), Duration::from_secs(10), now);
-    let claim = Some(Claim { until: now + Duration::from_secs(5), fencing_token: 1 });
+    let claim = Some(Claim { until: now.saturating_add(Duration::from_secs(5)), fencing_token: 1 });
     Metrics::default().page(&Snapshot { claim, renewed: Some(now), server_reached: Some(now), ..unknown }, now)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Times are milliseconds of the candidate's clock. It has L = 10 s, D = 6 s, R = 2 s and T = 1.8 s.
 
+mod health_gate;
 mod s10_an_unreadable_record_counts_as_held;
 mod s1_a_claim_ends_at_f;
 mod s2_every_write_is_a_compare_and_swap;
@@ -13,18 +14,27 @@ mod s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen;
 mod s8_each_term_has_a_greater_token;
 mod s9_the_own_name_of_another_process_is_another_candidate;
 mod speed;
+mod step_down;
+mod work;
 
-use leader_elector::election::lock_set::LockSet;
+use leader_elector::election::lock_set::{LockSet, Outcome};
 use leader_elector::election::{
-    Answer, Call, Election, Event, Moment, Output, Purpose, Request, Settings, Sight, Version, Write, whole_seconds,
+    Answer, Call, CandidateEvent, Election, Event, Moment, Output, Purpose, Request, Settings, Sight, Version, Write,
+    whole_seconds,
 };
 use leader_elector::record::{Content, Host, Mark, Record, Stamp};
+use leader_elector::time::Time;
 use std::time::Duration;
 
 const ME: &str = "me";
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
+}
+
+/// The candidate's clock at so many milliseconds.
+fn at(ms: u64) -> Time {
+    Time::after_boot(Duration::from_millis(ms))
 }
 
 fn host() -> Host {
@@ -41,6 +51,7 @@ fn settings() -> Settings {
         retry_period: ms(2_000),
         request_timeout: ms(1_800),
         release_delay: Duration::ZERO,
+        health_failures: None,
     }
 }
 
@@ -86,8 +97,26 @@ impl Scenario {
     fn happens(&mut self, event: Event) {
         self.steps += 1;
         assert!(self.steps < 1_000, "it goes on without end");
-        let moment = Moment { now: ms(self.now), wall_micros: self.wall_micros, jitter: 0.0 };
-        let outcome = self.lock_set.step(moment, 0, event);
+        let outcome = self.lock_set.step(self.moment(), 0, event);
+        self.obeys(outcome);
+    }
+
+    /// What happens to the candidate and not to its lock.
+    fn befalls(&mut self, event: CandidateEvent) {
+        let outcome = self.lock_set.step_candidate(self.moment(), event);
+        self.obeys(outcome);
+    }
+
+    fn befalls_at(&mut self, now: u64, event: CandidateEvent) {
+        self.now = now;
+        self.befalls(event);
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: at(self.now), wall_micros: self.wall_micros, jitter: 0.0 }
+    }
+
+    fn obeys(&mut self, outcome: Outcome) {
         let [order, _] = outcome.orders;
         self.output = Output {
             request: order.request,
@@ -96,7 +125,7 @@ impl Scenario {
             finished: outcome.finished,
         };
         if let Some(deadline) = self.output.deadline {
-            assert!(deadline > ms(self.now), "it asks to be called again at once");
+            assert!(deadline > at(self.now), "it asks to be called again at once");
         }
         self.request = self.output.request.clone().or(self.request.take());
     }
@@ -113,7 +142,7 @@ impl Scenario {
                 return request.clone();
             }
             let deadline = self.output.deadline.expect("it waits for nothing, and would never ask again");
-            self.happens_at(deadline.as_millis() as u64, Event::Tick);
+            self.happens_at(deadline.uptime().as_millis() as u64, Event::Tick);
         }
         panic!("it asks for nothing, a hundred times");
     }
@@ -155,11 +184,11 @@ impl Scenario {
     }
 
     fn leads(&self) -> bool {
-        self.lock_set.claim().is_some_and(|claim| ms(self.now) < claim.until)
+        self.lock_set.claim().is_some_and(|claim| at(self.now) < claim.until)
     }
 
     fn leads_at(&self, now: u64) -> bool {
-        self.lock_set.claim().is_some_and(|claim| ms(now) < claim.until)
+        self.lock_set.claim().is_some_and(|claim| at(now) < claim.until)
     }
 
     fn token(&self) -> Option<u64> {

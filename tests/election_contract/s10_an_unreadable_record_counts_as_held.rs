@@ -21,8 +21,8 @@ fn the_claim_of_its_holder_stands_to_f_without_a_busy_loop() {
     it.watches(100, unreadable(101));
     while it.now < 8_000 {
         it.asks();
-        let hung = ms(it.now) + it.output.deadline.map_or(ms(1), |at| at - ms(it.now));
-        it.happens_at(hung.as_millis() as u64, Event::Tick);
+        let hung = it.output.deadline.unwrap_or(at(it.now + 1));
+        it.happens_at(hung.uptime().as_millis() as u64, Event::Tick);
     }
     assert!(it.leads_at(8_999) && !it.leads_at(9_000));
 }

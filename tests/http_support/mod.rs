@@ -31,17 +31,17 @@ pub fn serve(limits: Limits) -> (SocketAddr, Arc<Status>) {
 
 pub fn unknown() -> Snapshot {
     let lock = Locks { kinds: &[LockKind::Endpoints], namespace: "default".into(), name: "example".into() };
-    Snapshot::unknown(ME.into(), lock.into(), HOUR, clock::now() + HOUR)
+    Snapshot::unknown(ME.into(), lock.into(), HOUR, clock::now().saturating_add(HOUR))
 }
 
 /// This candidate leads for an hour.
 pub fn leading() -> Snapshot {
-    Snapshot { claim: Some(Claim { until: clock::now() + HOUR, fencing_token: 1 }), ..known() }
+    Snapshot { claim: Some(Claim { until: clock::now().saturating_add(HOUR), fencing_token: 1 }), ..known() }
 }
 
 /// Another candidate holds the lock for an hour.
 pub fn following(holder: &str) -> Snapshot {
-    held_by(Holder { identity: holder.into(), until: clock::now() + HOUR })
+    held_by(Holder { identity: holder.into(), until: clock::now().saturating_add(HOUR) })
 }
 
 /// Another candidate holds the lock until then.

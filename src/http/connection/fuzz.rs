@@ -17,11 +17,11 @@ use super::super::bodies::{HEARTBEAT, Told};
 use super::super::head::Request;
 use super::super::routes::{self, Route};
 use super::{Connection, KEPT_BYTES, Limits, Need, State};
-use crate::clock::Time;
 use crate::election::{Claim, Holder};
 use crate::lock::{LockKind, Locks};
 use crate::metrics::Metrics;
 use crate::status::{Seen, Snapshot};
+use crate::time::Time;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -34,8 +34,8 @@ const MOST_KEPT: usize = 2000;
 const MOST_READS: usize = 1000;
 /// How much news there is for a listener: when it came faster than it is read, it would never end.
 const MOST_NEWS: usize = 20;
-const NOW: Time = Duration::from_secs(100);
-const HOUR: Time = Duration::from_secs(3600);
+const NOW: Time = Time::after_boot(Duration::from_secs(100));
+const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn any_bytes_in_any_pieces() {
@@ -198,7 +198,7 @@ impl Game {
         match random.below(8) {
             0 => {
                 self.news += 1;
-                let other = Some(Holder { identity: self.news.to_string().into(), until: NOW + HOUR });
+                let other = Some(Holder { identity: self.news.to_string().into(), until: NOW.saturating_add(HOUR) });
                 self.snapshot = Snapshot { claim: None, seen: vec![Seen { other, ..Seen::default() }], ..snapshot() };
             }
             1 if self.connection.output().is_empty() => self.connection.push(HEARTBEAT, NOW),
@@ -267,6 +267,6 @@ impl Game {
 /// A candidate that leads under a name that needs escaping.
 fn snapshot() -> Snapshot {
     let lock = Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() };
-    let claim = Some(Claim { until: NOW + HOUR, fencing_token: 1 });
-    Snapshot { claim, ..Snapshot::unknown("me-\"0\"".into(), lock.into(), HOUR, NOW + HOUR) }
+    let claim = Some(Claim { until: NOW.saturating_add(HOUR), fencing_token: 1 });
+    Snapshot { claim, ..Snapshot::unknown("me-\"0\"".into(), lock.into(), HOUR, NOW.saturating_add(HOUR)) }
 }

@@ -3,7 +3,6 @@
 use super::super::reply::Body;
 use super::super::routes::Route;
 use super::*;
-use std::time::Duration;
 
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -23,13 +22,13 @@ struct Scenario {
 
 impl Scenario {
     fn new() -> Scenario {
-        let now = 100 * S;
+        let now = Time::after_boot(100 * S);
         let connection = Connection::new(Limits::default(), now);
         Scenario { connection, now, socket_takes: ALL, said: Vec::new(), answered: 0 }
     }
 
     fn pass(&mut self, time: Duration) -> &mut Scenario {
-        self.now += time;
+        self.now = self.now.saturating_add(time);
         assert!(self.now < self.connection.deadline(), "the deadline passed before {:?}", self.now);
         self
     }
@@ -69,7 +68,7 @@ impl Scenario {
     }
 
     fn due_in(&self) -> Duration {
-        self.connection.deadline() - self.now
+        self.connection.deadline().since(self.now)
     }
 
     fn said(&self) -> String {

@@ -1,10 +1,11 @@
 //! New clients: a place for each, be it another's, and a pause where the system has nothing to accept with.
 
 use super::{EventLoop, FIRST_LISTENER};
-use crate::clock::{self, Time};
+use crate::clock;
 use crate::http::peer::Peer;
 use crate::metrics::Eviction;
 use crate::status::Snapshot;
+use crate::time::Time;
 use log::warn;
 use rustix::event::epoll;
 use rustix::io::Errno;

@@ -1,9 +1,9 @@
 //! Those who are told events: a change at once, and signs of life in between.
 
 use super::EventLoop;
-use crate::clock::Time;
 use crate::metrics::Eviction;
 use crate::status::Snapshot;
+use crate::time::Time;
 use log::warn;
 use std::cmp::Reverse;
 use std::io;

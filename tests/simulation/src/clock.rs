@@ -1,5 +1,6 @@
 //! A candidate's clock: how it relates to true time, which is counted in nanoseconds.
 
+use leader_elector::time::Time;
 use std::time::Duration;
 
 /// One second of true time.
@@ -22,8 +23,8 @@ impl Clock {
     }
 
     /// What it shows at a moment of true time.
-    pub fn at(&self, now: u64) -> Duration {
-        Duration::from_nanos(self.offset + self.elapsed(now))
+    pub fn at(&self, now: u64) -> Time {
+        Time::after_boot(Duration::from_nanos(self.offset + self.elapsed(now)))
     }
 
     /// How much it advances in so much true time.
@@ -35,8 +36,8 @@ impl Clock {
     }
 
     /// The true time at which it first shows `reading`.
-    pub fn when(&self, reading: Duration) -> u64 {
-        let local = (reading.as_nanos() as u64).saturating_sub(self.offset);
+    pub fn when(&self, reading: Time) -> u64 {
+        let local = (reading.uptime().as_nanos() as u64).saturating_sub(self.offset);
         self.lasts(local)
     }
 

@@ -180,7 +180,7 @@ impl World {
         let outcome = it.lock_set.step(moment, machine, event);
         let claim = it.lock_set.claim();
         self.say(|world| {
-            let at = world.nodes[node].clock.at(world.now).as_secs_f64();
+            let at = world.nodes[node].clock.at(world.now).uptime().as_secs_f64();
             format!("{} ({at:.6}) lock {lock}: {text}\n    {outcome:?}\n    claim {claim:?}", world.name(node))
         });
         outcome

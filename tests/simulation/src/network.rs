@@ -297,7 +297,7 @@ impl World {
         let present = self.server.objects[lock].history.len() - 1;
         let state = state.or((missing && self.present(lock).version.is_none()).then_some(present));
         let it = &self.nodes[node];
-        let took = it.clock.at(self.now) - it.clock.at(sent);
+        let took = it.clock.at(self.now).since(it.clock.at(sent));
         let request = &self.network.messages[message].request;
         let believed = believes(&it.lock_set, it.machine_of(lock), request, took, it.stopped, shown);
         match state.filter(|_| believed) {

@@ -8,6 +8,7 @@ use crate::server::{Server, Verdict, commit_of};
 use leader_elector::election::lock_set::{LockSet, Outcome};
 use leader_elector::election::{Answer, Call, Event, Moment, Purpose, Request, Settings};
 use leader_elector::record::Host;
+use leader_elector::time::Time;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -76,6 +77,14 @@ pub struct Small {
 
 const LEASE: u64 = 10 * SECOND;
 
+fn at(nanos: u64) -> Time {
+    Time::after_boot(Duration::from_nanos(nanos))
+}
+
+fn nanos(at: Time) -> u64 {
+    at.uptime().as_nanos() as u64
+}
+
 fn settings(identity: &str, network: &str, process: u128) -> Settings {
     Settings {
         identity: identity.into(),
@@ -86,6 +95,7 @@ fn settings(identity: &str, network: &str, process: u128) -> Settings {
         retry_period: Duration::from_secs(2),
         request_timeout: Duration::from_millis(1_800),
         release_delay: Duration::ZERO,
+        health_failures: None,
     }
 }
 
@@ -324,7 +334,7 @@ impl Small {
     }
 
     fn step_machine(&mut self, node: usize, lock: usize, event: Event) -> Outcome {
-        let now = Duration::from_nanos(self.now);
+        let now = at(self.now);
         let moment = Moment { now, wall_micros: (self.now / 1_000) as i64, jitter: 0.5 };
         self.nodes[node].lock_set.step(moment, lock, event)
     }
@@ -332,14 +342,13 @@ impl Small {
     /// What follows a step: what it says, and what it sends.
     fn settle(&mut self, node: usize, outcome: Outcome) {
         let it = &mut self.nodes[node];
-        it.deadline = outcome.deadline.map(|at| at.as_nanos() as u64);
+        it.deadline = outcome.deadline.map(nanos);
         let life = it.life;
         let claim = it.lock_set.claim();
-        let claim = claim.map(|claim| Claim { until: claim.until.as_nanos() as u64, token: claim.fencing_token });
-        let now = Duration::from_nanos(self.now);
+        let claim = claim.map(|claim| Claim { until: nanos(claim.until), token: claim.fencing_token });
+        let now = at(self.now);
         let other = it.lock_set.others().find(|holder| now < holder.until);
-        let other = other
-            .map(|holder| Named { identity: holder.identity.as_bytes()[0], until: holder.until.as_nanos() as u64 });
+        let other = other.map(|holder| Named { identity: holder.identity.as_bytes()[0], until: nanos(holder.until) });
         self.oracle.says(life, self.now, claim, other);
         for (lock, order) in outcome.orders.into_iter().enumerate() {
             if let Some(request) = order.request {

@@ -31,7 +31,7 @@ pub const MUTANTS: &[Mutant] = &[
             self.since = now;
         }"#,
         replace: r#"        if let Some(crate::record::Stamp::Micros(at)) = sight.record().map(|record| &record.renewed) {
-            self.since = std::time::Duration::from_micros(at.unsigned_abs());
+            self.since = Time::after_boot(std::time::Duration::from_micros(at.unsigned_abs()));
         } else if !unchanged {
             self.since = now;
         }"#,

@@ -1,0 +1,100 @@
+//! What a candidate starts for its leadership: it is over by F, and before a release is sent (S1, S5).
+
+use super::*;
+
+/// A leader since 0 ms that has started something.
+fn leader(settings: Settings) -> Scenario {
+    let mut it = Scenario::leader(settings);
+    it.lock_set.begin_work();
+    it
+}
+
+fn until(it: &Scenario) -> Option<u64> {
+    it.lock_set.work_until().map(|until| until.uptime().as_millis() as u64)
+}
+
+/// The next request is a renewal, and is acknowledged.
+fn renews(it: &mut Scenario, resource_version: u64) {
+    let write = it.writes();
+    assert!(matches!(write.purpose, Purpose::Renew { .. }), "at {} ms: {write:?}", it.now);
+    it.acknowledged(&write, resource_version);
+}
+
+#[test]
+fn it_may_go_on_until_f_which_each_renewal_moves() {
+    let mut it = leader(settings());
+    assert_eq!(until(&it), Some(6_000));
+    it.happens_at(2_000, Event::Tick);
+    renews(&mut it, 101);
+    assert_eq!(until(&it), Some(8_000));
+    it.happens_at(8_000, Event::Tick);
+    assert_eq!(until(&it), None);
+}
+
+#[test]
+fn after_a_stop_the_lock_is_kept_and_renewed_until_it_has_ended() {
+    let mut it = leader(settings());
+    it.happens_at(1_000, Event::Stop);
+    assert!(!it.leads() && !it.output.finished);
+    assert_eq!(until(&it), Some(6_000));
+    for version in 101..110 {
+        renews(&mut it, version);
+    }
+    assert_eq!(until(&it), Some(it.now + 6_000));
+    it.befalls(CandidateEvent::WorkEnded);
+    let release = it.writes();
+    assert_eq!(release.purpose, Purpose::Release);
+    it.acknowledged(&release, 110);
+    assert!(it.output.finished);
+}
+
+#[test]
+fn the_release_delay_counts_beside_it() {
+    let mut it = leader(Settings { release_delay: ms(3_000), ..settings() });
+    it.happens_at(1_000, Event::Stop);
+    it.befalls_at(1_500, CandidateEvent::WorkEnded);
+    renews(&mut it, 101);
+    assert_eq!(it.writes().purpose, Purpose::Release);
+    assert_eq!(it.now, 4_000);
+}
+
+#[test]
+fn the_process_does_not_end_before_it_has_even_if_the_lock_is_lost() {
+    let mut it = leader(settings());
+    it.watches(1_000, held(101, "other", 10, 1));
+    assert_eq!(until(&it), None, "it has to end at once");
+    it.happens_at(1_100, Event::Stop);
+    it.happens_at(30_000, Event::Tick);
+    assert!(!it.output.finished);
+    it.befalls(CandidateEvent::WorkEnded);
+    assert!(it.output.finished);
+}
+
+#[test]
+fn a_later_term_gives_what_was_started_for_an_earlier_one_no_more_time() {
+    let mut it = leader(settings());
+    it.watches(1_000, held(101, "other", 10, 1));
+    it.watches(1_500, Sight { mark: None, ..held(102, "", 10, 2) });
+    let write = it.writes();
+    assert_eq!((write.purpose, until(&it)), (Purpose::Acquire, None));
+    it.acknowledged(&write, 103);
+    assert_eq!(until(&it), Some(7_500), "that of the new term");
+}
+
+#[test]
+fn whoever_stands_back_does_so_from_the_release_on() {
+    let mut it = leader(settings());
+    it.befalls_at(1_000, CandidateEvent::StandBack);
+    assert!(!it.leads());
+    for version in 101..120 {
+        renews(&mut it, version);
+        assert!(!it.leads());
+    }
+    it.befalls(CandidateEvent::WorkEnded);
+    let release = it.writes();
+    assert_eq!(release.purpose, Purpose::Release);
+    it.acknowledged(&release, 120);
+    let released_at = it.now;
+    assert_eq!(it.writes().purpose, Purpose::Acquire);
+    assert_eq!(it.now, released_at + 10_000);
+}
