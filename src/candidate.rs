@@ -17,7 +17,8 @@ use self::worker::{LockWorker, Outstanding};
 use crate::api::{Api, Class, Failure, FailureKind, Verb};
 use crate::clock::{self, Alarm};
 use crate::election::lock_set::{LockSet, Outcome};
-use crate::election::{Answer, Election, Event, Moment, Settings, Sight};
+use crate::election::{Answer, CandidateEvent, Election, Event, Moment, Settings, Sight};
+use crate::health::HealthCheck;
 use crate::lock::{Locks, Object};
 use crate::metrics::Metrics;
 use crate::random;
@@ -96,6 +97,14 @@ impl Candidate {
         Stop(self.inbox.outbox())
     }
 
+    /// Has the application checked from now on: the candidate leads only while it is well. Needs the number of failures among
+    /// the settings of the election.
+    pub fn check_health(&mut self, check: HealthCheck) -> io::Result<()> {
+        self.report.checks(check.target.to_string());
+        let outbox = self.inbox.outbox();
+        check.start(move |result| outbox.checked(result))
+    }
+
     /// Takes part in the election until it is told to leave and has released the lock, or could not in time.
     ///
     /// An error says why it cannot go on; by then it has stopped claiming.
@@ -141,6 +150,11 @@ impl Candidate {
             Input::Rang => self.step(0, Event::Tick, None),
             Input::Replied(index, number, reply) => self.replied(index, number, reply),
             Input::Watch(index, since, news) => self.watched(index, since, news),
+            Input::Checked(result) => {
+                self.metrics.health_check(result.is_ok());
+                self.report.checked(&result, clock::now());
+                self.step_candidate(CandidateEvent::Checked { healthy: result.is_ok() })
+            }
             Input::Stop => {
                 self.report.leaving(self.lock_set.holds().then_some(self.settings.release_delay));
                 self.step(0, Event::Stop, None)
@@ -212,15 +226,25 @@ impl Candidate {
         self.server_reached = self.server_reached.max(Some(at));
     }
 
-    /// One tick: the moment, the machine, the snapshot, and only then what the machine asks for (S5).
+    /// One tick: the moment, the machine, and what follows from that.
     fn step(&mut self, index: usize, event: Event, object: Option<Object>) -> io::Result<bool> {
-        let now = clock::now();
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall_micros = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
-        let outcome = self.lock_set.step(Moment { now, wall_micros, jitter: random::fraction() }, index, event);
+        let moment = moment();
+        let outcome = self.lock_set.step(moment, index, event);
         if let Some(object) = object {
             self.workers[index].keep(object, &self.lock_set.locks()[index]);
         }
+        self.follow(moment.now, outcome)
+    }
+
+    /// The same for what happened to no lock.
+    fn step_candidate(&mut self, event: CandidateEvent) -> io::Result<bool> {
+        let moment = moment();
+        let outcome = self.lock_set.step_candidate(moment, event);
+        self.follow(moment.now, outcome)
+    }
+
+    /// The snapshot, and only then what the machine asks for (S5).
+    fn follow(&mut self, now: Time, outcome: Outcome) -> io::Result<bool> {
         let alarm = self.next_alarm(now, &outcome);
         let mut snapshot = self.snapshot(now, alarm);
         self.report.state(self.lock_set.locks(), &snapshot, now);
@@ -268,6 +292,7 @@ impl Candidate {
             locks: self.locks.clone(),
             claim,
             renewed,
+            candidacy: self.lock_set.candidacy(now),
             seen,
             last_error: None,
             lock_seen: self.locks_seen,
@@ -276,6 +301,13 @@ impl Candidate {
             stuck_at: alarm.saturating_add(allowance),
         }
     }
+}
+
+fn moment() -> Moment {
+    let now = clock::now();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall_micros = i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX);
+    Moment { now, wall_micros, jitter: random::fraction() }
 }
 
 /// How long after some news of a lock the next are taken when there are many: far less than R, in which its holder renews

@@ -40,8 +40,8 @@ mod withdrawal;
 pub(crate) use self::schedule::RELEASE_LIMIT;
 pub use self::schedule::whole_seconds;
 pub use self::types::{
-    Answer, Call, CandidateEvent, Claim, Event, Holder, Moment, Output, Purpose, Request, Settings, Sight, Version,
-    Write,
+    Answer, Call, Candidacy, CandidateEvent, Claim, Event, Holder, Moment, Output, Purpose, Request, Settings, Sight,
+    Version, Write,
 };
 
 use self::pacing::Pacing;

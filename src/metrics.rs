@@ -6,6 +6,7 @@
 //! `leader_election_…` are the names and meanings of client-go, which dashboards know; all else is `leader_elector_…`.
 
 use crate::api::{Class, Verb};
+use crate::election::Candidacy;
 use crate::status::Snapshot;
 use crate::time::Time;
 use std::fmt::{Display, Write};
@@ -46,6 +47,8 @@ pub struct Metrics {
     terms_lost: [Counter; TermEnd::ALL.len()],
     /// A renewal that did not succeed at the first try.
     pub slow_path: Counter,
+    /// Checks of the application that succeeded, and that failed.
+    health_checks: [Counter; 2],
     renewals: Histogram,
     /// By verb and outcome; the first outcome is success.
     api_requests: [[Counter; 1 + Class::ALL.len()]; Verb::ALL.len()],
@@ -82,10 +85,21 @@ pub enum TermEnd {
     StoodStill,
     /// A record that is not this candidate's stands in the lock.
     Replaced,
+    /// The application was not well.
+    Unhealthy,
+    /// The candidate was asked to step down.
+    SteppedDown,
 }
 
 impl TermEnd {
-    const ALL: [TermEnd; 4] = [TermEnd::Left, TermEnd::Expired, TermEnd::StoodStill, TermEnd::Replaced];
+    const ALL: [TermEnd; 6] = [
+        TermEnd::Left,
+        TermEnd::Expired,
+        TermEnd::StoodStill,
+        TermEnd::Replaced,
+        TermEnd::Unhealthy,
+        TermEnd::SteppedDown,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -93,6 +107,8 @@ impl TermEnd {
             TermEnd::Expired => "expired",
             TermEnd::StoodStill => "stood_still",
             TermEnd::Replaced => "replaced",
+            TermEnd::Unhealthy => "unhealthy",
+            TermEnd::SteppedDown => "stepped_down",
         }
     }
 }
@@ -166,6 +182,10 @@ impl Metrics {
         self.renewals.observe(time);
     }
 
+    pub fn health_check(&self, healthy: bool) {
+        self.health_checks[usize::from(!healthy)].add();
+    }
+
     /// A request to the API server ended, with this failure if it did not succeed.
     pub fn api_request(&self, verb: Verb, failure: Option<Class>) {
         self.api_requests[verb as usize][failure.map_or(0, |class| 1 + class as usize)].add();
@@ -228,6 +248,15 @@ impl Metrics {
             .sample(&[], self.transitions.get());
         page.counter("leader_elector_terms_won_total", "Times that this candidate began to lead.")
             .sample(&[], self.terms_won.get());
+        page.gauge(
+            "leader_elector_standing",
+            "Whether this candidate would lead if the lock were free: 0 while its application is not well, and while it \
+             stands back.",
+        )
+        .sample(&[], u8::from(snapshot.candidacy == Candidacy::Standing));
+        let checks = ["success", "failure"].iter().zip(&self.health_checks);
+        page.counter("leader_elector_health_checks_total", "Checks of the application.")
+            .samples(checks.map(|(result, counter)| ([("result", *result)], counter.get())));
         let lost = |end: TermEnd| ([("cause", end.name())], self.terms_lost[end as usize].get());
         page.counter("leader_elector_terms_lost_total", "Times that this candidate ceased to lead.")
             .samples(TermEnd::ALL.map(lost));

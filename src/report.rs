@@ -5,15 +5,17 @@ mod lock;
 mod log_once;
 
 use self::lock::LockReport;
+use self::log_once::LogOnce;
 use crate::api::{Failure, Verb};
 use crate::duration;
-use crate::election::{Claim, Election};
+use crate::election::{Candidacy, Claim, Election};
 use crate::lock::Locks;
 use crate::logging::say_leader;
 use crate::metrics::{Metrics, TermEnd};
+use crate::record::STEP_DOWN_ANNOTATION;
 use crate::status::Snapshot;
 use crate::time::Time;
-use log::{info, warn};
+use log::{debug, info, warn};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +29,10 @@ pub struct Report {
     identity: Arc<str>,
     leader: String,
     claim: Option<Claim>,
+    candidacy: Candidacy,
+    /// What is checked of the application; empty where nothing is.
+    checked: String,
+    checks: LogOnce,
     leaving: bool,
     /// One for each of the locks.
     each: Vec<LockReport>,
@@ -36,12 +42,24 @@ pub struct Report {
 impl Report {
     pub fn new(locks: Arc<Locks>, identity: Arc<str>, metrics: Arc<Metrics>) -> Report {
         let each = locks.names().map(|lock| LockReport::new(lock, identity.clone())).collect();
-        Report { locks, identity, leader: String::new(), claim: None, leaving: false, each, metrics }
+        Report {
+            locks,
+            identity,
+            leader: String::new(),
+            claim: None,
+            candidacy: Candidacy::Standing,
+            checked: String::new(),
+            checks: LogOnce::default(),
+            leaving: false,
+            each,
+            metrics,
+        }
     }
 
     /// Tells what changed since the last call.
     pub fn state(&mut self, machines: &[Election], snapshot: &Snapshot, now: Time) {
         self.leadership(snapshot, now);
+        self.candidacy(snapshot.candidacy);
         for (lock, machine) in self.each.iter_mut().zip(machines) {
             lock.content(machine, now);
         }
@@ -72,7 +90,7 @@ impl Report {
             return;
         }
         if let Some(old) = old {
-            self.term_lost(&old, claim.is_some(), now);
+            self.term_lost(&old, claim.is_some(), snapshot.candidacy, now);
         }
         if let Some(claim) = claim {
             self.metrics.terms_won.add();
@@ -80,12 +98,46 @@ impl Report {
         }
     }
 
+    /// Tells whether this candidate stands, if that has changed; of the end of a term there is more to say.
+    fn candidacy(&mut self, candidacy: Candidacy) {
+        let before = std::mem::replace(&mut self.candidacy, candidacy);
+        match (before, candidacy) {
+            (Candidacy::Unhealthy, Candidacy::Standing) => {
+                info!("{} is healthy: standing for {}", self.checked, self.locks)
+            }
+            (Candidacy::StandingBack, Candidacy::Standing) => info!("standing for {} again", self.locks),
+            _ => {}
+        }
+    }
+
+    /// From now on the application is checked there.
+    pub fn checks(&mut self, target: String) {
+        self.checked = target;
+        self.candidacy = Candidacy::Unhealthy;
+    }
+
+    /// A check of the application ended.
+    pub fn checked(&mut self, result: &Result<(), String>, now: Time) {
+        const TOPIC: &str = "the check";
+        match result {
+            Ok(()) => {
+                self.checks.over(TOPIC);
+            }
+            Err(why) if self.checks.is_news(TOPIC, why, now) => {
+                warn!("{} is not healthy: {why}", self.checked);
+            }
+            Err(why) => debug!("{} is not healthy: {why}", self.checked),
+        }
+    }
+
     /// A term has ended; where the next has begun already, that is all there is to say.
-    fn term_lost(&self, old: &Claim, leads_again: bool, now: Time) {
+    fn term_lost(&self, old: &Claim, leads_again: bool, candidacy: Candidacy, now: Time) {
         let end = match old.until {
             _ if self.leaving => TermEnd::Left,
             until if until.saturating_add(STOOD_STILL) <= now => TermEnd::StoodStill,
             until if until <= now => TermEnd::Expired,
+            _ if candidacy == Candidacy::Unhealthy => TermEnd::Unhealthy,
+            _ if candidacy == Candidacy::StandingBack => TermEnd::SteppedDown,
             _ => TermEnd::Replaced,
         };
         self.metrics.term_lost(end);
@@ -101,6 +153,12 @@ impl Report {
                 "no longer leading {}: no renewal was acknowledged in time{}",
                 self.locks,
                 self.each.iter().find_map(LockReport::why_not_renewed).unwrap_or_default()
+            ),
+            TermEnd::Unhealthy => warn!("no longer leading {}: {} is not healthy", self.locks, self.checked),
+            TermEnd::SteppedDown => info!(
+                "no longer leading {}: asked to step down by the annotation {STEP_DOWN_ANNOTATION}; not standing for one \
+                 lease from the release on",
+                self.locks
             ),
             TermEnd::Replaced => warn!("no longer leading {}: another record stands in the lock", self.locks),
         }
@@ -137,6 +195,7 @@ impl Report {
 
     /// The class of what went wrong last and is not over.
     pub fn last_error(&self) -> Option<&'static str> {
-        self.each.iter().rev().find_map(LockReport::last_error)
+        let unhealthy = (self.candidacy == Candidacy::Unhealthy).then_some("unhealthy");
+        unhealthy.or_else(|| self.each.iter().rev().find_map(LockReport::last_error))
     }
 }

@@ -59,8 +59,11 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let credentials = Arc::new(credentials);
     let api = Api::new(Arc::clone(&credentials), settings.retry_period.saturating_mul(2));
     let mut begins = begun.lock().unwrap_or_else(PoisonError::into_inner);
-    let candidate =
+    let mut candidate =
         Candidate::start(settings, locks, api, Arc::clone(&status), Arc::clone(&metrics)).map_err(threads)?;
+    if let Some(check) = config.health {
+        candidate.check_health(check).map_err(threads)?;
+    }
     *begins = Some(candidate.stop_handle());
     drop(begins);
     let plugin = start_plugin_check(Arc::clone(&credentials), candidate.stop_handle()).map_err(threads)?;

@@ -5,7 +5,7 @@
 //! question and the reply, even when the process was stopped in between.
 
 use crate::clock;
-use crate::election::{Claim, Holder};
+use crate::election::{Candidacy, Claim, Holder};
 use crate::lock::Locks;
 use crate::record::Record;
 use crate::time::Time;
@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub claim: Option<Claim>,
     /// When the last acknowledged write of the claim was sent.
     pub renewed: Option<Time>,
+    /// Whether it would lead if the lock were free.
+    pub candidacy: Candidacy,
     /// What each lock was last seen to hold, the one that says who leads first: of two locks, the second.
     pub seen: Vec<Seen>,
     /// When the lock was first read or seen, whether it existed or not; `None` before.
@@ -64,6 +66,7 @@ impl Snapshot {
             locks,
             claim: None,
             renewed: None,
+            candidacy: Candidacy::Standing,
             seen: Vec::new(),
             lock_seen: None,
             server_reached: None,

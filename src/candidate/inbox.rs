@@ -1,7 +1,7 @@
 //! What waits for the candidate: bounded, whatever comes in, and the urgent first.
 //!
-//! A stop goes before replies, replies before the alarm, the alarm before news. There is at most one stop, one alarm, and
-//! for each lock one reply and a [`WatchQueue`]. News are taken at a limited rate, so that a server that floods a watch
+//! A stop goes before replies, replies before the alarm, the alarm before the health check, and that before news. There is at
+//! most one stop, one alarm, one result of a check, and for each lock one reply and a [`WatchQueue`]. News are taken at a limited rate, so that a server that floods a watch
 //! costs neither the processor nor the log; who delivers them waits for nothing but the end of the watch before to be
 //! taken.
 
@@ -25,6 +25,8 @@ pub(super) enum Input {
     Replied(usize, u64, Outcome),
     /// The moment that was waited for has come.
     Rang,
+    /// A health check of the application ended; the error says what is wrong.
+    Checked(Result<(), String>),
     /// What the watch of the lock of this index showed, and a moment before which that had not come.
     Watch(usize, Time, News),
 }
@@ -47,6 +49,7 @@ struct Shared {
 struct State {
     stopped: bool,
     rang: bool,
+    checked: Option<Result<(), String>>,
     locks: Vec<OfLock>,
     closed: bool,
 }
@@ -70,7 +73,7 @@ impl Inbox {
             is_behind: false,
         };
         let locks = std::iter::repeat_with(of_lock).take(locks).collect();
-        let state = Mutex::new(State { stopped: false, rang: false, locks, closed: false });
+        let state = Mutex::new(State { stopped: false, rang: false, checked: None, locks, closed: false });
         Inbox(Arc::new(Shared { state, added: Condvar::new(), taken: Condvar::new() }))
     }
 
@@ -83,6 +86,7 @@ impl Inbox {
         let mut state = self.0.lock();
         loop {
             if let Some(input) = state.take_urgent() {
+                self.0.taken.notify_all();
                 return input;
             }
             // This clock may stand still while the machine sleeps: news then wait a little longer.
@@ -117,6 +121,15 @@ impl Outbox {
     /// `false` when the candidate is gone.
     pub(super) fn ring(&self) -> bool {
         self.add(|state| state.rang = true)
+    }
+
+    /// The result of a health check; `false` when the candidate is gone. Waits until the one before was taken: each of them
+    /// counts.
+    pub(super) fn checked(&self, result: Result<(), String>) -> bool {
+        let state = self.0.lock();
+        let is_full = |state: &mut State| !state.closed && state.checked.is_some();
+        let state = self.0.taken.wait_while(state, is_full).unwrap_or_else(PoisonError::into_inner);
+        self.add_to(state, |state| state.checked = Some(result))
     }
 
     /// The outcome of the request of this number. One of an earlier request, which was given up, is of no use.
@@ -164,7 +177,10 @@ impl State {
         if let Some((index, (number, outcome))) = reply {
             return Some(Input::Replied(index, number, outcome));
         }
-        std::mem::take(&mut self.rang).then_some(Input::Rang)
+        if std::mem::take(&mut self.rang) {
+            return Some(Input::Rang);
+        }
+        self.checked.take().map(Input::Checked)
     }
 
     /// News that may be taken now, or else how long until there are some; `None` where there are none at all.
@@ -208,6 +224,7 @@ mod tests {
         match inbox.take() {
             Input::Stop => "stop".into(),
             Input::Rang => "rang".into(),
+            Input::Checked(result) => format!("checked {result:?}"),
             Input::Replied(index, number, _) => format!("reply {number} of {index}"),
             Input::Watch(index, _, news) => format!("{news:?} of {index}"),
         }
@@ -219,14 +236,28 @@ mod tests {
         let outbox = inbox.outbox();
         assert!(outbox.news(1, Time::ZERO, News::Bookmark));
         assert!(outbox.news(0, Time::ZERO, News::Opened));
+        assert!(outbox.checked(Ok(())));
         assert!(outbox.ring());
         outbox.reply(1, 7, Err(failure("")));
         outbox.reply(0, 3, Err(failure("")));
         outbox.stop();
         outbox.stop();
         assert!(outbox.ring());
-        let all: Vec<String> = (0..6).map(|_| next(&inbox)).collect();
-        assert_eq!(all, ["stop", "reply 3 of 0", "reply 7 of 1", "rang", "Opened of 0", "Bookmark of 1"]);
+        let all: Vec<String> = (0..7).map(|_| next(&inbox)).collect();
+        let expected =
+            ["stop", "reply 3 of 0", "reply 7 of 1", "rang", "checked Ok(())", "Opened of 0", "Bookmark of 1"];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn each_result_of_a_check_counts() {
+        let inbox = Inbox::new(1, NEVER);
+        let outbox = inbox.outbox();
+        thread::scope(|scope| {
+            scope.spawn(|| (0..3).for_each(|n| assert!(outbox.checked(Err(n.to_string())))));
+            let all: Vec<String> = (0..3).map(|_| next(&inbox)).collect();
+            assert_eq!(all, ["checked Err(\"0\")", "checked Err(\"1\")", "checked Err(\"2\")"]);
+        });
     }
 
     #[test]

@@ -22,7 +22,7 @@
 
 use crate::election::gate::Gate;
 use crate::election::{
-    CandidateEvent, Claim, Election, Event, Holder, Moment, Output, RELEASE_LIMIT, Request, Settings,
+    Candidacy, CandidateEvent, Claim, Election, Event, Holder, Moment, Output, RELEASE_LIMIT, Request, Settings,
 };
 use crate::time::Time;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub struct LockSet {
     locks: Vec<Election>,
     /// What the machines asked for last, as far as it has not been passed on.
     outputs: [Output; MOST_LOCKS],
-    candidacy: Candidacy,
+    eligibility: Eligibility,
     work: Work,
     release: Release,
     binding: Binding,
@@ -44,7 +44,7 @@ pub struct LockSet {
 
 /// Whether this candidate stands for the locks at all.
 #[derive(Clone, Debug, PartialEq, Hash)]
-struct Candidacy {
+struct Eligibility {
     lease: Duration,
     gate: Gate,
     /// It gives the locks up, and does not stand before it has; for how long it then leaves them to others.
@@ -129,14 +129,14 @@ impl LockSet {
             stopped: false,
             since: None,
         };
-        let candidacy = Candidacy {
+        let eligibility = Eligibility {
             lease: settings.lease,
             gate: Gate::new(settings.health_failures, settings.retry_period),
             leaves: None,
             back_until: Time::ZERO,
         };
         let binding = Binding { wanted: [true; MOST_LOCKS], tokens: None, spent: [0; MOST_LOCKS], stuck_since: None };
-        LockSet { locks, outputs: Default::default(), candidacy, work: Work::default(), release, binding }
+        LockSet { locks, outputs: Default::default(), eligibility, work: Work::default(), release, binding }
     }
 
     /// How long the lock is kept after Stop, if it is held.
@@ -144,14 +144,16 @@ impl LockSet {
         self.release.delay
     }
 
-    /// Whether the application is well enough to lead, as far as it is checked.
-    pub fn is_healthy(&self) -> bool {
-        self.candidacy.gate.is_open()
-    }
-
-    /// Whether this candidate leaves the locks to others, or is about to.
-    pub fn stands_back(&self, now: Time) -> bool {
-        self.candidacy.leaves.is_some_and(|time| !time.is_zero()) || now < self.candidacy.back_until
+    /// Whether this candidate would lead if the locks were free.
+    pub fn candidacy(&self, now: Time) -> Candidacy {
+        let Eligibility { gate, leaves, back_until, .. } = &self.eligibility;
+        match leaves {
+            _ if self.release.stopped => Candidacy::Leaving,
+            _ if !gate.is_open() => Candidacy::Unhealthy,
+            Some(_) => Candidacy::StandingBack,
+            None if now < *back_until => Candidacy::StandingBack,
+            None => Candidacy::Standing,
+        }
     }
 
     /// Something is about to be started for the leadership: until [`CandidateEvent::WorkEnded`] no lock is released (S5).
@@ -217,7 +219,7 @@ impl LockSet {
             _ => self.tell(moment, index, event),
         }
         if self.claim().is_some() && self.locks.iter().any(Election::is_asked_to_step_down) {
-            self.leave(moment, self.candidacy.lease);
+            self.leave(moment, self.eligibility.lease);
         }
         self.settle(moment)
     }
@@ -229,7 +231,7 @@ impl LockSet {
         match event {
             CandidateEvent::Checked { healthy } => {
                 let leads = self.claim().is_some_and(|claim| now < claim.until);
-                let gate = &mut self.candidacy.gate;
+                let gate = &mut self.eligibility.gate;
                 let was_open = gate.is_open();
                 gate.checked(now, healthy, leads);
                 if was_open && !gate.is_open() {
@@ -237,7 +239,7 @@ impl LockSet {
                 }
             }
             CandidateEvent::WorkEnded => self.work.goes_on = false,
-            CandidateEvent::StandBack => self.leave(moment, self.candidacy.lease),
+            CandidateEvent::StandBack => self.leave(moment, self.eligibility.lease),
         }
         self.hold(now);
         (0..self.locks.len()).for_each(|index| self.tell(moment, index, Event::Tick));
@@ -249,8 +251,8 @@ impl LockSet {
         if self.release.stopped {
             return;
         }
-        let back = back.max(self.candidacy.leaves.unwrap_or_default());
-        self.candidacy.leaves = Some(back);
+        let back = back.max(self.eligibility.leaves.unwrap_or_default());
+        self.eligibility.leaves = Some(back);
         self.end_claim(moment.now);
         self.hold(moment.now);
         (0..self.locks.len()).for_each(|index| self.want(moment, index, false));
@@ -277,9 +279,9 @@ impl LockSet {
     /// What is to be left has been left: from now on others may try.
     fn note_left(&mut self, now: Time) {
         if !self.holds()
-            && let Some(back) = self.candidacy.leaves.take()
+            && let Some(back) = self.eligibility.leaves.take()
         {
-            self.candidacy.back_until = self.candidacy.back_until.max(now.saturating_add(back));
+            self.eligibility.back_until = self.eligibility.back_until.max(now.saturating_add(back));
         }
     }
 
@@ -406,17 +408,16 @@ impl LockSet {
         let free = second.free_from().is_none_or(|at| at <= now);
         let stuck = first.claim().is_some() && second.claim().is_none() && free;
         binding.stuck_since = stuck.then(|| binding.stuck_since.unwrap_or(now));
-        let too_long = binding.stuck_since.is_some_and(|since| since.saturating_add(self.candidacy.lease) <= now);
+        let too_long = binding.stuck_since.is_some_and(|since| since.saturating_add(self.eligibility.lease) <= now);
         if first.claim().is_some() && (too_long || second.refused_until().is_some_and(|until| now < until)) {
             let from = now.max(self.release.protected_until);
-            self.candidacy.back_until = from.saturating_add(self.candidacy.lease);
+            self.eligibility.back_until = from.saturating_add(self.eligibility.lease);
             binding.stuck_since = None;
         }
     }
 
     fn wants_first(&self, now: Time) -> bool {
-        let Candidacy { gate, leaves, back_until, .. } = &self.candidacy;
-        let stands = gate.is_open() && leaves.is_none() && *back_until <= now;
+        let stands = self.candidacy(now) == Candidacy::Standing;
         let [first, second] = &self.locks[..] else { return stands };
         let spent = first.claim().is_some_and(|claim| claim.fencing_token <= self.binding.spent[0]);
         let refused = second.refused_until().is_some_and(|until| now < until);
@@ -431,10 +432,10 @@ impl LockSet {
     /// When time alone changes what is wanted.
     fn binding_deadline(&self, now: Time) -> Option<Time> {
         let second = self.locks.get(1);
-        let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.candidacy.lease));
+        let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.eligibility.lease));
         let moments = [
             self.second_has_until(),
-            Some(self.candidacy.back_until),
+            Some(self.eligibility.back_until),
             second.and_then(Election::refused_until),
             second.map(Election::unreadable_at),
             stuck,

@@ -132,6 +132,18 @@ pub enum CandidateEvent {
     StandBack,
 }
 
+/// Whether this candidate would lead if the locks were free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Candidacy {
+    Standing,
+    /// Its application is not well.
+    Unhealthy,
+    /// It leaves the locks to others, because it was asked to step down or could not lead.
+    StandingBack,
+    /// It was told to leave, for good.
+    Leaving,
+}
+
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {

@@ -1,5 +1,6 @@
 //! The bodies that hold more than a name: `/status` and the events of `/events`. Pure.
 
+use crate::election::Candidacy;
 use crate::record::{Record, Stamp};
 use crate::status::Snapshot;
 use crate::time::Time;
@@ -20,6 +21,8 @@ struct State<'a> {
     /// Empty when nobody is known to lead now, as in `/`.
     leader: &'a str,
     is_leader: bool,
+    /// Whether this candidate would lead if the lock were free, or why not.
+    candidacy: &'static str,
     fencing_token: Option<u64>,
     transitions: Option<u32>,
     acquire_time: Option<String>,
@@ -41,6 +44,12 @@ pub fn state(snapshot: &Snapshot, now: Time) -> String {
         id: &snapshot.identity,
         leader,
         is_leader: snapshot.leads(now),
+        candidacy: match snapshot.candidacy {
+            Candidacy::Standing => "standing",
+            Candidacy::Unhealthy => "unhealthy",
+            Candidacy::StandingBack => "standing-back",
+            Candidacy::Leaving => "leaving",
+        },
         fencing_token: snapshot.claim_at(now).map(|claim| claim.fencing_token),
         transitions: record.map(|record| record.transitions),
         acquire_time: time(|record| &record.acquired),
