@@ -8,15 +8,13 @@
 mod attacks;
 #[path = "../tests/common/mod.rs"]
 mod common;
-#[path = "../tests/http_support/mod.rs"]
-mod http_support;
 #[path = "../tests/http_attacks/polite.rs"]
 mod polite;
 
 use common::Elector;
 use common::cluster::{elector, holder_in, lock_of, plain_server, put};
+use common::http::Events;
 use common::lock::NEVER;
-use http_support::Events;
 use polite::Questions;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

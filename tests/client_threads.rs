@@ -1,9 +1,10 @@
-//! Alone in its process, because it counts the threads that were ever started there.
-mod client_support;
+//! Requests start no threads. A binary of its own, because the test counts the threads that the process ever started.
+
+mod common;
 
 use std::thread;
 
-use client_support::*;
+use common::api_client::*;
 
 #[test]
 fn no_request_starts_a_thread() {

@@ -1,8 +1,9 @@
-//! A process out of file descriptors. Its limit is the process's, so that this test is alone in its file.
+//! The HTTP server in a process that has no file descriptor left. A binary of its own, because the test lowers the limit of
+//! the process and replaces its logger.
 
-mod http_support;
+mod common;
 
-use http_support::{Client, PATIENCE, following, serve};
+use common::http::{Client, PATIENCE, following, serve};
 use leader_elector::http::Limits;
 use log::{Log, Metadata, Record};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -6,6 +6,8 @@
 //!
 //! `SEED` is the seed of the first game, `CHAOS_SECONDS` how long games are begun one after the other, each with the next
 //! seed. A seed repeats what is done, not what comes of it: the processes are real ones.
+//!
+//! A binary of its own, because its games take the whole machine for as long as `CHAOS_SECONDS` says.
 
 #[path = "../common/mod.rs"]
 mod common;

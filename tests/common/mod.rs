@@ -2,8 +2,10 @@
 
 #![allow(dead_code)] // each test uses its part of it
 
+pub mod api_client;
 pub mod cluster;
 pub mod deploy;
+pub mod http;
 pub mod kubeconfig;
 pub mod lock;
 pub mod referee;

@@ -1,12 +1,13 @@
 //! Attacks on the port of a leader, as a process, while a polite client asks it: the client is answered, the elector
 //! stays small and alive, and the leadership stays where it is. How fast the client is answered is measured by
 //! `just bench-http attacks`, on a machine that has nothing else to do.
+//!
+//! A binary of its own, because it raises the limit of open files of its process and loads the machine so much that other
+//! tests beside it would be held up.
 
 mod attacks;
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../http_support/mod.rs"]
-mod http_support;
 mod polite;
 
 use common::cluster::{STEADY, elector, plain_server, record, wait_for_renewals};

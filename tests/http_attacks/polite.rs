@@ -1,8 +1,8 @@
 //! The client that must not suffer: it asks for `/` on a new connection every 20 ms.
 
 use crate::attacks::{Attack, Target};
+use crate::common::http::sample;
 use crate::common::{self, Elector};
-use crate::http_support::sample;
 use std::thread;
 use std::time::{Duration, Instant};
 

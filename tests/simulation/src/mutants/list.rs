@@ -235,8 +235,8 @@ pub const MUTANTS: &[Mutant] = &[
         self.give_up_request(moment);"#,
         replace: r#"        self.give_up_request(moment);"#,
         found_by: By::Test(
-            "election_contract",
-            "s5_the_claim_ends_before_the_release::the_term_is_over_when_a_lock_that_is_not_wanted_is_released",
+            "it",
+            "election::contract::s5_the_claim_ends_before_the_release::the_term_is_over_when_a_lock_that_is_not_wanted_is_released",
         ),
     },
     Mutant {
@@ -420,8 +420,8 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"let counts = now < until && self.withdrawal.releasing.is_none();"#,
         replace: r#"let counts = now < until;"#,
         found_by: By::Test(
-            "election_contract",
-            "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::an_acquisition_recognised_while_giving_up_begins_no_term",
+            "it",
+            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::an_acquisition_recognised_while_giving_up_begins_no_term",
         ),
     },
     Mutant {
@@ -430,8 +430,8 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"new && (write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record))"#,
         replace: r#"new && sight.record() == Some(&write.record)"#,
         found_by: By::Test(
-            "election_contract",
-            "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_2xx_that_shows_the_own_record_with_the_mark_of_another_write_acknowledges_nothing",
+            "it",
+            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_2xx_that_shows_the_own_record_with_the_mark_of_another_write_acknowledges_nothing",
         ),
     },
     Mutant {
@@ -447,8 +447,8 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"self.pacing.must_read = self.own.is_none() && !self.doubts.is_empty();"#,
         replace: r#"self.pacing.must_read = false;"#,
         found_by: By::Test(
-            "election_contract",
-            "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::what_is_in_doubt_is_read_at_once_when_the_lock_is_given_up_and_released_if_it_was_done",
+            "it",
+            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::what_is_in_doubt_is_read_at_once_when_the_lock_is_given_up_and_released_if_it_was_done",
         ),
     },
     Mutant {
@@ -457,8 +457,8 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"            return self.news(moment.now, version.resource_version, sight); // S7"#,
         replace: r#"            return; // S7"#,
         found_by: By::Test(
-            "election_contract",
-            "s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::an_acknowledgement_that_no_longer_counts_is_news_all_the_same",
+            "it",
+            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::an_acknowledgement_that_no_longer_counts_is_news_all_the_same",
         ),
     },
     Mutant {
@@ -467,8 +467,8 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"let holds = self.holds() || self.may_hold();"#,
         replace: r#"let holds = self.holds();"#,
         found_by: By::Test(
-            "election_contract",
-            "s5_the_claim_ends_before_the_release::a_write_in_doubt_does_not_hurry_the_release_either",
+            "it",
+            "election::contract::s5_the_claim_ends_before_the_release::a_write_in_doubt_does_not_hurry_the_release_either",
         ),
     },
     Mutant {
@@ -486,7 +486,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"            Some(self.binding.back_until),
 "#,
         replace: "",
-        found_by: By::Test("two_locks", "it_stands_again_when_it_has_stood_back_for_one_lease"),
+        found_by: By::Test("it", "election::two_locks::it_stands_again_when_it_has_stood_back_for_one_lease"),
     },
     Mutant {
         name: "two locks, and no deadline for a second that cannot be had",
@@ -496,8 +496,8 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"            stuck.filter(|_| false),
         ];"#,
         found_by: By::Test(
-            "two_locks",
-            "it_gives_the_first_up_when_the_second_was_free_and_could_not_be_had_for_one_lease",
+            "it",
+            "election::two_locks::it_gives_the_first_up_when_the_second_was_free_and_could_not_be_had_for_one_lease",
         ),
     },
     Mutant {
@@ -506,7 +506,10 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"            Some(second.unreadable_at()),
 "#,
         replace: "",
-        found_by: By::Test("two_locks", "it_gives_the_first_up_when_the_second_was_not_heard_of_for_one_lease"),
+        found_by: By::Test(
+            "it",
+            "election::two_locks::it_gives_the_first_up_when_the_second_was_not_heard_of_for_one_lease",
+        ),
     },
     Mutant {
         name: "two locks, and no deadline for a second that is refused",
@@ -514,7 +517,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"            second.refused_until(),
             Some"#,
         replace: r#"            Some"#,
-        found_by: By::Test("two_locks", "refused_for_longer_it_stands_back_for_longer_and_no_longer"),
+        found_by: By::Test("it", "election::two_locks::refused_for_longer_it_stands_back_for_longer_and_no_longer"),
     },
     Mutant {
         name: "no deadline for the release of what is protected",
@@ -522,8 +525,8 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"[Some(protected_until), due,"#,
         replace: r#"[due.filter(|_| protected_until > now), due,"#,
         found_by: By::Test(
-            "two_locks",
-            "losing_the_first_releases_the_second_when_nobody_can_rely_on_the_claim_any_more",
+            "it",
+            "election::two_locks::losing_the_first_releases_the_second_when_nobody_can_rely_on_the_claim_any_more",
         ),
     },
     Mutant {
@@ -546,8 +549,8 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"(self.watch.open && held && !left_alone).then("#,
         replace: r#"(self.watch.open && held && !left_alone && self.term.is_some()).then("#,
         found_by: By::Test(
-            "election_contract",
-            "speed::a_silent_watch_is_checked_with_one_read_and_opened_anew_if_it_missed_something",
+            "it",
+            "election::contract::speed::a_silent_watch_is_checked_with_one_read_and_opened_anew_if_it_missed_something",
         ),
     },
     Mutant {
@@ -622,7 +625,7 @@ pub const MUTANTS: &[Mutant] = &[
 "#,
         replace: r#"        let _ = self;
 "#,
-        found_by: By::Test("handover", "a_renewal_that_hangs_does_not_hold_up_the_release"),
+        found_by: By::Test("it", "election::handover::a_renewal_that_hangs_does_not_hold_up_the_release"),
     },
     Mutant {
         name: "what the machine asks for done before the snapshot is published",
@@ -660,28 +663,28 @@ pub const MUTANTS: &[Mutant] = &[
 "#,
         replace: r#"            self.newest = 0;
 "#,
-        found_by: By::Test("watches_opened_anew", "a_watch_that_is_opened_anew_begins_with_the_object_as_it_is"),
+        found_by: By::Test("it", "watches::reopening::a_watch_that_is_opened_anew_begins_with_the_object_as_it_is"),
     },
     Mutant {
         name: "the socket named without the lock",
         file: "src/candidate/sole_instance.rs",
         find: r#"fnv1a(format!("{lock}\0{identity}").as_bytes())"#,
         replace: r#"fnv1a({ let _ = lock; identity.as_bytes() })"#,
-        found_by: By::Test("identity", "the_same_name_in_another_election_is_nobody_to_wait_for"),
+        found_by: By::Test("it", "election::identity::the_same_name_in_another_election_is_nobody_to_wait_for"),
     },
     Mutant {
         name: "a second signal at once taken for impatience",
         file: "src/signals.rs",
         find: r#"signals.find(|_| came.elapsed() >= SAME_REQUEST)"#,
         replace: r#"signals.find(|_| came.elapsed() < Duration::MAX)"#,
-        found_by: By::Test("handover", "a_signal_that_comes_twice_at_once_is_one_request"),
+        found_by: By::Test("it", "election::handover::a_signal_that_comes_twice_at_once_is_one_request"),
     },
     Mutant {
         name: "any 404 taken for absence",
         file: "src/api/failure.rs",
         find: r#"404 if status.is_some_and(|status| status.is_about_absence(verb, lock)) =>"#,
         replace: r#"404 if status.is_none() || status.is_some() =>"#,
-        found_by: By::Test("absence_that_is_none", "a_404_of_a_proxy_costs_a_leader_nothing"),
+        found_by: By::Test("it", "faults::not_found::a_404_of_a_proxy_costs_a_leader_nothing"),
     },
     Mutant {
         name: "a holder of the second lock named though its lease has run out",
@@ -689,8 +692,8 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"self.other.as_ref().filter(|other| now < other.until)"#,
         replace: r#"self.other.as_ref().filter(|other| now < other.until || true)"#,
         found_by: By::Test(
-            "moving_to_leases",
-            "a_follower_names_the_holder_of_the_first_object_when_the_lease_in_the_second_has_run_out",
+            "it",
+            "election::migration::a_follower_names_the_holder_of_the_first_object_when_the_lease_in_the_second_has_run_out",
         ),
     },
 ];

@@ -1,0 +1,129 @@
+//! Whoever reads the output may stop, or never begin; that costs lines, and nothing else.
+
+use crate::common::lock::{Lock, NEVER, transitions_of};
+use crate::common::{Elector, PATIENCE, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A process, killed when dropped.
+struct Process(Child);
+
+impl Process {
+    fn start(command: &mut Command) -> Process {
+        Process(command.stdin(Stdio::null()).spawn().expect("the program is there"))
+    }
+
+    fn terminate(&mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.0), Signal::TERM).expect("it runs");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.0.try_wait().expect("it is ours") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it did not leave");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A stream with no room left, and the end that nobody reads.
+fn full() -> (Stdio, UnixStream) {
+    let (mut write, read) = UnixStream::pair().expect("sockets");
+    write.set_nonblocking(true).expect("a socket");
+    while write.write(&[b' '; 4096]).is_ok() {}
+    while write.write(b" ").is_ok() {}
+    write.set_nonblocking(false).expect("a socket");
+    (OwnedFd::from(write).into(), read)
+}
+
+/// A pipe whose other end is closed.
+fn broken() -> Stdio {
+    let (_, write) = std::io::pipe().expect("a pipe");
+    write.into()
+}
+
+/// At 50 renewals a second, what is logged at debug level soon fills the queue of lines too.
+const BUSY: [&str; 4] = ["--ttl=30s", "--renew-deadline=20s", "--retry-period=20ms", "--log-level=debug"];
+
+#[test]
+fn a_log_that_nobody_reads_costs_neither_the_leadership_nor_the_process() {
+    let lock = Lock::new("endpoints");
+    let ((stdout, _out), (stderr, _err)) = (full(), full());
+    let mut leader = Process::start(lock.command("a", &BUSY).stdout(stdout).stderr(stderr));
+    lock.wait("it leads", || lock.holder() == "a");
+    lock.wait_for_changes(200);
+    assert_eq!((lock.holder().as_str(), transitions_of(&lock.record())), ("a", 0));
+    assert_eq!(terminated(&lock, &mut leader), Some(0));
+}
+
+#[test]
+fn closed_output_costs_nothing_either() {
+    let lock = Lock::new("leases");
+    let mut leader = Process::start(lock.command("a", &BUSY).stdout(broken()).stderr(broken()));
+    lock.wait("it leads", || lock.holder() == "a");
+    lock.wait_for_changes(50);
+    assert_eq!(terminated(&lock, &mut leader), Some(0));
+}
+
+/// The exit code after SIGTERM, when the lock has been released.
+fn terminated(lock: &Lock, process: &mut Process) -> Option<i32> {
+    let status = process.terminate();
+    assert_eq!(lock.holder(), "", "it was not released");
+    status.code()
+}
+
+#[test]
+fn output_that_was_never_open_costs_nothing_either() {
+    let lock = Lock::new("configmaps");
+    let elector = lock.command("a", &[NEVER]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$0\" \"$@\" <&- >&- 2>&-"]).arg(elector.get_program()).args(elector.get_args());
+    let mut leader = Process::start(&mut shell);
+    lock.wait("it leads", || lock.holder() == "a");
+    assert_eq!(terminated(&lock, &mut leader), Some(0));
+}
+
+#[test]
+fn who_leads_is_printed_though_nobody_reads_the_log() {
+    let lock = Lock::new("endpoints");
+    let (stderr, _err) = full();
+    let mut process = lock.command("a", &[NEVER]).stdout(Stdio::piped()).stderr(stderr).spawn().expect("it starts");
+    let stdout = process.stdout.take().expect("piped");
+    let _leader = Process(process);
+    let (line, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut first = String::new();
+        let _ = std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut first);
+        let _ = line.send(first);
+    });
+    assert_eq!(lines.recv_timeout(PATIENCE).as_deref(), Ok("a is the leader\n"));
+}
+
+#[test]
+fn usage_errors_help_and_version_end_as_they_should_whoever_listens() {
+    for (args, code) in [(["--bogus"].as_slice(), 2), (&["--help"], 0), (&["--version"], 0)] {
+        let program = Elector::program;
+        for closed in [true, false] {
+            let ((full_out, _out), (full_err, _err)) = (full(), full());
+            let (stdout, stderr) = if closed { (broken(), broken()) } else { (full_out, full_err) };
+            let mut process = Process::start(program().args(args).stdout(stdout).stderr(stderr));
+            let mut status = None;
+            wait_until("it ends", || {
+                status = process.0.try_wait().expect("it is ours");
+                status.is_some()
+            });
+            assert_eq!(status.and_then(|status| status.code()), Some(code), "{args:?}");
+        }
+    }
+}

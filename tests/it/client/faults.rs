@@ -1,0 +1,254 @@
+//! Servers that hang, lie, babble and hang up: each costs a failure, in time and within bounds.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Instant;
+
+use crate::common::api_client::*;
+use leader_elector::api::{Api, Failure, FailureKind, Reply};
+use leader_elector::credentials::Credentials;
+use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
+
+/// The failure of a reply that is in doubt.
+fn doubt(reply: Reply) -> Failure {
+    let failure = reply.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Unknown, "{failure}");
+    failure
+}
+
+/// What an update with little time comes to, which must not take long.
+fn hurried_update(url: &str) -> Failure {
+    let begun = Instant::now();
+    let failure = doubt(client(url).update(&endpoints(), b"{}", SHORT));
+    assert!(begun.elapsed() < LONG / 2, "it took {:?}", begun.elapsed());
+    failure
+}
+
+/// What a get comes to when the server sends these bytes and hangs up.
+fn get_cut(bytes: &[u8]) -> Reply {
+    let bytes = bytes.to_vec();
+    let server = Server::http(move |_, stream| {
+        stream.write_all(&bytes).unwrap();
+        Then::Close
+    });
+    client(&server.url()).get(&endpoints(), LONG)
+}
+
+#[test]
+fn nobody_listens() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let failure = doubt(client(&format!("http://{address}")).get(&endpoints(), LONG));
+    assert_eq!(failure.message, format!("cannot read endpoints default/example: connection refused by {address}"));
+}
+
+#[test]
+fn a_server_that_does_not_take_the_connection_costs_the_timeout() {
+    let (listener, address) = full_listener();
+    let failure = hurried_update(&format!("http://{address}"));
+    let expected = format!("cannot update endpoints default/example: no connection to {address} within 200ms");
+    assert_eq!(failure.message, expected);
+    drop(listener);
+}
+
+/// A listener whose queue is full, so that the next connection is neither made nor refused.
+fn full_listener() -> (impl Sized, SocketAddr) {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listen(&socket, 0).unwrap();
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, SHORT) {
+        queue.push(stream);
+    }
+    ((listener, queue), address)
+}
+
+#[test]
+fn a_server_that_does_not_answer_costs_the_timeout() {
+    let server = Server::http(|_, stream| hang(stream));
+    assert_eq!(
+        hurried_update(&server.url()).message,
+        "cannot update endpoints default/example: no answer within 200ms; if the API server is always this slow, \
+         raise --ttl"
+    );
+}
+
+#[test]
+fn a_server_that_stops_in_the_middle_of_the_head_costs_the_timeout() {
+    let server = Server::http(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le").unwrap();
+        hang(stream)
+    });
+    assert!(hurried_update(&server.url()).message.contains("no answer within 200ms"));
+}
+
+#[test]
+fn a_server_that_stops_in_the_middle_of_the_body_costs_the_timeout() {
+    let server = Server::http(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{").unwrap();
+        hang(stream)
+    });
+    assert!(hurried_update(&server.url()).message.contains("no answer within 200ms"));
+}
+
+#[test]
+fn a_server_that_sends_on_and_on_costs_the_timeout_all_the_same() {
+    let server = Server::http(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        while stream.write_all(b"1\r\nx\r\n").is_ok() {
+            // The pace of a server that is never silent for as long as the timeout.
+            thread::sleep(SHORT / 10);
+        }
+        Then::Close
+    });
+    assert!(hurried_update(&server.url()).message.contains("no answer within 200ms"));
+}
+
+#[test]
+fn a_refusal_counts_even_if_its_body_never_comes() {
+    let server = Server::http(|_, stream| {
+        stream.write_all(b"HTTP/1.1 409 Conflict\r\nContent-Length: 10\r\n\r\n{").unwrap();
+        hang(stream)
+    });
+    let failure = client(&server.url()).update(&endpoints(), b"{}", MEDIUM).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Conflict);
+}
+
+#[test]
+fn a_connection_that_ran_out_of_time_is_not_used_again() {
+    let server = Server::http(|seen, stream| {
+        if seen.connection == 0 {
+            return hang(stream);
+        }
+        stream.write_all(&answer("200 OK", "", "{}")).unwrap();
+        Then::Stay
+    });
+    let api = client(&server.url());
+    doubt(api.get(&endpoints(), SHORT));
+    api.get(&endpoints(), LONG).unwrap();
+    assert_eq!([server.next(), server.next()].map(|seen| seen.connection), [0, 1]);
+}
+
+#[test]
+fn an_answer_cut_short_is_a_failure() {
+    for bytes in [
+        &b""[..],
+        b"HTTP/1.1 200 O",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}",
+        // These may be whole, but there is no telling.
+        b"HTTP/1.1 200 OK\r\n\r\n{}",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n{}",
+    ] {
+        doubt(get_cut(bytes));
+    }
+    let whole = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n";
+    assert_eq!(get_cut(whole).unwrap(), b"{}");
+}
+
+#[test]
+fn what_is_not_http_is_a_failure() {
+    for bytes in [
+        &b"SSH-2.0-OpenSSH_9.9\r\n"[..],
+        b"\x15\x03\x01\x00\x02\x02\x46",
+        b"{}",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 0 x\r\n\r\n",
+        b"HTTP/1.1 99999 x\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\nContent-Length: 4\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}xx",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n",
+    ] {
+        doubt(get_cut(bytes));
+    }
+    doubt(get_cut(&[b'x'; 100_000]));
+    doubt(get_cut(&[&b"HTTP/1.1 200 OK\r\n"[..], &b"A: b\r\n".repeat(1000), b"\r\n"].concat()));
+    doubt(get_cut(&[&b"HTTP/1.1 200 OK\r\nA: "[..], &[b'x'; 100_000], b"\r\n\r\n"].concat()));
+    doubt(get_cut(&[&b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"[..], &[b'1'; 100_000]].concat()));
+}
+
+#[test]
+fn a_huge_answer_is_given_up_before_it_fills_the_memory() {
+    for head in ["Content-Length: 104857600\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let (sender, sent) = channel();
+        let server = Server::http(move |_, stream| {
+            stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n6400000\r\n").as_bytes()).unwrap();
+            let chunk = [b'x'; 64 * 1024];
+            let count = (0..1600).take_while(|_| stream.write_all(&chunk).is_ok()).count();
+            sender.send(count * chunk.len()).unwrap();
+            Then::Close
+        });
+        let failure = doubt(client(&server.url()).get(&endpoints(), LONG));
+        assert!(failure.message.ends_with("the answer is larger than 3 MiB, which no lock can be"), "{failure}");
+        assert!(sent.recv_timeout(LONG).unwrap() < 64 * 1024 * 1024);
+    }
+}
+
+#[test]
+fn an_object_of_several_megabytes_is_read() {
+    let body = "x".repeat(3 * 1024 * 1024);
+    let server = Server::answering(answer("200 OK", "", &body));
+    assert_eq!(client(&server.url()).get(&endpoints(), LONG).unwrap().len(), body.len());
+}
+
+#[test]
+fn a_large_object_is_written_whole() {
+    let server = Server::answering(answer("200 OK", "", "{}"));
+    let body = "y".repeat(3 * 1024 * 1024).into_bytes();
+    client(&server.url()).update(&endpoints(), &body, LONG).unwrap();
+    assert!(server.next().body == body);
+}
+
+#[test]
+fn a_redirect_is_a_failure_and_not_followed() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let location = format!("Location: http://{}/\r\n", elsewhere.local_addr().unwrap());
+    for line in
+        ["301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"]
+    {
+        let server = Server::answering(answer(line, &location, ""));
+        let account = ServiceAccount::with(&[("token", "secret")]);
+        let credentials = Credentials::server(&server.url(), Some(account.dir())).unwrap();
+        let api = Api::new(Arc::new(credentials), LONG);
+        let failure = doubt(api.get(&endpoints(), LONG));
+        assert!(failure.message.contains("is never followed; give the address of the API server itself"), "{failure}");
+        doubt(api.update(&endpoints(), b"{}", LONG));
+        assert_eq!(server.next().header("authorization"), Some("Bearer secret"));
+    }
+    assert!(elsewhere.accept().is_err());
+}
+
+#[test]
+fn a_request_under_way_can_be_abandoned() {
+    let server = Server::http(|seen, stream| {
+        if seen.connection == 0 {
+            return hang(stream);
+        }
+        stream.write_all(&answer("200 OK", "", "{}")).unwrap();
+        Then::Stay
+    });
+    let api = Arc::new(client(&server.url()));
+    let (sender, outcome) = channel();
+    thread::spawn({
+        let api = Arc::clone(&api);
+        move || sender.send(api.get(&endpoints(), LONG * 2))
+    });
+    server.next();
+    api.abandon();
+    doubt(outcome.recv_timeout(LONG).unwrap());
+    api.get(&endpoints(), LONG).unwrap();
+}

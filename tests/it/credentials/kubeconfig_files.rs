@@ -1,0 +1,183 @@
+//! Which kubeconfig files count, and what they choose.
+
+use crate::common::cluster::{ServiceAccount, tls_server};
+use crate::common::kubeconfig::{Dir, run_to_end};
+use crate::common::{Elector, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+/// A kubeconfig in which the context, the cluster and the user of this name belong together, at this address.
+fn file(name: &str, url: &str) -> String {
+    format!(
+        "current-context: {name}\n\
+         contexts:\n- name: {name}\n  context: {{cluster: {name}, user: {name}}}\n\
+         clusters:\n- name: {name}\n  cluster:\n    server: {url}\n\
+         users:\n- name: {name}\n  user:\n    token: secret-of-{name}\n"
+    )
+}
+
+/// Where an elector goes that is started like this. Nothing listens there.
+fn goes_to(command: Command, args: &[&str]) -> String {
+    let elector = Elector::start_as(command, "a", args);
+    let log = elector.log();
+    assert!(!log.contains("secret"), "{log}");
+    let line = log.lines().find(|line| line.contains("standing for ")).unwrap_or_else(|| panic!("{log}"));
+    line.split(" at ").nth(1).and_then(|rest| rest.split(';').next()).unwrap().to_owned()
+}
+
+fn with_env(variables: &[(&str, &str)]) -> Command {
+    let mut command = Elector::program();
+    command.envs(variables.iter().copied());
+    command
+}
+
+#[test]
+fn a_flag_goes_before_the_variable_and_the_variable_before_the_home() {
+    let dir = Dir::new();
+    let home = dir.name("");
+    dir.write(".kube/config", file("home", "http://127.0.0.1:1"));
+    let of_variable = dir.write("variable", file("variable", "http://127.0.0.1:2"));
+    let of_flag = format!("--kubeconfig={}", dir.write("flag", file("flag", "http://127.0.0.1:3")));
+    let (home, variable) = (("HOME", home.as_str()), ("KUBECONFIG", of_variable.as_str()));
+    assert_eq!(goes_to(with_env(&[home]), &[]), "http://127.0.0.1:1");
+    assert_eq!(goes_to(with_env(&[home, ("KUBECONFIG", "")]), &[]), "http://127.0.0.1:1");
+    assert_eq!(goes_to(with_env(&[home, variable]), &[]), "http://127.0.0.1:2");
+    assert_eq!(goes_to(with_env(&[home, variable]), &[&of_flag]), "http://127.0.0.1:3");
+    assert_eq!(goes_to(with_env(&[home, variable]), &["--server=http://127.0.0.1:4"]), "http://127.0.0.1:4");
+}
+
+#[test]
+fn a_pod_uses_its_service_account_unless_a_kubeconfig_says_otherwise() {
+    let dir = Dir::new();
+    let account = ServiceAccount::new("token", apiserver_ca().as_str());
+    let pod = [("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("KUBERNETES_SERVICE_PORT", "5")];
+    let in_pod = "https://127.0.0.1:5";
+    let home = dir.name("");
+    for home in [None, Some(""), Some("/nonexistent"), Some("/dev/null")] {
+        let mut command = with_env(&pod);
+        command.env_remove("HOME").envs(home.map(|home| ("HOME", home)));
+        let (code, log) = run_to_end(command, &[]);
+        assert_eq!(code, Some(1), "{log}");
+        assert!(log.contains("cannot read /var/run/secrets/kubernetes.io/serviceaccount/token"), "{home:?}: {log}");
+    }
+
+    // The directory of a service account stands for it, and so does its flag.
+    dir.write(".kube/config", file("home", "http://127.0.0.1:1"));
+    let at_home = |extra: &[(&str, &str)]| with_env(&[pod.as_slice(), &[("HOME", home.as_str())], extra].concat());
+    assert_eq!(goes_to(at_home(&[]), &[]), "http://127.0.0.1:1");
+    assert_eq!(goes_to(at_home(&[]), &[&account.flag()]), in_pod);
+    assert_eq!(goes_to(at_home(&[]), &[&account.flag(), "--use-cluster-credentials"]), in_pod);
+    let (code, log) = run_to_end(at_home(&[]), &["--use-cluster-credentials"]);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("/var/run/secrets/kubernetes.io/serviceaccount"), "{log}");
+}
+
+/// Some certificate authority.
+fn apiserver_ca() -> String {
+    tls_server("127.0.0.1:0", &[]).ca_pem().unwrap().to_owned()
+}
+
+#[test]
+fn a_kubeconfig_that_chooses_nothing_leaves_a_pod_its_service_account() {
+    let dir = Dir::new();
+    let home = dir.name("");
+    let pod = [("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("KUBERNETES_SERVICE_PORT", "5"), ("HOME", home.as_str())];
+    for content in ["", "{}", "# nothing\n", "current-context: \"\"\nclusters: []\n"] {
+        dir.write(".kube/config", content);
+        let (code, log) = run_to_end(with_env(&pod), &[]);
+        assert_eq!(code, Some(1), "{content:?}: {log}");
+        assert!(log.contains("/var/run/secrets/kubernetes.io/serviceaccount"), "{content:?}: {log}");
+    }
+}
+
+#[test]
+fn of_several_files_the_first_that_has_something_counts_for_it() {
+    let dir = Dir::new();
+    // Its user of the context is in the second file, and its cluster in the third.
+    dir.write(
+        "one",
+        "current-context: c\ncontexts:\n- name: c\n  context:\n    cluster: three\n    user: two\n\
+         clusters:\n- name: one\n  cluster: {server: 'http://127.0.0.1:1'}\n",
+    );
+    dir.write("two", file("two", "http://127.0.0.1:2"));
+    dir.write("three", file("three", "http://127.0.0.1:3"));
+    dir.write("four", file("three", "http://127.0.0.1:4").replace("current-context: three", "current-context: two"));
+    let list = |names: &[&str]| names.iter().map(|name| dir.name(name)).collect::<Vec<_>>().join(":");
+    let goes = |names: &[&str], args: &[&str]| goes_to(with_env(&[("KUBECONFIG", &list(names))]), args);
+    assert_eq!(goes(&["one", "two", "three", "four"], &[]), "http://127.0.0.1:3");
+    assert_eq!(goes(&["one", "two", "four", "three"], &[]), "http://127.0.0.1:4");
+    assert_eq!(goes(&["missing", "two", "one", "three"], &[]), "http://127.0.0.1:2");
+    assert_eq!(goes(&["three", "two"], &["--context=two"]), "http://127.0.0.1:2");
+}
+
+#[test]
+fn the_log_says_which_context_is_used() {
+    let dir = Dir::new();
+    let path = dir.write("config", file("dev", "http://127.0.0.1:1/k8s/clusters/c-1/"));
+    let elector = Elector::start("a", &[format!("--kubeconfig={path}")]);
+    elector.wait_for_log(&format!("using the context \"dev\" of {path}"));
+    elector.wait_for_log("at http://127.0.0.1:1/k8s/clusters/c-1; lease");
+}
+
+#[test]
+fn a_relative_path_is_relative_to_the_file_it_stands_in() {
+    let dir = Dir::new();
+    let ca = apiserver_ca();
+    dir.write("pki/ca.crt", ca);
+    dir.write("secrets/token", "secret");
+    let text = file("a", "https://127.0.0.1:1\n    certificate-authority: ../pki/ca.crt")
+        .replace("token: secret-of-a", "tokenFile: ../secrets/token");
+    let path = dir.write("deep/config", text);
+    assert_eq!(goes_to(with_env(&[("KUBECONFIG", &path)]), &[]), "https://127.0.0.1:1");
+    let mut command = Elector::program();
+    command.current_dir(dir.path("deep"));
+    assert_eq!(goes_to(command, &["--kubeconfig=config"]), "https://127.0.0.1:1");
+}
+
+#[test]
+fn the_namespace_of_the_context_is_not_that_of_the_election() {
+    let dir = Dir::new();
+    let text = file("a", "http://127.0.0.1:1").replace("user: a}", "user: a, namespace: other}");
+    let elector = Elector::start("a", &[format!("--kubeconfig={}", dir.write("config", text))]);
+    elector.wait_for_log("standing for endpoints default/example as");
+}
+
+#[test]
+fn a_file_that_nobody_asked_for_and_nobody_may_read_is_passed_over() {
+    let dir = Dir::new();
+    let home = dir.name("");
+    let path = dir.write(".kube/config", file("home", "http://127.0.0.1:1"));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    // Nothing is forbidden to root, so root becomes somebody else.
+    let as_user = |variable| {
+        let mut command = with_env(&[variable]);
+        if rustix::process::getuid().is_root() {
+            command.uid(65_534);
+        }
+        command
+    };
+    let (code, log) = run_to_end(as_user(("HOME", &home)), &[]);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("is passed over: Permission denied") && log.contains("KUBERNETES_SERVICE_HOST"), "{log}");
+    let (code, log) = run_to_end(as_user(("KUBECONFIG", &path)), &[]);
+    assert_eq!(code, Some(2), "{log}");
+    assert!(log.contains(&format!("cannot read the kubeconfig {path}: Permission denied")), "{log}");
+}
+
+#[test]
+fn a_file_that_never_comes_does_not_keep_it_from_ending() {
+    let dir = Dir::new();
+    assert!(Command::new("mkfifo").arg(dir.path("config")).status().unwrap().success());
+    let flag = format!("--kubeconfig={}", dir.name("config"));
+    let mut program = Elector::program();
+    program.args(["--election=example", "--http=", &flag]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut elector = program.spawn().unwrap();
+    let tasks = format!("/proc/{}/task", elector.id());
+    wait_until("the thread that waits for signals is there", || fs::read_dir(&tasks).unwrap().count() > 1);
+    kill_process(Pid::from_child(&elector), Signal::TERM).unwrap();
+    wait_until("it has ended", || elector.try_wait().unwrap().is_some());
+    assert_eq!(elector.wait().unwrap().code(), Some(0));
+}

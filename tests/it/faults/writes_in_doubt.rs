@@ -1,0 +1,165 @@
+//! A write whose answer never came may have been done or not: it neither makes a leader too many nor costs one.
+
+use crate::common::cluster::{
+    STEADY, all_at_once, elector, holder, holder_in, lock_of, on, plain_server, put, record, requests, wait_for,
+    wait_for_renewals,
+};
+use crate::common::referee::Referee;
+use crate::common::{Elector, wait_until};
+use apiserver::{Fault, RequestSeen, Server};
+use rustix::process::Signal;
+use serde_json::json;
+
+/// What can happen to a write that is done, with no clear answer to it.
+fn done_in_doubt() -> Vec<Fault> {
+    let status = |code| Fault::Committed(Box::new(Fault::Status { code, retry_after: None }));
+    vec![
+        Fault::DropAnswer,
+        Fault::ResetAnswer,
+        Fault::HangAnswer,
+        Fault::HalfAnswer,
+        Fault::StallAnswer,
+        Fault::Committed(Box::new(Fault::DropRequest)),
+        Fault::Committed(Box::new(Fault::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}".to_vec()))),
+        status(500),
+        status(504),
+        status(409),
+    ]
+}
+
+/// And to one that is not done.
+fn lost() -> Vec<Fault> {
+    vec![Fault::DropRequest, Fault::ResetRequest, Fault::HangRequest, Fault::Status { code: 504, retry_after: None }]
+}
+
+/// The terms that the lock's history shows: holder and beginning.
+fn terms(server: &Server) -> Vec<(String, String)> {
+    let mut terms: Vec<_> = server
+        .history()
+        .iter()
+        .filter(|change| holder_in(&change.object).is_some_and(|holder| !holder.is_empty()))
+        .map(|change| {
+            let record = change.object["metadata"]["annotations"]["control-plane.alpha.kubernetes.io/leader"].as_str();
+            let record: serde_json::Value = serde_json::from_str(record.unwrap()).unwrap();
+            (record["holderIdentity"].to_string(), record["acquireTime"].to_string())
+        })
+        .collect();
+    terms.dedup();
+    terms
+}
+
+fn is_release(request: &RequestSeen) -> bool {
+    request.verb == "update" && request.json().as_ref().and_then(holder_in).as_deref() == Some("")
+}
+
+#[test]
+fn a_creation_in_doubt_is_read_back() {
+    all_at_once(done_in_doubt(), |fault| {
+        let server = plain_server();
+        let in_doubt = server.fault(on(&["create"]), Some(1), fault.clone());
+        // Without a watch, so that only a read can tell.
+        server.fault(on(&["watch"]), None, Fault::Status { code: 403, retry_after: None });
+        let leader = elector(&server, "a", &[STEADY]);
+        leader.wait_to_lead();
+        wait_for_renewals(&server, 1);
+        assert_eq!(in_doubt.hits(), 1);
+        assert_eq!(requests(&server, "create").len(), 1, "{fault:?}");
+        assert_eq!(terms(&server).len(), 1, "{fault:?}: {}", leader.log());
+    });
+}
+
+#[test]
+fn a_creation_in_doubt_makes_one_leader_of_many() {
+    all_at_once(done_in_doubt(), |fault| {
+        let server = plain_server();
+        server.fault(on(&["create"]), Some(1), fault);
+        let electors = [elector(&server, "a", &[]), elector(&server, "b", &[])];
+        let referee = Referee::watch(&[&electors[0], &electors[1]]);
+        wait_until("one of them leads", || electors.iter().any(Elector::leads));
+        wait_for_renewals(&server, 2);
+        referee.judge(&server);
+    });
+}
+
+#[test]
+fn a_renewal_in_doubt_costs_no_leadership_and_makes_no_new_term() {
+    all_at_once([done_in_doubt(), lost()].concat(), |fault| {
+        let server = plain_server();
+        let leader = elector(&server, "a", &[STEADY]);
+        leader.wait_to_lead();
+        let in_doubt = server.fault(on(&["update"]), Some(1), fault.clone());
+        wait_for(&server, "a renewal comes to nothing", |_| in_doubt.hits() == 1);
+        wait_for_renewals(&server, 2);
+        assert_eq!(terms(&server).len(), 1, "{fault:?}: {}", leader.log());
+        assert!(leader.leads());
+    });
+}
+
+#[test]
+fn a_takeover_in_doubt_is_read_back() {
+    all_at_once(done_in_doubt(), |fault| {
+        let server = plain_server();
+        put(&server, lock_of("", 1));
+        let in_doubt = server.fault(on(&["update"]), Some(1), fault.clone());
+        let leader = elector(&server, "a", &[STEADY]);
+        leader.wait_to_lead();
+        wait_for_renewals(&server, 1);
+        assert_eq!(in_doubt.hits(), 1);
+        assert_eq!(terms(&server).len(), 1, "{fault:?}: {}", leader.log());
+    });
+}
+
+#[test]
+fn a_release_in_doubt_is_settled_before_it_leaves() {
+    all_at_once([done_in_doubt(), lost()].concat(), |fault| {
+        let server = plain_server();
+        let mut leader = elector(&server, "a", &["--ttl=60s"]);
+        leader.wait_to_lead();
+        let follower = elector(&server, "b", &["--ttl=60s"]);
+        follower.wait_to_name("a");
+        let referee = Referee::watch(&[&follower]);
+        let in_doubt = server.fault(is_release, Some(1), fault.clone());
+        leader.signal(Signal::TERM);
+        assert_eq!(leader.wait_to_end().code(), Some(0));
+        assert_eq!(in_doubt.hits(), 1);
+        // Only a release makes it so soon: the lease is longer than the patience.
+        follower.wait_to_lead();
+        referee.judge(&server);
+        assert!(!leader.log().contains("could not be released"), "{fault:?}: {}", leader.log());
+    });
+}
+
+#[test]
+fn a_release_that_meets_a_conflict_is_tried_again_on_what_stands_there_now() {
+    let server = plain_server();
+    let mut leader = elector(&server, "a", &["--ttl=60s"]);
+    leader.wait_to_lead();
+    // The watch does not tell it of the edit.
+    server.fault(on(&["watch"]), None, Fault::HangRequest);
+    server.cut_watches();
+    let mut lock = server.get("endpoints", "default", "example").unwrap();
+    lock["metadata"]["labels"] = json!({"edited": "yes"});
+    put(&server, lock);
+    leader.signal(Signal::TERM);
+    assert_eq!(leader.wait_to_end().code(), Some(0));
+    let lock = server.get("endpoints", "default", "example").unwrap();
+    assert_eq!((holder(&server).as_str(), &lock["metadata"]["labels"]["edited"]), ("", &json!("yes")));
+}
+
+#[test]
+fn a_write_that_arrives_late_hurts_nobody() {
+    let server = plain_server();
+    let electors = [elector(&server, "a", &[]), elector(&server, "b", &[])];
+    wait_until("one of them leads", || electors.iter().any(Elector::leads));
+    let referee = Referee::watch(&[&electors[0], &electors[1]]);
+    let late = Fault::DelayRequest(std::time::Duration::from_millis(1200));
+    let delayed = server.fault(on(&["update"]), Some(3), late);
+    wait_for(&server, "three writes are late", |_| delayed.hits() == 3);
+    wait_for(&server, "they arrive", |server| {
+        requests(server, "update").iter().filter(|request| request.status.is_none()).count() == 0
+    });
+    wait_until("one of them leads", || electors.iter().any(Elector::leads));
+    wait_for_renewals(&server, 2);
+    referee.judge(&server);
+    assert!(record(&server).is_some());
+}

@@ -1,0 +1,290 @@
+//! `/events` as a stream: what is told and when, to how many, and what becomes of clients that do not listen.
+
+use crate::common::http::{
+    Client, Events, HOUR, ME, PATIENCE, following, header, held_by, known, leading, sample, serve,
+};
+use leader_elector::clock;
+use leader_elector::election::{Claim, Holder};
+use leader_elector::http::{Limits, Server};
+use leader_elector::status::{Snapshot, Status};
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Limits that only eviction can keep: nothing ever runs out of time.
+fn patient() -> Limits {
+    Limits { head_time: HOUR, idle_time: HOUR, write_time: HOUR, ..Limits::default() }
+}
+
+fn leading_for(time: Duration) -> Snapshot {
+    Snapshot { claim: Some(Claim { until: clock::now().saturating_add(time), fencing_token: 1 }), ..known() }
+}
+
+fn subscribers(address: SocketAddr) -> f64 {
+    sample(&Client::connect(address).get("/metrics").body, "leader_elector_http_subscribers").unwrap()
+}
+
+fn evicted(address: SocketAddr, reason: &str) -> f64 {
+    let series = format!("leader_elector_http_evictions_total{{reason=\"{reason}\"}}");
+    sample(&Client::connect(address).get("/metrics").body, &series).unwrap()
+}
+
+/// Waits until so many are told events.
+fn wait_for_subscribers(address: SocketAddr, count: f64) {
+    let deadline = Instant::now() + PATIENCE;
+    while subscribers(address) != count {
+        assert!(Instant::now() < deadline, "{} are told events", subscribers(address));
+    }
+}
+
+#[test]
+fn the_state_is_told_at_once_in_a_stream_that_nobody_keeps_back() {
+    let (address, status) = serve(Limits::default());
+    status.publish(following("a \"b\"\n"));
+    let mut events = Events::of(address);
+    assert!(events.head.starts_with("HTTP/1.1 200 OK"));
+    assert_eq!(header(&events.head, "content-type"), Some("text/event-stream"));
+    assert_eq!(header(&events.head, "cache-control"), Some("no-store"));
+    assert_eq!(header(&events.head, "x-accel-buffering"), Some("no"));
+    assert_eq!(header(&events.head, "connection"), Some("close"));
+    assert_eq!(header(&events.head, "content-length"), None);
+    let first = events.block().unwrap();
+    assert!(first.starts_with(r#"data: {"name":"a \"b\"\n","validForSeconds":3599."#), "{first}");
+    assert!(first.ends_with("\nretry: 1000"), "{first}");
+}
+
+#[test]
+fn each_change_and_each_renewal_is_told_and_nothing_else() {
+    let (address, status) = serve(Limits { heartbeat: Duration::from_millis(20), ..Limits::default() });
+    let mut events = Events::of(address);
+    assert_eq!(events.event(), Some((String::new(), 0.0)));
+    let first = following("a");
+    let renewed = held_by(Holder { identity: "a".into(), until: clock::now().saturating_add(2 * HOUR) });
+    for (snapshot, name, minutes) in [(first.clone(), "a", 60.0), (renewed.clone(), "a", 120.0), (leading(), ME, 60.0)]
+    {
+        status.publish(snapshot);
+        let (told, left) = events.event().unwrap();
+        assert_eq!((told.as_str(), (left / 60.0).ceil()), (name, minutes));
+    }
+    status.publish(renewed.clone());
+    assert_eq!(events.name(), "a");
+    status.publish(Snapshot {
+        server_reached: Some(clock::now()),
+        stuck_at: clock::now().saturating_add(9 * HOUR),
+        ..renewed
+    });
+    // Had there been anything to tell, it would have come with the first of these.
+    assert_eq!([(); 3].map(|()| events.block().unwrap()), [":"; 3]);
+}
+
+#[test]
+fn the_end_of_a_leadership_is_told_though_nothing_was_published() {
+    let (address, status) = serve(Limits { heartbeat: HOUR, ..Limits::default() });
+    let mut events = Events::of(address);
+    events.until_named("");
+    let until = clock::now().saturating_add(Duration::from_millis(200));
+    let claim = Some(Claim { until, fencing_token: 1 });
+    let other = Holder { identity: "other".into(), until: until.saturating_add(Duration::from_millis(200)) };
+    status.publish(Snapshot { claim, ..held_by(other.clone()) });
+    loop {
+        let (name, left) = events.event().unwrap();
+        // A machine that stood still meanwhile may pass a state over, but never tell one too early.
+        match name.as_str() {
+            ME => assert!(left > 0.0 && left <= 0.2, "{left}"),
+            "other" => assert!(clock::now() >= until && left > 0.0 && left <= 0.2, "{left}"),
+            _ => break assert!(clock::now() >= other.until && left == 0.0, "{left}"),
+        }
+    }
+}
+
+#[test]
+fn a_comment_now_and_then_shows_that_the_stream_is_alive() {
+    let (address, status) = serve(Limits { heartbeat: Duration::from_millis(20), ..Limits::default() });
+    status.publish(following("other"));
+    let mut all = [Events::of(address), Events::of(address)];
+    for events in &mut all {
+        assert!(events.block().unwrap().starts_with("data: "));
+        for _ in 0..3 {
+            assert_eq!(events.block().unwrap(), ":");
+        }
+    }
+}
+
+#[test]
+fn a_client_of_an_older_protocol_is_told_the_same() {
+    let (address, status) = serve(Limits::default());
+    status.publish(following("a"));
+    for request in ["GET /events HTTP/1.0\r\n\r\n", "GET /events HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"] {
+        let mut client = Client::connect(address);
+        let (_, head) = client.send(request).head();
+        assert_eq!(header(&head, "connection"), Some("close"));
+        assert!(!client.ends_in_silence());
+    }
+}
+
+#[test]
+fn a_head_is_answered_without_events_and_closed() {
+    let (address, status) = serve(Limits { heartbeat: HOUR, ..Limits::default() });
+    status.publish(following("other"));
+    let mut client = Client::connect(address);
+    let (code, head) = client.send("HEAD /events HTTP/1.1\r\nHost: x\r\n\r\n").head();
+    assert_eq!((code, head.as_str()), (200, Events::of(address).head.as_str()));
+    assert_eq!(client.everything(), "");
+    wait_for_subscribers(address, 0.0);
+}
+
+#[test]
+fn what_a_listener_sends_is_thrown_away() {
+    let (address, status) = serve(Limits::default());
+    let mut events = Events::of(address);
+    assert_eq!(events.name(), "");
+    events.client().send("GET / HTTP/1.1\r\n\r\n".repeat(10_000)).send([0; 100_000]);
+    status.publish(following("a"));
+    assert_eq!(events.name(), "a");
+    // So is a body.
+    let mut client = Client::connect(address);
+    client.send("POST /events HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    assert!(client.head().1.contains("text/event-stream"));
+}
+
+#[test]
+fn a_listener_that_goes_away_is_noticed_at_once() {
+    let (address, status) = serve(Limits::default());
+    status.publish(following("other"));
+    let (gone, mut stays) = (Events::of(address), Events::of(address));
+    wait_for_subscribers(address, 2.0);
+    drop(gone);
+    wait_for_subscribers(address, 1.0);
+    stays.client().end_sending();
+    wait_for_subscribers(address, 0.0);
+}
+
+#[test]
+fn one_too_many_takes_the_place_of_the_eldest() {
+    let (address, status) = serve(Limits { subscribers: 3, ..patient() });
+    let mut all: Vec<Events> = (0..3).map(|_| Events::of(address)).collect();
+    all.iter_mut().for_each(|events| events.until_named(""));
+    let mut newest = Events::of(address);
+    assert_eq!(all[0].event(), None);
+    status.publish(following("a"));
+    newest.until_named("a");
+    all[1..].iter_mut().for_each(|events| assert_eq!(events.name(), "a"));
+    assert_eq!((subscribers(address), evicted(address, "subscribers")), (3.0, 1.0));
+}
+
+#[test]
+fn the_listeners_of_one_address_do_not_drive_out_those_of_another() {
+    let (address, status) = serve(Limits { subscribers: 4, ..patient() });
+    let mut local = Events::of(address);
+    local.until_named("");
+    let from_elsewhere = || {
+        let elsewhere = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+        let mut events = Events::from(Client::connect_from(elsewhere, address));
+        events.until_named("");
+        events
+    };
+    let flood: Vec<Events> = (0..50).map(|_| from_elsewhere()).collect();
+    assert_eq!(evicted(address, "subscribers"), 47.0);
+    status.publish(following("a"));
+    assert_eq!(local.name(), "a");
+    drop(flood);
+}
+
+#[test]
+fn never_more_than_a_quarter_of_the_connections_are_streams() {
+    let (address, _) = serve(Limits { connections: 8, ..patient() });
+    let _all: Vec<Events> = (0..5).map(|_| Events::of(address)).collect();
+    assert_eq!(subscribers(address), 2.0);
+}
+
+#[test]
+fn idle_connections_drive_no_listener_out() {
+    let (address, status) = serve(Limits { connections: 8, ..patient() });
+    let mut events = [Events::of(address), Events::of(address)];
+    events.iter_mut().for_each(|events| events.until_named(""));
+    let flood: Vec<Client> = (0..100).map(|_| Client::connect(address)).collect();
+    status.publish(following("a"));
+    assert_eq!(events.each_mut().map(Events::name), ["a", "a"]);
+    assert!(evicted(address, "connections") >= 94.0);
+    drop(flood);
+}
+
+#[test]
+fn a_listener_makes_room_where_it_is_all_there_is() {
+    let (address, status) = serve(Limits { connections: 1, ..patient() });
+    status.publish(following("a"));
+    let mut events = Events::of(address);
+    assert_eq!(events.name(), "a");
+    assert_eq!(Client::connect(address).get("/").body, r#"{"name":"a"}"#);
+    assert_eq!(events.event(), None);
+}
+
+/// A listener that reads nothing for now, and as little as possible is on the way to it.
+fn deaf(address: SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket, 1).unwrap();
+    connect(&socket, &address).unwrap();
+    let mut client = TcpStream::from(socket);
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.write_all(b"GET /events HTTP/1.1\r\n\r\n").unwrap();
+    client
+}
+
+#[test]
+fn a_listener_that_does_not_read_stalls_nobody_and_is_told_the_newest_when_it_does() {
+    const ROUNDS: u32 = 10_000;
+    let (address, status) = serve(patient());
+    let slow = deaf(address);
+    let mut quick = Events::of(address);
+    wait_for_subscribers(address, 2.0);
+    for round in 0..=ROUNDS {
+        let name = format!("candidate-{round}");
+        status.publish(following(&name));
+        quick.until_named(&name);
+    }
+    let mut slow = Events::from_asked(Client::of(slow));
+    let last = format!("candidate-{ROUNDS}");
+    let mut told = 0;
+    while slow.name() != last {
+        told += 1;
+    }
+    // What the system holds for it, which is little where it reads nothing; nothing waits here.
+    assert!(told < ROUNDS / 5, "{told} events of the past");
+}
+
+#[test]
+fn a_listener_that_does_not_read_is_closed_after_a_while() {
+    let (address, status) = serve(Limits { write_time: Duration::from_millis(50), ..patient() });
+    let _deaf = deaf(address);
+    wait_for_subscribers(address, 1.0);
+    let deadline = Instant::now() + PATIENCE;
+    for round in 0.. {
+        status.publish(following(&format!("candidate-{round}")));
+        if subscribers(address) == 0.0 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "still open");
+    }
+}
+
+#[test]
+fn the_last_change_is_told_before_the_end() {
+    let server = Server::bind(&"127.0.0.1:0".parse().unwrap(), Limits::default()).unwrap();
+    let address = server.local_addrs()[0];
+    let status = Arc::new(Status::new(leading_for(HOUR)));
+    status.on_publish(|| ()); // it is not woken, so that it finds the change and the end at once
+    let for_server = Arc::clone(&status);
+    let port = std::thread::spawn(move || server.run(for_server, Arc::default()));
+    let mut all: Vec<Events> = (0..20).map(|_| Events::of(address)).collect();
+    all.iter_mut().for_each(|events| events.until_named(ME));
+    status.publish(known());
+    status.close();
+    let _wakes_it = TcpStream::connect(address).unwrap();
+    for events in &mut all {
+        assert_eq!(events.event(), Some((String::new(), 0.0)));
+        assert_eq!(events.event(), None);
+    }
+    assert!(port.join().unwrap().is_ok());
+}

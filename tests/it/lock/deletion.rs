@@ -1,0 +1,210 @@
+//! The lock is deleted, emptied or taken over by somebody behind the leader's back.
+
+use crate::common::Elector;
+use crate::common::cluster::{ServiceAccount, owned};
+use crate::common::lock::{KINDS, Lock, MARK, NEVER, RECORD};
+use crate::common::wait_until;
+use apiserver::{ChangeKind, Fault, Options, Rule, Server};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::thread;
+use std::time::Duration;
+
+/// A leader named a, and b that follows it.
+fn two(lock: &Lock, ttl: &str) -> (Elector, Elector) {
+    let a = lock.start("a", &[ttl]);
+    a.wait_to_lead();
+    let b = lock.start("b", &[ttl]);
+    b.wait_to_name("a");
+    (a, b)
+}
+
+#[test]
+fn the_leader_writes_a_deleted_lock_anew_and_followers_leave_that_to_it() {
+    for kind in KINDS {
+        let lock = Lock::new(kind);
+        let (a, b) = two(&lock, NEVER);
+        for _ in 0..5 {
+            assert!(lock.server.delete(kind, "default", "example"));
+            wait_until("the lock is there again", || {
+                assert!(a.leads(), "{}", a.log());
+                lock.holder() == "a"
+            });
+        }
+        b.wait_to_name("a");
+        let changes = lock.changes();
+        assert!(changes.iter().all(|(change, holder)| change.kind == ChangeKind::Deleted || holder == "a"));
+        assert!(!b.log().contains("leading"), "{}", b.log());
+    }
+}
+
+#[test]
+fn each_time_the_lock_is_written_anew_the_fencing_token_grows() {
+    let lock = Lock::new("leases");
+    let a = lock.start("a", &[NEVER]);
+    a.wait_to_lead();
+    for terms in 2..5 {
+        lock.server.delete("leases", "default", "example");
+        wait_until("another term", || a.fencing_tokens().len() == terms);
+    }
+    let tokens = a.fencing_tokens();
+    assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
+}
+
+#[test]
+fn the_leader_writes_the_record_anew_where_somebody_took_it_out() {
+    let without_record: fn(&Lock) = |lock| {
+        let mut object = lock.object().unwrap();
+        object["metadata"]["annotations"].as_object_mut().unwrap().remove(RECORD);
+        object["metadata"]["labels"] = json!({"mine": "now"});
+        lock.put(object);
+    };
+    let another_object: fn(&Lock) = |lock| {
+        lock.server.delete(lock.kind, "default", "example");
+        lock.put(json!({"metadata": {"labels": {"mine": "now"}}}));
+    };
+    for (kind, end) in [("endpoints", without_record), ("configmaps", without_record), ("endpoints", another_object)] {
+        let lock = Lock::new(kind);
+        let (a, b) = two(&lock, NEVER);
+        end(&lock);
+        wait_until("the record is there again", || {
+            assert!(a.leads(), "{}", a.log());
+            lock.holder() == "a"
+        });
+        assert_eq!(lock.object().unwrap()["metadata"]["labels"], json!({"mine": "now"}));
+        assert!(lock.changes().iter().all(|(_, holder)| holder != "b") && !b.leads());
+    }
+}
+
+#[test]
+fn a_follower_waits_for_a_leader_whose_lock_is_gone() {
+    thread::scope(|scope| {
+        for kind in KINDS {
+            scope.spawn(move || {
+                let lock = Lock::new(kind);
+                let (a, b) = two(&lock, "--ttl=3s");
+                a.signal(Signal::STOP); // it cannot mend it, and may yet call itself leader
+                lock.server.delete(kind, "default", "example");
+                b.wait_to_lead();
+                let changes = lock.changes();
+                let gone = changes.iter().find(|(it, _)| it.kind == ChangeKind::Deleted).expect("it was deleted");
+                let taken = changes.iter().find(|(_, holder)| holder == "b").expect("b leads");
+                let waited = taken.0.when - gone.0.when;
+                assert!(waited >= Duration::from_secs(3), "{kind}: {waited:?}");
+            });
+        }
+    });
+}
+
+/// The leader goes on, and cannot see what becomes of the lock: its requests hang, and it has no watch.
+#[test]
+fn a_follower_waits_for_a_leader_that_is_cut_off_when_the_record_is_taken_out() {
+    let emptied: fn(&mut Value) = |lease| lease["spec"] = json!({});
+    let without_spec: fn(&mut Value) = |lease| drop(lease.as_object_mut().unwrap().remove("spec"));
+    let nulls: fn(&mut Value) = |lease| lease["spec"] = json!({"holderIdentity": null, "leaseDurationSeconds": null});
+    let without_annotations: fn(&mut Value) =
+        |object| drop(object["metadata"].as_object_mut().unwrap().remove("annotations"));
+    let cases = [
+        ("leases", emptied),
+        ("leases", without_spec),
+        ("leases", nulls),
+        ("endpoints", without_annotations),
+        ("configmaps", without_annotations),
+    ];
+    thread::scope(|scope| {
+        for (kind, take_out) in cases {
+            scope.spawn(move || {
+                let rules = ["a", "b"].map(|user| Rule::new(user, &["*"], "*")).into();
+                let tokens = owned(&[("token-a", "a"), ("token-b", "b")]);
+                let server = Server::start(Options { tls: true, tokens, rules, ..Options::default() }).unwrap();
+                let lock = Lock { server, kind };
+                let ca = lock.server.ca_pem().unwrap();
+                let [of_a, of_b] = ["token-a", "token-b"].map(|token| ServiceAccount::new(token, ca));
+                let a = lock.start("a", &["--ttl=3s", &of_a.flag()]);
+                a.wait_to_lead();
+                let b = lock.start("b", &["--ttl=3s", &of_b.flag()]);
+                b.wait_to_name("a");
+                let cut_off = lock.server.fault(|it| it.user.as_deref() == Some("a"), None, Fault::HangRequest);
+                lock.server.cut_watches();
+                wait_until("a is cut off", || cut_off.hits() >= 2);
+                let mut object = lock.object().unwrap();
+                take_out(&mut object);
+                lock.put(object);
+                let taken_out = lock.changes().last().unwrap().0.when;
+                lock.wait("b takes the lock", || lock.holder() == "b");
+                let changes = lock.changes();
+                let taken = changes.iter().find(|(_, holder)| holder == "b").expect("b leads").0.when;
+                let waited = taken - taken_out;
+                assert!(waited >= Duration::from_secs(3), "{kind}: {waited:?}: {}", b.log());
+                b.wait_to_lead();
+                assert!(!a.leads(), "{kind}: {}", a.log());
+            });
+        }
+    });
+}
+
+#[test]
+fn whoever_saw_a_record_that_cannot_be_read_waits_when_it_is_gone() {
+    let deleted: fn(&Lock) = |lock| assert!(lock.server.delete(lock.kind, "default", "example"));
+    let emptied: fn(&Lock) = |lock| drop(lock.put(json!({"metadata": {"labels": {"mine": "now"}}})));
+    let freed: fn(&Lock) = |lock| drop(lock.put_record(&lock.peer("", 1, "2026-01-01T00:00:00.000000Z")));
+    let lease = Duration::from_secs(3);
+    thread::scope(|scope| {
+        for (kind, gone) in KINDS.into_iter().flat_map(|kind| [(kind, deleted), (kind, emptied), (kind, freed)]) {
+            scope.spawn(move || {
+                let lock = Lock::new(kind);
+                let a = lock.start("a", &["--ttl=3s"]);
+                a.wait_to_lead();
+                a.signal(Signal::STOP); // cut off, and it may call itself leader yet
+                lock.put_record(&json!({"holderIdentity": 7}));
+                let b = lock.start("b", &["--ttl=3s"]);
+                b.wait_for_log("it counts as held");
+                gone(&lock);
+                let index = lock.version() - 1;
+                b.wait_to_lead();
+                let taken = lock.taken("b", index).expect("b leads");
+                let waited = taken - lock.changes()[index].0.when;
+                assert!(waited >= lease, "{kind}: {waited:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_leader_that_sees_another_holder_stops_at_once() {
+    for kind in KINDS {
+        let lock = Lock::new(kind);
+        let a = lock.start("a", &[NEVER]);
+        a.wait_to_lead();
+        let version = lock.version();
+        lock.put_record(&lock.peer("peer", 600, "2026-01-01T00:00:00.000000Z"));
+        a.wait_to_name("peer");
+        a.wait_for_log("no longer leading");
+        assert_eq!((lock.holder().as_str(), lock.version()), ("peer", version + 1));
+    }
+}
+
+#[test]
+fn a_leader_whose_record_was_emptied_begins_a_new_term() {
+    for kind in KINDS {
+        let lock = Lock::new(kind);
+        let a = lock.start("a", &[NEVER]);
+        a.wait_to_lead();
+        lock.put_record(&lock.peer("", 1, "2026-01-01T00:00:00.000000Z"));
+        wait_until("it leads again", || a.fencing_tokens().len() == 2 && a.leads());
+        assert_eq!(lock.holder(), "a");
+    }
+}
+
+#[test]
+fn a_leader_renews_though_its_mark_was_taken_away() {
+    let lock = Lock::new("leases");
+    let a = lock.start("a", &["--ttl=30s", "--retry-period=2s"]);
+    a.wait_to_lead();
+    let unmarked = |object: &Value| object["metadata"]["annotations"].get(MARK).is_none();
+    let mut object = lock.object().unwrap();
+    object["metadata"].as_object_mut().unwrap().remove("annotations");
+    assert!(unmarked(&lock.put(object)));
+    wait_until("the mark is there again", || !unmarked(&lock.object().unwrap()));
+    assert!(a.leads(), "{}", a.log());
+}

@@ -1,0 +1,158 @@
+//! However large the lock object is, and whatever else is in it, an elector stays within the memory that `deploy/`
+//! grants it.
+
+use crate::common::cluster::{lines, wait_for, wait_for_renewals};
+use crate::common::lock::Lock;
+use crate::common::{Elector, wait_until};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// The limit in `deploy/`.
+const LIMIT_KB: u64 = 32 * 1024;
+
+/// What an API server takes in one request, and so the largest object that can be written back.
+const LARGEST: usize = 3 * 1024 * 1024;
+
+/// Renewals in a row, and a lease that outlasts the test.
+const FLAGS: [&str; 3] = ["--ttl=10m", "--renew-deadline=8m", "--retry-period=300ms"];
+
+/// What is left for the fields that the API server and the elector add.
+const SPARE: usize = 4 * 1024;
+
+/// JSON of this length that makes the largest tree of values: two bytes for each of them.
+fn junk(length: usize) -> String {
+    format!("[{}0]", "0,".repeat(length / 2 - 1))
+}
+
+/// What ships is linked with musl, which gives memory of such a size back at once. The C library that tests are linked
+/// with does so only when told to.
+fn start(lock: &Lock, id: &str, flags: &[&str]) -> Elector {
+    let mut command = Elector::program();
+    command.env("MALLOC_MMAP_THRESHOLD_", "131072");
+    Elector::start_as(command, id, &lock.flags(flags))
+}
+
+fn stays_within_the_limit(elector: &Elector) {
+    let peak = elector.memory_kb("VmHWM");
+    println!("{}: {peak} kB at most", elector.id);
+    assert!(peak > 0 && peak < LIMIT_KB, "{} took {peak} kB", elector.id);
+}
+
+fn length(lock: &Lock) -> usize {
+    lock.object().unwrap().to_string().len()
+}
+
+/// One candidate leads and another follows, while others write to the object too.
+fn is_led_within_the_limit(kind: &'static str, object: Value) {
+    let lock = Lock::new(kind);
+    lock.put(object);
+    let before = length(&lock);
+    let a = start(&lock, "a", &FLAGS);
+    a.wait_to_lead();
+    let b = start(&lock, "b", &FLAGS);
+    b.wait_to_name("a");
+    for number in 0..2 {
+        let mut object = lock.object().unwrap();
+        object["metadata"]["labels"]["number"] = format!("{number}").into();
+        lock.put(object);
+        wait_for_renewals(&lock.server, 2);
+    }
+    assert!(a.leads(), "{}", a.log());
+    stays_within_the_limit(&a);
+    stays_within_the_limit(&b);
+    assert!((before..LARGEST).contains(&length(&lock)), "{before} to {}", length(&lock));
+}
+
+#[test]
+fn with_the_largest_object_that_can_be_written_back() {
+    let address = |n: usize| json!({"ip": format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255)});
+    let addresses: Vec<Value> = (0..(LARGEST - SPARE) / 20).map(address).collect();
+    let mut object = json!({"metadata": {}, "subsets": [{"addresses": addresses}]});
+    while object.to_string().len() > LARGEST - SPARE {
+        object["subsets"][0]["addresses"].as_array_mut().unwrap().truncate(LARGEST / 25);
+    }
+    is_led_within_the_limit("endpoints", object);
+}
+
+fn many(count: usize, value: &Value) -> Value {
+    (0..count).map(|n| (format!("{n:06}"), value.clone())).collect::<serde_json::Map<_, _>>().into()
+}
+
+#[test]
+fn with_as_many_small_fields_as_fit_into_an_object() {
+    // An API server takes 256 KiB of annotations.
+    let annotations = many((256 * 1024 - SPARE) / 6, &"".into());
+    let data = many(LARGEST / 16, &"".into());
+    is_led_within_the_limit("configmaps", json!({"metadata": {"annotations": annotations}, "data": data}));
+    is_led_within_the_limit("leases", json!({"metadata": {}, "spec": many(LARGEST / 12, &0.into())}));
+}
+
+/// Junk in the record itself, beside a holder that another elector waits for.
+#[test]
+fn with_junk_beside_the_holder() {
+    let junk = junk(LARGEST - SPARE);
+    for kind in ["endpoints", "leases"] {
+        let lock = Lock::new(kind);
+        let put = |renewed: &str| {
+            let mut record = lock.peer("peer", 600, renewed);
+            if kind == "leases" {
+                record["junk"] = serde_json::from_str(&junk).unwrap();
+                lock.put_record(&record);
+            } else {
+                lock.put_record(&record.to_string().replace('{', &format!("{{\"junk\":{junk},")).into());
+            }
+        };
+        put("2026-01-01T00:00:00.000000Z");
+        assert!((LARGEST - 2 * SPARE..LARGEST).contains(&length(&lock)));
+        let a = start(&lock, "a", &["--ttl=1m"]);
+        a.wait_to_name("peer");
+        for number in 1..4 {
+            let renewed = format!("2026-01-01T00:00:00.00000{number}Z");
+            put(&renewed);
+            wait_until("the renewal is seen", || a.ask("/status").unwrap().1.contains(&renewed));
+        }
+        stays_within_the_limit(&a);
+    }
+}
+
+#[test]
+fn with_a_record_that_cannot_be_read() {
+    let junk = junk(LARGEST - 2 * SPARE);
+    let lock = Lock::new("endpoints");
+    lock.put_record(&junk.clone().into());
+    let a = start(&lock, "a", &["--ttl=5s"]);
+    a.wait_for_log("it is not a JSON object");
+    // A change at its very end is a change.
+    let begun = Instant::now();
+    for number in 0.. {
+        if begun.elapsed() > Duration::from_secs(6) {
+            break;
+        }
+        lock.put_record(&junk.replace("0]", &format!("{}]", number % 10)).into());
+        assert!(a.printed().is_empty(), "{}", a.log());
+        std::thread::sleep(Duration::from_millis(300)); // the pace of whoever writes there
+    }
+    let waited = lock.wait_for_takeover(&a);
+    assert!(waited >= Duration::from_secs(5), "{waited:?}");
+    a.wait_to_lead();
+    stays_within_the_limit(&a);
+}
+
+/// A server gone mad, for no API server keeps such an object.
+#[test]
+fn with_an_object_that_is_too_large_to_be_a_lock() {
+    let huge = junk(15 * 1024 * 1024);
+    let lock = Lock::new("endpoints");
+    let record = lock.peer("peer", 600, "2026-01-01T00:00:00Z").to_string();
+    lock.put_record(&record.replace('{', &format!("{{\"junk\":{huge},")).into());
+    let mut a = start(&lock, "a", &["--ttl=1m", "--retry-period=200ms"]);
+    a.wait_for_log("cannot read endpoints default/example: the answer is larger than 3 MiB, which no lock can be");
+    a.wait_for_log("cannot watch endpoints default/example: an event is longer than");
+    let reads = |server: &apiserver::Server| server.requests().iter().filter(|it| it.verb == "get").count();
+    wait_for(&lock.server, "it reads again", |server| reads(server) >= 5);
+    assert!(a.is_running() && !a.leads());
+    assert_eq!(lines(&a, " WARN "), 2, "{}", a.log());
+    lock.put_record(&record.into());
+    a.wait_to_name("peer");
+    stays_within_the_limit(&a);
+}

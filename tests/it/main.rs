@@ -1,0 +1,101 @@
+//! The tests of the program and of its library, in one binary: to link one is a matter of seconds, to link fifty is not.
+//!
+//! All of them share this process, its environment, its limits and its logger. A test that changes one of these, or counts
+//! what the process has, is a file of its own in `tests/`.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+/// The command line: flags, output, exit codes, `--check`.
+mod cli {
+    mod check;
+    mod flags;
+    mod program;
+    mod timing;
+    mod unread_output;
+}
+
+/// The client of the API server, request by request; its watches are in [`watches`].
+mod client {
+    mod credentials;
+    mod faults;
+    mod requests;
+    pub mod tls;
+}
+
+/// Where the server, the token and the certificates come from, and where they may go.
+mod credentials {
+    mod exec_plugins;
+    mod kubeconfig_errors;
+    mod kubeconfig_files;
+    mod kubeconfig_users;
+    mod rotation;
+    mod secrecy;
+    mod startup;
+}
+
+/// The folder `deploy/`.
+mod deploy {
+    mod applications;
+    mod manifests;
+}
+
+mod documents;
+
+/// Who leads, and when: the state machine, and candidates as processes.
+mod election {
+    mod contract;
+    mod handover;
+    mod identity;
+    mod migration;
+    mod one_leader;
+    mod requests;
+    mod timer;
+    mod two_locks;
+}
+
+/// What an API server, or the way to it, may do wrong.
+mod faults {
+    mod answers;
+    mod connections;
+    mod not_found;
+    mod outages;
+    mod writes_in_doubt;
+}
+
+/// The HTTP port.
+mod http {
+    mod answers;
+    mod election_events;
+    mod event_stream;
+    mod hostile_clients;
+    mod listen;
+    mod metrics;
+    pub mod probes;
+    mod promtool;
+    mod protocol;
+    pub mod status;
+}
+
+/// The lock object: its record, what others keep in it, its deletion.
+mod lock {
+    mod deletion;
+    mod memory;
+    mod other_fields;
+    mod other_objects;
+    mod record;
+}
+
+mod logging;
+mod module_graph;
+mod rbac;
+
+/// All tests whose subject is a watch, of the client, the watcher thread and the program.
+mod watches {
+    mod faults;
+    mod floods;
+    mod other_objects;
+    mod reopening;
+    mod rights;
+    mod stream;
+}

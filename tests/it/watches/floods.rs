@@ -1,0 +1,159 @@
+//! A server, or something before it, floods a watch: that costs neither the leadership nor the memory, the log stays
+//! readable, and a signal is obeyed at once.
+
+use crate::common::cluster::{
+    elector, holder, lines, lock_of, on, plain_server, put, record, wait_for, wait_for_renewals,
+};
+use crate::common::lock::Lock;
+use crate::common::{Elector, wait_until};
+use apiserver::{Fault, Server};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// The limit in `deploy/`.
+const LIMIT_KB: u64 = 32 * 1024;
+
+/// For how long a flood lasts here: without a bound each would need several times the limit.
+const LASTS: Duration = Duration::from_secs(10);
+
+/// L is longer than anybody's patience; renewals follow each other soon.
+const FLAGS: [&str; 2] = ["--ttl=60s", "--retry-period=200ms"];
+
+fn event(kind: &str, object: &Value) -> String {
+    format!("{}\n", json!({"type": kind, "object": object}))
+}
+
+fn object(name: &str, holder: &str, version: u64) -> Value {
+    let mut object = lock_of(holder, 600);
+    object["kind"] = "Endpoints".into();
+    for (field, value) in [("name", name), ("namespace", "default"), ("uid", "flood")] {
+        object["metadata"][field] = value.into();
+    }
+    object["metadata"]["resourceVersion"] = version.to_string().into();
+    object["metadata"]["labels"]["some"] = "x".repeat(1000).into();
+    object
+}
+
+/// As short as it can be, for there to be as many as can be.
+fn bookmark(_: u64) -> String {
+    "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"5\"}}}\n".into()
+}
+
+/// What the lock was long ago.
+fn past(number: u64) -> String {
+    event("MODIFIED", &object("example", "long ago", 1 + number % 500))
+}
+
+/// The lock of another election.
+fn stranger(number: u64) -> String {
+    event("MODIFIED", &object("other", "stranger", 1_000_000 + number))
+}
+
+/// A new holder each time.
+fn holders(number: u64) -> String {
+    event("MODIFIED", &object("example", &format!("holder-{number}"), 1_000_000 + number))
+}
+
+/// The lock is deleted and made anew without end.
+fn deletions(number: u64) -> String {
+    let mut object = object("example", &format!("holder-{number}"), 1_000_000 + number);
+    object["metadata"]["uid"] = format!("flood-{}", number / 2).into();
+    event(if number.is_multiple_of(2) { "ADDED" } else { "DELETED" }, &object)
+}
+
+/// Floods the watches that are open, and those to come.
+fn flood(server: &Server, line: fn(u64) -> String) -> apiserver::FaultHandle {
+    wait_for(server, "the watch is open", |server| server.open_watches() >= 1);
+    let flood = server.fault(on(&["watch"]), None, Fault::FloodWatch(line));
+    server.cut_watches();
+    wait_for(server, "the flood has begun", |_| flood.hits() >= 1);
+    flood
+}
+
+fn log_lines(elector: &Elector) -> usize {
+    elector.log().lines().count() + elector.printed().lines().count()
+}
+
+/// While a flood that shows nothing new goes on.
+fn leads_on(elector: &Elector, server: &Server) {
+    let (began, log_before) = (record(server).unwrap()["acquireTime"].clone(), log_lines(elector));
+    let begun = Instant::now();
+    while begun.elapsed() < LASTS {
+        assert!(elector.leads(), "{}", elector.log());
+        wait_for_renewals(server, 1);
+    }
+    assert_eq!(record(server).unwrap()["acquireTime"], began);
+    assert!(log_lines(elector) <= log_before + 5, "{}", elector.log());
+    let peak = elector.memory_kb("VmHWM");
+    assert!(peak > 0 && peak < LIMIT_KB, "{peak} kB");
+}
+
+#[test]
+fn a_flood_that_shows_nothing_new_costs_no_leadership_no_memory_and_no_release() {
+    std::thread::scope(|scope| {
+        for line in [bookmark, past, stranger] {
+            scope.spawn(move || {
+                let server = plain_server();
+                let mut leader = elector(&server, "a", &FLAGS);
+                leader.wait_to_lead();
+                let _flood = flood(&server, line);
+                leads_on(&leader, &server);
+                leader.signal(Signal::TERM);
+                assert!(leader.wait_to_end().success());
+                assert_eq!(holder(&server), "", "{}", leader.log());
+                assert!(lines(&leader, "shows other objects") <= 1);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_release_is_seen_in_a_flood() {
+    std::thread::scope(|scope| {
+        for line in [bookmark, past, stranger] {
+            scope.spawn(move || {
+                let lock = Lock::new("endpoints");
+                let mut leader = lock.start("a", &FLAGS);
+                leader.wait_to_lead();
+                let follower = lock.start("b", &FLAGS);
+                follower.wait_to_name("a");
+                let _flood = flood(&lock.server, line);
+                wait_for_renewals(&lock.server, 5);
+                leader.signal(Signal::TERM);
+                assert!(leader.wait_to_end().success());
+                follower.wait_to_lead();
+            });
+        }
+    });
+}
+
+#[test]
+fn a_flood_of_holders_is_followed_at_a_limited_rate_and_a_signal_is_obeyed_in_it() {
+    std::thread::scope(|scope| {
+        for line in [holders, deletions] {
+            scope.spawn(move || {
+                let server = plain_server();
+                put(&server, lock_of("first", 600));
+                let mut follower = elector(&server, "a", &FLAGS);
+                follower.wait_to_name("first");
+                let _flood = flood(&server, line);
+                let begun = Instant::now();
+                wait_until("it follows what changes", || follower.printed().lines().count() > 20);
+                while begun.elapsed() < LASTS {
+                    assert!(!follower.leads(), "{}", follower.log());
+                    std::thread::sleep(Duration::from_millis(20)); // the pace of whoever asks
+                }
+                // 64 states at once, and then one in 50 ms: each with a line on stdout, and one in the log.
+                let most = 64 + begun.elapsed().as_millis() as usize / 50;
+                assert!(log_lines(&follower) < 2 * most + 40, "{} of {most}", log_lines(&follower));
+                let peak = follower.memory_kb("VmHWM");
+                assert!(peak > 0 && peak < LIMIT_KB, "{peak} kB");
+                let told = Instant::now();
+                follower.signal(Signal::TERM);
+                assert!(follower.wait_to_end().success());
+                assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+            });
+        }
+    });
+}

@@ -1,0 +1,71 @@
+//! A watch is opened anew when that is asked for, whenever it is asked, and nothing of it looks like a failure.
+
+use crate::common::api_client::{LONG, client, endpoints};
+use leader_elector::candidate::watcher::{News, Watcher};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
+
+#[test]
+fn to_ask_for_a_new_watch_while_there_is_none_is_no_failure_of_it() {
+    let server = apiserver::Server::start(apiserver::Options::default()).unwrap();
+    let broken = apiserver::Fault::Status { code: 500, retry_after: None };
+    server.fault(|request| request.verb == "watch", Some(1), broken);
+    let (news, shown) = channel();
+    let (asked, go_on) = channel();
+    let watcher = Watcher::start(
+        client(&server.url()),
+        endpoints(),
+        LONG,
+        || 0.0,
+        move |_, it| {
+            let closed = matches!(it, News::Closed(_));
+            news.send(it).unwrap();
+            // It is between two streams until it has been asked for a new one.
+            !closed || go_on.recv().is_ok()
+        },
+    )
+    .unwrap();
+    assert!(matches!(shown.recv_timeout(LONG).unwrap(), News::Closed(Some(_))));
+    watcher.reopen();
+    asked.send(()).unwrap();
+    asked.send(()).unwrap();
+    let next: Vec<News> = shown.iter().take_while(|it| !matches!(it, News::Opened)).collect();
+    assert!(next.iter().all(|it| matches!(it, News::Closed(None))), "{next:?}");
+}
+
+/// The server may have gone back in time: what was shown before says nothing of where to begin.
+#[test]
+fn a_watch_that_is_opened_anew_begins_with_the_object_as_it_is() {
+    let server = apiserver::Server::start(apiserver::Options::default()).unwrap();
+    server.put("endpoints", "default", serde_json::json!({"metadata": {"name": "example"}}));
+    let (news, shown) = channel();
+    let watcher = Watcher::start(client(&server.url()), endpoints(), LONG, || 0.0, move |_, it| news.send(it).is_ok());
+    let next_object = || shown.iter().find(|it| matches!(it, News::Object(_)));
+    assert!(next_object().is_some());
+    watcher.as_ref().unwrap().reopen();
+    assert!(shown.iter().any(|it| matches!(it, News::Closed(None))));
+    // It has not changed: a watch that went on from it would not show it.
+    let again = shown.iter().take(2).collect::<Vec<_>>();
+    assert!(matches!(again[..], [News::Opened, News::Object(_)]), "{again:?}");
+}
+
+/// A server that was restarted has forgotten what was before: that is no failure like those while it was away.
+#[test]
+fn a_watch_that_began_too_long_ago_is_opened_anew_without_a_pause_after_an_outage_too() {
+    // One number is drawn for each stream, and one for each pause.
+    static DRAWN: AtomicU32 = AtomicU32::new(0);
+    let drawn = || {
+        DRAWN.fetch_add(1, Ordering::SeqCst);
+        0.0
+    };
+    let server = apiserver::Server::start(apiserver::Options::default()).unwrap();
+    for (code, times) in [(500, 3), (410, 1)] {
+        let refusal = apiserver::Fault::Status { code, retry_after: None };
+        server.fault(|request| request.verb == "watch", Some(times), refusal);
+    }
+    let (news, shown) = channel();
+    let _watcher =
+        Watcher::start(client(&server.url()), endpoints(), LONG, drawn, move |_, it| news.send(it).is_ok()).unwrap();
+    let closed = shown.iter().take_while(|it| !matches!(it, News::Opened)).count();
+    assert_eq!((closed, DRAWN.load(Ordering::SeqCst)), (4, 5 + 3), "five streams, and three pauses");
+}
