@@ -6,6 +6,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+/// What leadership does and depends on: the health check, stepping down.
+mod acting {
+    mod health_check;
+    mod step_down;
+}
+
 /// The command line: flags, output, exit codes, `--check`.
 mod cli {
     mod check;

@@ -69,6 +69,10 @@ fn every_flag_reaches_its_place() {
         "--renew-deadline=18s",
         "--retry-period=3s",
         "--release-delay=1m",
+        "--health-check=https://localhost:8443/healthz?full",
+        "--health-interval=5s",
+        "--health-timeout=500ms",
+        "--health-failures=7",
         "--http=:4040",
         "--http-max-connections=1000",
         "--server=https://[::1]:6443/k8s",
@@ -83,6 +87,10 @@ fn every_flag_reaches_its_place() {
     assert_eq!(config.timing.renew_deadline, Duration::from_secs(18));
     assert_eq!(config.timing.retry_period, Duration::from_secs(3));
     assert_eq!(config.release_delay, Duration::from_secs(60));
+    let health = config.health.expect("a check was asked for");
+    assert_eq!(health.target.to_string(), "https://localhost:8443/healthz");
+    assert_eq!((health.interval, health.timeout), (Duration::from_secs(5), Duration::from_millis(500)));
+    assert_eq!(health.failures, 7);
     assert_eq!(config.http, Some(":4040".parse().unwrap()));
     assert_eq!(config.http_max_connections, 1000);
     assert_eq!(config.server.as_deref(), Some("https://[::1]:6443/k8s"));
@@ -452,7 +460,7 @@ fn help_and_version_need_nothing_else() {
 #[test]
 fn the_help_names_every_flag_and_fits_a_terminal() {
     let flags = "--election --election-namespace --id --lock --ttl --lease-duration --renew-deadline --retry-period \
-                 --release-delay --http --http-max-connections --check --kubeconfig --context --server \
+                 --release-delay --health-check --health-interval --health-timeout --health-failures --http --http-max-connections --check --kubeconfig --context --server \
                  --service-account-dir --use-cluster-credentials --log-format --log-level --version --help --v --vmodule --logtostderr --alsologtostderr --stderrthreshold \
                  --log_dir --log_backtrace_at --log-flush-frequency";
     let words: Vec<&str> = HELP.split(|c: char| !(c.is_alphanumeric() || "-_".contains(c))).collect();

@@ -213,8 +213,8 @@ fn the_reference_has_the_fields_of_the_status() {
 }
 
 /// The values of `lastError`: the classes of failures that are not over at once, and the one of records.
-const CLASSES: [&str; 7] =
-    ["forbidden", "unauthorized", "invalid", "not_found", "throttled", "unavailable", "unreadable"];
+const CLASSES: [&str; 8] =
+    ["forbidden", "unauthorized", "invalid", "not_found", "throttled", "unavailable", "unreadable", "unhealthy"];
 
 #[test]
 fn the_reference_has_the_series_of_the_metrics() {

@@ -48,7 +48,7 @@ fn every_field_is_always_there_in_one_order() {
     let mut client = Client::connect(address);
     let nothing_known = r#"{"election":"example","namespace":"default","lock":"endpoints","id":"me-\"0\"","leader":"","#
         .to_owned()
-        + r#""isLeader":false,"fencingToken":null,"transitions":null,"acquireTime":null,"renewTime":null,"#
+        + r#""isLeader":false,"candidacy":"standing","fencingToken":null,"transitions":null,"acquireTime":null,"renewTime":null,"#
         + r#""validForSeconds":0,"lastError":null}"#;
     status.publish(unknown());
     assert_eq!(client.get("/status").body, nothing_known);
@@ -114,7 +114,7 @@ fn a_leader_and_a_follower_show_what_stands_in_the_lock() {
         assert!(left > 300.0 && left <= 400.0, "{left}");
         let expected = json!({
             "election": "example", "namespace": "default", "lock": kind, "id": "a", "leader": "a", "isLeader": true,
-            "fencingToken": token.unwrap(), "transitions": transitions_of(&record),
+            "candidacy": "standing", "fencingToken": token.unwrap(), "transitions": transitions_of(&record),
             "acquireTime": record["acquireTime"], "renewTime": record["renewTime"], "lastError": null,
         });
         assert_eq!(of_a, expected);

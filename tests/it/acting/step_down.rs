@@ -1,0 +1,89 @@
+//! The annotation by which people ask a holder to step down.
+
+use crate::common::Elector;
+use crate::common::cluster::on;
+use crate::common::lock::{KINDS, Lock};
+use crate::rbac::allow;
+use apiserver::{Fault, Options, Server};
+use serde_json::Value;
+use std::thread;
+
+const STEP_DOWN: &str = "leader-elector/step-down";
+
+/// As `kubectl annotate` does: on top of whatever is there.
+fn ask_to_step_down(lock: &Lock, holder: &str) {
+    let mut object = lock.object().unwrap();
+    object["metadata"]["annotations"][STEP_DOWN] = holder.into();
+    lock.put(object);
+}
+
+fn asked(lock: &Lock) -> Value {
+    lock.object().unwrap()["metadata"]["annotations"][STEP_DOWN].clone()
+}
+
+fn two(lock: &Lock, flags: &str) -> (Elector, Elector) {
+    let a = lock.start("a", &[flags]);
+    a.wait_to_lead();
+    let b = lock.start("b", &[flags]);
+    b.wait_to_name("a");
+    (a, b)
+}
+
+#[test]
+fn the_holder_that_is_named_hands_over_at_once_in_every_kind_of_lock() {
+    thread::scope(|scope| {
+        for kind in KINDS {
+            scope.spawn(move || {
+                let lock = Lock::new(kind);
+                let (a, b) = two(&lock, "--ttl=10m");
+                ask_to_step_down(&lock, "a");
+                b.wait_to_lead();
+                a.wait_for_log("asked to step down by the annotation leader-elector/step-down");
+                assert_eq!(asked(&lock), Value::Null, "the next holder has taken it out");
+                assert!(a.ask("/status").unwrap().1.contains(r#""candidacy":"standing-back""#));
+                assert!(a.ask("/metrics").unwrap().1.contains("terms_lost_total{cause=\"stepped_down\"} 1"));
+            });
+        }
+    });
+}
+
+#[test]
+fn it_stands_back_for_one_lease_and_may_lead_again() {
+    let lock = Lock::new("leases");
+    let a = lock.start("a", &["--ttl=2s"]);
+    a.wait_to_lead();
+    ask_to_step_down(&lock, "a");
+    a.wait_to_name("");
+    a.wait_to_lead();
+    assert_eq!(asked(&lock), Value::Null);
+    assert_eq!(a.fencing_tokens().len(), 2);
+}
+
+#[test]
+fn a_wish_that_names_somebody_else_is_left_alone() {
+    let lock = Lock::new("leases");
+    let (a, _b) = two(&lock, "--ttl=6s --retry-period=100ms");
+    ask_to_step_down(&lock, "b");
+    let changes = lock.changes().len();
+    lock.server.wait_until(crate::common::PATIENCE, |server| server.history().len() > changes + 3);
+    assert!(a.leads());
+    assert_eq!(asked(&lock), "b");
+}
+
+#[test]
+fn where_watching_is_forbidden_the_next_renewal_finds_it() {
+    let server = Server::start(Options { rules: allow(&["get", "create", "update"]), ..Options::default() }).unwrap();
+    let lock = Lock { server, kind: "endpoints" };
+    let (_a, b) = two(&lock, "--ttl=6s --retry-period=100ms");
+    ask_to_step_down(&lock, "a");
+    b.wait_to_lead();
+}
+
+#[test]
+fn a_release_that_is_lost_is_sent_again() {
+    let lock = Lock::new("leases");
+    let (_a, b) = two(&lock, "--ttl=6s --retry-period=100ms");
+    lock.server.fault(on(&["update"]), Some(1), Fault::DropRequest);
+    ask_to_step_down(&lock, "a");
+    b.wait_to_lead();
+}
