@@ -25,7 +25,7 @@ pub struct Elector(String);
 
 /// What an elector says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct ElectorAnswer {
     pub leads: bool,
     /// As it came: `{"name":"<holder>"}`.
     pub body: String,
@@ -47,7 +47,7 @@ impl Elector {
     /// Asks it. The error says why it cannot be asked, or what it is if it is no elector.
     ///
     /// No proxy is used and no redirect followed: what counts is the word of this elector alone.
-    pub fn ask(&self) -> Result<Answer, String> {
+    pub fn ask(&self) -> Result<ElectorAnswer, String> {
         let agent = api::anonymous_agent(self.0.clone());
         let timed = agent.get(format!("http://{}/leader", self.0)).config().timeout_global(Some(TIMEOUT)).build();
         let response = timed.call().map_err(|error| self.explain(error))?;
@@ -55,7 +55,7 @@ impl Elector {
         let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
         let body = read(response.into_body()).map_err(|error| self.explain(error))?;
         match judge(status, is_json, &body) {
-            Some(leads) => Ok(Answer { leads, body }),
+            Some(leads) => Ok(ElectorAnswer { leads, body }),
             None => Err(format!(
                 "what answers at {} is no elector of this make: {status}, {:?}",
                 self.0,

@@ -2,7 +2,7 @@
 //!
 //! A watch is for speed only: what it shows late, or not at all, costs time and never safety.
 
-use crate::api::{Api, Failure, FailureKind, Status, Verb, Watch, WatchHandle};
+use crate::api::{Api, ApiStatus, Failure, FailureKind, Verb, Watch, WatchHandle};
 use crate::clock;
 use crate::election::Sight;
 use crate::lock::{LockName, Object, WatchEvent};
@@ -203,7 +203,7 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
     }
 
     fn ended_with(&self, status: &[u8]) -> Failure {
-        let Status { code, message, retry_after, .. } = Status::parse(status).unwrap_or_default();
+        let ApiStatus { code, message, retry_after, .. } = ApiStatus::parse(status).unwrap_or_default();
         let kind = if code == Some(410) { FailureKind::Expired } else { FailureKind::Unknown };
         let what = format!("the stream ended with {} ({})", code.unwrap_or_default(), message.unwrap_or_default());
         Failure { retry_after, ..Failure::new(kind, Verb::Watch, &self.lock, what.escape_debug()) }
