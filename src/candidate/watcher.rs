@@ -6,7 +6,7 @@ use crate::api::{Api, ApiStatus, Failure, FailureKind, Verb, Watch, WatchHandle}
 use crate::clock;
 use crate::election::Sight;
 use crate::lock::{LockName, Object, WatchEvent};
-use crate::time::Time;
+use crate::time::{Time, backoff};
 use log::warn;
 use std::io;
 use std::sync::Arc;
@@ -230,7 +230,7 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
         // What failed otherwise before says nothing of a right that is missing.
         let ((first, longest), tries) =
             if self.denials > 0 { (DENIED_PAUSES, self.denials) } else { (PAUSES, fruitless) };
-        let pause = first.saturating_mul(1 << (tries - 1).min(12)).min(longest).mul_f64(0.5 + 0.5 * (self.random)());
+        let pause = backoff(first, tries, longest).mul_f64(0.5 + 0.5 * (self.random)());
         let wished_for = failure.and_then(|failure| failure.retry_after).unwrap_or_default();
         wished_for.min(longest).max(pause)
     }

@@ -21,7 +21,7 @@ use self::command::PluginFailure;
 pub(super) use self::reply::Version;
 use super::{CredentialsError, Token};
 use crate::clock;
-use crate::time::Time;
+use crate::time::{Time, backoff};
 
 /// The next credentials are fetched when the last fifth of their time begins, or this long before its end.
 const AHEAD_AT_MOST: Duration = Duration::from_secs(60);
@@ -195,7 +195,7 @@ impl Shared {
                 state.issued = Some(Use { what, run, renew, refused: false });
             }
             Err(failure) => {
-                state.pause = PAUSES.0.saturating_mul(1 << state.failures.min(10)).min(PAUSES.1);
+                state.pause = backoff(PAUSES.0, state.failures.saturating_add(1), PAUSES.1);
                 // Where nothing is left that serves, the request that fails says it.
                 let serves = state.issued.as_ref().is_some_and(|issued| issued.is_valid(now));
                 if state.failures == 0 && serves && !self.stop.load(Ordering::Relaxed) {

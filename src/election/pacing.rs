@@ -1,11 +1,13 @@
 //! How soon a request that failed is tried again.
 
 use super::{Answer, Moment, Settings};
-use crate::time::Time;
+use crate::time::{Time, backoff};
 use std::time::Duration;
 
 /// How long a right that is missing, or a request the server calls invalid, waits before it is tried again.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(180);
+/// Refusals after which the wait does not grow any more, however short R is.
+const MOST_DOUBLED: u32 = 11;
 /// How soon a release that failed is tried again.
 pub(super) const RELEASE_PACE: Duration = Duration::from_millis(100);
 
@@ -71,9 +73,7 @@ impl Retry {
         let delay = match answer {
             Answer::Denied | Answer::Busy(_) if urgency != Urgency::Follower => pace,
             Answer::Busy(Some(wait)) => (*wait).min(LONGEST_BACKOFF).max(pace),
-            Answer::Denied | Answer::Busy(None) => {
-                pace.saturating_mul(1 << denials.saturating_sub(1).min(10)).min(LONGEST_BACKOFF)
-            }
+            Answer::Denied | Answer::Busy(None) => backoff(pace, denials.min(MOST_DOUBLED), LONGEST_BACKOFF),
             _ if failures == 1 => Duration::ZERO,
             _ => pace,
         };
