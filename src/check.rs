@@ -3,6 +3,7 @@
 
 use crate::api;
 use crate::http::ListenAddress;
+use crate::logging::escape::escaped;
 use serde::Deserialize;
 use std::fmt;
 use std::io::Read;
@@ -16,8 +17,6 @@ use ureq::{Body, Error};
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// More than any elector says, as the longest identity escaped is a tenth of it.
 const MOST_BYTES: u64 = 64 * 1024;
-/// How much of an answer that is none is shown.
-const SHOWN_BYTES: usize = 200;
 
 /// An elector that can be asked: `host:port` as it stands in a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,9 +56,9 @@ impl Elector {
         match judge(status, is_json, &body) {
             Some(leads) => Ok(ElectorAnswer { leads, body }),
             None => Err(format!(
-                "what answers at {} is no elector of this make: {status}, {:?}",
+                "what answers at {} is no elector of this make: {status}, \"{}\"",
                 self.0,
-                body.chars().take(SHOWN_BYTES).collect::<String>()
+                escaped(body.as_bytes())
             )),
         }
     }

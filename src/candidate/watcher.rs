@@ -6,6 +6,7 @@ use crate::api::{Api, ApiStatus, Failure, FailureKind, Verb, Watch, WatchHandle}
 use crate::clock;
 use crate::election::Sight;
 use crate::lock::{LockName, Object, WatchEvent};
+use crate::logging::escape::escaped;
 use crate::time::{Time, backoff};
 use log::warn;
 use std::io;
@@ -206,7 +207,7 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
         let ApiStatus { code, message, retry_after, .. } = ApiStatus::parse(status).unwrap_or_default();
         let kind = if code == Some(410) { FailureKind::Expired } else { FailureKind::Unknown };
         let what = format!("the stream ended with {} ({})", code.unwrap_or_default(), message.unwrap_or_default());
-        Failure { retry_after, ..Failure::new(kind, Verb::Watch, &self.lock, what.escape_debug()) }
+        Failure { retry_after, ..Failure::new(kind, Verb::Watch, &self.lock, escaped(what.as_bytes())) }
     }
 
     /// What a failure means for the next stream.
