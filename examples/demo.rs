@@ -44,7 +44,7 @@ fn candidate(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error
     logging::start(&config.log);
     let outcome = run::run(config, signals);
     output::flush(Duration::from_millis(100));
-    outcome
+    Ok(outcome?)
 }
 
 fn demo(goes_on: bool) -> Result<(), Box<dyn Error>> {

@@ -20,8 +20,8 @@ use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 pub(crate) use self::exchange::explain;
-use self::exchange::{Call, LONGEST, Patience};
-pub use self::failure::{Class, Failure, FailureKind, Reply, Status, Verb};
+use self::exchange::{ApiCall, LONGEST, Patience};
+pub use self::failure::{ApiStatus, Class, Failure, FailureKind, Verb};
 pub(crate) use self::names::Names;
 pub use self::watch::{Watch, WatchHandle};
 use crate::clock;
@@ -84,19 +84,19 @@ impl Api {
 
     /// Reads the object. `timeout` covers everything from looking up the server's name to the last
     /// byte of the answer.
-    pub fn get(&self, lock: &LockName, timeout: Duration) -> Reply {
-        self.request(&Call::new(Verb::Get, lock, None)?, timeout)
+    pub fn get(&self, lock: &LockName, timeout: Duration) -> Result<Vec<u8>, Failure> {
+        self.request(&ApiCall::new(Verb::Get, lock, None)?, timeout)
     }
 
     /// Creates the object from its JSON, and returns it as the server keeps it.
-    pub fn create(&self, lock: &LockName, body: &[u8], timeout: Duration) -> Reply {
-        self.request(&Call::new(Verb::Create, lock, Some(body))?, timeout)
+    pub fn create(&self, lock: &LockName, body: &[u8], timeout: Duration) -> Result<Vec<u8>, Failure> {
+        self.request(&ApiCall::new(Verb::Create, lock, Some(body))?, timeout)
     }
 
     /// Replaces the object by this JSON, and returns it as the server keeps it. That it replaces
     /// what was read and nothing else is for the uid and the resourceVersion in the JSON to see to.
-    pub fn update(&self, lock: &LockName, body: &[u8], timeout: Duration) -> Reply {
-        self.request(&Call::new(Verb::Update, lock, Some(body))?, timeout)
+    pub fn update(&self, lock: &LockName, body: &[u8], timeout: Duration) -> Result<Vec<u8>, Failure> {
+        self.request(&ApiCall::new(Verb::Update, lock, Some(body))?, timeout)
     }
 
     /// Opens a stream of the object's events, from `resource_version` on; without one it begins
@@ -116,7 +116,7 @@ impl Api {
             "watch=1&fieldSelector=metadata.name%3D{}&timeoutSeconds={seconds}&allowWatchBookmarks=true",
             lock.name
         );
-        let call = Call::new(Verb::Watch, lock, None)?;
+        let call = ApiCall::new(Verb::Watch, lock, None)?;
         if let Some(version) = resource_version {
             if version.is_empty() || !version.bytes().all(|b| b.is_ascii_digit()) {
                 let what = format!("the resourceVersion {version:?} is no number");
@@ -136,7 +136,7 @@ impl Api {
         Ok(Watch::new(response.into_body(), lock.clone(), silence, running))
     }
 
-    fn request(&self, call: &Call, timeout: Duration) -> Reply {
+    fn request(&self, call: &ApiCall, timeout: Duration) -> Result<Vec<u8>, Failure> {
         let timeout = timeout.min(LONGEST);
         let deadline = Instant::now() + timeout;
         let access = self.access(call, deadline)?;
@@ -150,7 +150,7 @@ impl Api {
     }
 
     /// What to send a request with.
-    fn access(&self, call: &Call, deadline: Instant) -> Result<Access, Failure> {
+    fn access(&self, call: &ApiCall, deadline: Instant) -> Result<Access, Failure> {
         // Nothing has been sent, but that is more than the caller can know.
         self.credentials.access(deadline).map_err(|error: CredentialsError| call.fail(FailureKind::Unknown, error))
     }
@@ -159,7 +159,7 @@ impl Api {
     fn perform(
         &self,
         agent: &Agent,
-        call: &Call,
+        call: &ApiCall,
         access: &Access,
         timeout: Duration,
         patience: impl Fn() -> Patience,

@@ -11,7 +11,7 @@ mod watch_queue;
 pub mod watcher;
 mod worker;
 
-use self::inbox::{Inbox, Input, Outbox};
+use self::inbox::{Inbox, Input, NotSent, Outbox};
 use self::watcher::News;
 use self::worker::{LockWorker, Outstanding};
 use crate::api::{Api, Class, Failure, FailureKind, Verb};
@@ -148,7 +148,11 @@ impl Candidate {
     fn take(&mut self, input: Input) -> io::Result<bool> {
         match input {
             Input::Rang => self.step(0, Event::Tick, None),
-            Input::Replied(index, number, reply) => self.replied(index, number, reply),
+            Input::Ended(index, number, Ok(reply)) => self.replied(index, number, reply),
+            // As if the server had said so, which it would have.
+            Input::Ended(index, request, Err(NotSent)) => {
+                self.step(index, Event::Answered { request, answer: Answer::Conflict }, None)
+            }
             Input::Watch(index, since, news) => self.watched(index, since, news),
             Input::Checked(result) => {
                 self.metrics.health_check(result.is_ok());

@@ -3,6 +3,7 @@
 
 use crate::api;
 use crate::http::ListenAddress;
+use crate::logging::escape::escaped;
 use serde::Deserialize;
 use std::fmt;
 use std::io::Read;
@@ -16,8 +17,6 @@ use ureq::{Body, Error};
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// More than any elector says, as the longest identity escaped is a tenth of it.
 const MOST_BYTES: u64 = 64 * 1024;
-/// How much of an answer that is none is shown.
-const SHOWN_BYTES: usize = 200;
 
 /// An elector that can be asked: `host:port` as it stands in a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +24,7 @@ pub struct Elector(String);
 
 /// What an elector says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct ElectorAnswer {
     pub leads: bool,
     /// As it came: `{"name":"<holder>"}`.
     pub body: String,
@@ -47,7 +46,7 @@ impl Elector {
     /// Asks it. The error says why it cannot be asked, or what it is if it is no elector.
     ///
     /// No proxy is used and no redirect followed: what counts is the word of this elector alone.
-    pub fn ask(&self) -> Result<Answer, String> {
+    pub fn ask(&self) -> Result<ElectorAnswer, String> {
         let agent = api::anonymous_agent(self.0.clone(), None);
         let timed = agent.get(format!("http://{}/leader", self.0)).config().timeout_global(Some(TIMEOUT)).build();
         let response = timed.call().map_err(|error| self.explain(error))?;
@@ -55,11 +54,11 @@ impl Elector {
         let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
         let body = read(response.into_body()).map_err(|error| self.explain(error))?;
         match judge(status, is_json, &body) {
-            Some(leads) => Ok(Answer { leads, body }),
+            Some(leads) => Ok(ElectorAnswer { leads, body }),
             None => Err(format!(
-                "what answers at {} is no elector of this make: {status}, {:?}",
+                "what answers at {} is no elector of this make: {status}, \"{}\"",
                 self.0,
-                body.chars().take(SHOWN_BYTES).collect::<String>()
+                escaped(body.as_bytes())
             )),
         }
     }

@@ -67,7 +67,7 @@ pub struct Config {
     pub kubeconfig: Option<PathBuf>,
     /// The context of a kubeconfig, if it was given.
     pub context: Option<String>,
-    pub log: logging::Settings,
+    pub log: logging::LogSettings,
     /// Arguments that were accepted and mean nothing here, to be named in one warning.
     pub ignored: Vec<String>,
 }
@@ -348,12 +348,12 @@ fn directory(path: String) -> Result<PathBuf, UsageError> {
     Ok(PathBuf::from(path))
 }
 
-fn log_settings(flags: &mut Flags, environment: &Environment) -> Result<logging::Settings, UsageError> {
+fn log_settings(flags: &mut Flags, environment: &Environment) -> Result<logging::LogSettings, UsageError> {
     let format = flags.choice("--log-format", &LOG_FORMATS)?.unwrap_or(logging::Format::Text);
     let filter = match (flags.choice("--log-level", &LOG_LEVELS)?, &environment.rust_log) {
         (Some(level), _) => logging::Filter::Level(level),
         (None, Some(text)) if !text.trim().is_empty() => logging::Filter::RustLog(text.clone()),
         (None, _) => logging::Filter::Level(LevelFilter::Info),
     };
-    Ok(logging::Settings { format, filter })
+    Ok(logging::LogSettings { format, filter })
 }

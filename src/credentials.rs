@@ -25,7 +25,7 @@ use self::exec::Plugin;
 use self::identity::Identity;
 use self::kubeconfig::{Kubeconfig, Places};
 use self::reloading_file::ReloadingFile;
-pub(crate) use self::server::Server;
+pub(crate) use self::server::ServerAddress;
 pub(crate) use self::tls::Tls;
 use self::tls::TlsMaker;
 pub(crate) use self::token::Token;
@@ -37,7 +37,7 @@ pub const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceacc
 ///
 /// The token goes out over HTTPS only, or in plain HTTP to this very machine.
 pub struct Credentials {
-    server: Server,
+    server: ServerAddress,
     bearer: Option<Bearer>,
     identity: Option<Identity>,
     plugin: Option<Plugin>,
@@ -57,7 +57,7 @@ enum Bearer {
 
 /// Whether `--server` may be given this address; the error does not repeat what may be a secret.
 pub fn check_url(url: &str) -> Result<(), CredentialsError> {
-    Server::parse(url, "--server").map(drop)
+    ServerAddress::parse(url, "--server").map(drop)
 }
 
 /// What one request is sent with.
@@ -97,7 +97,7 @@ impl Credentials {
         };
         let host = given("KUBERNETES_SERVICE_HOST", host)?;
         let port = given("KUBERNETES_SERVICE_PORT", port)?;
-        let server = Server::in_cluster(&host, &port)?;
+        let server = ServerAddress::in_cluster(&host, &port)?;
         let files = ["token", "ca.crt"].map(|name| service_account_dir.join(name));
         Credentials::with_service_account(server, service_account_dir).map_err(|error| {
             if files.iter().all(|file| file.exists()) {
@@ -113,7 +113,7 @@ impl Credentials {
     /// The server at a URL, as `--server` gives it. Token and CA certificates of a service account
     /// are used only where its directory is given.
     pub fn server(url: &str, service_account_dir: Option<&Path>) -> Result<Credentials, CredentialsError> {
-        let server = Server::parse(url, "--server")?;
+        let server = ServerAddress::parse(url, "--server")?;
         match service_account_dir {
             Some(dir) => Credentials::with_service_account(server, dir),
             None if server.https => Err(CredentialsError::new(format!(
@@ -146,7 +146,7 @@ impl Credentials {
         }
     }
 
-    fn with_service_account(server: Server, dir: &Path) -> Result<Credentials, CredentialsError> {
+    fn with_service_account(server: ServerAddress, dir: &Path) -> Result<Credentials, CredentialsError> {
         let token = ReloadingFile::open(dir.join("token"), Token::parse)?;
         let tls = match server.https {
             true => {
@@ -162,7 +162,7 @@ impl Credentials {
     }
 
     /// Without anything to be known by.
-    fn new(server: Server) -> Credentials {
+    fn new(server: ServerAddress) -> Credentials {
         let (bearer, identity, plugin, tls, namespace) = (None, None, None, None, None);
         Credentials { server, bearer, identity, plugin, tls, namespace, kept_back: AtomicBool::new(false) }
     }
@@ -177,7 +177,7 @@ impl Credentials {
         self.server.base()
     }
 
-    pub(crate) fn address(&self) -> &Server {
+    pub(crate) fn address(&self) -> &ServerAddress {
         &self.server
     }
 

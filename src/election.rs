@@ -30,120 +30,63 @@
 
 mod gate;
 pub mod lock_set;
+mod lock_state;
 mod observe;
+mod own_writes;
 mod pacing;
+mod release;
+mod requests;
 mod respond;
 mod schedule;
 mod types;
+mod watch;
 mod withdrawal;
 
-pub(crate) use self::schedule::RELEASE_LIMIT;
-pub use self::schedule::whole_seconds;
+pub use self::own_writes::whole_seconds;
 pub use self::types::{
     Answer, Call, Candidacy, CandidateEvent, Claim, Event, Holder, Moment, Output, Purpose, Request, Settings, Sight,
     Version, Write,
 };
+pub(crate) use self::withdrawal::RELEASE_LIMIT;
 
+use self::lock_state::LockState;
+use self::own_writes::OwnWrites;
 use self::pacing::Pacing;
+use self::requests::Requests;
+use self::watch::Watch;
 use self::withdrawal::Withdrawal;
 use crate::time::Time;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// The machine.
+///
+/// Its parts know nothing of each other but what they are told. What takes several of them is in `observe`, `respond`,
+/// `release` and `schedule`, which are called in this order.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Election {
     settings: Settings,
-    /// The newest state of the lock that is believed; `None` before the first.
-    lock: Option<Sight>,
-    /// When the record in `lock`, or its absence, was first seen.
-    since: Time,
-    /// When the lock was last seen.
-    heard_at: Time,
-    /// Until when a holder whose record was taken away by others than the next holder may still claim.
-    robbed_until: Time,
-    /// The L of the last held record seen; `None` while no holder was ever seen.
-    last_lease: Option<Duration>,
-    /// `leaseTransitions` for the next term.
-    next_transitions: u32,
-    /// News up to this resourceVersion is old.
-    floor: u64,
-    /// This candidate's own record is in the lock, and this write put it there.
-    own: Option<Arc<Write>>,
-    /// The own record, and the uid of its object, while the lock is said to hold nothing that can be read.
-    vanished: Option<(Arc<str>, Arc<Write>)>,
+    lock: LockState,
+    own: OwnWrites,
     term: Option<Claim>,
-    /// Writes that may have been done, or may still be (S7).
-    doubts: Vec<Arc<Write>>,
-    under_way: Option<UnderWay>,
-    requests: u64,
-    writes: u64,
-    /// The newest renewTime written, in microseconds.
-    last_stamp: i64,
-    pacing: Pacing,
+    requests: Requests,
     watch: Watch,
+    pacing: Pacing,
+    withdrawal: Withdrawal,
     /// Nobody else in this network namespace has this identity.
     alone: bool,
-    withdrawal: Withdrawal,
-}
-
-#[derive(Clone, Debug, PartialEq, Hash)]
-struct UnderWay {
-    request: Request,
-    sent: Time,
-    fate: Fate,
-}
-
-impl UnderWay {
-    /// When whoever sends it should have given it up long since.
-    fn hung_at(&self) -> Time {
-        self.sent.saturating_add(self.request.timeout.mul_f64(1.5))
-    }
-}
-
-/// What the watch has shown of a request before its answer came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Fate {
-    Open,
-    /// The write was seen in the lock: the answer has nothing to add.
-    Done,
-    /// Something else was seen in its place: whatever the answer, the write proves no leadership (S7).
-    Void,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Hash)]
-struct Watch {
-    open: bool,
-    opened_at: Time,
-    /// When it, or a read in its place, last showed the lock.
-    alive_at: Time,
-    /// When it last showed something new.
-    news_at: Option<Time>,
 }
 
 impl Election {
     pub fn new(settings: Settings) -> Election {
         Election {
             settings,
-            lock: None,
-            since: Time::ZERO,
-            heard_at: Time::ZERO,
-            robbed_until: Time::ZERO,
-            last_lease: None,
-            next_transitions: 0,
-            floor: 0,
-            own: None,
-            vanished: None,
+            lock: LockState::default(),
+            own: OwnWrites::default(),
             term: None,
-            doubts: Vec::new(),
-            under_way: None,
-            requests: 0,
-            writes: 0,
-            last_stamp: 0,
-            pacing: Pacing { must_read: true, ..Pacing::default() },
+            requests: Requests::default(),
             watch: Watch::default(),
-            alone: false,
+            pacing: Pacing { must_read: true, ..Pacing::default() },
             withdrawal: Withdrawal::new(),
+            alone: false,
         }
     }
 
@@ -159,43 +102,46 @@ impl Election {
 
     /// Whether the lock that this candidate holds bears the wish that its holder steps down.
     pub fn is_asked_to_step_down(&self) -> bool {
-        let named = self.lock.as_ref().and_then(|lock| lock.step_down.as_deref());
-        self.own.is_some() && named == Some(&*self.settings.identity)
+        let named = self.lock.sight().and_then(|lock| lock.step_down.as_deref());
+        self.own.is_in_lock() && named == Some(&*self.settings.identity)
     }
 
     /// The other candidate that holds the lock, until its lease runs out by this clock.
     ///
     /// Never one of this candidate's own name: to whoever reads the answer that would be this candidate.
     pub fn other(&self) -> Option<Holder> {
-        let record = self.lock.as_ref()?.record()?;
-        let foreign = !record.is_free() && record.holder != self.settings.identity;
-        foreign.then(|| Holder { identity: record.holder.clone(), until: self.since.saturating_add(record.lease()) })
+        self.lock.other(&self.settings.identity)
     }
 
     /// The lock as last believed; `None` before it was read.
     pub fn lock(&self) -> Option<&Sight> {
-        self.lock.as_ref()
+        self.lock.sight()
     }
 
     /// Whether the lock bears this candidate's name in a record that this process did not write (S9).
     pub fn name_is_taken(&self) -> bool {
-        let bears_name = self.lock.as_ref().and_then(Sight::record).is_some_and(|r| r.holder == self.settings.identity);
-        bears_name && self.own.is_none()
+        let bears_name = self.lock.record().is_some_and(|record| record.holder == self.settings.identity);
+        bears_name && !self.own.is_in_lock()
+    }
+
+    /// S9: whether an earlier run of this very candidate wrote what is in the lock, and cannot be alive.
+    fn predecessor_is_dead(&self) -> bool {
+        self.lock.writer_is_dead(&self.settings, self.alone)
     }
 
     /// Whether what is known of the lock is fresh: a watch is open, or the lock was last heard of within L.
     pub fn is_readable(&self, now: Time) -> bool {
-        self.lock.is_some() && (self.watch.open || now < self.unreadable_at())
+        self.lock.sight().is_some() && (self.watch.is_open() || now < self.unreadable_at())
     }
 
     /// From when on the lock counts as unreadable, if no watch is open and nothing more is heard of it.
     pub fn unreadable_at(&self) -> Time {
-        self.heard_at.saturating_add(self.settings.lease)
+        self.lock.unreadable_at(&self.settings)
     }
 
     /// From when on the lock may be taken, as far as is known; `None` while it bears the own record.
     pub fn free_from(&self) -> Option<Time> {
-        self.lock.as_ref().filter(|_| self.own.is_none()).map(|lock| self.free_at(lock))
+        self.lock.free_at(&self.settings, self.alone).filter(|_| !self.own.is_in_lock())
     }
 
     /// While the server refuses to have the lock written: until when it will not be asked again.
@@ -211,11 +157,11 @@ impl Election {
             Event::Tick => {}
             Event::Answered { request, answer } => self.answered(moment, request, answer, &mut output),
             Event::Watched { resource_version, sight } => self.watched(moment.now, resource_version, sight),
-            Event::WatchOpened => self.watch = Watch { open: true, opened_at: moment.now, ..self.watch },
+            Event::WatchOpened => self.watch.opened(moment.now),
             Event::WatchClosed => self.watch_closed(moment),
             Event::Alone(alone) => self.alone = alone,
             Event::Wanted(wanted) => self.want(wanted),
-            Event::Stop => self.stop(),
+            Event::Stop => self.withdrawal.stop(),
         }
         self.give_up_hung_request(moment);
         self.decide(moment, &mut output);
@@ -226,9 +172,9 @@ impl Election {
     fn lapse(&mut self, now: Time) {
         if self.term.is_some_and(|term| term.until <= now) {
             self.term = None;
-            self.vanished = None;
+            self.own.forget_vanished();
             // A renewal in doubt may have been the last word; look before writing.
-            self.pacing.must_read |= !self.doubts.is_empty();
+            self.pacing.must_read |= self.own.is_in_doubt();
         }
     }
 }

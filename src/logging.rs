@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How the log looks and how much of it there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct LogSettings {
     pub format: Format,
     pub filter: Filter,
 }
@@ -44,7 +44,7 @@ pub enum Filter {
 ///
 /// Other crates are held to warnings, or to `debug` where `debug` or more is asked for: the `trace` of the HTTP client
 /// prints tokens. A part of `RUST_LOG` that cannot be read is skipped and reported in the log.
-pub fn start(settings: &Settings) {
+pub fn start(settings: &LogSettings) {
     let rules = Rules::of(&settings.filter);
     let started = builder(settings.format, &rules, Target::Pipe(Box::new(Queue))).try_init();
     if started.is_ok() && !rules.unreadable.is_empty() {

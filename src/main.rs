@@ -2,7 +2,6 @@
 
 use leader_elector::check::Elector;
 use leader_elector::cli::{self, Command, Environment};
-use leader_elector::credentials::CredentialsError;
 use leader_elector::logging::output::{self, Stream};
 use leader_elector::signals::Signals;
 use leader_elector::{logging, run};
@@ -37,10 +36,7 @@ fn elect() -> ExitCode {
     }
     match run::run(config, signals) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let of_config = error.downcast_ref().is_some_and(CredentialsError::is_of_config);
-            fail(if of_config { 2 } else { 1 }, &error.to_string())
-        }
+        Err(error) => fail(if error.is_of_config() { 2 } else { 1 }, &error.to_string()),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::credentials::{Credentials, CredentialsError, SERVICE_ACCOUNT_DIR};
 use crate::duration;
 use crate::election::Settings;
-use crate::http::{Limits, Server};
+use crate::http::{BindError, Limits, Server};
 use crate::lock::Locks;
 use crate::logging::output;
 use crate::metrics::Metrics;
@@ -17,6 +17,8 @@ use crate::signals::Signals;
 use crate::status::{Snapshot, Status};
 use log::{error, info, warn};
 use std::error::Error;
+use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
@@ -27,16 +29,53 @@ use std::time::Duration;
 /// How long the port may take to tell everybody the end.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
 
-/// Runs the elector until a signal has told it to leave.
-///
-/// An error says why it cannot run, or cannot go on. `signals` were registered before anything else.
-pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
-    let threads = |error| format!("cannot start the threads of the election: {error}");
+/// Why the elector cannot run, or cannot go on.
+#[derive(Debug)]
+pub enum RunError {
+    Credentials(CredentialsError),
+    Bind(BindError),
+    /// A thread that it needs could not be started.
+    Threads(io::Error),
+    /// The candidate came to an end of its own.
+    Candidate(io::Error),
+    /// The port came to an end of its own, for this reason.
+    Port(String),
+}
+
+impl RunError {
+    /// Whether what it was told is wrong, rather than the place where it runs.
+    pub fn is_of_config(&self) -> bool {
+        matches!(self, RunError::Credentials(error) if error.is_of_config())
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Credentials(error) => error.fmt(f),
+            RunError::Bind(error) => error.fmt(f),
+            RunError::Threads(error) => write!(f, "cannot start the threads of the election: {error}"),
+            RunError::Candidate(error) => error.fmt(f),
+            RunError::Port(why) => write!(f, "the HTTP port cannot be served any longer: {why}"),
+        }
+    }
+}
+
+impl Error for RunError {}
+
+impl From<CredentialsError> for RunError {
+    fn from(error: CredentialsError) -> RunError {
+        RunError::Credentials(error)
+    }
+}
+
+/// Runs the elector until a signal has told it to leave. `signals` were registered before anything else.
+pub fn run(config: Config, signals: Signals) -> Result<(), RunError> {
     let begun = Begun::default();
-    start_signals(signals, Arc::clone(&begun)).map_err(threads)?;
+    start_signals(signals, Arc::clone(&begun)).map_err(RunError::Threads)?;
     let credentials = credentials(&config)?;
     let limits = Limits { connections: config.http_max_connections, ..Limits::default() };
-    let server = config.http.as_ref().map(|listen| Server::bind(listen, limits)).transpose()?;
+    let server = config.http.as_ref().map(|listen| Server::bind(listen, limits)).transpose().map_err(RunError::Bind)?;
     let settings = settings(&config);
     let locks = Arc::new(Locks { kinds: config.lock, namespace: config.namespace, name: config.election });
     let status = Arc::new(Status::new(unknown(&settings, &locks)));
@@ -60,29 +99,29 @@ pub fn run(config: Config, signals: Signals) -> Result<(), Box<dyn Error>> {
     let api = Api::new(Arc::clone(&credentials), settings.retry_period.saturating_mul(2));
     let mut begins = begun.lock().unwrap_or_else(PoisonError::into_inner);
     let mut candidate =
-        Candidate::start(settings, locks, api, Arc::clone(&status), Arc::clone(&metrics)).map_err(threads)?;
+        Candidate::start(settings, locks, api, Arc::clone(&status), Arc::clone(&metrics)).map_err(RunError::Threads)?;
     if let Some(check) = config.health {
-        candidate.check_health(check).map_err(threads)?;
+        candidate.check_health(check).map_err(RunError::Threads)?;
     }
     *begins = Some(candidate.stop_handle());
     drop(begins);
-    let plugin = start_plugin_check(Arc::clone(&credentials), candidate.stop_handle()).map_err(threads)?;
+    let plugin = start_plugin_check(Arc::clone(&credentials), candidate.stop_handle()).map_err(RunError::Threads)?;
     let (stop, shown) = (candidate.stop_handle(), Arc::clone(&status));
     let port = server
         .map(|server| start_http(server, limits.connections, shown, metrics, stop))
         .transpose()
-        .map_err(threads)?;
+        .map_err(RunError::Threads)?;
     let outcome = candidate.run();
     status.close();
     credentials.close();
     // The port has ended, and told its last, when nobody is left to send.
     let port_failed = port.and_then(|failures| failures.recv_timeout(LAST_ANSWERS).ok());
-    outcome?;
+    outcome.map_err(RunError::Candidate)?;
     if let Ok(useless) = plugin.try_recv() {
         return Err(useless.into());
     }
     match port_failed {
-        Some(failure) => Err(failure.into()),
+        Some(failure) => Err(failure),
         None => Ok(()),
     }
 }
@@ -92,21 +131,21 @@ fn in_millis(time: Duration) -> String {
     duration::format(Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
 }
 
-fn credentials(config: &Config) -> Result<Credentials, Box<dyn Error>> {
+fn credentials(config: &Config) -> Result<Credentials, CredentialsError> {
     if let Some(path) = &config.kubeconfig {
-        return Ok(Credentials::kubeconfig(path, config.context.as_deref())?);
+        return Credentials::kubeconfig(path, config.context.as_deref());
     }
     let given = config.service_account_dir.as_deref();
     let mounted = given.unwrap_or(Path::new(SERVICE_ACCOUNT_DIR));
-    Ok(match &config.server {
+    match &config.server {
         // A proxy that speaks plain HTTP has credentials of its own.
         Some(url) if config.use_cluster_credentials && url.starts_with("https:") => {
-            Credentials::server(url, Some(mounted))?
+            Credentials::server(url, Some(mounted))
         }
-        Some(url) => Credentials::server(url, given)?,
-        None if config.use_cluster_credentials || given.is_some() => Credentials::in_cluster(mounted)?,
-        None => Credentials::find(config.context.as_deref(), mounted)?,
-    })
+        Some(url) => Credentials::server(url, given),
+        None if config.use_cluster_credentials || given.is_some() => Credentials::in_cluster(mounted),
+        None => Credentials::find(config.context.as_deref(), mounted),
+    }
 }
 
 fn settings(config: &Config) -> Settings {
@@ -132,7 +171,7 @@ fn unknown(settings: &Settings, locks: &Arc<Locks>) -> Snapshot {
 /// What a signal ends, once there is one.
 type Begun = Arc<Mutex<Option<Stop>>>;
 
-fn start_signals(signals: Signals, begun: Begun) -> std::io::Result<()> {
+fn start_signals(signals: Signals, begun: Begun) -> io::Result<()> {
     let tell = move |signal| {
         info!("{signal} came");
         if let Some(stop) = &*begun.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -148,7 +187,7 @@ fn start_signals(signals: Signals, begun: Begun) -> std::io::Result<()> {
 
 /// Ends the candidacy when the plugin of a kubeconfig turns out to hand out what is of no use; what comes out of the
 /// channel then says why. Nothing waits for that: a plugin may take its time.
-fn start_plugin_check(credentials: Arc<Credentials>, stop: Stop) -> std::io::Result<Receiver<CredentialsError>> {
+fn start_plugin_check(credentials: Arc<Credentials>, stop: Stop) -> io::Result<Receiver<CredentialsError>> {
     let (useless, said) = channel();
     if credentials.has_plugin() {
         thread::Builder::new().name("plugin check".into()).spawn(move || {
@@ -169,7 +208,7 @@ fn start_http(
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     stop: Stop,
-) -> std::io::Result<Receiver<String>> {
+) -> io::Result<Receiver<RunError>> {
     for address in server.local_addrs() {
         info!("serving http://{address}/");
     }
@@ -187,7 +226,7 @@ fn start_http(
             Ok(Err(error)) => error.to_string(),
             Err(_) => "a bug, see the panic above".to_owned(),
         };
-        let failure = format!("the HTTP port cannot be served any longer: {why}");
+        let failure = RunError::Port(why);
         error!("{failure}");
         let _ = failed.send(failure); // whoever would listen has ended
         stop.stop();

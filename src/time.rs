@@ -1,4 +1,4 @@
-//! Readings of the clock that decisions are made by.
+//! Readings of the clock that decisions are made by, and the pauses after failures.
 
 use std::time::Duration;
 
@@ -38,5 +38,29 @@ impl Time {
     /// The time from an earlier moment to this one, and zero from a later one.
     pub const fn since(self, earlier: Time) -> Duration {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The pause after so many failures in a row: twice the one before it, from the first to the longest.
+pub fn backoff(first: Duration, failures: u32, longest: Duration) -> Duration {
+    let times = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    first.saturating_mul(times).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let pause = |failures| backoff(Duration::from_secs(1), failures, Duration::from_secs(30)).as_secs();
+        assert_eq!([0, 1, 2, 3, 5, 6, 32, 33, u32::MAX].map(pause), [1, 1, 2, 4, 16, 30, 30, 30, 30]);
+    }
+
+    #[test]
+    fn a_moment_that_is_out_of_range_is_the_first_or_the_last() {
+        let (second, at) = (Duration::from_secs(1), Time::after_boot(Duration::from_secs(5)));
+        assert_eq!((at.saturating_sub(9 * second), Time::MAX.saturating_add(second)), (Time::ZERO, Time::MAX));
+        assert_eq!((at.since(Time::ZERO), Time::ZERO.since(at)), (5 * second, Duration::ZERO));
     }
 }

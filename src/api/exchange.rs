@@ -54,7 +54,7 @@ pub(super) fn agent(server: String, tls: Option<Tls>, names: Names) -> Agent {
 }
 
 /// What is asked of the server.
-pub(super) struct Call<'a> {
+pub(super) struct ApiCall<'a> {
     pub(super) verb: Verb,
     pub(super) lock: &'a LockName,
     /// Path and query.
@@ -71,8 +71,8 @@ pub(super) enum Patience {
     Stream { step: Duration, silence: Duration },
 }
 
-impl<'a> Call<'a> {
-    pub(super) fn new(verb: Verb, lock: &'a LockName, body: Option<&'a [u8]>) -> Result<Call<'a>, Failure> {
+impl<'a> ApiCall<'a> {
+    pub(super) fn new(verb: Verb, lock: &'a LockName, body: Option<&'a [u8]>) -> Result<ApiCall<'a>, Failure> {
         for (what, name) in [("name", &lock.name), ("namespace", &lock.namespace)] {
             if !is_one_path_segment(name) {
                 let what = format!("the {what} {name:?} holds more than letters, digits, \"-\" and \".\"");
@@ -83,10 +83,10 @@ impl<'a> Call<'a> {
             Verb::Get | Verb::Update => lock.path(),
             Verb::Create | Verb::Watch => lock.collection_path(),
         };
-        Ok(Call { verb, lock, target, body })
+        Ok(ApiCall { verb, lock, target, body })
     }
 
-    pub(super) fn with_query(mut self, query: &str) -> Call<'a> {
+    pub(super) fn with_query(mut self, query: &str) -> ApiCall<'a> {
         self.target.push('?');
         self.target.push_str(query);
         self

@@ -7,9 +7,6 @@ use crate::json::{Scalar, each_field};
 use crate::lock::LockName;
 use crate::logging::escape::escaped;
 
-/// The body of a 2xx answer, read whole, or what came instead.
-pub type Reply = Result<Vec<u8>, Failure>;
-
 /// A request that did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -160,7 +157,7 @@ impl Failure {
 
     /// An answer with a status other than 2xx.
     pub(super) fn refused(verb: Verb, lock: &LockName, refusal: &Refusal) -> Failure {
-        let status = Status::parse(&refusal.body);
+        let status = ApiStatus::parse(&refusal.body);
         let said = match status.as_ref().and_then(|status| status.message.as_deref()) {
             Some(message) => escaped(message.as_bytes()),
             None => escaped(refusal.body.trim_ascii()),
@@ -196,7 +193,7 @@ pub(super) struct Refusal {
     pub(super) body: Vec<u8>,
 }
 
-fn kind(verb: Verb, lock: &LockName, code: u16, status: Option<&Status>) -> FailureKind {
+fn kind(verb: Verb, lock: &LockName, code: u16, status: Option<&ApiStatus>) -> FailureKind {
     match code {
         404 if status.is_some_and(|status| status.is_about_absence(verb, lock)) => FailureKind::Absent,
         409 => FailureKind::Conflict,
@@ -208,7 +205,7 @@ fn kind(verb: Verb, lock: &LockName, code: u16, status: Option<&Status>) -> Fail
     }
 }
 
-fn advice(verb: Verb, lock: &LockName, refusal: &Refusal, status: Option<&Status>, said: &str) -> Option<String> {
+fn advice(verb: Verb, lock: &LockName, refusal: &Refusal, status: Option<&ApiStatus>, said: &str) -> Option<String> {
     match refusal.code {
         300..=399 => {
             let target = escaped(refusal.location.as_deref().unwrap_or_default());
@@ -265,7 +262,7 @@ fn grant(verb: Verb, lock: &LockName, said: &str) -> Option<String> {
 /// A Kubernetes `Status`, as far as it can be made out: the body of a refusal, or the object of an
 /// `ERROR` event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
+pub struct ApiStatus {
     pub message: Option<String>,
     pub reason: Option<String>,
     pub code: Option<u16>,
@@ -274,10 +271,10 @@ pub struct Status {
     subject: (Option<String>, Option<String>),
 }
 
-impl Status {
+impl ApiStatus {
     /// `None` if these bytes are no Status at all; fields that are missing or of another type are
     /// passed over. Long texts are cut.
-    pub fn parse(json: &[u8]) -> Option<Status> {
+    pub fn parse(json: &[u8]) -> Option<ApiStatus> {
         let [mut kind, mut message, mut reason, mut code] = [const { Scalar::Null }; 4];
         let [mut of_kind, mut of_name, mut seconds] = [const { Scalar::Null }; 3];
         let mut details = "null";
@@ -301,7 +298,7 @@ impl Status {
             _ => {}
         });
         let text = |value: Scalar| value.text().map(ToString::to_string);
-        Some(Status {
+        Some(ApiStatus {
             message: text(message),
             reason: text(reason),
             code: code.as_u64().and_then(|code| u16::try_from(code).ok()),
@@ -336,12 +333,12 @@ mod tests {
 
     #[test]
     fn a_status_is_read_as_far_as_it_can_be() {
-        assert_eq!(Status::parse(b"{\"kind\":\"Pod\"}"), None);
-        assert_eq!(Status::parse(b"<html>"), None);
-        let status = Status::parse(br#"{"kind":"Status","message":7,"reason":"Expired","code":410,"details":[]}"#);
+        assert_eq!(ApiStatus::parse(b"{\"kind\":\"Pod\"}"), None);
+        assert_eq!(ApiStatus::parse(b"<html>"), None);
+        let status = ApiStatus::parse(br#"{"kind":"Status","message":7,"reason":"Expired","code":410,"details":[]}"#);
         let status = status.unwrap();
         assert_eq!((status.message, status.reason.as_deref(), status.code), (None, Some("Expired"), Some(410)));
-        let status = Status::parse(br#"{"kind":"Status","code":99999,"details":{"retryAfterSeconds":5}}"#).unwrap();
+        let status = ApiStatus::parse(br#"{"kind":"Status","code":99999,"details":{"retryAfterSeconds":5}}"#).unwrap();
         assert_eq!((status.code, status.retry_after), (None, Some(Duration::from_secs(5))));
     }
 }

@@ -16,13 +16,20 @@ use std::time::{Duration, Instant};
 /// News of one lock that are taken at once after a pause. A lock is written to once in R, and by others now and then.
 const NEWS_BURST: u32 = 64;
 
+/// A request was never sent: the object in hand is not the one to be replaced.
+#[derive(Debug)]
+pub(super) struct NotSent;
+
+/// How a request ended.
+pub(super) type Ended = Result<Outcome, NotSent>;
+
 /// What reaches the candidate.
 #[derive(Debug)]
 pub(super) enum Input {
     /// Leave.
     Stop,
     /// The request of this number about the lock of this index ended.
-    Replied(usize, u64, Outcome),
+    Ended(usize, u64, Ended),
     /// The moment that was waited for has come.
     Rang,
     /// A health check of the application ended; the error says what is wrong.
@@ -56,7 +63,7 @@ struct State {
 
 /// What waits of one lock.
 struct OfLock {
-    reply: Option<(u64, Outcome)>,
+    reply: Option<(u64, Ended)>,
     news: WatchQueue,
     limit: RateLimit,
     /// A state that has passed was taken, and not yet the one that came after it.
@@ -132,12 +139,12 @@ impl Outbox {
         self.add_to(state, |state| state.checked = Some(result))
     }
 
-    /// The outcome of the request of this number. One of an earlier request, which was given up, is of no use.
-    pub(super) fn reply(&self, index: usize, number: u64, outcome: Outcome) {
+    /// How the request of this number ended. The end of an earlier one, which was given up, is of no use.
+    pub(super) fn reply(&self, index: usize, number: u64, ended: Ended) {
         self.add(|state| {
             let reply = &mut state.locks[index].reply;
             if reply.as_ref().is_none_or(|(waiting, _)| *waiting < number) {
-                *reply = Some((number, outcome));
+                *reply = Some((number, ended));
             }
         });
     }
@@ -174,8 +181,8 @@ impl State {
         }
         let replies = self.locks.iter_mut().enumerate();
         let reply = replies.filter_map(|(index, lock)| Some((index, lock.reply.take()?))).next();
-        if let Some((index, (number, outcome))) = reply {
-            return Some(Input::Replied(index, number, outcome));
+        if let Some((index, (number, ended))) = reply {
+            return Some(Input::Ended(index, number, ended));
         }
         if std::mem::take(&mut self.rang) {
             return Some(Input::Rang);
@@ -207,25 +214,18 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Failure, FailureKind, Verb};
     use crate::election::Sight;
-    use crate::lock::{LockKind, LockName};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
     const NEVER: Duration = Duration::from_secs(100_000);
-
-    fn failure(what: &str) -> Failure {
-        let lock = LockName { kind: LockKind::Leases, namespace: "default".into(), name: "example".into() };
-        Failure::new(FailureKind::Unknown, Verb::Get, &lock, what)
-    }
 
     fn next(inbox: &Inbox) -> String {
         match inbox.take() {
             Input::Stop => "stop".into(),
             Input::Rang => "rang".into(),
             Input::Checked(result) => format!("checked {result:?}"),
-            Input::Replied(index, number, _) => format!("reply {number} of {index}"),
+            Input::Ended(index, number, _) => format!("reply {number} of {index}"),
             Input::Watch(index, _, news) => format!("{news:?} of {index}"),
         }
     }
@@ -238,8 +238,8 @@ mod tests {
         assert!(outbox.news(0, Time::ZERO, News::Opened));
         assert!(outbox.checked(Ok(())));
         assert!(outbox.ring());
-        outbox.reply(1, 7, Err(failure("")));
-        outbox.reply(0, 3, Err(failure("")));
+        outbox.reply(1, 7, Err(NotSent));
+        outbox.reply(0, 3, Err(NotSent));
         outbox.stop();
         outbox.stop();
         assert!(outbox.ring());
@@ -265,7 +265,7 @@ mod tests {
         for numbers in [[1, 2], [2, 1]] {
             let inbox = Inbox::new(1, NEVER);
             for number in numbers {
-                inbox.outbox().reply(0, number, Err(failure("")));
+                inbox.outbox().reply(0, number, Err(NotSent));
             }
             inbox.outbox().stop();
             assert_eq!([next(&inbox), next(&inbox)], ["stop", "reply 2 of 0"]);
@@ -283,7 +283,7 @@ mod tests {
             assert_eq!(next(&inbox), "Bookmark of 0");
         }
         flood(1000);
-        outbox.reply(0, 1, Err(failure("")));
+        outbox.reply(0, 1, Err(NotSent));
         assert!(outbox.news(1, Time::ZERO, News::Bookmark));
         assert!(outbox.ring());
         let all: Vec<String> = (0..3).map(|_| next(&inbox)).collect();

@@ -313,7 +313,7 @@ mod tests {
     /// replaced in the order of things, or that stands there still.
     fn at_risk(states: &[News]) -> Duration {
         let sights: Vec<Sight> = states.iter().map(News::sight).collect();
-        let robbed = |pair: &[Sight]| match &pair[1].content {
+        let removed = |pair: &[Sight]| match &pair[1].content {
             Content::Record(record) => {
                 let uid = |sight: &Sight| sight.version.as_ref().map(|Version { uid, .. }| uid.clone());
                 let unreadable = matches!(pair[0].content, Content::Unreadable { .. }) && record.is_free();
@@ -328,7 +328,7 @@ mod tests {
             Content::Unreadable { .. } => settings().lease,
             Content::Record(_) | Content::Nothing => Duration::ZERO,
         };
-        let gone = sights.windows(2).filter(|pair| robbed(pair)).map(|pair| needed(&pair[0]));
+        let gone = sights.windows(2).filter(|pair| removed(pair)).map(|pair| needed(&pair[0]));
         gone.chain(sights.last().map(needed)).max().unwrap_or_default()
     }
 

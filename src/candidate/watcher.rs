@@ -2,11 +2,12 @@
 //!
 //! A watch is for speed only: what it shows late, or not at all, costs time and never safety.
 
-use crate::api::{Api, Failure, FailureKind, Status, Verb, Watch, WatchHandle};
+use crate::api::{Api, ApiStatus, Failure, FailureKind, Verb, Watch, WatchHandle};
 use crate::clock;
 use crate::election::Sight;
 use crate::lock::{LockName, Object, WatchEvent};
-use crate::time::Time;
+use crate::logging::escape::escaped;
+use crate::time::{Time, backoff};
 use log::warn;
 use std::io;
 use std::sync::Arc;
@@ -203,10 +204,10 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
     }
 
     fn ended_with(&self, status: &[u8]) -> Failure {
-        let Status { code, message, retry_after, .. } = Status::parse(status).unwrap_or_default();
+        let ApiStatus { code, message, retry_after, .. } = ApiStatus::parse(status).unwrap_or_default();
         let kind = if code == Some(410) { FailureKind::Expired } else { FailureKind::Unknown };
         let what = format!("the stream ended with {} ({})", code.unwrap_or_default(), message.unwrap_or_default());
-        Failure { retry_after, ..Failure::new(kind, Verb::Watch, &self.lock, what.escape_debug()) }
+        Failure { retry_after, ..Failure::new(kind, Verb::Watch, &self.lock, escaped(what.as_bytes())) }
     }
 
     /// What a failure means for the next stream.
@@ -230,7 +231,7 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
         // What failed otherwise before says nothing of a right that is missing.
         let ((first, longest), tries) =
             if self.denials > 0 { (DENIED_PAUSES, self.denials) } else { (PAUSES, fruitless) };
-        let pause = first.saturating_mul(1 << (tries - 1).min(12)).min(longest).mul_f64(0.5 + 0.5 * (self.random)());
+        let pause = backoff(first, tries, longest).mul_f64(0.5 + 0.5 * (self.random)());
         let wished_for = failure.and_then(|failure| failure.retry_after).unwrap_or_default();
         wished_for.min(longest).max(pause)
     }

@@ -1,10 +1,10 @@
 //! One lock, as the candidate deals with it: the threads that ask and watch, the object in hand, the request under way.
 
-use super::inbox::Outbox;
+use super::inbox::{NotSent, Outbox};
 use super::requester::{Job, Outcome, Requester, Task};
 use super::sole_instance::Socket;
 use super::watcher::{News, Watcher};
-use crate::api::{Api, Failure, FailureKind, Verb};
+use crate::api::{Api, Verb};
 use crate::clock;
 use crate::election::{Call, Election, Purpose, Request, Settings};
 use crate::lock::{LockName, Object};
@@ -97,20 +97,18 @@ impl LockWorker {
     /// Sends a request. One that was under way has been given up by the machine, and is handed back.
     pub(super) fn send(&mut self, request: Request) -> io::Result<Option<Outstanding>> {
         let (number, sent) = (request.number, clock::now());
-        let Some((verb, task)) = self.task(&request.call) else {
-            // What is to be replaced has been replaced by something newer, which comes next. A look at the lock mends it.
-            log::debug!("{}: the object in hand is not the one to be replaced", self.lock);
-            let conflict = Failure::new(FailureKind::Conflict, Verb::Update, &self.lock, "not sent");
-            self.outstanding = Some(Outstanding { number, verb: Verb::Update, sent, renews: false });
-            self.outbox.reply(self.index, number, Err(conflict));
-            return Ok(None);
-        };
         let given_up = self.outstanding.take();
         if given_up.is_some() {
             // Nothing may wait behind it.
             let fresh = start_requester(self.index, self.requester.fresh_api(), &self.lock, &self.outbox)?;
             std::mem::replace(&mut self.requester, fresh).abandon();
         }
+        let Some((verb, task)) = self.task(&request.call) else {
+            // What is to be replaced has been replaced by something newer, which comes next. A look at the lock mends it.
+            log::debug!("{}: the object in hand is not the one to be replaced", self.lock);
+            self.outbox.reply(self.index, number, Err(NotSent));
+            return Ok(given_up);
+        };
         let renews = matches!(&request.call, Call::Write(write) if matches!(write.purpose, Purpose::Renew { .. }));
         self.outstanding = Some(Outstanding { number, verb, sent, renews });
         self.requester.send(Job { number, timeout: request.timeout, task });
@@ -134,6 +132,6 @@ impl LockWorker {
 fn start_requester(index: usize, api: Api, lock: &LockName, outbox: &Outbox) -> io::Result<Requester> {
     let outbox = outbox.clone();
     Requester::start(api, lock.clone(), move |number, reply: Outcome| {
-        outbox.reply(index, number, reply);
+        outbox.reply(index, number, Ok(reply));
     })
 }

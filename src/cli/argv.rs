@@ -96,11 +96,15 @@ enum Takes {
     Nothing,
 }
 
-const FLAGS: [Flag; 29] = [
+const FLAGS: [Flag; 33] = [
     flag("--check", Takes::Nothing),
     flag("--context", Takes::Value("my-cluster")),
     flag("--election", Takes::Value("my-app")),
     flag("--election-namespace", Takes::Value("default")),
+    flag("--health-check", Takes::Value("http://127.0.0.1:8080/healthz")),
+    flag("--health-failures", Takes::Value("3")),
+    flag("--health-interval", Takes::Value("2s")),
+    flag("--health-timeout", Takes::Value("1s")),
     flag("--help", Takes::Nothing),
     flag("--http", Takes::Value("localhost:4040")),
     flag("--http-max-connections", Takes::Value("256")),
@@ -111,10 +115,6 @@ const FLAGS: [Flag; 29] = [
     flag("--log-format", Takes::Value("json")),
     flag("--log-level", Takes::Value("info")),
     flag("--release-delay", Takes::Value("5s")),
-    flag("--health-check", Takes::Value("http://127.0.0.1:8080/healthz")),
-    flag("--health-interval", Takes::Value("2s")),
-    flag("--health-timeout", Takes::Value("1s")),
-    flag("--health-failures", Takes::Value("3")),
     flag("--renew-deadline", Takes::Value("10s")),
     flag("--retry-period", Takes::Value("2s")),
     flag("--server", Takes::Value("https://10.0.0.1:6443")),

@@ -7,13 +7,13 @@ use rustls::pki_types::ServerName;
 use serde_json::json;
 
 use super::ca::TrustedCa;
-use super::exec::{Command, Plugin, Version};
+use super::exec::{Plugin, PluginCommand, Version};
 use super::field::Field;
 use super::identity::{self, Identity};
 use super::kubeconfig::Choice;
 use super::reloading_file::{self, ReloadingFile};
 use super::tls::TlsMaker;
-use super::{Bearer, Credentials, CredentialsError, Server, Token};
+use super::{Bearer, Credentials, CredentialsError, ServerAddress, Token};
 
 /// What a user may have in a kubeconfig that is not done here, and why or what instead.
 const UNSUPPORTED_OF_USER: [(&str, &str); 7] = [
@@ -63,15 +63,15 @@ fn refuse(field: &Field, unsupported: &[(&str, &str)]) -> Result<(), Credentials
     Ok(())
 }
 
-fn server(cluster: &Field) -> Result<Server, CredentialsError> {
+fn server(cluster: &Field) -> Result<ServerAddress, CredentialsError> {
     let field = cluster.get("server")?;
     match field.text()? {
-        Some(url) => Server::parse(url, &field.origin()).map_err(CredentialsError::into_config),
+        Some(url) => ServerAddress::parse(url, &field.origin()).map_err(CredentialsError::into_config),
         None => Err(field.fail("it is missing; write it like https://10.0.0.1:6443")),
     }
 }
 
-fn tls(cluster: &Field, server: &Server) -> Result<TlsMaker, CredentialsError> {
+fn tls(cluster: &Field, server: &ServerAddress) -> Result<TlsMaker, CredentialsError> {
     let field = cluster.get("tls-server-name")?;
     let server_name = match field.text()? {
         Some(name) => ServerName::try_from(name.to_owned())
@@ -178,7 +178,7 @@ fn plugin(user: &Field, cluster: &Field, credentials: &Credentials) -> Result<Op
     if !exec.is_there() || credentials.bearer.is_some() || credentials.tls.is_none() {
         return Ok(None);
     }
-    let command = Command {
+    let command = PluginCommand {
         program: program(&exec.get("command")?)?,
         args: texts(&exec.get("args")?)?,
         env: variables(&exec.get("env")?)?,

@@ -16,12 +16,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustls::sign::CertifiedKey;
 
-pub(super) use self::command::Command;
-use self::command::Failure;
+pub(super) use self::command::PluginCommand;
+use self::command::PluginFailure;
 pub(super) use self::reply::Version;
 use super::{CredentialsError, Token};
 use crate::clock;
-use crate::time::Time;
+use crate::time::{Time, backoff};
 
 /// The next credentials are fetched when the last fifth of their time begins, or this long before its end.
 const AHEAD_AT_MOST: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ const LAST_RUN: Duration = Duration::from_millis(100);
 pub(super) struct Plugin(Arc<Shared>);
 
 struct Shared {
-    command: Command,
+    command: PluginCommand,
     state: Mutex<State>,
     ended: Condvar,
     /// No run is to begin or to go on.
@@ -62,7 +62,7 @@ struct State {
     ended: Time,
     pause: Duration,
     /// What the last run came to, if it failed, and how many have failed in a row.
-    failure: Option<Failure>,
+    failure: Option<PluginFailure>,
     failures: u32,
 }
 
@@ -84,7 +84,7 @@ impl Use {
 
 impl Plugin {
     /// Runs nothing yet, but an error says that there is nothing to run.
-    pub(super) fn new(command: Command) -> Result<Plugin, CredentialsError> {
+    pub(super) fn new(command: PluginCommand) -> Result<Plugin, CredentialsError> {
         command.find()?;
         let (state, ended, stop) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
         Ok(Plugin(Arc::new(Shared { command, state, ended, stop })))
@@ -176,12 +176,12 @@ impl Shared {
         });
         if let Err(error) = spawned {
             let error = self.command.fail(&format!("cannot start a thread for it: {error}"));
-            self.end(state, Err(Failure { error, for_good: false }));
+            self.end(state, Err(PluginFailure { error, for_good: false }));
         }
     }
 
     /// Takes in what a run came to.
-    fn end(&self, state: &mut State, outcome: Result<Issued, Failure>) {
+    fn end(&self, state: &mut State, outcome: Result<Issued, PluginFailure>) {
         let now = SystemTime::now();
         state.running = false;
         state.ended = clock::now();
@@ -195,7 +195,7 @@ impl Shared {
                 state.issued = Some(Use { what, run, renew, refused: false });
             }
             Err(failure) => {
-                state.pause = PAUSES.0.saturating_mul(1 << state.failures.min(10)).min(PAUSES.1);
+                state.pause = backoff(PAUSES.0, state.failures.saturating_add(1), PAUSES.1);
                 // Where nothing is left that serves, the request that fails says it.
                 let serves = state.issued.as_ref().is_some_and(|issued| issued.is_valid(now));
                 if state.failures == 0 && serves && !self.stop.load(Ordering::Relaxed) {
@@ -226,7 +226,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("leader-elector-exec-{}-{name}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         let script = format!("cd '{}' && {script}", dir.display());
-        let command = Command {
+        let command = PluginCommand {
             program: PathBuf::from("/bin/sh"),
             args: vec!["-c".into(), script],
             env: Vec::new(),

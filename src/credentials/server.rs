@@ -10,7 +10,7 @@ use super::CredentialsError;
 
 /// The address of an API server: scheme, host, port and perhaps a path before `/api`.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Server {
+pub(crate) struct ServerAddress {
     pub(super) https: bool,
     /// A name or an IP address, without the brackets of an IPv6 literal.
     host: String,
@@ -19,19 +19,19 @@ pub(crate) struct Server {
     prefix: String,
 }
 
-impl Server {
+impl ServerAddress {
     /// The server as a pod finds it in its environment.
-    pub(super) fn in_cluster(host: &str, port: &str) -> Result<Server, CredentialsError> {
+    pub(super) fn in_cluster(host: &str, port: &str) -> Result<ServerAddress, CredentialsError> {
         let port = parse_port(port).ok_or_else(|| {
             CredentialsError::new(format!("KUBERNETES_SERVICE_PORT is {port:?}, which is no port number"))
         })?;
-        let server = Server { https: true, host: host.to_owned(), port, prefix: String::new() };
+        let server = ServerAddress { https: true, host: host.to_owned(), port, prefix: String::new() };
         server.check(|| format!("KUBERNETES_SERVICE_HOST is {host:?}"))
     }
 
     /// Takes apart the address that `origin` gives, `--server` for example. What may hold a secret is
     /// not repeated in the error.
-    pub(super) fn parse(url: &str, origin: &str) -> Result<Server, CredentialsError> {
+    pub(super) fn parse(url: &str, origin: &str) -> Result<ServerAddress, CredentialsError> {
         let refuse = |why: String| CredentialsError::new(format!("cannot use the address of {origin}: {why}"));
         for (mark, what) in [('@', "a user name"), ('?', "a query"), ('#', "a fragment")] {
             if url.contains(mark) {
@@ -57,10 +57,11 @@ impl Server {
             None => 80,
         };
         let prefix = path.trim_end_matches('/').to_owned();
-        Server { https, host: host.to_owned(), port, prefix }.check(|| format!("the address of {origin} is {url:?}"))
+        ServerAddress { https, host: host.to_owned(), port, prefix }
+            .check(|| format!("the address of {origin} is {url:?}"))
     }
 
-    fn check(self, what: impl Fn() -> String) -> Result<Server, CredentialsError> {
+    fn check(self, what: impl Fn() -> String) -> Result<ServerAddress, CredentialsError> {
         let refuse = |why: &str| CredentialsError::new(format!("{}, which is {why}", what()));
         if self.host.is_empty() {
             return Err(refuse("without a host"));
@@ -93,7 +94,7 @@ impl Server {
 }
 
 /// `10.0.0.1:443`, `[fd00::1]:443`, as it stands in a URL.
-impl fmt::Display for Server {
+impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {
             true => write!(f, "[{}]:{}", self.host, self.port),
@@ -138,7 +139,7 @@ mod tests {
             ("http://[::1]:8080/a", "http://[::1]:8080/a"),
         ] {
             assert_eq!(
-                Server::parse(url, "--server").map(|s| s.base()).map_err(|e| e.to_string()),
+                ServerAddress::parse(url, "--server").map(|s| s.base()).map_err(|e| e.to_string()),
                 Ok(base.to_owned())
             );
         }
@@ -165,14 +166,14 @@ mod tests {
             "https://a/\u{1}",
             "https://exämple",
         ] {
-            assert!(Server::parse(url, "--server").is_err(), "{url}");
+            assert!(ServerAddress::parse(url, "--server").is_err(), "{url}");
         }
     }
 
     #[test]
     fn what_may_be_a_secret_is_not_repeated() {
         for url in ["https://user:hunter2@a", "https://a/?token=hunter2", "https://a/#hunter2", "hunter2@"] {
-            let error = Server::parse(url, "--server").map(|s| s.base()).unwrap_err().to_string();
+            let error = ServerAddress::parse(url, "--server").map(|s| s.base()).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
             assert!(error.contains("leave it out"), "{error}");
         }
@@ -194,7 +195,7 @@ mod tests {
             ("127.0.0.1.example.com", false),
         ] {
             assert_eq!(
-                Server::parse(&format!("http://{host}"), "--server").map(|s| s.is_loopback()).ok(),
+                ServerAddress::parse(&format!("http://{host}"), "--server").map(|s| s.is_loopback()).ok(),
                 Some(expected),
                 "{host}"
             );

@@ -151,7 +151,7 @@ pub enum Answer {
     Seen(Sight),
     /// 404 to a write: nothing there to replace.
     Absent,
-    /// 409.
+    /// 409; or it was not sent, because the sender knows that it would be.
     Conflict,
     /// 401, 403, 400, 422: refused, and it will be again.
     Denied,

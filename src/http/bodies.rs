@@ -61,7 +61,7 @@ pub fn state(snapshot: &Snapshot, now: Time) -> String {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Event<'a> {
+struct LeaderEvent<'a> {
     name: &'a str,
     valid_for_seconds: Seconds,
 }
@@ -91,7 +91,7 @@ impl Told {
 
     fn data(&self, now: Time) -> String {
         let (name, until) = self.0.as_ref().map_or(("", now), |(leader, until)| (leader, *until));
-        to_json(&Event { name, valid_for_seconds: Seconds(until.since(now)) })
+        to_json(&LeaderEvent { name, valid_for_seconds: Seconds(until.since(now)) })
     }
 }
 

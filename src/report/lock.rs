@@ -4,6 +4,7 @@ use crate::api::{Failure, FailureKind, Verb};
 use crate::duration;
 use crate::election::Election;
 use crate::lock::LockName;
+use crate::logging::escape::escaped;
 use crate::record::Content;
 use crate::report::log_once::LogOnce;
 use crate::time::Time;
@@ -62,7 +63,7 @@ impl LockReport {
             if let Some(Content::Unreadable { text, why }) = unreadable
                 && self.log_once.is_news(RECORD, why, now)
             {
-                let text: String = text.escape_debug().take(200).collect();
+                let text = escaped(text.as_bytes());
                 error!(
                     "the record in {} cannot be read ({why}): \"{text}\"; it counts as held until it has not changed \
                      for one lease, then it is overwritten",

@@ -13,7 +13,7 @@ use crate::credentials::CredentialsError;
 const LONGEST_RUN: Duration = Duration::from_secs(30);
 
 /// What runs, and how.
-pub(in crate::credentials) struct Command {
+pub(in crate::credentials) struct PluginCommand {
     /// As the kubeconfig has it, relative paths resolved: a path, or a name to be looked for in `$PATH`.
     pub(in crate::credentials) program: PathBuf,
     pub(in crate::credentials) args: Vec<String>,
@@ -29,23 +29,23 @@ pub(in crate::credentials) struct Command {
 }
 
 /// Why a run came to nothing.
-pub(super) struct Failure {
+pub(super) struct PluginFailure {
     pub(super) error: CredentialsError,
     /// Another run is not likely to come to more: it cannot be started, or prints what is of no use.
     pub(super) for_good: bool,
 }
 
-impl Command {
+impl PluginCommand {
     /// One run, from beginning to end.
-    pub(super) fn run(&self, stop: &AtomicBool) -> Result<Issued, Failure> {
-        let program = self.find().map_err(|error| Failure { error, for_good: false })?;
+    pub(super) fn run(&self, stop: &AtomicBool) -> Result<Issued, PluginFailure> {
+        let program = self.find().map_err(|error| PluginFailure { error, for_good: false })?;
         let info = ("KUBERNETES_EXEC_INFO".to_owned(), self.version.request(self.cluster.as_ref()));
         let env = self.env.iter().chain([&info]);
         let printed = run(&program, &self.args, env, LONGEST_RUN, stop)
-            .map_err(|failed| Failure { error: self.fail(&failed.why), for_good: failed.for_good })?;
+            .map_err(|failed| PluginFailure { error: self.fail(&failed.why), for_good: failed.for_good })?;
         // Whoever prints what is of no use may have said on stderr why.
         self.read(&printed.output)
-            .map_err(|why| Failure { error: self.fail(&(why + &printed.complaint)), for_good: true })
+            .map_err(|why| PluginFailure { error: self.fail(&(why + &printed.complaint)), for_good: true })
     }
 
     fn read(&self, output: &[u8]) -> Result<Issued, String> {

@@ -7,12 +7,12 @@ use std::thread;
 use std::time::Instant;
 
 use crate::common::api_client::*;
-use leader_elector::api::{Api, Failure, FailureKind, Reply};
+use leader_elector::api::{Api, Failure, FailureKind};
 use leader_elector::credentials::Credentials;
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
 
 /// The failure of a reply that is in doubt.
-fn doubt(reply: Reply) -> Failure {
+fn doubt(reply: Result<Vec<u8>, Failure>) -> Failure {
     let failure = reply.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Unknown, "{failure}");
     failure
@@ -27,7 +27,7 @@ fn hurried_update(url: &str) -> Failure {
 }
 
 /// What a get comes to when the server sends these bytes and hangs up.
-fn get_cut(bytes: &[u8]) -> Reply {
+fn get_cut(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
     let bytes = bytes.to_vec();
     let server = Server::http(move |_, stream| {
         stream.write_all(&bytes).unwrap();

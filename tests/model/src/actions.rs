@@ -91,7 +91,7 @@ impl<const C: usize, const K: usize> World<C, K> {
         self.miss_after.is_some_and(|ticks| candidate.since_miss >= ticks) && timed()
     }
 
-    /// Whether no candidate can be fooled by this edit that never saw the holder: that is assumed.
+    /// Whether no candidate that never saw the holder takes the lock too early after this edit: that is assumed.
     fn is_allowed(&self, state: &State<C, K>, edit: Edit, index: usize) -> bool {
         let sight = &state.locks[index].sight;
         let others = || {
@@ -133,7 +133,7 @@ impl<const C: usize, const K: usize> World<C, K> {
             Content::Unreadable => true,
             Content::Nothing => false,
         };
-        state.history.robbed == 0 || state.locks.iter().all(shows_holder)
+        state.history.removal_wait == 0 || state.locks.iter().all(shows_holder)
     }
 
     fn writes(&self, state: &State<C, K>, number: usize, index: usize, actions: &mut Vec<Action>) {

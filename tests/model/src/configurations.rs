@@ -151,19 +151,19 @@ pub fn configurations() -> Vec<Configuration> {
 /// For each weakened rule, a world in which that is found, and the properties that it breaks there, one or another.
 pub fn weakened(rule: Weakened) -> (Size, &'static [&'static str]) {
     const LEADERS: &[&str] = &[ONE_LEADER, GAP];
-    let robbed = Budget { strangers: 2, ..NONE };
+    let two_edits = Budget { strangers: 2, ..NONE };
     let (size, broken) = match rule {
         Weakened::DeadlineFromAnswer => (two(Clocks::Same, NONE), LEADERS),
         Weakened::TakenAfterDeadline => (two(Clocks::Apart, NONE), LEADERS),
         Weakened::AbsentTakenAtOnce | Weakened::StrippedTakenAtOnce => {
             (two(Clocks::Same, Budget { strangers: 1, ..NONE }), LEADERS)
         }
-        Weakened::RobbedForgotten | Weakened::OwnOldRecordTrusted => (two(Clocks::Same, robbed), LEADERS),
-        Weakened::UnreadableUntilGone => (two(Clocks::Same, Budget { crashes: 1, ..robbed }), LEADERS),
+        Weakened::RemovedHolderForgotten | Weakened::OwnOldRecordTrusted => (two(Clocks::Same, two_edits), LEADERS),
+        Weakened::UnreadableUntilGone => (two(Clocks::Same, Budget { crashes: 1, ..two_edits }), LEADERS),
         Weakened::NoResourceVersion => (two(Clocks::Same, NONE), LEADERS),
         Weakened::ReleaseOverAnything => (two(Clocks::Same, Budget { stops: 1, ..NONE }), &[RELEASES] as &[_]),
         Weakened::OldNewsBelieved => (two(Clocks::Same, NONE), &[OLD_NEWS] as &[_]),
-        Weakened::ClaimDespiteForeignRecord => (two(Clocks::Same, robbed), &[OWN_RECORD] as &[_]),
+        Weakened::ClaimDespiteForeignRecord => (two(Clocks::Same, two_edits), &[OWN_RECORD] as &[_]),
         Weakened::DoubtTakenAsDone => (two(Clocks::Same, Budget { doubts: 2, ..NONE }), LEADERS),
         Weakened::OwnNameTakenAtOnce => (two(Clocks::Same, NONE), LEADERS),
         Weakened::PredecessorForgotten => (two(Clocks::Same, Budget { crashes: 1, stops: 1, ..NONE }), &[GAP] as &[_]),

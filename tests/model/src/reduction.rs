@@ -275,14 +275,14 @@ fn has_number(record: &Record) -> bool {
 /// What tells a candidate from others, whichever its number is.
 fn key<const K: usize>(candidate: &Candidate<K>) -> impl Ord + use<K> {
     let of_election = |election: &Election| {
-        let Election { age, robbed, own, term, floor, .. } = *election;
+        let Election { age, removal_wait, own, term, floor, .. } = *election;
         let phase = match election.under_way {
             UnderWay::Idle => (0, 0),
             UnderWay::Read { .. } => (1, 0),
             UnderWay::Write { write, done, .. } => (2 + u8::from(done.is_some()), write.age),
         };
         let version = election.belief.and_then(|belief| belief.version).map(|version| version.resource_version);
-        (own, term.map(|term| term.left), phase, age, robbed, floor, version, election.news.is_some())
+        (own, term.map(|term| term.left), phase, age, removal_wait, floor, version, election.news.is_some())
     };
     let Candidate { claims, since_miss, keep, alone, .. } = *candidate;
     (candidate.is_up(), claims, since_miss, keep, alone, candidate.elections.each_ref().map(of_election))

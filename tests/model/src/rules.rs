@@ -34,8 +34,8 @@ impl Election {
         }
         // While the own term lasts, nobody else can have taken the lock.
         let is_its_own = self.own && (self.term.is_some() || rules.lacks(Weakened::OwnOldRecordTrusted));
-        if self.saw_holder(rules) && !is_its_own && self.was_robbed(rules, &sight) {
-            self.robbed = rules.lease;
+        if self.saw_holder(rules) && !is_its_own && self.was_removed(rules, &sight) {
+            self.removal_wait = rules.lease;
         }
         let still_own = unchanged && self.own;
         let recognised = self.recognise(&sight);
@@ -116,7 +116,7 @@ impl Election {
             Content::Nothing if !self.saw_holder(rules) || is_absence_free(rules, belief) => true,
             Content::Record(_) | Content::Nothing | Content::Unreadable => expired,
         };
-        free && self.robbed == 0
+        free && self.removal_wait == 0
     }
 
     /// One tick of its clock.
@@ -130,7 +130,7 @@ impl Election {
         if counts {
             self.age = (self.age + 1).min(rules.lease);
         }
-        self.robbed = self.robbed.saturating_sub(1);
+        self.removal_wait = self.removal_wait.saturating_sub(1);
         self.term = self.term.and_then(|term| {
             let left = term.left - 1;
             (left > 0).then_some(Term { left, after: After::Other, ..term }) // S1
@@ -159,13 +159,13 @@ impl Election {
     }
 
     /// Whether a record that was seen earlier was not replaced in the order of things.
-    fn was_robbed(&self, rules: &Rules, sight: &Sight) -> bool {
+    fn was_removed(&self, rules: &Rules, sight: &Sight) -> bool {
         let Some(earlier) = self.belief.filter(|earlier| earlier.content != Content::Nothing) else { return false };
         let is_free = sight.record().is_some_and(|record| record.free);
         let lacks = sight.uid() != earlier.uid()
             || sight.content == Content::Nothing
             || earlier.content == Content::Unreadable && is_free;
-        lacks && !is_absence_free(rules, sight) && !rules.lacks(Weakened::RobbedForgotten)
+        lacks && !is_absence_free(rules, sight) && !rules.lacks(Weakened::RemovedHolderForgotten)
     }
 
     /// S7: the write of this process that a sight shows, if it was in doubt or not yet answered.

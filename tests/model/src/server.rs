@@ -46,7 +46,7 @@ impl<const C: usize, const K: usize> World<C, K> {
         let before = state.locks[index].sight;
         let takes_away = matches!(edit, Edit::Delete | Edit::Strip | Edit::Corrupt);
         if takes_away && before.content != Content::Nothing {
-            state.history.robbed = self.longest_claim() + self.gap;
+            state.history.removal_wait = self.longest_claim() + self.gap;
         }
         let free = Record { writer: STRANGER, dead: false, place: false, number: 0, free: true };
         let content = match edit {

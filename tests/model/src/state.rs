@@ -42,7 +42,7 @@ pub struct History<const C: usize, const K: usize> {
     /// For how long nobody else may claim, because of a claim of this candidate.
     pub protected: [u8; C],
     /// For how long a claim may last whose record was taken away by a stranger.
-    pub robbed: u8,
+    pub removal_wait: u8,
     pub broken: Option<Broken>,
 }
 
@@ -133,7 +133,7 @@ pub struct Election {
     /// How long the record in `belief`, or its absence, is known.
     pub age: u8,
     /// For how long a holder whose record was taken away may still claim.
-    pub robbed: u8,
+    pub removal_wait: u8,
     pub seen: Seen,
     /// What is in `belief` is the own record.
     pub own: bool,
@@ -260,7 +260,7 @@ impl Election {
         Election {
             belief: None,
             age: 0,
-            robbed: 0,
+            removal_wait: 0,
             seen: Seen::NoHolder,
             own: false,
             term: None,

@@ -11,7 +11,7 @@ pub enum Weakened {
     /// S3: an object without a record is written at once, also by who has seen a holder.
     StrippedTakenAtOnce,
     /// S3: a holder whose record was taken away is forgotten when another record stands there.
-    RobbedForgotten,
+    RemovedHolderForgotten,
     /// S3: who finds its own record taken away does not wait, though its term is over.
     OwnOldRecordTrusted,
     /// S10: what cannot be read counts as a holder only until it is gone.
@@ -42,7 +42,7 @@ impl Weakened {
         Weakened::TakenAfterDeadline,
         Weakened::AbsentTakenAtOnce,
         Weakened::StrippedTakenAtOnce,
-        Weakened::RobbedForgotten,
+        Weakened::RemovedHolderForgotten,
         Weakened::OwnOldRecordTrusted,
         Weakened::UnreadableUntilGone,
         Weakened::NoResourceVersion,

@@ -120,7 +120,7 @@ impl<const C: usize, const K: usize> World<C, K> {
             candidate.since_miss = (candidate.since_miss + 1).min(self.ticks_between_misses());
             candidate.advance(&self.rules);
         }
-        state.history.robbed = state.history.robbed.saturating_sub(1);
+        state.history.removal_wait = state.history.removal_wait.saturating_sub(1);
     }
 
     /// What follows at once from what has happened.
@@ -263,7 +263,7 @@ impl<const C: usize, const K: usize> Model for World<C, K> {
             candidates: std::array::from_fn(|_| Candidate::new(Life::Up, true, self.ticks_between_misses())),
             strays: [[None; K]; C],
             budget: self.budget,
-            history: History { tokens: [0; K], protected: [0; C], robbed: 0, broken: None },
+            history: History { tokens: [0; K], protected: [0; C], removal_wait: 0, broken: None },
         }]
     }
 

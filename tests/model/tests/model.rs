@@ -65,7 +65,7 @@ fn observations(world: &World<2, 1>) -> BTreeSet<String> {
         let candidates = state.candidates.each_ref().map(|candidate| {
             let election = &candidate.elections[0];
             let term = election.term.map(|term| (term.left, term.after));
-            (candidate.life, candidate.claims, candidate.since_miss, election.own, election.robbed, term)
+            (candidate.life, candidate.claims, candidate.since_miss, election.own, election.removal_wait, term)
         });
         let record = state.locks[0].sight.record().map(|record| (record.writer, record.free, record.dead));
         observed.insert(format!("{candidates:?} {record:?} {:?} {:?}", state.history.protected, state.budget));

@@ -82,9 +82,9 @@ impl World {
             self.now.max(self.no_starts_until) + locks * slowest(2 * lease + rests) + slowest(lease) + lease;
         // That an object is gone may be learnt only by trying to take it.
         let no_record = |state: &State| matches!(state.sight.content, Content::Nothing | Content::Unreadable { .. });
-        let robbed = |object: &Object| object.history.iter().skip(1).any(no_record);
-        let robbed = self.plan.chances.false_absence > 0.0 || self.server.objects.iter().any(robbed);
-        self.calm.not_before = if robbed { self.now + 2 * slowest(lease) } else { 0 };
+        let removed = |object: &Object| object.history.iter().skip(1).any(no_record);
+        let removed = self.plan.chances.false_absence > 0.0 || self.server.objects.iter().any(removed);
+        self.calm.not_before = if removed { self.now + 2 * slowest(lease) } else { 0 };
         self.look_again();
     }
 
@@ -133,7 +133,7 @@ impl World {
                     self.calm.phase = Phase::Resting { leader, until };
                 }
                 Some(now) if now == leader => {
-                    // For a lease after it was robbed, a lock is not given over.
+                    // For a lease after its record was removed, a lock is not given over.
                     if self.now >= until.max(self.calm.not_before) {
                         return self.begin_test(leader);
                     }

@@ -88,7 +88,7 @@ impl World {
         }
     }
 
-    /// Deletes the object, replaces its record, or puts another object in its place, if nobody is fooled by that who never
+    /// Deletes the object, replaces its record, or puts another object in its place, if nobody takes it too early by that who never
     /// saw the lock; or even so, where the schedule breaks assumptions.
     fn edits(&mut self, lock: usize, content: Option<Content>, replace: bool) {
         let there = self.present(lock).version.is_some();
@@ -99,11 +99,11 @@ impl World {
         let lease_ends = self.oracle.last_lease_ends(self.now);
         let claimed = self.oracle.leaders(self.now).next().is_some();
         // Peers of another make take at once what holds no record that they can read, and client-go what nobody holds.
-        let fools_peers = match &content {
+        let misleads_peers = match &content {
             Some(Content::Record(record)) => record.is_free() && claimed,
             Some(Content::Unreadable { .. } | Content::Nothing) | None => true,
         };
-        if self.oracle.can_be_fooled(lock, edit) || fools_peers && lock == 0 && self.any_peer() {
+        if self.oracle.breaks_assumption(lock, edit) || misleads_peers && lock == 0 && self.any_peer() {
             if !self.plan.breaks_assumptions {
                 return;
             }

@@ -147,8 +147,8 @@ struct Stopped {
 /// How often an assumption of DESIGN was broken on purpose, and the verdict therefore withheld.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Exemptions {
-    /// The lock was deleted, or its record edited, where somebody who never saw it could be fooled.
-    pub fooled: u64,
+    /// Two lead at once after the lock was deleted, or its record edited, where somebody who never saw it might take it.
+    pub two_leaders: u64,
 }
 
 #[derive(Clone, Debug, Hash)]

@@ -85,7 +85,7 @@ pub struct World {
     queue: BinaryHeap<Reverse<(u64, u64, What)>>,
     scheduled: u64,
     pub events: u64,
-    /// Until then nobody may start, because somebody who never saw the lock could be fooled.
+    /// Until then nobody may start, because who never saw the lock might take it too early.
     pub no_starts_until: u64,
     /// When a candidate was last replaced by one that stands for other locks.
     pub stage_ended: u64,
@@ -192,7 +192,7 @@ impl World {
                 return Err(violation);
             }
         }
-        let exemptions = self.oracle.exemptions.fooled;
+        let exemptions = self.oracle.exemptions.two_leaders;
         Ok(Summary { events: self.events, time: self.now, terms: self.oracle.terms, exemptions })
     }
 

@@ -127,11 +127,11 @@ fn in_another_object(sight: Sight) -> Sight {
 }
 
 #[test]
-fn whoever_was_robbed_is_waited_for_whatever_stands_in_place_of_its_record() {
-    let robbed = || held(50, "other", 20, 1);
-    assert_eq!(written_at(&[robbed(), without_record(51), held(52, "", 1, 2)]), 20_100);
-    assert_eq!(written_at(&[robbed(), without_record(51), held(52, "third", 1, 2)]), 20_100);
-    assert_eq!(written_at(&[robbed(), in_another_object(held(51, "", 1, 2))]), 20_100);
+fn a_holder_whose_record_was_removed_is_waited_for_whatever_stands_in_its_place() {
+    let removed = || held(50, "other", 20, 1);
+    assert_eq!(written_at(&[removed(), without_record(51), held(52, "", 1, 2)]), 20_100);
+    assert_eq!(written_at(&[removed(), without_record(51), held(52, "third", 1, 2)]), 20_100);
+    assert_eq!(written_at(&[removed(), in_another_object(held(51, "", 1, 2))]), 20_100);
     // A second robbery of somebody with a shorter lease does not shorten that.
     let twice = [held(50, "other", 60, 1), without_record(51), held(52, "third", 1, 2), without_record(53)];
     assert_eq!(written_at(&twice), 60_100);

@@ -26,34 +26,34 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "expiry read from the record's time stamps",
-        file: "src/election/observe.rs",
-        find: r#"        if !unchanged {
+        file: "src/election/lock_state.rs",
+        find: r#"        if !self.is_unchanged(&sight) {
             self.since = now;
         }"#,
         replace: r#"        if let Some(crate::record::Stamp::Micros(at)) = sight.record().map(|record| &record.renewed) {
-            self.since = Time::after_boot(std::time::Duration::from_micros(at.unsigned_abs()));
-        } else if !unchanged {
+            self.since = Time::after_boot(Duration::from_micros(at.unsigned_abs()));
+        } else if !self.is_unchanged(&sight) {
             self.since = now;
         }"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a write without resourceVersion",
-        file: "src/election/schedule.rs",
-        find: r#"base: self.lock.as_ref().and_then(|lock| lock.version.clone()), // S2"#,
-        replace: r#"base: self.lock.as_ref().and_then(|lock| lock.version.clone()).map(|v| super::Version { resource_version: 0, ..v }),"#,
+        file: "src/election/own_writes.rs",
+        find: r#"base: lock.version().cloned(), // S2"#,
+        replace: r#"base: lock.version().cloned().map(|v| Version { resource_version: 0, ..v }),"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a write without uid",
-        file: "src/election/schedule.rs",
-        find: r#"base: self.lock.as_ref().and_then(|lock| lock.version.clone()), // S2"#,
-        replace: r#"base: self.lock.as_ref().and_then(|lock| lock.version.clone()).map(|v| super::Version { uid: "".into(), ..v }),"#,
+        file: "src/election/own_writes.rs",
+        find: r#"base: lock.version().cloned(), // S2"#,
+        replace: r#"base: lock.version().cloned().map(|v| Version { uid: "".into(), ..v }),"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a renewal with the renewTime that is there",
-        file: "src/election/schedule.rs",
+        file: "src/election/own_writes.rs",
         find: r#"        self.last_stamp = stamp;
         stamp"#,
         replace: r#"        self.last_stamp = stamp;
@@ -70,43 +70,43 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a release without looking whose record is there",
         file: "src/election/schedule.rs",
-        find: r#"(Time::ZERO, self.own.as_ref().map(|_| Purpose::Release)?) // S4"#,
+        find: r#"(Time::ZERO, in_lock.then_some(Purpose::Release)?) // S4"#,
         replace: r#"(Time::ZERO, Purpose::Release)"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "takeover one R early",
-        file: "src/election/schedule.rs",
-        find: r#"Content::Record(record) => self.since.saturating_add(record.lease().max(self.settings.lease)),"#,
+        file: "src/election/lock_state.rs",
+        find: r#"Content::Record(record) => self.since.saturating_add(record.lease().max(settings.lease)),"#,
         replace: r#"Content::Record(record) => {
-                self.since.saturating_add(record.lease().max(self.settings.lease)).saturating_sub(self.settings.retry_period)
+                self.since.saturating_add(record.lease().max(settings.lease)).saturating_sub(settings.retry_period)
             }"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "only the own L waited for",
-        file: "src/election/schedule.rs",
-        find: r#"Content::Record(record) => self.since.saturating_add(record.lease().max(self.settings.lease)),"#,
-        replace: r#"Content::Record(_) => self.since.saturating_add(self.settings.lease),"#,
+        file: "src/election/lock_state.rs",
+        find: r#"Content::Record(record) => self.since.saturating_add(record.lease().max(settings.lease)),"#,
+        replace: r#"Content::Record(_) => self.since.saturating_add(settings.lease),"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "only the record's L waited for",
-        file: "src/election/schedule.rs",
-        find: r#"Content::Record(record) => self.since.saturating_add(record.lease().max(self.settings.lease)),"#,
+        file: "src/election/lock_state.rs",
+        find: r#"Content::Record(record) => self.since.saturating_add(record.lease().max(settings.lease)),"#,
         replace: r#"Content::Record(record) => self.since.saturating_add(record.lease()),"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a lock that lost its record taken at once by who has seen a holder",
-        file: "src/election/schedule.rs",
+        file: "src/election/lock_state.rs",
         find: r#"Content::Nothing if self.last_lease.is_none() => self.since,"#,
         replace: r#"Content::Nothing => self.since,"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "an unreadable record taken at once",
-        file: "src/election/schedule.rs",
+        file: "src/election/lock_state.rs",
         find: r#"Content::Nothing | Content::Unreadable { .. } => self.since"#,
         replace: r#"Content::Unreadable { .. } => self.since,
             Content::Nothing => self.since"#,
@@ -114,7 +114,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an empty holder waited for",
-        file: "src/election/schedule.rs",
+        file: "src/election/lock_state.rs",
         find: r#"Content::Record(record) if record.is_free() => self.since,"#,
         replace: r#"Content::Record(record) if record.is_free() => self.since.saturating_add(record.lease()),"#,
         found_by: By::Schedules,
@@ -129,7 +129,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "old news of the watch believed",
         file: "src/election/observe.rs",
-        find: r#"        if resource_version <= self.floor {
+        find: r#"        if resource_version <= self.lock.resource_version() {
             return;"#,
         replace: r#"        if false {
             return;"#,
@@ -147,29 +147,31 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an acquisition in doubt taken as won",
         file: "src/election/respond.rs",
-        find: r#"Answer::Unknown | Answer::Seen(_) if self.term.is_none() => self.read_before_writing(),"#,
-        replace: r#"Answer::Unknown | Answer::Seen(_) if self.term.is_none() => return self.settle(moment.now, write, self.floor + 1),"#,
+        find: r#"Answer::Unknown | Answer::Seen(_) if self.term.is_none() => self.pacing.read_before_writing(),"#,
+        replace: r#"Answer::Unknown | Answer::Seen(_) if self.term.is_none() => {
+                return self.settle(moment.now, write, self.lock.resource_version() + 1);
+            }"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a write in doubt taken as lost",
         file: "src/election/respond.rs",
-        find: r#"        if failed != Answer::Absent && !void {"#,
-        replace: r#"        if false && failed != Answer::Absent && !void {"#,
+        find: r#"        if failed != Answer::Absent && !superseded {"#,
+        replace: r#"        if false && failed != Answer::Absent && !superseded {"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a write acknowledged after a foreign holder was seen counts",
         file: "src/election/respond.rs",
-        find: r#"        let void = fate == Fate::Void;"#,
-        replace: r#"        let void = false && fate == Fate::Void;"#,
+        find: r#"        let superseded = effect == Effect::Superseded;"#,
+        replace: r#"        let superseded = false && effect == Effect::Superseded;"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "writes in doubt kept after a foreign holder was seen",
-        file: "src/election/observe.rs",
-        find: r#"        self.doubts.retain(|write| write.base == sight.version);"#,
-        replace: r#"        // S7"#,
+        file: "src/election/own_writes.rs",
+        find: r#"        self.in_doubt.retain(|write| write.base == sight.version);"#,
+        replace: r#"        let _ = sight;"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -188,30 +190,30 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the same identity taken at once, wherever its writer was",
-        file: "src/election/schedule.rs",
+        file: "src/election/lock_state.rs",
         find: r#"let from_here = |mark: &Mark| mark.host.is_some() && mark.host == *host && mark.process != *process;"#,
         replace: r#"let from_here = |mark: &Mark| host.is_some() && mark.process != *process;"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "the same identity taken at once without the namespace's socket",
-        file: "src/election/schedule.rs",
-        find: r#"self.alone && record.holder == *identity && lock"#,
-        replace: r#"record.holder == *identity && lock"#,
+        file: "src/election/lock_state.rs",
+        find: r#"        alone && record.holder == *identity && mark"#,
+        replace: r#"        (alone || true) && record.holder == *identity && mark"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "the place in the mark of a process that does not hold the socket",
-        file: "src/election/schedule.rs",
-        find: r#"host: host.clone().filter(|_| self.alone),"#,
-        replace: r#"host: host.clone(),"#,
+        file: "src/election/own_writes.rs",
+        find: r#"host: host.clone().filter(|_| alone),"#,
+        replace: r#"host: host.clone().filter(|_| alone || true),"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a record taken away from its holder, and one put in its place, frees the lock",
-        file: "src/election/schedule.rs",
-        find: r#"        free_at.max(self.robbed_until)"#,
-        replace: r#"        free_at"#,
+        file: "src/election/lock_state.rs",
+        find: r#"        Some(free_at.max(self.removed_holder_until))"#,
+        replace: r#"        Some(free_at)"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -230,7 +232,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a lock given up, and its term goes on",
-        file: "src/election/withdrawal.rs",
+        file: "src/election/release.rs",
         find: r#"        self.term = None; // S5
         self.give_up_request(moment);"#,
         replace: r#"        self.give_up_request(moment);"#,
@@ -241,7 +243,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "L rounded down",
-        file: "src/election/schedule.rs",
+        file: "src/election/own_writes.rs",
         find: r#"let seconds = lease.as_secs() + u64::from(lease.subsec_nanos() > 0);"#,
         replace: r#"let seconds = lease.as_secs();"#,
         found_by: By::Schedules,
@@ -262,14 +264,14 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "transitions that do not count",
-        file: "src/election/schedule.rs",
-        find: r#"_ => (stamp.clone(), self.next_transitions),"#,
+        file: "src/election/own_writes.rs",
+        find: r#"_ => (stamp.clone(), lock.next_transitions()),"#,
         replace: r#"_ => (stamp.clone(), 0),"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "acquireTime written anew by a renewal",
-        file: "src/election/schedule.rs",
+        file: "src/election/own_writes.rs",
         find: r#"(own.acquired.clone(), own.transitions)"#,
         replace: r#"(stamp.clone(), own.transitions)"#,
         found_by: By::Schedules,
@@ -291,14 +293,14 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a leader that tries again too seldom",
         file: "src/election/pacing.rs",
-        find: r#"self.settings.retry_period.min(self.settings.request_timeout / 2)"#,
-        replace: r#"self.settings.renew_deadline"#,
+        find: r#"self.retry_period.min(self.request_timeout / 2)"#,
+        replace: r#"self.renew_deadline"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a follower that asks though its watch is open",
         file: "src/election/schedule.rs",
-        find: r#"        if !self.watch.open {
+        find: r#"        if !self.watch.is_open() {
             return Some(self.pacing.poll_at);
         }"#,
         replace: r#"        if true {
@@ -367,9 +369,9 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a free record in the place of one taken away frees the lock at once",
-        file: "src/election/schedule.rs",
+        file: "src/election/lock_state.rs",
         find: r#"Content::Record(record) if record.is_free() => self.since,"#,
-        replace: r#"Content::Record(record) if record.is_free() => return self.since,"#,
+        replace: r#"Content::Record(record) if record.is_free() => return Some(self.since),"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -388,8 +390,8 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "an unreadable record counts as held only until it vanishes",
-        file: "src/election/observe.rs",
-        find: r#"self.last_lease = self.last_lease.or(Some(self.settings.lease)),"#,
+        file: "src/election/lock_state.rs",
+        find: r#"self.last_lease = self.last_lease.or(Some(settings.lease)),"#,
         replace: r#"{}"#,
         found_by: By::Schedules,
     },
@@ -402,22 +404,22 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a record taken away waited for by its own lease alone",
-        file: "src/election/observe.rs",
-        find: r#"let until = now.saturating_add(last_lease.max(self.settings.lease));"#,
+        file: "src/election/lock_state.rs",
+        find: r#"let until = now.saturating_add(last_lease.max(settings.lease));"#,
         replace: r#"let until = now.saturating_add(last_lease);"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a record taken away waited for only until another one is taken away",
-        file: "src/election/observe.rs",
-        find: r#"self.robbed_until = self.robbed_until.max(until);"#,
-        replace: r#"self.robbed_until = until;"#,
+        file: "src/election/lock_state.rs",
+        find: r#"self.removed_holder_until = self.removed_holder_until.max(until);"#,
+        replace: r#"self.removed_holder_until = until;"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "an acquisition recognised while giving up begins a term",
         file: "src/election/observe.rs",
-        find: r#"let counts = now < until && self.withdrawal.releasing.is_none();"#,
+        find: r#"let counts = now < until && !self.withdrawal.is_releasing();"#,
         replace: r#"let counts = now < until;"#,
         found_by: By::Test(
             "it",
@@ -437,14 +439,14 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a 404 that crossed the watch believed",
         file: "src/election/respond.rs",
-        find: r#"if crossed && shown.is_none_or(|shown| shown < self.floor) {"#,
-        replace: r#"if crossed && shown.is_some_and(|shown| shown < self.floor) {"#,
+        find: r#"if self.watch.has_news_since(sent) && shown.is_none_or(|shown| shown < newest) {"#,
+        replace: r#"if self.watch.has_news_since(sent) && shown.is_some_and(|shown| shown < newest) {"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "a lock given up without a read of what is in doubt",
-        file: "src/election/withdrawal.rs",
-        find: r#"self.pacing.must_read = self.own.is_none() && !self.doubts.is_empty();"#,
+        file: "src/election/release.rs",
+        find: r#"self.pacing.must_read = !self.own.is_in_lock() && self.own.is_in_doubt();"#,
         replace: r#"self.pacing.must_read = false;"#,
         found_by: By::Test(
             "it",
@@ -454,7 +456,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an acknowledgement that came too late to count dropped",
         file: "src/election/respond.rs",
-        find: r#"            return self.news(moment.now, version.resource_version, sight); // S7"#,
+        find: r#"            return self.news(moment.now, resource_version, sight); // S7"#,
         replace: r#"            return; // S7"#,
         found_by: By::Test(
             "it",
@@ -463,7 +465,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a lock given up, and what is in doubt forgotten",
-        file: "src/election/withdrawal.rs",
+        file: "src/election/release.rs",
         find: r#"let holds = self.holds() || self.may_hold();"#,
         replace: r#"let holds = self.holds();"#,
         found_by: By::Test(
@@ -473,11 +475,11 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the own record disowned after a lie about absence",
-        file: "src/election/observe.rs",
-        find: r#"            self.own = Some(own);
-        } else"#,
-        replace: r#"            drop(own);
-        } else"#,
+        file: "src/election/own_writes.rs",
+        find: r#"                self.in_lock = Some(own);
+                true"#,
+        replace: r#"                drop(own);
+                true"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -531,7 +533,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "another holder named for longer than its lease",
-        file: "src/election.rs",
+        file: "src/election/lock_state.rs",
         find: r#"until: self.since.saturating_add(record.lease()) })"#,
         replace: r#"until: self.since.saturating_add(record.lease() * 2) })"#,
         found_by: By::Schedules,
@@ -546,8 +548,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a watch that is silent believed for ever",
         file: "src/election/schedule.rs",
-        find: r#"(self.watch.open && held && !left_alone).then("#,
-        replace: r#"(self.watch.open && held && !left_alone && self.term.is_some()).then("#,
+        find: r#"let needed = self.watch.is_open() && self.lock.is_held() && !left_alone;"#,
+        replace: r#"let needed = self.watch.is_open() && self.lock.is_held() && !left_alone && self.term.is_some();"#,
         found_by: By::Test(
             "it",
             "election::contract::speed::a_silent_watch_is_checked_with_one_read_and_opened_anew_if_it_missed_something",

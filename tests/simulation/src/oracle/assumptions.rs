@@ -11,9 +11,9 @@ pub struct Edit {
 }
 
 impl Oracle {
-    /// Whether anybody who lives, and stands for this lock, could be fooled by an edit now: somebody who would wait for less
+    /// Whether an edit now would let anybody who lives, and stands for this lock, take it too early: who would wait for less
     /// than the lease of whoever may claim.
-    pub fn can_be_fooled(&self, lock: usize, edit: Edit) -> bool {
+    pub fn breaks_assumption(&self, lock: usize, edit: Edit) -> bool {
         let state = self.locks[lock].last().expect("there is a first one");
         let longest = self.lives.iter().map(|life| life.facts.lease).max().unwrap_or(0);
         // The L of whoever's record is taken away.
@@ -29,14 +29,14 @@ impl Oracle {
             |life: &Life| life.locks[lock].last_lease.is_none() && state.commit.content == Content::Nothing;
         // A free record in the place of one that is held looks like a release.
         let taken_away = edit.in_new_object || !state.commit.content.is_held_record();
-        let is_fooled = |life: &Life| match edit.content {
+        let waits_too_little = |life: &Life| match edit.content {
             Content::Record { holder, lease, .. } if holder != 0 => lease.max(life.facts.lease) < longest,
             Content::Unreadable => life.facts.lease < longest,
             Content::Nothing => !(knows(life) && waits(life) >= present) && (present > 0 || waits(life) > 0),
             Content::Record { .. } if state.commit.content.is_free_record() => false,
             Content::Record { .. } => !(taken_away && knows(life) && (waits(life) >= longest || never_saw_one(life))),
         };
-        self.lives.iter().any(|life| life.alive && life.facts.locks[lock] && is_fooled(life))
+        self.lives.iter().any(|life| life.alive && life.facts.locks[lock] && waits_too_little(life))
     }
 
     pub fn is_misled(&self, life: LifeId, lock: usize) -> bool {

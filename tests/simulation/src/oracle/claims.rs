@@ -92,7 +92,7 @@ impl Oracle {
         let others: Vec<LifeId> = others.collect();
         if !others.is_empty() {
             if now < self.exempt_until {
-                self.exemptions.fooled += 1;
+                self.exemptions.two_leaders += 1;
             } else {
                 self.violated("two leaders", now, || format!("life {life} and {others:?} lead at once"));
             }
@@ -124,7 +124,7 @@ impl Oracle {
     /// S8: a version at which the lock bore a record of its own, above all earlier ones.
     fn judge_token(&mut self, life: LifeId, now: u64, token: u64) {
         self.terms += 1;
-        // Of two that lead at once because somebody was fooled, the one with the lower token may be told so later.
+        // Of two that lead at once because an assumption was broken, the one with the lower token may be told so later.
         if token <= self.highest_token && self.exempt_until < now {
             let highest = self.highest_token;
             self.violated("S8", now, || format!("life {life} has the token {token} after {highest}"));

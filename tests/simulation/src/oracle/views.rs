@@ -33,7 +33,7 @@ pub(super) struct View {
     pub(super) last_lease: Option<u64>,
     /// The longest L of any record shown.
     pub(super) longest_lease: u64,
-    pub(super) robbed: Option<Robbed>,
+    pub(super) removed: Option<Removal>,
     /// Since when the content shown has been the same, whatever came and went in between that was not shown.
     pub(super) same_since: u64,
     /// Since when nothing at all has come in between but changes of other fields.
@@ -44,7 +44,7 @@ pub(super) struct View {
 
 /// When a candidate was shown that a holder's record had been taken away, and how long it must wait from then on, local.
 #[derive(Clone, Copy, Debug, Hash)]
-pub(super) struct Robbed {
+pub(super) struct Removal {
     pub(super) at: u64,
     pub(super) wait: u64,
 }
@@ -60,7 +60,7 @@ impl Oracle {
             return;
         }
         let own_lease = self.lives[life].facts.lease;
-        let robbed_wait = self.robbed_wait(life, lock, now, state);
+        let removal_wait = self.removal_wait(life, lock, now, state);
         let view = &mut self.lives[life].locks[lock];
         let misled = view.misled;
         let again = via == Via::Read && index == view.floor;
@@ -81,8 +81,8 @@ impl Oracle {
         if misled || index < view.shown || !only_touched {
             view.sure_since = now;
         }
-        if let Some(wait) = robbed_wait {
-            view.robbed = Some(Robbed { at: now, wait });
+        if let Some(wait) = removal_wait {
+            view.removed = Some(Removal { at: now, wait });
         }
         if index != view.shown || misled {
             view.news_at = now;
@@ -104,17 +104,17 @@ impl Oracle {
     }
 
     /// S3: how long the candidate must wait from now on because this shows that somebody took a holder's record away.
-    fn robbed_wait(&self, life: LifeId, lock: usize, now: u64, state: &State) -> Option<u64> {
+    fn removal_wait(&self, life: LifeId, lock: usize, now: u64, state: &State) -> Option<u64> {
         let Life { facts, locks, .. } = &self.lives[life];
         let view = &locks[lock];
         let before = &self.locks[lock][view.shown];
         let unreadable = before.commit.content == Content::Unreadable;
         let held = before.commit.content.is_held_record() && before.author != Some(life);
         let gone = before.commit.object != state.commit.object || state.commit.content == Content::Nothing;
-        let robbed = held && gone || unreadable && (gone || state.commit.content.is_free_record());
+        let removed = held && gone || unreadable && (gone || state.commit.content.is_free_record());
         // What was taken away before may have to be waited for even longer.
-        let left = view.robbed.map_or(0, |it| it.wait.saturating_sub(self.elapsed(life, it.at, now)));
-        let last_lease = view.last_lease.filter(|_| robbed && !view.misled)?;
+        let left = view.removed.map_or(0, |it| it.wait.saturating_sub(self.elapsed(life, it.at, now)));
+        let last_lease = view.last_lease.filter(|_| removed && !view.misled)?;
         Some(last_lease.max(facts.lease).max(left))
     }
 

@@ -78,8 +78,8 @@ impl Oracle {
         };
         let told_to_leave = stopped.is_some_and(|stopped| stopped.at < sent) && !rewrites;
         let waited = self.elapsed(life, before.since, sent);
-        let robbed = view.robbed.filter(|_| !rewrites);
-        let since_robbed = robbed.map(|it| (self.elapsed(life, it.at, sent), it.wait));
+        let removed = view.removed.filter(|_| !rewrites);
+        let since_removal = removed.map(|it| (self.elapsed(life, it.at, sent), it.wait));
         if told_to_leave {
             self.violated("S4", now, || format!("life {life} took the lock after it was told to leave"));
         }
@@ -90,10 +90,12 @@ impl Oracle {
             let content = before.commit.content;
             self.violated("S3", now, || format!("life {life} took {content:?} after {waited} of {must_wait} ns"));
         }
-        if let Some((waited, must_wait)) = since_robbed
+        if let Some((waited, must_wait)) = since_removal
             && waited + ROUNDING < must_wait
         {
-            self.violated("S3", now, || format!("life {life} took a robbed lock after {waited} of {must_wait} ns"));
+            self.violated("S3", now, || {
+                format!("life {life} took a lock whose record was removed after {waited} of {must_wait} ns")
+            });
         }
     }
 

@@ -1,0 +1,146 @@
+//! The lock as it is believed to be, and since when.
+
+use super::{Holder, Settings, Sight, Version};
+use crate::record::{Content, Mark, Record};
+use crate::time::Time;
+use std::time::Duration;
+
+/// What was last seen of the lock, and what follows from it for whoever wants to take it. Nothing in it depends on what
+/// this candidate does.
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
+pub(super) struct LockState {
+    /// The newest state of the lock that is believed; `None` before the first.
+    sight: Option<Sight>,
+    /// When its record, or its absence, was first seen.
+    since: Time,
+    /// When the lock was last seen.
+    heard_at: Time,
+    /// Until when a holder whose record was removed by others than the next holder may still claim.
+    removed_holder_until: Time,
+    /// The L of the last held record seen; `None` while no holder was ever seen.
+    last_lease: Option<Duration>,
+    /// `leaseTransitions` for the next term.
+    next_transitions: u32,
+    /// News up to this resourceVersion is old.
+    resource_version: u64,
+}
+
+impl LockState {
+    pub(super) fn sight(&self) -> Option<&Sight> {
+        self.sight.as_ref()
+    }
+
+    pub(super) fn content(&self) -> Option<&Content> {
+        self.sight.as_ref().map(|sight| &sight.content)
+    }
+
+    pub(super) fn record(&self) -> Option<&Record> {
+        self.sight.as_ref()?.record()
+    }
+
+    /// What a write has to name to replace it (S2); `None` where there is no object.
+    pub(super) fn version(&self) -> Option<&Version> {
+        self.sight.as_ref()?.version.as_ref()
+    }
+
+    pub(super) fn resource_version(&self) -> u64 {
+        self.resource_version
+    }
+
+    pub(super) fn next_transitions(&self) -> u32 {
+        self.next_transitions
+    }
+
+    /// The other candidate that holds it, until its lease runs out by this clock.
+    pub(super) fn other(&self, identity: &str) -> Option<Holder> {
+        let record = self.record()?;
+        let foreign = !record.is_free() && &*record.holder != identity;
+        foreign.then(|| Holder { identity: record.holder.clone(), until: self.since.saturating_add(record.lease()) })
+    }
+
+    /// Whether somebody holds it, whether that can be read or not.
+    pub(super) fn is_held(&self) -> bool {
+        match self.content() {
+            Some(Content::Record(record)) => !record.is_free(),
+            Some(Content::Unreadable { .. }) => true,
+            Some(Content::Nothing) | None => false,
+        }
+    }
+
+    /// From when on it counts as unreadable, if nothing more is heard of it.
+    pub(super) fn unreadable_at(&self, settings: &Settings) -> Time {
+        self.heard_at.saturating_add(settings.lease)
+    }
+
+    /// Whether this sight shows the record that was seen last, not written since by anybody.
+    pub(super) fn is_unchanged(&self, sight: &Sight) -> bool {
+        self.sight.as_ref().is_some_and(|earlier| sight.unchanged_since(earlier))
+    }
+
+    /// News up to this resourceVersion, and no other, is old from now on.
+    pub(super) fn set_resource_version(&mut self, resource_version: u64) {
+        self.resource_version = resource_version;
+    }
+
+    /// Believes a sight. `may_have_been_taken`: another candidate may have taken the lock since the last one.
+    pub(super) fn see(&mut self, now: Time, sight: Sight, may_have_been_taken: bool, settings: &Settings) {
+        self.heard_at = now;
+        if !self.is_unchanged(&sight) {
+            self.since = now;
+        }
+        if let Some(last_lease) = self.last_lease
+            && may_have_been_taken
+            && sight.lacks(self.sight.as_ref())
+        {
+            let until = now.saturating_add(last_lease.max(settings.lease));
+            // A longer lease may have been removed before.
+            self.removed_holder_until = self.removed_holder_until.max(until);
+        }
+        match &sight.content {
+            Content::Record(record) => self.take_from(record),
+            // S10: whoever wrote it may lead.
+            Content::Unreadable { .. } => self.last_lease = self.last_lease.or(Some(settings.lease)),
+            Content::Nothing => {}
+        }
+        self.sight = Some(sight);
+    }
+
+    /// Believes what the answer to a write of this candidate shows.
+    pub(super) fn acknowledged(&mut self, now: Time, written: &Record, sight: Sight) {
+        self.take_from(written);
+        self.since = now;
+        self.heard_at = now;
+        self.sight = Some(sight);
+    }
+
+    fn take_from(&mut self, record: &Record) {
+        self.next_transitions = record.next_transitions();
+        if !record.is_free() {
+            self.last_lease = Some(record.lease());
+        }
+    }
+
+    /// S3, S9, S10: from when on the lock may be taken; `None` before it was seen. `alone`: nobody else in this network
+    /// namespace has this identity.
+    pub(super) fn free_at(&self, settings: &Settings, alone: bool) -> Option<Time> {
+        let last_lease = self.last_lease.unwrap_or_default().max(settings.lease);
+        let free_at = match self.content()? {
+            Content::Record(record) if record.is_free() => self.since,
+            Content::Record(_) if self.writer_is_dead(settings, alone) => self.since,
+            Content::Record(record) => self.since.saturating_add(record.lease().max(settings.lease)),
+            Content::Nothing if self.last_lease.is_none() => self.since,
+            Content::Nothing | Content::Unreadable { .. } => self.since.saturating_add(last_lease),
+        };
+        // Whatever stands there now, a holder whose record was removed may claim still.
+        Some(free_at.max(self.removed_holder_until))
+    }
+
+    /// S9: whether an earlier run of this very candidate wrote what is in the lock, and cannot be alive.
+    pub(super) fn writer_is_dead(&self, settings: &Settings, alone: bool) -> bool {
+        let Settings { identity, process, host, .. } = settings;
+        let from_here = |mark: &Mark| mark.host.is_some() && mark.host == *host && mark.process != *process;
+        let Some(record) = self.record() else { return false };
+        let mark = self.sight.as_ref().and_then(Sight::mark_of_record);
+        alone && record.holder == *identity && mark.is_some_and(from_here)
+    }
+}
