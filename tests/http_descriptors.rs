@@ -1,5 +1,5 @@
-//! The HTTP server in a process that has no file descriptor left. A binary of its own, because the test lowers the limit of
-//! the process and replaces its logger.
+//! The HTTP server in a process that has no file descriptor left. A binary of its own, because the test lowers the
+//! limit of the process and replaces its logger.
 
 mod common;
 

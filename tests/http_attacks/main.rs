@@ -2,8 +2,8 @@
 //! stays small and alive, and the leadership stays where it is. How fast the client is answered is measured by
 //! `just bench-http attacks`, on a machine that has nothing else to do.
 //!
-//! A binary of its own, because it raises the limit of open files of its process and loads the machine so much that other
-//! tests beside it would be held up.
+//! A binary of its own, because it raises the limit of open files of its process and loads the machine so much that
+//! other tests beside it would be held up.
 
 mod attacks;
 #[path = "../common/mod.rs"]

@@ -1,4 +1,4 @@
-//! What the log says of troubles: what was tried, what came of it, what to do, and not again and again.
+//! How failures are logged: what was tried, what came back, what to do, and not again and again.
 
 use crate::common::lock::Lock;
 use crate::common::{Elector, wait_until};
@@ -22,7 +22,7 @@ fn leader(lock: &Lock, flags: &[&str]) -> Elector {
 }
 
 #[test]
-fn requests_that_fail_now_and_then_are_one_piece_of_news() {
+fn requests_that_fail_now_and_then_are_logged_once() {
     let lock = Lock::new("endpoints");
     let a = leader(&lock, &FAST);
     let number = AtomicU64::new(0);
@@ -54,7 +54,7 @@ fn ever_new_messages_do_not_fill_the_log() {
 }
 
 #[test]
-fn an_api_server_that_is_gone_is_told_of_once_for_each_thing_tried() {
+fn an_api_server_that_is_gone_is_logged_once_for_each_kind_of_request() {
     let down: fn(&Lock) = |lock| lock.server.down();
     let frozen: fn(&Lock) = |lock| lock.server.freeze();
     for (end, why) in
@@ -77,7 +77,7 @@ fn an_api_server_that_is_gone_is_told_of_once_for_each_thing_tried() {
 }
 
 #[test]
-fn who_stood_still_is_told_so() {
+fn a_pause_of_the_process_is_logged() {
     let lock = Lock::new("leases");
     let a = leader(&lock, &["--ttl=1s"]);
     a.signal(Signal::STOP);

@@ -1,7 +1,8 @@
-//! The tests of the program and of its library, in one binary: to link one is a matter of seconds, to link fifty is not.
+//! The tests of the program and of its library, in one binary, because a build spends most of its time
+//! on linking.
 //!
-//! All of them share this process, its environment, its limits and its logger. A test that changes one of these, or counts
-//! what the process has, is a file of its own in `tests/`.
+//! All of them share this process, its environment, its limits and its logger. A test that changes one of these, or
+//! counts what the process has, is a binary of its own beside this folder, and says so in its first lines.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,4 +1,4 @@
-//! The modules of the program form no circle, and the state machine knows nothing but time and the record.
+//! The modules of the program form no cycle, and the state machine depends on time and the record only.
 //!
 //! What counts is each `crate::NAME` in a source file outside its unit tests, and each `self::`/`super::` stays within a
 //! module. A path that a macro puts together would not be seen.
@@ -87,18 +87,18 @@ fn ring(graph: &Graph) -> Option<Vec<String>> {
 }
 
 #[test]
-fn no_modules_use_each_other_in_a_ring() {
+fn no_modules_depend_on_each_other_in_a_cycle() {
     assert_eq!(ring(&graph()), None);
 }
 
 #[test]
-fn the_election_knows_time_and_the_record_and_nothing_else() {
+fn the_election_depends_on_time_and_the_record_only() {
     let known: Vec<String> = graph()["election"].iter().cloned().collect();
     assert_eq!(known, ["record", "time"]);
 }
 
 #[test]
-fn a_ring_is_found_however_it_is_written() {
+fn a_cycle_is_found_however_it_is_written() {
     let text = "use crate::{a::{b, c},\n d};\nuse crate::e::F;\nlet x = crate::g::h();\n// crate::i\n\
                 #[cfg(test)]\nmod tests { use crate::j; }";
     assert_eq!(named(text).into_iter().collect::<Vec<_>>(), ["a", "d", "e", "g"]);

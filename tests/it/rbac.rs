@@ -1,4 +1,4 @@
-//! Where RBAC withholds something, the log says which rule grants it, and all that can go on goes on.
+//! If RBAC denies a request, the log names the rule that grants it, and all that is allowed goes on.
 
 use crate::common::cluster::{
     self, elector, holder, lines, lock_of, plain_server, put, requests, wait_for, wait_for_renewals,
@@ -185,7 +185,7 @@ fn a_leader_that_may_no_longer_read_leads_on() {
 }
 
 #[test]
-fn what_a_leader_was_refused_is_asked_for_soon_after_its_term_too() {
+fn a_refused_update_is_tried_again_soon_after_the_term() {
     let server = plain_server();
     // Eighty refusals until its claim ends: ten without a term would make it wait for most of a minute.
     let elector = elector(&server, "a", &["--ttl=6s", "--retry-period=50ms"]);
@@ -199,7 +199,7 @@ fn what_a_leader_was_refused_is_asked_for_soon_after_its_term_too() {
 }
 
 #[test]
-fn refusals_are_met_with_ever_fewer_requests() {
+fn repeated_refusals_slow_the_requests_down() {
     let server = server_that_allows(&["create", "update", "watch"]);
     let _elector = elector(&server, "a", &["--ttl=100ms"]);
     let reads = |server: &Server| requests(server, "get");
@@ -249,7 +249,7 @@ fn a_missing_namespace_is_named() {
 }
 
 #[test]
-fn an_address_of_something_else_is_doubted() {
+fn a_wrong_path_in_the_server_address_is_logged_as_404() {
     let server = plain_server();
     let elector = elector(&server, "a", &[&format!("--server={}/elsewhere", server.url())]);
     elector.wait_for_log("cannot read endpoints default/example: 404 not found");

@@ -62,7 +62,7 @@ fn http(status: &str, content_type: &str, body: &str) -> String {
 }
 
 #[test]
-fn a_leader_is_0_and_a_follower_1_and_both_say_who_leads() {
+fn a_leader_exits_with_0_and_a_follower_with_1_and_both_print_the_leader() {
     let lock = Lock::new("leases");
     let leader = lock.start("a", &[NEVER]);
     leader.wait_to_lead();
@@ -87,7 +87,7 @@ fn without_a_url_the_port_of_the_arguments_is_asked() {
 }
 
 #[test]
-fn an_elector_that_knows_no_leader_is_1() {
+fn an_elector_that_knows_no_leader_exits_with_1() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("--server=http://{}", nobody.local_addr().unwrap());
     let elector = Elector::start("a", &[server.as_str(), NEVER]);
@@ -95,7 +95,7 @@ fn an_elector_that_knows_no_leader_is_1() {
 }
 
 #[test]
-fn asking_with_the_arguments_of_the_elector_disturbs_nothing() {
+fn a_check_with_the_arguments_of_the_elector_changes_nothing() {
     let lock = Lock::new("leases");
     let elector = lock.start("a", &[NEVER]);
     elector.wait_to_lead();
@@ -112,14 +112,14 @@ fn asking_with_the_arguments_of_the_elector_disturbs_nothing() {
 }
 
 #[test]
-fn a_port_that_nobody_serves_is_2() {
+fn a_port_that_nobody_serves_exits_with_2() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let said = check(&[&url(address)]);
     assert_unasked(&said, &format!("cannot ask the elector at {address}: connection refused"));
 }
 
 #[test]
-fn a_peer_that_is_slow_is_2_and_not_waited_for() {
+fn a_server_that_is_slow_exits_with_2_and_is_not_waited_for() {
     let silent = peer(|stream| {
         thread::spawn(move || (thread::park(), drop(stream)));
     });
@@ -138,7 +138,7 @@ fn a_peer_that_is_slow_is_2_and_not_waited_for() {
 }
 
 #[test]
-fn a_peer_that_is_no_elector_is_2() {
+fn a_server_that_is_no_elector_exits_with_2() {
     const ME: &str = r#"{"name":"a"}"#;
     let elsewhere = peer_saying(http("200 OK", "application/json", ME));
     let redirect = format!("HTTP/1.1 302 Found\r\nLocation: http://{elsewhere}/leader\r\nContent-Length: 0\r\n\r\n");
@@ -163,7 +163,7 @@ fn a_peer_that_is_no_elector_is_2() {
 }
 
 #[test]
-fn an_elector_that_was_stopped_is_2_and_answers_again_when_it_goes_on() {
+fn a_paused_elector_exits_with_2_until_it_continues() {
     let lock = Lock::new("leases");
     let elector = lock.start("a", &[NEVER]);
     elector.wait_to_lead();

@@ -1,4 +1,4 @@
-//! What the command line takes, what it refuses, and what it says then.
+//! The flags: which are accepted, which are refused, and with which message.
 
 use leader_elector::check::Elector;
 use leader_elector::cli::{self, Command, Config, Environment, HELP, VERSION};
@@ -58,7 +58,7 @@ fn the_name_of_the_election_is_all_it_needs() {
 }
 
 #[test]
-fn every_flag_reaches_its_place() {
+fn every_flag_sets_its_field() {
     let config = config(&[
         "--election=a.b",
         "--election-namespace=prod",
@@ -157,7 +157,7 @@ fn two_dashes_end_the_flags() {
 }
 
 #[test]
-fn one_argument_with_several_flags_comes_apart() {
+fn one_argument_with_several_flags_is_split() {
     for argument in ["--election=x --http=:4040", "--election x\t--http\n:4040\n", "  --election=x   --http :4040 "] {
         let config = config(&[argument]);
         assert_eq!((config.election.as_str(), config.http), ("x", Some(":4040".parse().unwrap())), "{argument:?}");
@@ -255,7 +255,7 @@ fn an_unknown_flag_is_refused_with_the_nearest_known_one() {
 }
 
 #[test]
-fn what_only_looks_like_a_flag_is_refused() {
+fn an_argument_that_only_looks_like_a_flag_is_refused() {
     for argument in ["---election=x", "--=x", "-=x", "---"] {
         assert_eq!(
             error_with(argument),
@@ -335,7 +335,7 @@ fn the_hostname_of_this_machine_can_be_read() {
 }
 
 #[test]
-fn a_choice_names_what_there_is_to_choose_from() {
+fn a_wrong_choice_is_refused_with_the_possible_values() {
     for (name, kinds) in CHOICES {
         assert_eq!(with(&["--lock", name]).lock, kinds);
     }
@@ -349,7 +349,7 @@ fn a_choice_names_what_there_is_to_choose_from() {
 }
 
 #[test]
-fn an_empty_http_address_is_none_as_it_was_in_the_old_program() {
+fn an_empty_http_address_disables_the_port() {
     assert_eq!(with(&["--http=:1", "--http="]).http, None);
 }
 

@@ -1,4 +1,4 @@
-//! The command line as its users meet it: exit codes, and what is said where.
+//! The program as its users start it: exit codes, and what goes to stdout and what to stderr.
 
 use crate::common::lock::{Lock, NEVER};
 use crate::common::{self, Elector, wait_until};
@@ -119,7 +119,7 @@ fn a_port_in_use_ends_it_with_1_before_it_asks_the_api_server_anything() {
 }
 
 #[test]
-fn it_serves_where_it_is_told_to() {
+fn it_serves_the_address_of_the_flag() {
     for (http, host) in [
         ("localhost:0", "127.0.0.1"),
         ("127.0.0.1:0", "127.0.0.1"),

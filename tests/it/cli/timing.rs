@@ -80,7 +80,7 @@ fn times_that_cannot_work_are_refused_with_the_number_to_change() {
 }
 
 #[test]
-fn a_time_that_is_none_is_refused_with_its_flag() {
+fn an_invalid_duration_is_refused_with_its_flag() {
     for flag in ["--ttl", "--lease-duration", "--renew-deadline", "--retry-period", "--release-delay"] {
         for (value, fault) in [
             ("10", "lacks a unit"),
@@ -101,7 +101,7 @@ fn a_release_is_put_off_for_a_day_at_most() {
 }
 
 #[test]
-fn what_is_accepted_keeps_the_promises_and_what_is_advised_is_accepted() {
+fn accepted_times_keep_the_guarantees_and_advised_times_are_accepted() {
     let values = ["", "1ns", "9ms", "15ms", "20ms", "33.3ms", "100ms", "1s", "1.000000001s", "2.5s", "10s", "24h"];
     let flag = |name: &str, value: &str| if value.is_empty() { String::new() } else { format!(" --{name}={value}") };
     for lease in values {

@@ -1,4 +1,4 @@
-//! Whoever reads the output may stop, or never begin; that costs lines, and nothing else.
+//! Output that nobody reads, or that is closed, costs lines of output and nothing else.
 
 use crate::common::lock::{Lock, NEVER, transitions_of};
 use crate::common::{Elector, PATIENCE, wait_until};
@@ -111,7 +111,7 @@ fn who_leads_is_printed_though_nobody_reads_the_log() {
 }
 
 #[test]
-fn usage_errors_help_and_version_end_as_they_should_whoever_listens() {
+fn usage_errors_help_and_version_have_the_same_exit_codes_with_closed_output() {
     for (args, code) in [(["--bogus"].as_slice(), 2), (&["--help"], 0), (&["--version"], 0)] {
         let program = Elector::program;
         for closed in [true, false] {

@@ -1,4 +1,4 @@
-//! Where the server and the token come from, and what happens as the token rotates.
+//! Where the server and the token come from, and what happens when the token is replaced.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -58,7 +58,7 @@ fn token_sent(server: &Server, api: &Api) -> String {
 }
 
 #[test]
-fn a_token_is_sent_as_its_file_has_it_now() {
+fn the_token_is_the_present_content_of_its_file() {
     let account = ServiceAccount::with(&[("token", "one\n")]);
     let (server, api) = with_token(&account);
     assert_eq!(token_sent(&server, &api), "Bearer one");

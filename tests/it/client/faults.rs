@@ -1,4 +1,4 @@
-//! Servers that hang, lie, babble and hang up: each costs a failure, in time and within bounds.
+//! Servers that hang, close, or send too much or nonsense: each request fails within its timeout and its limits.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ fn get_cut(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
 }
 
 #[test]
-fn nobody_listens() {
+fn a_refused_connection_is_a_failure_that_names_the_address() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let failure = doubt(client(&format!("http://{address}")).get(&endpoints(), LONG));
     assert_eq!(failure.message, format!("cannot read endpoints default/example: connection refused by {address}"));

@@ -1,4 +1,4 @@
-//! What goes out for each request, and what becomes of each answer.
+//! What is sent for each request, and which result each answer has.
 
 use std::net::{Ipv6Addr, TcpListener};
 use std::process::Command;
@@ -45,7 +45,7 @@ fn a_request_names_its_object_and_what_it_accepts() {
 }
 
 #[test]
-fn a_name_that_would_lead_elsewhere_is_not_sent() {
+fn a_name_that_would_change_the_path_is_not_sent() {
     let server = Server::answering(answer("200 OK", "", "{}"));
     for name in ["", ".", "..", "a/b", "../a", "a?b", "a#b", "a%2fb", "a b", "a\r\nb", "ä"] {
         let lock = LockName { name: name.into(), ..endpoints() };
@@ -57,7 +57,7 @@ fn a_name_that_would_lead_elsewhere_is_not_sent() {
 }
 
 #[test]
-fn each_status_is_what_it_means() {
+fn each_status_code_has_its_failure_kind() {
     for (line, expected) in [
         ("400 Bad Request", FailureKind::Invalid),
         ("401 Unauthorized", FailureKind::Denied),
@@ -92,7 +92,7 @@ fn each_status_is_what_it_means() {
 }
 
 #[test]
-fn a_right_that_is_missing_is_named_with_the_rule_that_grants_it() {
+fn a_missing_right_is_named_with_the_rule_that_grants_it() {
     let said = "endpoints \"example\" is forbidden: User \"system:serviceaccount:default:app\" cannot update resource \
                 \"endpoints\" in API group \"\" in the namespace \"default\"";
     let server = Server::answering(answer("403 Forbidden", "", &status(403, said, "{}")));
@@ -162,7 +162,7 @@ fn only_a_status_that_names_the_object_says_that_it_is_absent() {
 }
 
 #[test]
-fn what_is_absent_is_told_apart() {
+fn a_missing_object_and_a_missing_namespace_are_told_apart() {
     let absent = |body: &str| get(answer("404 Not Found", "", body)).unwrap_err().message;
     let object = status(404, "endpoints \"example\" not found", r#"{"name":"example","kind":"endpoints"}"#);
     assert!(absent(&object).ends_with("404 not found (endpoints \"example\" not found)"), "{}", absent(&object));
@@ -174,7 +174,7 @@ fn what_is_absent_is_told_apart() {
 }
 
 #[test]
-fn a_servers_own_text_stays_on_the_line_and_within_bounds() {
+fn the_text_of_a_server_is_escaped_and_cut() {
     let failure = get(answer("500 Internal Server Error", "", &"a\r\n\u{1b}[2J".repeat(500))).unwrap_err();
     assert!(failure.message.contains("a\\r\\n\\u{1b}[2J"), "{failure}");
     assert!(!failure.message.chars().any(char::is_control), "{failure:?}");
@@ -182,7 +182,7 @@ fn a_servers_own_text_stays_on_the_line_and_within_bounds() {
 }
 
 #[test]
-fn a_server_says_how_long_it_wants_to_be_left_alone() {
+fn retry_after_is_read_from_the_answer() {
     let asked = |headers: &str, body: &str| {
         let failure = get(answer("429 Too Many Requests", headers, body)).unwrap_err();
         assert_eq!(failure.kind, FailureKind::Busy);

@@ -1,4 +1,4 @@
-//! Whom the client trusts, and what it says when it does not.
+//! Which servers the client trusts, and the error for the others.
 
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -129,7 +129,7 @@ fn a_plugin_is_found_in_the_path() {
 }
 
 #[test]
-fn a_token_whose_time_is_over_is_not_sent() {
+fn an_expired_token_is_not_sent() {
     let server = server(&["one", "two"]);
     let plugin = Plugin::new(json!({"token": "one", "expirationTimestamp": in_seconds(3)}));
     let elector = start(&plugin.flag(&server));
@@ -333,7 +333,7 @@ fn plain_http_needs_no_plugin() {
 }
 
 #[test]
-fn a_token_in_the_kubeconfig_goes_before_a_plugin() {
+fn a_token_in_the_kubeconfig_has_precedence_over_a_plugin() {
     let (plugin, server) = (Plugin::new(json!({"token": "never"})), server(&["secret"]));
     let mut user = plugin.user();
     user["token"] = json!("secret");

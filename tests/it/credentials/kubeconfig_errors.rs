@@ -68,7 +68,7 @@ fn what_is_no_kubeconfig_is_named_with_its_line() {
 }
 
 #[test]
-fn no_file_costs_more_than_its_size() {
+fn a_huge_or_deeply_nested_kubeconfig_is_refused() {
     let dir = Dir::new();
     let said = complaint(&dir, "a: b\n".repeat(2 * 1024 * 1024), &[]);
     assert_eq!(said, "cannot use the kubeconfig FILE: it is larger than 4 MiB");

@@ -35,7 +35,7 @@ fn with_env(variables: &[(&str, &str)]) -> Command {
 }
 
 #[test]
-fn a_flag_goes_before_the_variable_and_the_variable_before_the_home() {
+fn a_flag_has_precedence_over_the_variable_and_the_variable_over_the_home() {
     let dir = Dir::new();
     let home = dir.name("");
     dir.write(".kube/config", file("home", "http://127.0.0.1:1"));

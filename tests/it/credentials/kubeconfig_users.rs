@@ -1,4 +1,4 @@
-//! Whom a kubeconfig makes of the elector, and whom it trusts, as the API server sees it.
+//! As which user an elector with a kubeconfig authenticates, and which servers it trusts.
 
 use crate::common::cluster::{
     STEADY, holder, lines, owned, record, requests, wait_for, wait_for_lines, wait_for_renewals,
@@ -34,7 +34,7 @@ fn a_token_is_sent() {
 }
 
 #[test]
-fn what_is_empty_is_not_there() {
+fn empty_fields_count_as_absent() {
     let (dir, server) = (Dir::new(), server(&["secret"]));
     let mut cluster = cluster(&server);
     cluster["proxy-url"] = json!("");
@@ -45,7 +45,7 @@ fn what_is_empty_is_not_there() {
 }
 
 #[test]
-fn a_token_file_is_followed_and_goes_before_a_token() {
+fn a_replaced_token_file_is_used_and_has_precedence_over_a_token() {
     let (dir, server) = (Dir::new(), server(&["one"]));
     dir.write("token", "one\n");
     let user = json!({"tokenFile": "token", "token": "never"});
@@ -59,7 +59,7 @@ fn a_token_file_is_followed_and_goes_before_a_token() {
 }
 
 #[test]
-fn a_client_certificate_is_who_it_is() {
+fn a_client_certificate_authenticates() {
     let (dir, server) = (Dir::new(), server(&[]));
     let own = certificate(&server, "jane");
     let pem = |text: &str| base64(text.as_bytes());
@@ -70,7 +70,7 @@ fn a_client_certificate_is_who_it_is() {
 }
 
 #[test]
-fn a_client_certificate_in_files_is_followed() {
+fn replaced_client_certificate_files_are_used() {
     let (dir, server) = (Dir::new(), server(&[]));
     let put = |user: &str| {
         let own = certificate(&server, user);
@@ -112,7 +112,7 @@ fn a_client_certificate_that_is_refused_is_a_401() {
 }
 
 #[test]
-fn without_a_user_it_is_nobody() {
+fn without_a_user_requests_are_anonymous() {
     let (dir, server) = (Dir::new(), server(&["secret"]));
     let mut config = config(cluster(&server), json!({}));
     config["contexts"][0]["context"] = json!({"cluster": "near"});
@@ -122,7 +122,7 @@ fn without_a_user_it_is_nobody() {
 }
 
 #[test]
-fn a_ca_file_is_followed() {
+fn a_replaced_ca_file_is_used() {
     let (dir, server) = (Dir::new(), server(&["secret"]));
     dir.write("ca.crt", server.ca_pem().unwrap());
     let elector = start(

@@ -1,4 +1,4 @@
-//! Tokens and CA certificates change while the program runs, and are wrong at times: it goes on.
+//! Tokens and CA certificates are replaced while the program runs, by wrong ones at times: it goes on.
 
 use crate::common::Elector;
 use crate::common::cluster::{

@@ -47,7 +47,7 @@ fn half_an_address_in_the_environment_names_the_other_half() {
 }
 
 #[test]
-fn an_address_of_a_server_that_is_none_is_a_usage_error() {
+fn an_invalid_server_address_is_a_usage_error() {
     for url in [
         "",
         "10.0.0.1:6443",
@@ -108,7 +108,7 @@ fn a_ca_file_that_holds_no_certificate_is_named() {
 }
 
 #[test]
-fn a_server_that_nothing_vouches_for_is_not_asked() {
+fn an_https_server_without_a_ca_is_not_asked() {
     let (code, log) = run(&[], &["--server=https://127.0.0.1:1"]);
     assert_eq!(code, Some(1));
     assert_says(&log, &["no CA certificates", "ca.crt", "kubectl proxy"]);

@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 #[test]
-fn the_one_in_node_works_in_one_pod_at_a_time() {
+fn the_node_application_works_in_one_pod_at_a_time() {
     if is_there("node", "--version") {
         hand_over_three_times("node", "app.js");
     }
 }
 
 #[test]
-fn the_one_in_python_works_in_one_pod_at_a_time() {
+fn the_python_application_works_in_one_pod_at_a_time() {
     if is_there("python3", "--version") {
         hand_over_three_times("python3", "app.py");
     }

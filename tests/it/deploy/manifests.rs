@@ -64,7 +64,7 @@ fn the_components_for_other_locks_agree() {
 }
 
 #[test]
-fn what_kustomize_makes_of_them_agrees() {
+fn the_output_of_kustomize_agrees() {
     if !is_there("kubectl", "help") {
         return;
     }
@@ -97,7 +97,7 @@ fn the_last_update_of_a_move_may_keep_the_rights_of_the_one_before() {
 
 /// The rights and the sidecar that README shows to newcomers.
 #[test]
-fn what_the_readme_shows_agrees() {
+fn the_manifests_in_the_readme_agree() {
     let [rights, sidecar] = &code_in("README.md")[..] else { panic!("it shows two manifests") };
     let objects = documents(rights);
     let of_kind = |kind: &str| objects.iter().find(|it| it["kind"] == kind).unwrap();

@@ -43,9 +43,9 @@ const COMMANDS: &[(&str, Run)] = &[
     ("sha256sum --check SHA256SUMS", Run::Here),
     (
         "kubectl apply -f rights.yaml -f my-app.yaml",
-        Run::Test("it/deploy/manifests.rs", "what_the_readme_shows_agrees"),
+        Run::Test("it/deploy/manifests.rs", "the_manifests_in_the_readme_agree"),
     ),
-    ("cat mine/kustomization.yaml", Run::Test("it/deploy/manifests.rs", "what_kustomize_makes_of_them_agrees")),
+    ("cat mine/kustomization.yaml", Run::Test("it/deploy/manifests.rs", "the_output_of_kustomize_agrees")),
     ("kubectl apply -k deploy", Run::Test("conformance/readme.rs", "the_manifests_are_valid")),
     (
         "kubectl apply -f deploy/rbac.yaml -f deploy/example.yaml",

@@ -1,4 +1,4 @@
-//! How the leadership passes on: by signals that ask, by signals that kill, and by a process that stands still.
+//! Handover: after SIGTERM and SIGINT, after SIGKILL, and from a process that was paused.
 
 use crate::common::lock::{KINDS, Lock, NEVER, transitions_of};
 use crate::common::{Elector, PATIENCE, wait_until};
@@ -43,7 +43,7 @@ fn a_leader_that_was_killed_is_waited_for_as_long_as_its_lease() {
 }
 
 #[test]
-fn a_leader_that_stood_still_never_names_itself_again_and_follows() {
+fn a_leader_that_was_paused_past_its_lease_follows_and_never_names_itself() {
     thread::scope(|scope| {
         for kind in KINDS {
             scope.spawn(move || stands_still(&Lock::new(kind)));

@@ -12,7 +12,7 @@ fn name(test: &str) -> String {
 }
 
 #[test]
-fn who_comes_back_under_its_own_name_leads_at_once_with_a_greater_token() {
+fn a_restarted_process_of_the_same_name_leads_at_once_with_a_greater_token() {
     for kind in KINDS {
         let lock = Lock::new(kind);
         let id = name("again");
@@ -33,7 +33,7 @@ fn who_comes_back_under_its_own_name_leads_at_once_with_a_greater_token() {
 }
 
 #[test]
-fn the_same_name_in_another_election_is_nobody_to_wait_for() {
+fn the_same_name_in_another_election_delays_nobody() {
     let id = name("elsewhere");
     let (first, second) = (Lock::new("leases"), Lock::new("configmaps"));
     let here = first.start(&id, &[NEVER]);
@@ -47,7 +47,7 @@ fn the_same_name_in_another_election_is_nobody_to_wait_for() {
 }
 
 #[test]
-fn a_clone_never_leads_and_says_loudly_what_to_change() {
+fn a_second_process_of_the_same_name_never_leads_and_logs_what_to_change() {
     let lock = Lock::new("endpoints");
     let id = name("twin");
     let first = lock.start(&id, &["--ttl=30s", "--retry-period=50ms"]);
@@ -70,7 +70,7 @@ fn a_clone_never_leads_and_says_loudly_what_to_change() {
 }
 
 #[test]
-fn a_clone_leads_when_the_first_has_left() {
+fn a_second_process_of_the_same_name_leads_when_the_first_has_left() {
     let lock = Lock::new("leases");
     let id = name("heir");
     let mut first = lock.start(&id, &[NEVER]);

@@ -1,4 +1,4 @@
-//! However many stand for a lock, one leads, and all say the same.
+//! Of several candidates one leads, and all name the same leader.
 
 use crate::common::lock::{KINDS, Lock, NEVER};
 use crate::common::{Elector, wait_until};

@@ -1,4 +1,4 @@
-//! The requests an election costs, and what every write must hold.
+//! Which requests an election sends, and what every write must contain.
 
 use crate::common::cluster::{
     ServiceAccount, elector, holder, lock_of, on, owned, plain_server, put, requests, wait_for, wait_for_renewals,

@@ -1,4 +1,5 @@
-//! The contest for two locks in a fixed order, driven event by event. Times are milliseconds; L = 10 s, D = 6 s, R = 2 s.
+//! The state machine of two locks, taken in a fixed order and driven event by event. Times are milliseconds;
+//! L = 10 s, D = 6 s, R = 2 s.
 
 use leader_elector::election::lock_set::{LockSet, Outcome};
 use leader_elector::election::{Answer, Call, Event, Moment, Purpose, Request, Settings, Sight, Version, Write};
@@ -157,7 +158,7 @@ fn it_leads_when_it_holds_both_and_the_second_comes_after_the_first() {
 }
 
 #[test]
-fn it_waits_for_the_second_with_the_first_in_hand() {
+fn it_waits_for_the_second_while_it_holds_the_first() {
     let mut it = Pair::new(0);
     it.reads(1, held(50, "of-the-second"));
     it.reads(0, Sight::MISSING);
@@ -261,7 +262,7 @@ fn with_a_silent_server_it_ends_as_soon_as_with_one_lock() {
 }
 
 #[test]
-fn denied_on_the_second_it_gives_the_first_up_and_stands_back_for_one_lease() {
+fn denied_on_the_second_it_releases_the_first_and_waits_for_one_lease() {
     let mut it = Pair::new(0);
     it.reads(1, Sight::MISSING);
     it.reads(0, Sight::MISSING);
@@ -276,7 +277,7 @@ fn denied_on_the_second_it_gives_the_first_up_and_stands_back_for_one_lease() {
 }
 
 #[test]
-fn a_release_goes_the_other_way_round() {
+fn the_second_is_released_before_the_first() {
     let mut it = Pair::leader(0);
     it.happens_at(1_000, 0, Event::Stop);
     assert!(!it.leads());
@@ -350,7 +351,7 @@ fn is_acquisition(write: &Write) -> bool {
 }
 
 #[test]
-fn it_stands_again_when_it_has_stood_back_for_one_lease() {
+fn after_one_lease_it_tries_again() {
     let mut it = Pair::new(0);
     it.reads(1, Sight::MISSING);
     it.happens_at(700, 0, Event::Tick);
@@ -363,7 +364,7 @@ fn it_stands_again_when_it_has_stood_back_for_one_lease() {
 }
 
 #[test]
-fn refused_for_longer_it_stands_back_for_longer_and_no_longer() {
+fn each_further_denial_doubles_the_wait_up_to_a_limit() {
     let mut it = Pair::new(0);
     it.reads(1, Sight::MISSING);
     it.reads(0, Sight::MISSING);

@@ -1,5 +1,5 @@
-//! Whatever the API server answers, nothing is written over what was not read, nobody hammers it, and the
-//! election goes on as soon as the answers make sense again.
+//! Errors, conflicts and invalid answers of the API server: nothing is written over what was not read, requests are sent
+//! at a limited rate, and the election goes on as soon as the answers are valid again.
 
 use crate::common::cluster::{
     STEADY, all_at_once, elector, holder, lines, lock_of, on, plain_server, put, record, requests, wait_for,
@@ -33,7 +33,7 @@ fn pauses(requests: &[RequestSeen]) -> Vec<Duration> {
 }
 
 #[test]
-fn a_storm_of_conflicts_is_met_with_patience() {
+fn updates_that_conflict_are_tried_again_at_a_limited_rate() {
     let server = plain_server();
     let elector = elector(&server, "a", &[]);
     elector.wait_to_lead();
@@ -49,7 +49,7 @@ fn a_storm_of_conflicts_is_met_with_patience() {
 }
 
 #[test]
-fn a_storm_of_conflicts_at_the_start_is_met_with_patience() {
+fn creations_that_conflict_are_tried_again_at_a_limited_rate() {
     let server = plain_server();
     let storm = server.fault(on(WRITES), None, status(409));
     let elector = elector(&server, "a", &[]);
@@ -80,7 +80,7 @@ fn one_conflict_costs_a_leader_nothing() {
 }
 
 #[test]
-fn who_is_asked_to_wait_waits() {
+fn retry_after_delays_the_next_read() {
     all_at_once(vec![429, 503], |code| {
         let server = plain_server();
         server.fault(on(&["get"]), Some(1), busy(code, 1));
@@ -93,7 +93,7 @@ fn who_is_asked_to_wait_waits() {
 }
 
 #[test]
-fn who_is_asked_to_wait_with_a_write_waits_with_it() {
+fn retry_after_delays_the_next_write() {
     let server = plain_server();
     server.fault(on(&["create"]), Some(1), busy(429, 1));
     let elector = elector(&server, "a", &[]);
@@ -103,7 +103,7 @@ fn who_is_asked_to_wait_with_a_write_waits_with_it() {
 }
 
 #[test]
-fn a_leader_that_is_asked_to_wait_for_longer_than_its_lease_tries_all_the_same() {
+fn a_leader_ignores_a_retry_after_longer_than_its_lease() {
     all_at_once(vec![429, 503], |code| {
         let server = plain_server();
         let elector = elector(&server, "a", &[STEADY]);
@@ -117,7 +117,7 @@ fn a_leader_that_is_asked_to_wait_for_longer_than_its_lease_tries_all_the_same()
 }
 
 #[test]
-fn a_server_in_trouble_is_told_of_once_and_goes_on_being_asked() {
+fn server_errors_are_logged_once_and_requests_go_on() {
     all_at_once(vec![500, 503, 504, 400, 422, 302, 204], |code| {
         let server = plain_server();
         let trouble = server.fault(on(ALL), None, status(code));
@@ -186,7 +186,7 @@ fn impostors() -> Vec<(String, &'static str)> {
 }
 
 #[test]
-fn what_is_not_the_lock_is_never_written_back() {
+fn an_answer_that_is_not_the_lock_is_never_written_back() {
     let server = plain_server();
     put(&server, lock_of("", 1));
     let faults: Vec<_> = impostors().iter().map(|(body, _)| server.fault(on(&["get"]), Some(1), raw(body))).collect();
@@ -205,7 +205,7 @@ fn what_is_not_the_lock_is_never_written_back() {
 }
 
 #[test]
-fn each_impostor_is_called_what_it_is() {
+fn the_log_says_what_is_wrong_with_each_invalid_object() {
     all_at_once(impostors(), |(body, why)| {
         let server = plain_server();
         let impostor = server.fault(on(&["get"]), None, raw(&body));
@@ -261,7 +261,7 @@ fn an_endless_answer_is_not_read_to_its_end() {
 }
 
 #[test]
-fn a_head_without_end_is_not_read_to_its_end() {
+fn an_endless_head_is_not_read_to_its_end() {
     let server = plain_server();
     let head = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(1024 * 1024));
     server.fault(on(&["get"]), Some(1), Fault::Raw(head.into()));

@@ -1,4 +1,4 @@
-//! A connection may hang at any moment: one that does never costs the leadership.
+//! Connections that hang or break: a single one never costs the leadership.
 
 use crate::common::cluster::{
     STEADY, ServiceAccount, all_at_once, elector, on, plain_server, record, requests, wait_for, wait_for_renewals,
@@ -99,7 +99,7 @@ fn a_server_that_accepts_and_says_nothing_is_waited_for() {
 }
 
 #[test]
-fn a_server_that_shakes_no_hands_is_waited_for() {
+fn a_server_that_hangs_in_the_tls_handshake_is_waited_for() {
     let server = Server::start(Options { tls: true, ..Options::default() }).unwrap();
     server.freeze();
     let account = ServiceAccount::new("one", server.ca_pem().unwrap());

@@ -1,4 +1,4 @@
-//! Somebody on the way to the API server says that the lock is not there, though it is.
+//! A proxy answers 404, though the lock exists.
 
 use crate::common::lock::{KINDS, Lock};
 use crate::common::{Elector, wait_until};

@@ -150,7 +150,7 @@ fn it_leaves_also_before_it_ever_reached_a_server() {
 }
 
 #[test]
-fn the_referee_convicts_who_is_guilty_for_certain_and_nobody_else() {
+fn the_referee_reports_only_certain_violations() {
     let start = Instant::now();
     let at = |seconds: u64| start + Duration::from_secs(seconds);
     let change = |seconds, kind, holder: &str| Change {

@@ -1,4 +1,4 @@
-//! A write whose answer never came may have been done or not: it neither makes a leader too many nor costs one.
+//! A write without an answer may have been done or not: it neither makes a second leader nor costs the leadership.
 
 use crate::common::cluster::{
     STEADY, all_at_once, elector, holder, holder_in, lock_of, on, plain_server, put, record, requests, wait_for,
@@ -147,7 +147,7 @@ fn a_release_that_meets_a_conflict_is_tried_again_on_what_stands_there_now() {
 }
 
 #[test]
-fn a_write_that_arrives_late_hurts_nobody() {
+fn writes_that_arrive_late_make_no_second_leader() {
     let server = plain_server();
     let electors = [elector(&server, "a", &[]), elector(&server, "b", &[])];
     wait_until("one of them leads", || electors.iter().any(Elector::leads));

@@ -1,4 +1,4 @@
-//! What the HTTP port says, path by path and moment by moment.
+//! What the HTTP port answers on each path.
 
 use crate::common::http::{Client, HOUR, following, header, held_by, known, leading, serve, unknown};
 use leader_elector::clock;
@@ -148,7 +148,7 @@ fn probes_tell_whether_the_election_runs_and_knows_something() {
 }
 
 #[test]
-fn no_answer_may_be_kept_by_a_cache() {
+fn no_answer_may_be_cached() {
     let (address, _) = serve(Limits::default());
     let mut client = Client::connect(address);
     for path in ["/", "/isLeader", "/leader", "/healthz", "/status", "/metrics"] {

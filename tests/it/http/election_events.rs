@@ -1,4 +1,4 @@
-//! `/events` of real electors: every change reaches those who listen, whatever befalls the leader.
+//! `/events` of real electors: every change is sent, whatever happens to the leader.
 
 use crate::common::cluster::{STEADY, elector, plain_server, record, wait_for_renewals};
 use crate::common::http::Events;

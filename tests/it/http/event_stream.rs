@@ -161,7 +161,7 @@ fn a_listener_that_goes_away_is_noticed_at_once() {
 }
 
 #[test]
-fn one_too_many_takes_the_place_of_the_eldest() {
+fn a_subscriber_beyond_the_limit_replaces_the_oldest() {
     let (address, status) = serve(Limits { subscribers: 3, ..patient() });
     let mut all: Vec<Events> = (0..3).map(|_| Events::of(address)).collect();
     all.iter_mut().for_each(|events| events.until_named(""));
@@ -174,7 +174,7 @@ fn one_too_many_takes_the_place_of_the_eldest() {
 }
 
 #[test]
-fn the_listeners_of_one_address_do_not_drive_out_those_of_another() {
+fn the_listeners_of_one_address_do_not_evict_those_of_another() {
     let (address, status) = serve(Limits { subscribers: 4, ..patient() });
     let mut local = Events::of(address);
     local.until_named("");
@@ -199,7 +199,7 @@ fn never_more_than_a_quarter_of_the_connections_are_streams() {
 }
 
 #[test]
-fn idle_connections_drive_no_listener_out() {
+fn idle_connections_evict_no_listener() {
     let (address, status) = serve(Limits { connections: 8, ..patient() });
     let mut events = [Events::of(address), Events::of(address)];
     events.iter_mut().for_each(|events| events.until_named(""));

@@ -1,4 +1,4 @@
-//! Clients that mean harm, or do it: none of them keeps another from its answer, and each is got rid of.
+//! Clients that are slow, idle or hostile: none of them keeps another from its answer, and each is closed.
 
 use crate::common::http::{Client, HOUR, PATIENCE, following, serve};
 use leader_elector::http::Limits;
@@ -77,7 +77,7 @@ fn used_connections_that_idle_make_room_for_new_ones() {
 }
 
 #[test]
-fn of_the_idle_ones_the_least_recently_used_goes_first() {
+fn the_least_recently_used_idle_connection_is_closed_first() {
     let address = follower(Limits { connections: 2, ..patient() });
     let mut first = Client::connect(address);
     let mut second = Client::connect(address);
@@ -91,7 +91,7 @@ fn of_the_idle_ones_the_least_recently_used_goes_first() {
 }
 
 #[test]
-fn a_head_that_drips_in_is_no_progress() {
+fn an_unfinished_head_does_not_count_as_use_of_a_connection() {
     let address = follower(Limits { connections: 2, ..patient() });
     let mut dripping = Client::connect(address);
     dripping.send("GET / HTTP/1.1\r\n");

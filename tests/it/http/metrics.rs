@@ -1,4 +1,5 @@
-//! `/metrics`: what is counted moves when it happens. That Prometheus takes the page, `.ci/metrics` shows.
+//! `/metrics`: each series changes when that which it counts happens. Whether Prometheus
+//! accepts the page is tested in `promtool`.
 
 use crate::common::cluster::{STEADY, elector, lock_of, on, plain_server, put, wait_for, wait_for_renewals};
 use crate::common::http::{Client, Events, following, header, known, leading, sample, serve, unknown};

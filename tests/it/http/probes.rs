@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/leader` of real electors, whatever is broken: each says what is so, and no more.
+//! `/healthz`, `/readyz` and `/leader` of real electors, while something is broken.
 
 use crate::common::cluster::{STEADY, elector, lock_of, on, plain_server, put, wait_for, wait_for_renewals};
 use crate::common::lock::RECORD;
@@ -44,7 +44,7 @@ fn a_server_that_is_away_costs_readiness_and_leadership_but_not_health() {
 }
 
 #[test]
-fn one_that_never_read_the_lock_is_healthy_and_not_ready() {
+fn an_elector_that_never_read_the_lock_is_healthy_and_not_ready() {
     let server = plain_server();
     server.freeze();
     let waits = elector(&server, "a", &["--ttl=600ms"]);
@@ -110,7 +110,7 @@ fn a_process_that_stood_still_is_neither_ready_nor_leading_when_it_wakes_up() {
 }
 
 #[test]
-fn one_that_was_told_to_leave_answers_to_its_end_and_never_names_itself() {
+fn an_elector_told_to_leave_answers_until_it_ends_and_never_names_itself() {
     let server = plain_server();
     let a = elector(&server, "a", &["--ttl=10m", "--release-delay=10m"]);
     wait_for_codes(&a, 200, 200, 200);

@@ -1,4 +1,4 @@
-//! `/metrics` of electors in all sorts of states, read by Prometheus' own checker, which also has opinions on names.
+//! `/metrics` of electors in many states passes `promtool check metrics`, which also checks names.
 
 use crate::common::cluster::{elector, lock_of, plain_server, put};
 use crate::common::{Elector, ask, wait_until};
@@ -23,7 +23,7 @@ fn check(elector: &Elector) {
 
 #[test]
 #[ignore = "needs promtool; `.ci/run metrics` runs it"]
-fn whatever_has_happened() {
+fn promtool_accepts_the_metrics_of_electors_in_many_states() {
     let server = plain_server();
     server.freeze();
     let elector = elector(&server, "a", &[]);

@@ -118,7 +118,7 @@ fn what_an_announced_body_looks_like_does_not_matter() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_and_the_next_client_served() {
+fn a_malformed_request_is_refused_and_the_next_client_served() {
     let address = follower();
     let noise: Vec<u8> = (0..64 * 1024u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let long_target = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(9000));

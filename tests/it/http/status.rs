@@ -1,4 +1,4 @@
-//! `/status`: all that is known, in one shape, and nothing that must not be told.
+//! `/status`: its fields, their values, and that it shows no secret.
 
 use crate::common::cluster::{ServiceAccount, elector, lock_of, owned, plain_server, put};
 use crate::common::http::{self, Client, HOUR, ME, following, known, leading, serve, unknown};
@@ -134,7 +134,7 @@ fn without_time(mut status: Value) -> (f64, Value) {
 }
 
 #[test]
-fn a_trouble_is_one_word_until_it_is_over() {
+fn the_last_error_is_one_word_until_it_is_over() {
     let server = plain_server();
     let elector = elector(&server, "a", &[]);
     elector.wait_to_lead();
@@ -162,7 +162,7 @@ fn a_trouble_is_one_word_until_it_is_over() {
 }
 
 #[test]
-fn a_token_that_is_not_known_is_another_trouble_than_a_right_that_is_missing() {
+fn an_unknown_token_and_a_missing_right_are_different_errors() {
     let server = Server::start(Options { tokens: owned(&[("secret", "pod")]), ..Options::default() }).unwrap();
     let account = ServiceAccount::new("wrong", "");
     account.remove("ca.crt");

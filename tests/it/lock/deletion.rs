@@ -1,4 +1,4 @@
-//! The lock is deleted, emptied or taken over by somebody behind the leader's back.
+//! Somebody else deletes, empties or takes over the lock of a leader.
 
 use crate::common::Elector;
 use crate::common::cluster::{ServiceAccount, owned};
@@ -144,7 +144,7 @@ fn a_follower_waits_for_a_leader_that_is_cut_off_when_the_record_is_taken_out() 
 }
 
 #[test]
-fn whoever_saw_a_record_that_cannot_be_read_waits_when_it_is_gone() {
+fn a_candidate_that_saw_an_unreadable_record_waits_when_it_is_gone() {
     let deleted: fn(&Lock) = |lock| assert!(lock.server.delete(lock.kind, "default", "example"));
     let emptied: fn(&Lock) = |lock| drop(lock.put(json!({"metadata": {"labels": {"mine": "now"}}})));
     let freed: fn(&Lock) = |lock| drop(lock.put_record(&lock.peer("", 1, "2026-01-01T00:00:00.000000Z")));

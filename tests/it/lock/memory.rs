@@ -64,7 +64,7 @@ fn is_led_within_the_limit(kind: &'static str, object: Value) {
 }
 
 #[test]
-fn with_the_largest_object_that_can_be_written_back() {
+fn the_largest_writable_object_keeps_memory_within_the_limit() {
     let address = |n: usize| json!({"ip": format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255)});
     let addresses: Vec<Value> = (0..(LARGEST - SPARE) / 20).map(address).collect();
     let mut object = json!({"metadata": {}, "subsets": [{"addresses": addresses}]});
@@ -79,7 +79,7 @@ fn many(count: usize, value: &Value) -> Value {
 }
 
 #[test]
-fn with_as_many_small_fields_as_fit_into_an_object() {
+fn as_many_small_fields_as_fit_keep_memory_within_the_limit() {
     // An API server takes 256 KiB of annotations.
     let annotations = many((256 * 1024 - SPARE) / 6, &"".into());
     let data = many(LARGEST / 16, &"".into());
@@ -89,7 +89,7 @@ fn with_as_many_small_fields_as_fit_into_an_object() {
 
 /// Junk in the record itself, beside a holder that another elector waits for.
 #[test]
-fn with_junk_beside_the_holder() {
+fn unknown_fields_beside_the_holder_keep_memory_within_the_limit() {
     let junk = junk(LARGEST - SPARE);
     for kind in ["endpoints", "leases"] {
         let lock = Lock::new(kind);
@@ -116,7 +116,7 @@ fn with_junk_beside_the_holder() {
 }
 
 #[test]
-fn with_a_record_that_cannot_be_read() {
+fn an_unreadable_record_keeps_memory_within_the_limit() {
     let junk = junk(LARGEST - 2 * SPARE);
     let lock = Lock::new("endpoints");
     lock.put_record(&junk.clone().into());
@@ -140,7 +140,7 @@ fn with_a_record_that_cannot_be_read() {
 
 /// A server gone mad, for no API server keeps such an object.
 #[test]
-fn with_an_object_that_is_too_large_to_be_a_lock() {
+fn an_object_too_large_to_be_a_lock_keeps_memory_within_the_limit() {
     let huge = junk(15 * 1024 * 1024);
     let lock = Lock::new("endpoints");
     let record = lock.peer("peer", 600, "2026-01-01T00:00:00Z").to_string();

@@ -1,4 +1,4 @@
-//! The lock may be an object that serves others too: all of it but the record goes back as it came.
+//! The lock may be an object that others use too: every write keeps all of it but the record.
 
 use crate::common::lock::{Lock, MARK, NEVER, RECORD};
 use crate::common::{Elector, wait_until};

@@ -1,4 +1,4 @@
-//! What may stand in the lock, and what a candidate makes of it.
+//! Which records a lock may have, and what a candidate does with each.
 
 use crate::common::lock::{KINDS, Lock, NEVER, RECORD, record_of, transitions_of};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Whatever becomes of a watch, its candidate goes on to see who leads, and takes over in time.
+//! Watches that break, hang or show nonsense: the candidate goes on to see who leads, and takes over in time.
 
 use crate::common::Elector;
 use crate::common::cluster::{
@@ -68,7 +68,7 @@ fn sees_what_changes(server: &Server, follower: &Elector) {
 }
 
 #[test]
-fn a_watch_that_breaks_every_time_hides_nothing_and_is_no_busy_loop() {
+fn a_watch_that_always_breaks_hides_no_change_and_is_reopened_at_a_limited_rate() {
     all_at_once(faults(), |fault| {
         let server = plain_server();
         server.fault(on(&["watch"]), None, fault.clone());
@@ -131,7 +131,7 @@ fn a_watch_that_ends_while_it_runs_is_opened_again() {
 }
 
 #[test]
-fn a_watch_from_a_past_that_is_forgotten_begins_afresh() {
+fn a_watch_from_a_compacted_version_is_reopened() {
     let server = plain_server();
     let follower = follower(&server);
     wait_for(&server, "the watch is open", |server| server.open_watches() == 1);
@@ -167,7 +167,7 @@ fn a_bookmark_alone_changes_nothing() {
 
 /// A server that was restarted forbids everything until it has read the roles.
 #[test]
-fn a_refusal_after_an_outage_does_not_put_the_watch_off_for_minutes() {
+fn a_refusal_after_an_outage_does_not_delay_the_watch_by_minutes() {
     let server = plain_server();
     // Pauses that double from 50 ms on: as much again after the refusal would be more than anybody waits here.
     server.fault(on(&["watch"]), Some(7), Fault::DropRequest);
@@ -178,7 +178,7 @@ fn a_refusal_after_an_outage_does_not_put_the_watch_off_for_minutes() {
 }
 
 #[test]
-fn a_watch_that_is_dead_costs_nothing() {
+fn a_watch_that_never_works_costs_neither_health_nor_readiness_nor_the_leadership() {
     for fault in [Fault::HangRequest, Fault::Status { code: 500, retry_after: None }] {
         let server = plain_server();
         server.fault(on(&["watch"]), None, fault);
@@ -193,7 +193,7 @@ fn a_watch_that_is_dead_costs_nothing() {
 }
 
 #[test]
-fn a_watch_that_is_opened_anew_is_no_trouble() {
+fn reopening_a_silent_watch_logs_no_failure() {
     let lock = Lock::new("endpoints");
     let silent = lock.server.fault(|it| it.verb == "watch", None, Fault::SilenceWatch { after_events: 1 });
     let a = lock.start("a", &["--ttl=4s", "--retry-period=50ms"]);

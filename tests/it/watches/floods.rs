@@ -1,5 +1,5 @@
-//! A server, or something before it, floods a watch: that costs neither the leadership nor the memory, the log stays
-//! readable, and a signal is obeyed at once.
+//! A watch with events without end: it costs neither the leadership nor memory, the log stays readable, and signals are
+//! obeyed at once.
 
 use crate::common::cluster::{
     elector, holder, lines, lock_of, on, plain_server, put, record, wait_for, wait_for_renewals,

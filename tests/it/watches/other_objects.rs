@@ -59,7 +59,7 @@ fn behind_a_proxy_that_drops_the_selector_a_leader_leads_on_and_a_follower_names
 }
 
 #[test]
-fn behind_such_a_proxy_the_release_is_seen_at_once() {
+fn behind_a_proxy_that_drops_the_selector_a_release_is_seen_at_once() {
     for kind in KINDS {
         let lock = Lock::new(kind);
         lock.server.fault(on(&["watch"]), None, Fault::DropSelector);

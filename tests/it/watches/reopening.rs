@@ -1,4 +1,4 @@
-//! A watch is opened anew when that is asked for, whenever it is asked, and nothing of it looks like a failure.
+//! A watch is reopened on request, whatever its state is, and that is reported as no failure.
 
 use crate::common::api_client::{LONG, client, endpoints};
 use leader_elector::candidate::watcher::{News, Watcher};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 
 #[test]
-fn to_ask_for_a_new_watch_while_there_is_none_is_no_failure_of_it() {
+fn reopening_a_closed_watch_reports_no_failure() {
     let server = apiserver::Server::start(apiserver::Options::default()).unwrap();
     let broken = apiserver::Fault::Status { code: 500, retry_after: None };
     server.fault(|request| request.verb == "watch", Some(1), broken);
@@ -35,7 +35,7 @@ fn to_ask_for_a_new_watch_while_there_is_none_is_no_failure_of_it() {
 
 /// The server may have gone back in time: what was shown before says nothing of where to begin.
 #[test]
-fn a_watch_that_is_opened_anew_begins_with_the_object_as_it_is() {
+fn a_reopened_watch_begins_with_the_present_object() {
     let server = apiserver::Server::start(apiserver::Options::default()).unwrap();
     server.put("endpoints", "default", serde_json::json!({"metadata": {"name": "example"}}));
     let (news, shown) = channel();
@@ -51,7 +51,7 @@ fn a_watch_that_is_opened_anew_begins_with_the_object_as_it_is() {
 
 /// A server that was restarted has forgotten what was before: that is no failure like those while it was away.
 #[test]
-fn a_watch_that_began_too_long_ago_is_opened_anew_without_a_pause_after_an_outage_too() {
+fn a_watch_answered_with_410_is_reopened_without_a_pause_after_an_outage_too() {
     // One number is drawn for each stream, and one for each pause.
     static DRAWN: AtomicU32 = AtomicU32::new(0);
     let drawn = || {

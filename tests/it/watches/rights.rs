@@ -7,7 +7,7 @@ use crate::rbac::{allow, says_what_to_grant, server_that_allows};
 use std::time::Instant;
 
 #[test]
-fn without_a_watch_the_lock_is_polled_and_everything_works() {
+fn without_a_right_to_watch_the_lock_is_polled() {
     let server = server_that_allows(&["get", "create", "update"]);
     let mut leader = elector(&server, "a", &[]);
     leader.wait_to_lead();
@@ -25,7 +25,7 @@ fn without_a_watch_the_lock_is_polled_and_everything_works() {
 }
 
 #[test]
-fn without_a_watch_a_release_is_found_by_polling() {
+fn without_a_right_to_watch_a_release_is_found_by_polling() {
     let server = server_that_allows(&["get", "create", "update"]);
     let mut leader = elector(&server, "a", &["--ttl=60s"]);
     leader.wait_to_lead();
@@ -39,7 +39,7 @@ fn without_a_watch_a_release_is_found_by_polling() {
 }
 
 #[test]
-fn a_right_to_watch_that_comes_later_is_found() {
+fn a_right_to_watch_granted_later_is_used() {
     let server = server_that_allows(&["get", "create", "update"]);
     let elector = elector(&server, "a", &[]);
     elector.wait_to_lead();

@@ -1,4 +1,4 @@
-//! The stream of events: as it flows, as it ends, and as it is broken off.
+//! The client's stream of events: how it starts, ends, fails and is woken.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -215,7 +215,7 @@ fn a_watch_whose_end_is_the_end_of_the_connection_can_be_woken() {
 }
 
 #[test]
-fn a_wake_that_finds_no_watch_is_for_the_next_one_only() {
+fn a_wake_without_a_watch_ends_the_next_watch_only() {
     let server = streaming([chunk("{}\n"), b"0\r\n\r\n".to_vec()].concat(), Then::Close);
     let (api, handle) = (client(&server.url()), WatchHandle::new());
     handle.wake();

@@ -488,7 +488,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"            Some(self.binding.back_until),
 "#,
         replace: "",
-        found_by: By::Test("it", "election::two_locks::it_stands_again_when_it_has_stood_back_for_one_lease"),
+        found_by: By::Test("it", "election::two_locks::after_one_lease_it_tries_again"),
     },
     Mutant {
         name: "two locks, and no deadline for a second that cannot be had",
@@ -519,7 +519,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"            second.refused_until(),
             Some"#,
         replace: r#"            Some"#,
-        found_by: By::Test("it", "election::two_locks::refused_for_longer_it_stands_back_for_longer_and_no_longer"),
+        found_by: By::Test("it", "election::two_locks::each_further_denial_doubles_the_wait_up_to_a_limit"),
     },
     Mutant {
         name: "no deadline for the release of what is protected",
@@ -665,14 +665,14 @@ pub const MUTANTS: &[Mutant] = &[
 "#,
         replace: r#"            self.newest = 0;
 "#,
-        found_by: By::Test("it", "watches::reopening::a_watch_that_is_opened_anew_begins_with_the_object_as_it_is"),
+        found_by: By::Test("it", "watches::reopening::a_reopened_watch_begins_with_the_present_object"),
     },
     Mutant {
         name: "the socket named without the lock",
         file: "src/candidate/sole_instance.rs",
         find: r#"fnv1a(format!("{lock}\0{identity}").as_bytes())"#,
         replace: r#"fnv1a({ let _ = lock; identity.as_bytes() })"#,
-        found_by: By::Test("it", "election::identity::the_same_name_in_another_election_is_nobody_to_wait_for"),
+        found_by: By::Test("it", "election::identity::the_same_name_in_another_election_delays_nobody"),
     },
     Mutant {
         name: "a second signal at once taken for impatience",
