@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 fn environment() -> Environment {
-    Environment { hostname: "pod-0".to_owned(), rust_log: None }
+    Environment { hostname: "pod-0".to_owned(), ..Environment::default() }
 }
 
 fn parse(args: &[&str]) -> Result<Command, String> {
