@@ -96,7 +96,7 @@ impl LeaderService {
         let mut slices = Family::ALL.map(slice);
         // What traffic waits for comes first.
         slices.sort_by_key(|slice| slice.route.address().is_none());
-        let mut keeper = Worker {
+        let mut worker = Worker {
             spec: Arc::clone(&spec),
             api: Arc::clone(&service.api),
             orders: Arc::clone(&service.orders),
@@ -107,7 +107,7 @@ impl LeaderService {
             wrong: None,
             report,
         };
-        thread::Builder::new().name("leader-service".into()).spawn(move || keeper.run())?;
+        thread::Builder::new().name("leader-service".into()).spawn(move || worker.run())?;
         Ok(service)
     }
 
@@ -254,6 +254,9 @@ impl<R: FnMut(Report)> Worker<R> {
     }
 
     fn tell_trouble(&mut self) {
+        for slice in self.slices.iter_mut().filter(|slice| slice.route.is_settled()) {
+            slice.wrong = None;
+        }
         let wrong = self.slices.iter().find_map(|slice| slice.wrong);
         if std::mem::replace(&mut self.wrong, wrong) != wrong {
             (self.report)(Report::Trouble(wrong));
@@ -286,7 +289,6 @@ impl Keeper {
             }
             // A slice that can be read may still be one that cannot be written.
             None if request.verb == Verb::Update || self.route.is_settled() => {
-                self.wrong = None;
                 if self.log_once.over(REQUESTS) {
                     info!("{} can be written again", self.route.name());
                 }
