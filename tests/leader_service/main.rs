@@ -40,7 +40,9 @@ impl Candidate {
 
     fn with_timeout(server: &Server, identity: &str, addresses: &[&str], timeout: Duration) -> Candidate {
         let (report, reports) = channel();
-        let tell = move |it| drop(report.send(it));
+        let tell = move |it| {
+            let _ = report.send(it);
+        };
         let service = LeaderService::start(spec(identity, addresses), client(server), timeout, tell).unwrap();
         Candidate { service, reports }
     }
