@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::common::cluster::{plain_server, wait_for};
+use crate::common::deploy::is_there;
 use apiserver::Fault;
 use serde_json::json;
 
@@ -130,6 +131,29 @@ fn a_family_that_the_leader_lacks_leads_to_nobody() {
     server.delete(SLICES, "default", V6);
     Candidate::start(&server, "web-2", &["10.0.0.3"]).is_routed(9);
     assert_eq!(slice(&server, V6), Value::Null);
+}
+
+#[test]
+fn kubectl_shows_where_the_service_leads() {
+    if !is_there("kubectl", "help") {
+        return;
+    }
+    let server = plain_server();
+    let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
+    let shown = || {
+        let mut kubectl = std::process::Command::new("kubectl");
+        kubectl.env("HOME", env!("CARGO_TARGET_TMPDIR")).env_remove("KUBECONFIG");
+        let output = kubectl.args(["--server", &server.url(), "get", "endpointslices", V4]).output().unwrap();
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        lines.lines().map(words).collect::<Vec<_>>()
+    };
+    candidate.is_routed(7);
+    let [head, row] = &shown()[..] else { panic!("{:?}", shown()) };
+    assert_eq!(*head, ["NAME", "ADDRESSTYPE", "PORTS", "ENDPOINTS", "AGE"]);
+    assert_eq!(row[..4], [V4, "IPv4", "8080", "10.0.0.1"]);
+    candidate.withdraws(7);
+    assert_eq!(shown()[1][3], "<unset>");
 }
 
 #[test]

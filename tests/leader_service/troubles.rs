@@ -18,8 +18,9 @@ fn a_right_that_is_missing_is_told_and_asked_for_again() {
     candidate.leads(7, never());
     assert_eq!(candidate.next(), Report::Trouble(Some("forbidden")));
     server.set_rules(vec![Rule::new(EVERYBODY, &["get", "create", "update"], SLICES)]);
-    assert_eq!(candidate.next(), Report::Trouble(None));
-    assert_eq!(candidate.next(), Report::Routed { fencing_token: 7 });
+    // In which order depends on which of the two slices is tried again first.
+    let reports = [candidate.next(), candidate.next()];
+    assert!(reports.contains(&Report::Trouble(None)) && reports.contains(&Report::Routed { fencing_token: 7 }));
     // A term that could write nothing has nothing to take away.
     server.set_rules(vec![Rule::new(EVERYBODY, &["get"], SLICES)]);
     let other = Candidate::start(&server, "web-1", &["10.0.0.2"]);
