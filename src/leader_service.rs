@@ -195,9 +195,6 @@ impl<R: FnMut(Report)> Worker<R> {
         }
         self.tell_trouble();
         self.tell_outcome(goal, is_reached, is_over);
-        if due.is_none() {
-            self.api.abandon(); // a connection that nobody needs for a whole term
-        }
         match goal {
             Goal::Withdraw { .. } if due.is_some() => due.map(|due| due.min(until)),
             _ => due,
@@ -251,6 +248,7 @@ impl<R: FnMut(Report)> Worker<R> {
         };
         self.reported = true;
         (self.report)(report);
+        self.api.abandon(); // nobody needs the connection for the rest of the term
     }
 
     fn tell_trouble(&mut self) {
@@ -277,23 +275,21 @@ const REQUESTS: &str = "requests";
 
 impl Keeper {
     fn tell(&mut self, request: &Request, trouble: Option<Trouble>) {
-        match trouble {
-            Some(trouble) if trouble.expected => debug!("{}", trouble.message),
-            Some(Trouble { message, class, .. }) => {
-                self.wrong = Some(class);
-                if self.log_once.is_news(REQUESTS, &message, clock::now()) {
-                    warn!("{message}");
-                } else {
-                    debug!("{message}");
-                }
-            }
+        let Some(Trouble { message, class, expected }) = trouble else {
             // A slice that can be read may still be one that cannot be written.
-            None if request.verb == Verb::Update || self.route.is_settled() => {
-                if self.log_once.over(REQUESTS) {
-                    info!("{} can be written again", self.route.name());
-                }
+            let is_over = request.verb == Verb::Update || self.route.is_settled();
+            if is_over && self.log_once.over(REQUESTS) {
+                info!("{} can be written again", self.route.name());
             }
-            None => {}
+            return;
+        };
+        if !expected {
+            self.wrong = Some(class);
+        }
+        if !expected && self.log_once.is_news(REQUESTS, &message, clock::now()) {
+            warn!("{message}");
+        } else {
+            debug!("{message}");
         }
     }
 }

@@ -128,7 +128,13 @@ impl Route {
         let before = self.goal.replace((goal, until));
         if before.map(|(goal, _)| goal) != Some(goal) {
             self.retry = Retry::default();
-            self.reached = matches!(goal, Goal::Withdraw { .. }) && !self.may_show;
+            self.reached = false;
+            if matches!(self.known, Known::Absent) {
+                self.known = Known::Nothing; // others may have made it since
+            }
+            if matches!(goal, Goal::Withdraw { .. }) && !self.may_show {
+                self.settle();
+            }
         }
     }
 
@@ -198,7 +204,6 @@ impl Route {
             Judgement::Reached => self.settle(),
             Judgement::Missing(_) => {}
             Judgement::Refused(trouble) => {
-                self.known = Known::Nothing;
                 self.retry.after = Some(now.saturating_add(self.retry.refused(jitter)));
                 return Some(trouble);
             }
@@ -241,7 +246,7 @@ impl Route {
                     let shown = slice.shows(own_token, target);
                     if shown { Judgement::Reached } else { Judgement::Missing(Verb::Update) }
                 }
-                // Whoever wrote that has done away with our address, and with every write of ours that is on its way.
+                // It is not ours any longer, and whoever made it so has shut out the writes of ours that are on their way.
                 _ if target.is_none() => Judgement::Reached,
                 Owner::Ours { fencing_token } => Judgement::Refused(self.newer(*fencing_token, own_token)),
                 Owner::Other(why) => Judgement::Refused(self.foreign(why)),

@@ -34,6 +34,32 @@ fn a_right_that_is_missing_is_told_and_asked_for_again() {
 }
 
 #[test]
+fn a_right_that_is_missing_is_named_with_the_rule() {
+    let server = Server::start(Options { rules: vec![Rule::new(EVERYBODY, &["get"], "leases")], ..Options::default() });
+    let server = server.unwrap();
+    let (api, name) = (client(&server), name(V4));
+    let message = |reply: Reply| reply.unwrap_err().message;
+    let got = message(api.get(&name, LONG));
+    assert!(
+        got.starts_with(
+            "cannot read endpointslices default/web-leader: 403 forbidden (endpointslices.discovery.k8s.io"
+        )
+    );
+    assert!(
+        got.ends_with(
+            "; grant the verb \"get\" on \"endpointslices\" named \"web-leader\" in namespace \"default\" to \
+             \"system:anonymous\": - {apiGroups: [\"discovery.k8s.io\"], resources: [\"endpointslices\"], resourceNames: \
+             [\"web-leader\"], verbs: [\"get\", \"update\"]}"
+        ),
+        "{got}"
+    );
+    let created = message(api.create(&name, b"{}", LONG));
+    assert!(
+        created.ends_with("{apiGroups: [\"discovery.k8s.io\"], resources: [\"endpointslices\"], verbs: [\"create\"]}")
+    );
+}
+
+#[test]
 fn a_slice_of_somebody_else_is_left_alone_until_it_is_gone() {
     for (field, name, value, told) in [
         ("labels", "endpointslice.kubernetes.io/managed-by", json!("staff"), "foreign"),
@@ -148,6 +174,17 @@ fn a_failure_is_followed_at_once_and_more_of_them_slower_and_slower() {
     assert_eq!(pauses((0..20).map(|_| denied())).last(), Some(&Duration::from_secs(180)));
     let busy = |seconds| failed(FailureKind::Busy, Some(Duration::from_secs(seconds)));
     assert_eq!(pauses([busy(2), busy(3600)]), millis(&[2000, 180_000]));
+}
+
+#[test]
+fn nothing_is_sent_when_the_time_is_over() {
+    let (mut route, now) = (route(), clock::now());
+    let until = now.saturating_add(Duration::from_secs(1));
+    route.pursue(Goal::Lead { fencing_token: 7 }, until);
+    assert!(matches!(route.next(now), Next::Send(_)));
+    assert!(matches!(route.next(until), Next::Over));
+    route.pursue(Goal::Lead { fencing_token: 7 }, until.saturating_add(Duration::from_secs(1)));
+    assert!(matches!(route.next(until), Next::Send(_)), "it was renewed");
 }
 
 #[test]
