@@ -1,4 +1,4 @@
-//! The Kubernetes API, as far as an election needs it: get, create, update and watch one object.
+//! The Kubernetes API, as far as an elector needs it: get, create and update one object, and watch a lock.
 //!
 //! Nothing here is tried twice, except that a request refused with a 401 is sent once more if the
 //! token has meanwhile been replaced, or its plugin hands out another: whether to try again is for the caller to decide, who knows
@@ -11,6 +11,7 @@ mod dial;
 mod exchange;
 mod failure;
 mod names;
+mod object_name;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,7 @@ pub(crate) use self::exchange::explain;
 use self::exchange::{ApiCall, LONGEST, Patience};
 pub use self::failure::{ApiStatus, Class, Failure, FailureKind, Verb};
 pub(crate) use self::names::Names;
+pub use self::object_name::ObjectName;
 pub use self::watch::{Watch, WatchHandle};
 use crate::clock;
 use crate::credentials::{Access, Credentials, CredentialsError, Tls};
@@ -84,19 +86,19 @@ impl Api {
 
     /// Reads the object. `timeout` covers everything from looking up the server's name to the last
     /// byte of the answer.
-    pub fn get(&self, lock: &LockName, timeout: Duration) -> Result<Vec<u8>, Failure> {
-        self.request(&ApiCall::new(Verb::Get, lock, None)?, timeout)
+    pub fn get(&self, object: &dyn ObjectName, timeout: Duration) -> Result<Vec<u8>, Failure> {
+        self.request(&ApiCall::new(Verb::Get, object, None)?, timeout)
     }
 
     /// Creates the object from its JSON, and returns it as the server keeps it.
-    pub fn create(&self, lock: &LockName, body: &[u8], timeout: Duration) -> Result<Vec<u8>, Failure> {
-        self.request(&ApiCall::new(Verb::Create, lock, Some(body))?, timeout)
+    pub fn create(&self, object: &dyn ObjectName, body: &[u8], timeout: Duration) -> Result<Vec<u8>, Failure> {
+        self.request(&ApiCall::new(Verb::Create, object, Some(body))?, timeout)
     }
 
     /// Replaces the object by this JSON, and returns it as the server keeps it. That it replaces
     /// what was read and nothing else is for the uid and the resourceVersion in the JSON to see to.
-    pub fn update(&self, lock: &LockName, body: &[u8], timeout: Duration) -> Result<Vec<u8>, Failure> {
-        self.request(&ApiCall::new(Verb::Update, lock, Some(body))?, timeout)
+    pub fn update(&self, object: &dyn ObjectName, body: &[u8], timeout: Duration) -> Result<Vec<u8>, Failure> {
+        self.request(&ApiCall::new(Verb::Update, object, Some(body))?, timeout)
     }
 
     /// Opens a stream of the object's events, from `resource_version` on; without one it begins
@@ -132,7 +134,7 @@ impl Api {
         let agent = exchange::agent(self.credentials.address().to_string(), access.tls.clone(), self.names.clone());
         let running = handle.begin(agent.clone()).map_err(|woken| call.fail(FailureKind::BrokenOff, woken))?;
         let opened = self.perform(&agent, &call, &access, step, || Patience::Stream { step, silence });
-        let response = opened.map_err(|failure| running.why(call.verb, call.lock).unwrap_or(failure))?;
+        let response = opened.map_err(|failure| running.why(call.verb, lock).unwrap_or(failure))?;
         Ok(Watch::new(response.into_body(), lock.clone(), silence, running))
     }
 

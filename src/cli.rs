@@ -4,6 +4,7 @@
 
 mod argv;
 mod health;
+mod leader_service;
 mod timing;
 
 use crate::check::Elector;
@@ -11,6 +12,7 @@ use crate::credentials;
 use crate::duration;
 use crate::health::HealthCheck;
 use crate::http::{Limits, ListenAddress};
+use crate::leader_service::Spec;
 use crate::lock::{CHOICES, LockKind};
 use crate::logging;
 use log::LevelFilter;
@@ -55,6 +57,8 @@ pub struct Config {
     pub release_delay: Duration,
     /// What tells whether the application is well enough to lead; `None` where it is not asked.
     pub health: Option<HealthCheck>,
+    /// The Service that is to lead to the leader, if there is one.
+    pub leader_service: Option<Spec>,
     /// Where to serve HTTP; `None` for nowhere.
     pub http: Option<ListenAddress>,
     /// How many connections that has at a time, 1 to [`MOST_CONNECTIONS`].
@@ -79,13 +83,40 @@ pub struct Environment {
     pub hostname: String,
     /// `RUST_LOG`, if it is set.
     pub rust_log: Option<String>,
+    /// What a pod may be told of itself.
+    pub pod: PodVariables,
+}
+
+/// The variables that the downward API sets where the manifest of a pod asks for them.
+#[derive(Clone, Debug, Default)]
+pub struct PodVariables {
+    /// `POD_IPS`: all addresses, separated by commas.
+    pub ips: Option<String>,
+    /// `POD_IP`: one address.
+    pub ip: Option<String>,
+    /// `POD_NAME`.
+    pub name: Option<String>,
+    /// `POD_UID`.
+    pub uid: Option<String>,
+    /// `NODE_NAME`.
+    pub node: Option<String>,
 }
 
 impl Environment {
     pub fn read() -> Environment {
+        let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        // An empty one is none.
+        let of_pod = |name| variable(name).filter(|value| !value.trim().is_empty());
         Environment {
             hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            rust_log: std::env::var_os("RUST_LOG").map(|value| value.to_string_lossy().into_owned()),
+            rust_log: variable("RUST_LOG"),
+            pod: PodVariables {
+                ips: of_pod("POD_IPS"),
+                ip: of_pod("POD_IP"),
+                name: of_pod("POD_NAME"),
+                uid: of_pod("POD_UID"),
+                node: of_pod("NODE_NAME"),
+            },
         }
     }
 }
@@ -129,11 +160,22 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
         return elector(&url, flags.http()?, &ignored).map(Command::Check);
     }
     let (kubeconfig, context) = kubeconfig(&mut flags)?;
+    let election = election(flags.text("--election")?)?;
+    let namespace = namespace(flags.text("--election-namespace")?)?;
+    let id = identity(flags.text("--id")?, &environment.hostname)?;
+    let leader_service =
+        leader_service::Given { service: flags.text("--leader-service")?, pod_ip: flags.text("--pod-ip")? }.complete(
+            &election,
+            &namespace,
+            &id,
+            environment,
+        )?;
     let config = Config {
-        election: election(flags.text("--election")?)?,
-        namespace: namespace(flags.text("--election-namespace")?)?,
+        election,
+        namespace,
         lock: flags.choice("--lock", &CHOICES)?.unwrap_or(&[LockKind::Endpoints]),
-        id: identity(flags.text("--id")?, &environment.hostname)?,
+        id,
+        leader_service,
         timing: timing(&mut flags)?,
         release_delay: release_delay(flags.duration("--release-delay")?)?,
         health: health::check(&mut flags)?,

@@ -44,12 +44,13 @@
 //! | [`time`] | a reading of the clock |
 //! | [`clock`], [`signals`] | one blocking thread each |
 //! | [`api`], [`credentials`] | the REST client, and where the server and the token come from |
+//! | [`leader_service`] | the Service that leads to the leader: its EndpointSlices |
 //! | [`status`], [`metrics`], [`http`] | what the rest may know, what is counted, and who asks |
 //! | [`report`], [`logging`] | what people are told |
 //! | [`cli`], [`run`] | the command line, and putting the parts together |
 //! | [`health`] | the health check: asks the application whether it is well |
 //! | [`check`] | `--check`: the question to an elector that runs |
-//! | [`duration`], [`rfc3339`], [`random`], `json` | one thing each |
+//! | [`duration`], [`rfc3339`], [`random`], `json`, `metadata` | one thing each |
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -63,8 +64,11 @@ pub mod election;
 pub mod health;
 pub mod http;
 mod json;
+pub mod leader_service;
+pub mod leadership;
 pub mod lock;
 pub mod logging;
+mod metadata;
 pub mod metrics;
 pub mod random;
 pub mod record;

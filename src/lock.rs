@@ -85,22 +85,6 @@ pub struct LockName {
     pub name: String,
 }
 
-impl LockName {
-    /// The path of all objects of this kind in the namespace: where one is created or watched.
-    pub fn collection_path(&self) -> String {
-        let prefix = match self.kind {
-            LockKind::Endpoints | LockKind::ConfigMaps => "/api/v1",
-            LockKind::Leases => "/apis/coordination.k8s.io/v1",
-        };
-        format!("{prefix}/namespaces/{}/{}", self.namespace, self.kind.resource())
-    }
-
-    /// The path of the object itself.
-    pub fn path(&self) -> String {
-        format!("{}/{}", self.collection_path(), self.name)
-    }
-}
-
 /// `endpoints default/example`, as messages name it.
 impl fmt::Display for LockName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

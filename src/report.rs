@@ -2,7 +2,7 @@
 //! tells is also counted.
 
 mod lock;
-mod log_once;
+pub(crate) mod log_once;
 
 use self::lock::LockReport;
 use self::log_once::LogOnce;

@@ -10,8 +10,8 @@ use ureq::{Agent, AsSendBody, Body, Error};
 use super::dial::{Dial, DialError, what_to_do};
 use super::failure::{Failure, FailureKind, Refusal, Verb, bounded_seconds};
 use super::names::Names;
+use super::object_name::{self, ObjectName};
 use crate::credentials::{Tls, Token};
-use crate::lock::LockName;
 
 /// The largest object that is read. An API server takes no request body above 3 MiB (etcd no object above 1.5 MiB), so
 /// what is larger could not be written back: no lock is. Nothing larger is kept, nor anything built from what is not the
@@ -56,7 +56,7 @@ pub(super) fn agent(server: String, tls: Option<Tls>, names: Names) -> Agent {
 /// What is asked of the server.
 pub(super) struct ApiCall<'a> {
     pub(super) verb: Verb,
-    pub(super) lock: &'a LockName,
+    pub(super) object: &'a dyn ObjectName,
     /// Path and query.
     target: String,
     body: Option<&'a [u8]>,
@@ -72,18 +72,18 @@ pub(super) enum Patience {
 }
 
 impl<'a> ApiCall<'a> {
-    pub(super) fn new(verb: Verb, lock: &'a LockName, body: Option<&'a [u8]>) -> Result<ApiCall<'a>, Failure> {
-        for (what, name) in [("name", &lock.name), ("namespace", &lock.namespace)] {
+    pub(super) fn new(verb: Verb, object: &'a dyn ObjectName, body: Option<&'a [u8]>) -> Result<ApiCall<'a>, Failure> {
+        for (what, name) in [("name", object.name()), ("namespace", object.namespace())] {
             if !is_one_path_segment(name) {
                 let what = format!("the {what} {name:?} holds more than letters, digits, \"-\" and \".\"");
-                return Err(Failure::new(FailureKind::Invalid, verb, lock, what));
+                return Err(Failure::new(FailureKind::Invalid, verb, object, what));
             }
         }
         let target = match verb {
-            Verb::Get | Verb::Update => lock.path(),
-            Verb::Create | Verb::Watch => lock.collection_path(),
+            Verb::Get | Verb::Update => object_name::path(object),
+            Verb::Create | Verb::Watch => object_name::collection_path(object),
         };
-        Ok(ApiCall { verb, lock, target, body })
+        Ok(ApiCall { verb, object, target, body })
     }
 
     pub(super) fn with_query(mut self, query: &str) -> ApiCall<'a> {
@@ -93,7 +93,7 @@ impl<'a> ApiCall<'a> {
     }
 
     pub(super) fn fail(&self, kind: FailureKind, what: impl std::fmt::Display) -> Failure {
-        Failure::new(kind, self.verb, self.lock, what)
+        Failure::new(kind, self.verb, self.object, what)
     }
 
     /// Sends the request and reads the head of the answer, whatever its status.
@@ -132,7 +132,7 @@ impl<'a> ApiCall<'a> {
             sent_token,
             body: said,
         };
-        Failure::refused(self.verb, self.lock, &refusal)
+        Failure::refused(self.verb, self.object, &refusal)
     }
 
     /// Reads the body of a 2xx answer to its end, which has to be one that can be told from a cut.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::object_name::{ObjectName, collection_path};
 use crate::json::{Scalar, each_field};
-use crate::lock::LockName;
 use crate::logging::escape::escaped;
 
 /// A request that did not succeed.
@@ -89,7 +89,7 @@ impl Class {
     }
 }
 
-/// What is done to a lock object, by its name in RBAC rules.
+/// What is done to an object, by its name in RBAC rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Get,
@@ -130,8 +130,8 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Failure {
-    pub(crate) fn new(kind: FailureKind, verb: Verb, lock: &LockName, what: impl fmt::Display) -> Failure {
-        Failure { kind, code: None, message: format!("cannot {verb} {lock}: {what}"), retry_after: None }
+    pub(crate) fn new(kind: FailureKind, verb: Verb, object: &dyn ObjectName, what: impl fmt::Display) -> Failure {
+        Failure { kind, code: None, message: format!("cannot {verb} {object}: {what}"), retry_after: None }
     }
 
     pub fn class(&self) -> Class {
@@ -149,14 +149,14 @@ impl Failure {
     }
 
     /// A 2xx answer that is not what was asked for: the caller decides that, having read it, and says why.
-    pub fn unreadable(verb: Verb, lock: &LockName, body: &[u8], why: &str) -> Failure {
+    pub fn unreadable(verb: Verb, object: &dyn ObjectName, body: &[u8], why: &str) -> Failure {
         let start = escaped(&body[..body.len().min(FIRST_BYTES)]);
         let what = format!("the answer is no Kubernetes object to rely on: {why} (first bytes \"{start}\")");
-        Failure::new(FailureKind::Unknown, verb, lock, what)
+        Failure::new(FailureKind::Unknown, verb, object, what)
     }
 
     /// An answer with a status other than 2xx.
-    pub(super) fn refused(verb: Verb, lock: &LockName, refusal: &Refusal) -> Failure {
+    pub(super) fn refused(verb: Verb, object: &dyn ObjectName, refusal: &Refusal) -> Failure {
         let status = ApiStatus::parse(&refusal.body);
         let said = match status.as_ref().and_then(|status| status.message.as_deref()) {
             Some(message) => escaped(message.as_bytes()),
@@ -169,12 +169,12 @@ impl Failure {
         if !said.is_empty() {
             what.push_str(&format!(" ({said})"));
         }
-        if let Some(advice) = advice(verb, lock, refusal, status.as_ref(), &said) {
+        if let Some(advice) = advice(verb, object, refusal, status.as_ref(), &said) {
             what.push_str(&format!("; {advice}"));
         }
-        let kind = kind(verb, lock, refusal.code, status.as_ref());
+        let kind = kind(verb, object, refusal.code, status.as_ref());
         let asked = refusal.retry_after.or(status.and_then(|status| status.retry_after));
-        let failure = Failure::new(kind, verb, lock, what);
+        let failure = Failure::new(kind, verb, object, what);
         Failure { code: Some(refusal.code), retry_after: asked, ..failure }
     }
 }
@@ -193,9 +193,9 @@ pub(super) struct Refusal {
     pub(super) body: Vec<u8>,
 }
 
-fn kind(verb: Verb, lock: &LockName, code: u16, status: Option<&ApiStatus>) -> FailureKind {
+fn kind(verb: Verb, object: &dyn ObjectName, code: u16, status: Option<&ApiStatus>) -> FailureKind {
     match code {
-        404 if status.is_some_and(|status| status.is_about_absence(verb, lock)) => FailureKind::Absent,
+        404 if status.is_some_and(|status| status.is_about_absence(verb, object)) => FailureKind::Absent,
         409 => FailureKind::Conflict,
         401 | 403 => FailureKind::Denied,
         400 | 422 => FailureKind::Invalid,
@@ -205,7 +205,13 @@ fn kind(verb: Verb, lock: &LockName, code: u16, status: Option<&ApiStatus>) -> F
     }
 }
 
-fn advice(verb: Verb, lock: &LockName, refusal: &Refusal, status: Option<&ApiStatus>, said: &str) -> Option<String> {
+fn advice(
+    verb: Verb,
+    object: &dyn ObjectName,
+    refusal: &Refusal,
+    status: Option<&ApiStatus>,
+    said: &str,
+) -> Option<String> {
     match refusal.code {
         300..=399 => {
             let target = escaped(refusal.location.as_deref().unwrap_or_default());
@@ -214,15 +220,15 @@ fn advice(verb: Verb, lock: &LockName, refusal: &Refusal, status: Option<&ApiSta
         400 if said.contains("HTTP request to an HTTPS server") => Some("give an https:// address".into()),
         401 if refusal.sent_token => Some("the token was not accepted; is it of this cluster, and still valid?".into()),
         401 => Some("no token was sent".into()),
-        403 => grant(verb, lock, said),
+        403 => grant(verb, object, said),
         404 => match status {
             None => Some("is that the address of a Kubernetes API server?".into()),
-            Some(status) if status.is_about("namespaces", &lock.namespace) => Some(format!(
+            Some(status) if status.is_about("namespaces", object.namespace()) => Some(format!(
                 "create the namespace \"{}\", or give the right one with --election-namespace",
-                lock.namespace
+                object.namespace()
             )),
             Some(status) if status.subject == (None, None) => {
-                Some(format!("this API server knows no {} at {}", lock.kind.resource(), lock.collection_path()))
+                Some(format!("this API server knows no {} at {}", object.resource(), collection_path(object)))
             }
             Some(_) => None,
         },
@@ -233,13 +239,13 @@ fn advice(verb: Verb, lock: &LockName, refusal: &Refusal, status: Option<&ApiSta
 
 /// The rule that is missing, ready to be pasted into a Role. `None` where the server's reason is
 /// another: a namespace that is going away, an admission webhook.
-fn grant(verb: Verb, lock: &LockName, said: &str) -> Option<String> {
+fn grant(verb: Verb, object: &dyn ObjectName, said: &str) -> Option<String> {
     let for_want_of_rights = said.contains(&format!(" cannot {} resource ", verb.in_rules()));
     if !said.is_empty() && !for_want_of_rights {
         return None;
     }
     let user = said.split_once("User \"").and_then(|(_, rest)| rest.split_once('"')).map(|(user, _)| user);
-    let (name, namespace, resource) = (&lock.name, &lock.namespace, lock.kind.resource());
+    let (name, namespace, resource) = (object.name(), object.namespace(), object.resource());
     // A rule for create cannot name the object: it does not exist yet when the rule is asked.
     let (named, names) = match verb {
         Verb::Create => (String::new(), String::new()),
@@ -255,7 +261,7 @@ fn grant(verb: Verb, lock: &LockName, said: &str) -> Option<String> {
          - {{apiGroups: [\"{}\"], resources: [\"{resource}\"], {names}verbs: [{verbs}]}}",
         verb.in_rules(),
         user.map_or("this pod's service account".into(), |user| format!("\"{user}\"")),
-        lock.kind.api_group(),
+        object.api_group(),
     ))
 }
 
@@ -308,10 +314,10 @@ impl ApiStatus {
     }
 
     /// Whether the API server itself says that there is nothing to read or to replace, or nowhere to create it.
-    fn is_about_absence(&self, verb: Verb, lock: &LockName) -> bool {
+    fn is_about_absence(&self, verb: Verb, object: &dyn ObjectName) -> bool {
         let found_nothing = match verb {
-            Verb::Create => self.is_about("namespaces", &lock.namespace),
-            Verb::Get | Verb::Update => self.is_about(lock.kind.resource(), &lock.name),
+            Verb::Create => self.is_about("namespaces", object.namespace()),
+            Verb::Get | Verb::Update => self.is_about(object.resource(), object.name()),
             Verb::Watch => false,
         };
         found_nothing && self.reason.as_deref() == Some("NotFound")

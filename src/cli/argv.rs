@@ -96,7 +96,7 @@ enum Takes {
     Nothing,
 }
 
-const FLAGS: [Flag; 33] = [
+const FLAGS: [Flag; 35] = [
     flag("--check", Takes::Nothing),
     flag("--context", Takes::Value("my-cluster")),
     flag("--election", Takes::Value("my-app")),
@@ -110,10 +110,12 @@ const FLAGS: [Flag; 33] = [
     flag("--http-max-connections", Takes::Value("256")),
     flag("--id", Takes::Value("my-app-0")),
     flag("--kubeconfig", Takes::Value("/home/me/.kube/config")),
+    flag("--leader-service", Takes::Value("my-app-leader:8080")),
     flag("--lease-duration", Takes::Value("15s")),
     flag("--lock", Takes::Value("leases")),
     flag("--log-format", Takes::Value("json")),
     flag("--log-level", Takes::Value("info")),
+    flag("--pod-ip", Takes::Value("10.0.0.1")),
     flag("--release-delay", Takes::Value("5s")),
     flag("--renew-deadline", Takes::Value("10s")),
     flag("--retry-period", Takes::Value("2s")),

@@ -4,6 +4,7 @@ use super::{LockKind, LockName};
 use crate::election::{Purpose, Sight, Version, Write};
 use crate::json::{ObjectWriter, Scalar, each_field};
 use crate::logging::escape::escaped;
+use crate::metadata::{Metadata, cannot_be_read, check_kind};
 use crate::record::{
     self, Content, MARK_ANNOTATION, Mark, RECORD_ANNOTATION, Record, SPEC_FIELDS, STEP_DOWN_ANNOTATION,
 };
@@ -41,8 +42,8 @@ impl Object {
     }
 
     fn of(kind: LockKind, fields: &Fields, text: &str) -> Result<Object, String> {
-        let version = Version { uid: fields.uid()?, resource_version: fields.resource_version()? };
-        let annotations = Annotations::of(fields.annotations)?;
+        let version = Version { uid: fields.metadata.uid()?, resource_version: fields.metadata.resource_version()? };
+        let annotations = Annotations::of(fields.metadata.annotations)?;
         let spec = fields.spec.filter(|_| kind == LockKind::Leases).map_or("null", RawValue::get);
         each_field(spec, |_, _| {}).map_err(|error| cannot_be_read("spec", &error))?;
         let content = match kind {
@@ -136,16 +137,12 @@ fn write_metadata<const N: usize>(
     });
 }
 
-/// The parts of an object that count here, each as the text it is.
+/// The parts of an object that count here.
 #[derive(Default)]
 struct Fields<'a> {
     kind: Option<&'a RawValue>,
     spec: Option<&'a RawValue>,
-    annotations: Option<&'a RawValue>,
-    name: Option<Scalar>,
-    namespace: Option<Scalar>,
-    uid: Option<Scalar>,
-    resource_version: Option<Scalar>,
+    metadata: Metadata<'a>,
 }
 
 impl<'a> Fields<'a> {
@@ -158,56 +155,18 @@ impl<'a> Fields<'a> {
             _ => {}
         });
         read.map_err(|error| format!("it is not a JSON object: {}", escaped(error.to_string().as_bytes())))?;
-        let read = each_field(metadata.map_or("null", RawValue::get), |name, value| match name {
-            "annotations" => fields.annotations = Some(value),
-            "name" => fields.name = Some(Scalar::of(value)),
-            "namespace" => fields.namespace = Some(Scalar::of(value)),
-            "uid" => fields.uid = Some(Scalar::of(value)),
-            "resourceVersion" => fields.resource_version = Some(Scalar::of(value)),
-            _ => {}
-        });
-        read.map_err(|error| cannot_be_read("metadata", &error))?;
+        fields.metadata = Metadata::of(metadata)?;
         Ok(fields)
     }
 
-    /// An object of another kind is an answer to another question, from whoever stands in between.
     fn check_kind(&self, kind: LockKind) -> Result<(), String> {
-        let Some(found) = self.kind else { return Ok(()) };
-        let (_, expected) = kind.api_version_and_kind();
-        match Scalar::of(found).text() {
-            Some(kind) if **kind == *expected => Ok(()),
-            _ => Err(format!("its kind is {}, not {expected}", found.get().chars().take(60).collect::<String>())),
-        }
+        check_kind(self.kind, kind.api_version_and_kind().1)
     }
 
-    /// What to call an object that is not the lock. An API server gives each a name and a namespace.
+    /// What to call an object that is not the lock.
     fn other_name(&self, lock: &LockName) -> Option<String> {
-        match [&self.namespace, &self.name].map(|field| non_empty(field)) {
-            [Some(namespace), Some(name)] if **namespace == *lock.namespace && **name == *lock.name => None,
-            [Some(namespace), Some(name)] => Some(escaped(format!("{namespace}/{name}").as_bytes())),
-            _ => Some("an object without metadata.name or metadata.namespace".into()),
-        }
+        self.metadata.other_name(&lock.namespace, &lock.name)
     }
-
-    fn uid(&self) -> Result<Arc<str>, String> {
-        non_empty(&self.uid).cloned().ok_or_else(|| "it has no metadata.uid".into())
-    }
-
-    fn resource_version(&self) -> Result<u64, String> {
-        let text = non_empty(&self.resource_version).ok_or("it has no metadata.resourceVersion")?;
-        match text.parse() {
-            Ok(0) | Err(_) => Err(format!("its resourceVersion {text:?} is not a number above 0")),
-            Ok(number) => Ok(number),
-        }
-    }
-}
-
-fn non_empty(field: &Option<Scalar>) -> Option<&Arc<str>> {
-    field.as_ref().and_then(Scalar::text).filter(|text| !text.is_empty())
-}
-
-fn cannot_be_read(field: &str, error: &serde_json::Error) -> String {
-    format!("its field {field} cannot be read: {}", escaped(error.to_string().as_bytes()))
 }
 
 /// The annotations that count here, each as the text it is.
@@ -269,7 +228,7 @@ impl WatchEvent {
         let kind_of_event = line.r#type.text().map_or("", |text| text);
         match kind_of_event {
             "ERROR" => Ok(WatchEvent::Error(text.as_bytes().to_vec())),
-            "BOOKMARK" => Ok(WatchEvent::Bookmark { resource_version: Fields::of(text)?.resource_version()? }),
+            "BOOKMARK" => Ok(WatchEvent::Bookmark { resource_version: Fields::of(text)?.metadata.resource_version()? }),
             "ADDED" | "MODIFIED" | "DELETED" => {
                 let fields = Fields::of(text)?;
                 if let Some(other) = fields.other_name(lock) {
@@ -277,7 +236,7 @@ impl WatchEvent {
                 }
                 fields.check_kind(lock.kind)?;
                 if kind_of_event == "DELETED" {
-                    return Ok(WatchEvent::Deleted { resource_version: fields.resource_version()? });
+                    return Ok(WatchEvent::Deleted { resource_version: fields.metadata.resource_version()? });
                 }
                 Object::of(lock.kind, &fields, text).map(WatchEvent::Object)
             }

@@ -84,6 +84,8 @@ mod http {
     pub mod status;
 }
 
+mod leader_service;
+
 /// The lock object: its record, what others keep in it, its deletion.
 mod lock {
     mod deletion;

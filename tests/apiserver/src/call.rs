@@ -43,7 +43,7 @@ fn route(path: &str) -> Route {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let (group, rest) = match parts.as_slice() {
         ["api", "v1", rest @ ..] => ("", rest),
-        ["apis", "coordination.k8s.io", "v1", rest @ ..] => ("coordination.k8s.io", rest),
+        ["apis", group @ ("coordination.k8s.io" | "discovery.k8s.io"), "v1", rest @ ..] => (*group, rest),
         _ => return Route::Other(path.to_owned()),
     };
     let resource = |plural: &str| Resource::named(plural).filter(|r| r.group() == group);

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use crate::http::Answer;
 use crate::resource::Resource;
 
-const GROUP: &str = "coordination.k8s.io";
+/// The groups beside the core group.
+const GROUPS: [&str; 2] = ["coordination.k8s.io", "discovery.k8s.io"];
 
 /// The answer to a GET of such a path; none if there is no such path.
 pub(crate) fn answer(path: &str, addr: SocketAddr) -> Option<Answer> {
@@ -15,16 +16,23 @@ pub(crate) fn answer(path: &str, addr: SocketAddr) -> Option<Answer> {
         "/healthz" | "/livez" | "/readyz" => return Some(Answer::text("ok")),
         "/version" => version(),
         "/api" => core_versions(addr),
-        "/apis" => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [group()]}),
-        "/apis/coordination.k8s.io" => with_type("APIGroup", group()),
+        "/apis" => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": GROUPS.map(group)}),
         "/api/v1" => resources("", "v1"),
-        "/apis/coordination.k8s.io/v1" => resources(GROUP, "coordination.k8s.io/v1"),
         "/openapi/v3" => openapi_index(),
         "/openapi/v3/api/v1" => openapi(""),
-        "/openapi/v3/apis/coordination.k8s.io/v1" => openapi(GROUP),
-        _ => return None,
+        other => of_group(other)?,
     };
     Some(Answer::json(200, &document))
+}
+
+/// The documents about one of the [`GROUPS`].
+fn of_group(path: &str) -> Option<Value> {
+    GROUPS.into_iter().find_map(|name| match path.split_once(name)? {
+        ("/apis/", "") => Some(with_type("APIGroup", group(name))),
+        ("/apis/", "/v1") => Some(resources(name, &format!("{name}/v1"))),
+        ("/openapi/v3/apis/", "/v1") => Some(openapi(name)),
+        _ => None,
+    })
 }
 
 fn version() -> Value {
@@ -44,9 +52,9 @@ fn core_versions(addr: SocketAddr) -> Value {
     })
 }
 
-fn group() -> Value {
-    let version = json!({"groupVersion": "coordination.k8s.io/v1", "version": "v1"});
-    json!({"name": GROUP, "versions": [version], "preferredVersion": version})
+fn group(name: &str) -> Value {
+    let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
+    json!({"name": name, "versions": [version], "preferredVersion": version})
 }
 
 fn with_type(kind: &str, mut document: Value) -> Value {
@@ -74,9 +82,9 @@ fn resource(resource: Resource) -> Value {
 
 fn openapi_index() -> Value {
     let at = |path: &str| json!({"serverRelativeURL": format!("/openapi/v3/{path}")});
-    json!({"paths": {
-        "api/v1": at("api/v1"), "apis/coordination.k8s.io/v1": at("apis/coordination.k8s.io/v1"),
-    }})
+    let paths = ["api/v1".to_owned()].into_iter().chain(GROUPS.map(|name| format!("apis/{name}/v1")));
+    let paths: Map<String, Value> = paths.map(|path| (path.clone(), at(&path))).collect();
+    json!({"paths": paths})
 }
 
 /// No schema: just enough for kubectl to see that it may leave validation to the server, without

@@ -1,6 +1,6 @@
 //! An in-memory Kubernetes API server for tests and demonstrations.
 //!
-//! It keeps Endpoints, ConfigMaps and Leases, and answers as a kube-apiserver 1.36 was measured
+//! It keeps Endpoints, ConfigMaps, Leases and EndpointSlices, and answers as a kube-apiserver 1.36 was measured
 //! to answer: conflicts, unconditional updates, watches, validation, access rules, and the
 //! `Status` objects that say so. `kubectl` can be pointed at it. It knows nothing of what is
 //! tested with it, and does what a test needs of a server that fails: see [`Fault`],
@@ -33,6 +33,7 @@ mod call;
 mod client_certs;
 mod connection;
 mod discovery;
+mod endpoint_slice;
 mod fault;
 mod gate;
 mod history;
@@ -107,7 +108,7 @@ pub struct Rule {
     pub user: String,
     /// `get`, `create`, `update`, `patch`, `delete`, `list` or `watch`.
     pub verbs: Vec<String>,
-    /// `endpoints`, `configmaps` or `leases`.
+    /// `endpoints`, `configmaps`, `leases` or `endpointslices`.
     pub resource: String,
     /// The names it holds for; empty for all. A list or a watch has a name if its field selector
     /// has one, and a create has none.
@@ -150,7 +151,7 @@ pub struct Change {
     pub when: Instant,
     /// What happened to the object.
     pub kind: ChangeKind,
-    /// `endpoints`, `configmaps` or `leases`.
+    /// `endpoints`, `configmaps`, `leases` or `endpointslices`.
     pub resource: &'static str,
     /// The object's namespace.
     pub namespace: String,

@@ -23,7 +23,7 @@ pub struct RequestSeen {
     /// `get`, `create`, `update`, `patch`, `delete`, `list` or `watch`; for a path without a
     /// resource the method in lower case.
     pub verb: &'static str,
-    /// `endpoints`, `configmaps` or `leases`; empty for other paths.
+    /// `endpoints`, `configmaps`, `leases` or `endpointslices`; empty for other paths.
     pub resource: &'static str,
     /// The namespace in the path, or empty.
     pub namespace: String,

@@ -149,7 +149,7 @@ fn parse_token(argument: &str) -> Result<(String, String), String> {
 fn parse_rule(argument: &str) -> Result<Rule, String> {
     let form = "--allow=USER:VERB,VERB:RESOURCE[:NAME[:NAMESPACE]]";
     let parts: Vec<&str> = argument.split(':').collect();
-    let known = |part: &&str| matches!(*part, "*" | "endpoints" | "configmaps" | "leases");
+    let known = |part: &&str| matches!(*part, "*" | "endpoints" | "configmaps" | "leases" | "endpointslices");
     let resource_at = parts.iter().skip(2).position(known).map(|at| at + 2);
     let resource_at = resource_at.ok_or_else(|| format!("--allow={argument} must be {form}"))?;
     let (before, after) = parts.split_at(resource_at);

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use serde_json::{Map, Value};
 
+use crate::endpoint_slice;
 use crate::resource::Resource;
 use crate::status::Refusal;
 
@@ -36,6 +37,7 @@ pub(crate) fn check(resource: Resource, value: Value) -> Result<Value, Refusal> 
         Resource::Leases => {
             check_spec(object.entry("spec").or_insert_with(|| Map::new().into()))?;
         }
+        Resource::EndpointSlices => endpoint_slice::complete(&mut object)?,
     }
     Ok(Value::Object(object))
 }
@@ -48,7 +50,7 @@ fn unreadable(kind: &str, body: &[u8], error: &serde_json::Error) -> Refusal {
     ))
 }
 
-fn mistyped(resource: Resource, field: &str, expected: &str) -> Refusal {
+pub(crate) fn mistyped(resource: Resource, field: &str, expected: &str) -> Refusal {
     let kind = resource.kind();
     Refusal::bad_request(format!(
         "{kind} in version \"v1\" cannot be handled as a {kind}: json: cannot unmarshal field {kind}.{field} of type {expected}"
@@ -191,7 +193,11 @@ pub(crate) fn validate(resource: Resource, object: &Value) -> Result<(), Refusal
         return Err(Refusal::invalid(resource, name, "metadata.name", &why));
     }
     validate_annotations(resource, name, object)?;
-    if resource == Resource::Leases { validate_spec(name, &object["spec"]) } else { Ok(()) }
+    match resource {
+        Resource::Endpoints | Resource::ConfigMaps => Ok(()),
+        Resource::Leases => validate_spec(name, &object["spec"]),
+        Resource::EndpointSlices => endpoint_slice::validate(name, object),
+    }
 }
 
 fn is_dns_subdomain(name: &str) -> bool {

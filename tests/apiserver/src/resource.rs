@@ -1,4 +1,4 @@
-//! The three kinds of object this server keeps, and in what they differ.
+//! The kinds of object this server keeps, and in what they differ.
 
 /// One of the resources served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -6,10 +6,12 @@ pub(crate) enum Resource {
     Endpoints,
     ConfigMaps,
     Leases,
+    EndpointSlices,
 }
 
 impl Resource {
-    pub(crate) const ALL: [Resource; 3] = [Resource::Endpoints, Resource::ConfigMaps, Resource::Leases];
+    pub(crate) const ALL: [Resource; 4] =
+        [Resource::Endpoints, Resource::ConfigMaps, Resource::Leases, Resource::EndpointSlices];
 
     /// The resource of that plural name, as paths and rules have it.
     pub(crate) fn named(plural: &str) -> Option<Resource> {
@@ -21,6 +23,7 @@ impl Resource {
             Resource::Endpoints => "endpoints",
             Resource::ConfigMaps => "configmaps",
             Resource::Leases => "leases",
+            Resource::EndpointSlices => "endpointslices",
         }
     }
 
@@ -29,6 +32,7 @@ impl Resource {
             Resource::Endpoints => "endpoints",
             Resource::ConfigMaps => "configmap",
             Resource::Leases => "lease",
+            Resource::EndpointSlices => "endpointslice",
         }
     }
 
@@ -36,7 +40,7 @@ impl Resource {
         match self {
             Resource::Endpoints => &["ep"],
             Resource::ConfigMaps => &["cm"],
-            Resource::Leases => &[],
+            Resource::Leases | Resource::EndpointSlices => &[],
         }
     }
 
@@ -45,21 +49,24 @@ impl Resource {
             Resource::Endpoints => "Endpoints",
             Resource::ConfigMaps => "ConfigMap",
             Resource::Leases => "Lease",
+            Resource::EndpointSlices => "EndpointSlice",
         }
     }
 
     /// The API group; empty for the core group.
     pub(crate) fn group(self) -> &'static str {
         match self {
+            Resource::Endpoints | Resource::ConfigMaps => "",
             Resource::Leases => "coordination.k8s.io",
-            _ => "",
+            Resource::EndpointSlices => "discovery.k8s.io",
         }
     }
 
     pub(crate) fn api_version(self) -> &'static str {
         match self {
+            Resource::Endpoints | Resource::ConfigMaps => "v1",
             Resource::Leases => "coordination.k8s.io/v1",
-            _ => "v1",
+            Resource::EndpointSlices => "discovery.k8s.io/v1",
         }
     }
 
@@ -77,12 +84,13 @@ impl Resource {
             Resource::Endpoints => "/registry/services/endpoints",
             Resource::ConfigMaps => "/registry/configmaps",
             Resource::Leases => "/registry/leases",
+            Resource::EndpointSlices => "/registry/endpointslices",
         }
     }
 
     /// Whether an update of a missing object creates it.
     pub(crate) fn created_by_update(self) -> bool {
-        self != Resource::ConfigMaps
+        matches!(self, Resource::Endpoints | Resource::Leases)
     }
 
     /// Whether an update without resourceVersion overwrites whatever is there.

@@ -142,7 +142,7 @@ impl Server {
     /// An object as it is stored now.
     ///
     /// # Panics
-    /// If `resource` is none of `endpoints`, `configmaps` and `leases`; so do `put` and `delete`.
+    /// If `resource` is none of `endpoints`, `configmaps`, `leases` and `endpointslices`; so do `put` and `delete`.
     pub fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         let object = self.shared.store.get(&key(resource, namespace, name));
         object.map(|object| Value::clone(&object))

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::ChangeKind;
 use crate::activity::Activity;
+use crate::endpoint_slice;
 use crate::history::{History, Selector, Start};
 use crate::inbox::{Inbox, Signal};
 use crate::lock;
@@ -113,6 +114,9 @@ impl Store {
             return Err(Refusal::modified(*resource, name));
         }
         validate(*resource, &object)?;
+        if *resource == Resource::EndpointSlices {
+            endpoint_slice::validate_update(name, &object, &current)?;
+        }
         keep_identity(&mut object, &current);
         if same_content(&object, &current) {
             return Ok((current, false));

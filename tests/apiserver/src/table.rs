@@ -22,23 +22,34 @@ pub(crate) fn table<'a>(
     })
 }
 
+/// What is between the name and the age: names, types, and the cells of an object.
 fn columns(resource: Resource) -> Value {
-    let (middle, kind) = match resource {
-        Resource::Endpoints => ("Endpoints", "string"),
-        Resource::ConfigMaps => ("Data", "integer"),
-        Resource::Leases => ("Holder", "string"),
+    let middle: &[(&str, &str)] = match resource {
+        Resource::Endpoints => &[("Endpoints", "string")],
+        Resource::ConfigMaps => &[("Data", "integer")],
+        Resource::Leases => &[("Holder", "string")],
+        Resource::EndpointSlices => &[("AddressType", "string"), ("Ports", "string"), ("Endpoints", "string")],
     };
     let column = |name: &str, kind: &str, format: &str| json!({"name": name, "type": kind, "format": format, "description": "", "priority": 0});
-    json!([column("Name", "string", "name"), column(middle, kind, ""), column("Age", "string", "")])
+    let mut columns = vec![column("Name", "string", "name")];
+    columns.extend(middle.iter().map(|(name, kind)| column(name, kind, "")));
+    columns.push(column("Age", "string", ""));
+    columns.into()
 }
 
 fn row(resource: Resource, object: &Value, include: Option<&str>) -> Value {
-    let middle: Value = match resource {
-        Resource::Endpoints => addresses(object).into(),
-        Resource::ConfigMaps => (size(&object["data"]) + size(&object["binaryData"])).into(),
-        Resource::Leases => object["spec"]["holderIdentity"].as_str().unwrap_or_default().into(),
-    };
-    let cells = json!([text(object, "name"), middle, time::age(text(object, "creationTimestamp"))]);
+    let mut cells: Vec<Value> = vec![text(object, "name").into()];
+    match resource {
+        Resource::Endpoints => cells.push(addresses(object).into()),
+        Resource::ConfigMaps => cells.push((size(&object["data"]) + size(&object["binaryData"])).into()),
+        Resource::Leases => cells.push(object["spec"]["holderIdentity"].as_str().unwrap_or_default().into()),
+        Resource::EndpointSlices => cells.extend([
+            object["addressType"].clone(),
+            shortened(&ports_of_slice(object), "<unset>").into(),
+            shortened(&addresses_of_slice(object), "<unset>").into(),
+        ]),
+    }
+    cells.push(time::age(text(object, "creationTimestamp")).into());
     let object = match include {
         Some("None") => return json!({"cells": cells}),
         Some("Object") => object.clone(),
@@ -68,9 +79,25 @@ fn addresses(object: &Value) -> String {
             all.extend(ports.iter().map(|port| format!("{ip}:{}", port["port"])));
         }
     }
+    shortened(&all, "<none>")
+}
+
+fn ports_of_slice(object: &Value) -> Vec<String> {
+    let number = |port: &Value| port["port"].as_i64().map_or_else(|| "*".to_owned(), |number| number.to_string());
+    object["ports"].as_array().into_iter().flatten().map(number).collect()
+}
+
+fn addresses_of_slice(object: &Value) -> Vec<String> {
+    let endpoints = object["endpoints"].as_array().into_iter().flatten();
+    let addresses = endpoints.flat_map(|endpoint| endpoint["addresses"].as_array().into_iter().flatten());
+    addresses.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// The first three, and how many more there are.
+fn shortened(all: &[String], none: &str) -> String {
     let shown = all.iter().take(3).cloned().collect::<Vec<_>>().join(",");
     match all.len() {
-        0 => "<none>".to_owned(),
+        0 => none.to_owned(),
         1..=3 => shown,
         count => format!("{shown} + {} more...", count - 3),
     }

@@ -96,8 +96,11 @@ fn tables_show_what_kubectl_prints() {
 fn what_is_served_can_be_discovered() {
     let server = server();
     let mut client = Client::to(&server);
-    for (path, names) in [("/api/v1", &["endpoints", "configmaps"][..]), ("/apis/coordination.k8s.io/v1", &["leases"])]
-    {
+    for (path, names) in [
+        ("/api/v1", &["endpoints", "configmaps"][..]),
+        ("/apis/coordination.k8s.io/v1", &["leases"]),
+        ("/apis/discovery.k8s.io/v1", &["endpointslices"]),
+    ] {
         let resources = client.get(path).json()["resources"].as_array().unwrap().clone();
         let found: Vec<_> = resources.iter().map(|r| r["name"].as_str().unwrap()).collect();
         assert_eq!(found, names);

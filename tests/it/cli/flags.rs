@@ -2,6 +2,7 @@
 
 use leader_elector::check::Elector;
 use leader_elector::cli::{self, Command, Config, Environment, HELP, VERSION};
+use leader_elector::leader_service::{Addresses, Port};
 use leader_elector::lock::{CHOICES, LockKind};
 use leader_elector::logging::{Filter, Format};
 use log::LevelFilter;
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 fn environment() -> Environment {
-    Environment { hostname: "pod-0".to_owned(), rust_log: None }
+    Environment { hostname: "pod-0".to_owned(), ..Environment::default() }
 }
 
 fn parse(args: &[&str]) -> Result<Command, String> {
@@ -52,6 +53,7 @@ fn the_name_of_the_election_is_all_it_needs() {
     assert_eq!(config.release_delay, Duration::ZERO);
     assert_eq!((config.http, config.server, config.service_account_dir), (None, None, None));
     assert_eq!(config.http_max_connections, 256);
+    assert_eq!(config.leader_service, None);
     assert!(!config.use_cluster_credentials);
     assert_eq!((config.log.format, config.log.filter), (Format::Text, Filter::Level(LevelFilter::Info)));
     assert_eq!(config.ignored, [""; 0]);
@@ -73,6 +75,8 @@ fn every_flag_sets_its_field() {
         "--health-interval=5s",
         "--health-timeout=500ms",
         "--health-failures=7",
+        "--leader-service=web:http=8080",
+        "--pod-ip=10.0.0.1",
         "--http=:4040",
         "--http-max-connections=1000",
         "--server=https://[::1]:6443/k8s",
@@ -82,6 +86,11 @@ fn every_flag_sets_its_field() {
         "--log-level=debug",
     ]);
     assert_eq!((config.election.as_str(), config.namespace.as_str(), config.id.as_str()), ("a.b", "prod", "me"));
+    let spec = config.leader_service.unwrap();
+    assert_eq!((spec.service.as_str(), spec.namespace.as_str()), ("web", "prod"));
+    assert_eq!((spec.election.as_str(), spec.identity.as_str(), spec.pod.name.as_str()), ("a.b", "me", "pod-0"));
+    assert_eq!(spec.ports, [Port { name: "http".to_owned(), number: 8080 }]);
+    assert_eq!(spec.addresses, Addresses { v4: Some([10, 0, 0, 1].into()), v6: None });
     assert_eq!(config.lock, [LockKind::Leases]);
     assert_eq!(config.timing.lease_duration, Duration::from_secs(30));
     assert_eq!(config.timing.renew_deadline, Duration::from_secs(18));

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 fn timing(flags: &str) -> Result<Timing, String> {
-    let environment = Environment { hostname: "pod-0".to_owned(), rust_log: None };
+    let environment = Environment { hostname: "pod-0".to_owned(), ..Environment::default() };
     let args = ["--election=e"].into_iter().chain(flags.split_whitespace()).map(OsString::from);
     match cli::parse(args, &environment) {
         Ok(Command::Run(config)) => Ok(config.timing),

@@ -2,7 +2,8 @@
 //! Whether an API server takes it, the conformance scenarios ask.
 
 use crate::common::deploy::{Overlay, components, is_there, manifests, text};
-use leader_elector::cli::{Command, Config, Environment, parse};
+use leader_elector::cli::{Command, Config, Environment, PodVariables, parse};
+use leader_elector::leader_service::Spec;
 use leader_elector::lock::LockKind;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value, json};
@@ -71,13 +72,13 @@ fn the_output_of_kustomize_agrees() {
     let none: &[&str] = &[];
     let all = components();
     let each = all.iter().map(|name| vec![name.as_str()]);
-    let both = [vec!["lock-leases", "leader-only"]];
+    let both = [vec!["lock-leases", "leader-service"], vec!["leader-service", "lock-endpointsleases"]];
     for chosen in each.chain(both).chain([none.to_vec()]) {
         let objects = kustomize(&Overlay::of(&chosen, ""));
         assert_eq!(judge(&objects), 1, "{chosen:?}");
         let is_there = |kind: &str| objects.iter().any(|it| it["kind"] == kind);
-        let is_leader_only = chosen.contains(&"leader-only");
-        assert_eq!((is_there("Service"), is_there("PodDisruptionBudget")), (is_leader_only, !is_leader_only));
+        assert_eq!(is_there("Service"), chosen.contains(&"leader-service"));
+        assert!(is_there("PodDisruptionBudget"));
     }
 }
 
@@ -132,22 +133,28 @@ fn kustomize(overlay: &Overlay) -> Vec<Value> {
 /// Panics where objects that are applied together do not agree; how many Deployments there are among them.
 fn judge(objects: &[Value]) -> usize {
     let of_kind = |kind: &'static str| objects.iter().filter(move |it| it["kind"] == kind);
-    let (account, role) = (of_kind("ServiceAccount").next().unwrap(), of_kind("Role").next().unwrap());
-    let binding = of_kind("RoleBinding").next().unwrap();
-    assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
-    assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
+    let account = of_kind("ServiceAccount").next().unwrap();
+    let mut rules = Vec::new();
+    for (role, binding) in of_kind("Role").zip(of_kind("RoleBinding")) {
+        assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+        assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
+        rules.extend_from_slice(list(&role["rules"]));
+    }
     for deployment in of_kind("Deployment") {
         let (name, template) = (&deployment["metadata"]["name"], &deployment["spec"]["template"]);
         let labels = &template["metadata"]["labels"];
         assert_selects(&deployment["spec"]["selector"]["matchLabels"], labels);
         assert_eq!(template["spec"]["serviceAccountName"], account["metadata"]["name"], "{name}");
         let config = judge_pod(&template["spec"]);
-        judge_rights(list(&role["rules"]), &config);
+        judge_rights(&rules, &config);
         if name == "app" {
-            of_kind("Service").for_each(|it| assert_selects(&it["spec"]["selector"], labels));
             of_kind("PodDisruptionBudget")
                 .for_each(|it| assert_selects(&it["spec"]["selector"]["matchLabels"], labels));
-            judge_readiness(deployment);
+        }
+        let services: Vec<&Value> = of_kind("Service").collect();
+        match &config.leader_service {
+            None => assert!(services.is_empty()),
+            Some(spec) => judge_service(services[0], spec),
         }
     }
     of_kind("Deployment").count()
@@ -196,7 +203,8 @@ fn config_of(elector: &Value) -> Config {
     assert_eq!(elector["env"][0]["name"], "NAMESPACE");
     assert_eq!(elector["env"][0]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.namespace");
     let arguments = strings(&elector["args"]).into_iter().map(|it| it.replace("$(NAMESPACE)", NAMESPACE).into());
-    let environment = Environment { hostname: "app-0".to_owned(), ..Environment::default() };
+    let environment =
+        Environment { hostname: "app-0".to_owned(), pod: variables_of(elector), ..Environment::default() };
     let config = match parse(arguments, &environment) {
         Ok(Command::Run(config)) => config,
         other => panic!("{other:?}"),
@@ -206,8 +214,36 @@ fn config_of(elector: &Value) -> Config {
     config
 }
 
-/// All that this elector needs, and nothing more: the verbs on its lock by name, and to create it.
+/// What the downward API tells this container of its pod.
+fn variables_of(elector: &Value) -> PodVariables {
+    let variable = |name: &str, field: &str, value: &str| {
+        let found = list(&elector["env"]).iter().find(|it| it["name"] == name)?;
+        assert_eq!(found["valueFrom"]["fieldRef"]["fieldPath"], field);
+        Some(value.to_owned())
+    };
+    PodVariables {
+        ips: variable("POD_IPS", "status.podIPs", "10.0.0.1,fd00::1"),
+        ip: variable("POD_IP", "status.podIP", "10.0.0.1"),
+        name: variable("POD_NAME", "metadata.name", "app-0"),
+        uid: variable("POD_UID", "metadata.uid", "uid"),
+        node: variable("NODE_NAME", "spec.nodeName", "node"),
+    }
+}
+
+/// All that this elector needs, and nothing more: the verbs on its lock by name, and to create it; the same for the
+/// slices of its Service, without a watch.
 fn judge_rights(rules: &[Value], config: &Config) {
+    let (of_service, rules): (Vec<Value>, Vec<Value>) =
+        rules.iter().cloned().partition(|it| it["resources"] == json!(["endpointslices"]));
+    let slices = config.leader_service.as_ref().map(|spec| {
+        let names = json!([format!("{}-leader", spec.service), format!("{}-leader-ipv6", spec.service)]);
+        let (group, resource) = (json!(["discovery.k8s.io"]), json!(["endpointslices"]));
+        [
+            json!({"apiGroups": group, "resources": resource, "resourceNames": names, "verbs": ["get", "update"]}),
+            json!({"apiGroups": group, "resources": resource, "verbs": ["create"]}),
+        ]
+    });
+    assert_eq!(of_service, slices.into_iter().flatten().collect::<Vec<_>>());
     let kinds: BTreeSet<(&str, &str)> = config.lock.iter().map(group_and_resource).collect();
     let granted = |wanted: Value, verbs: Value| -> BTreeSet<(&str, &str)> {
         let rules = rules.iter().filter(|it| it["resourceNames"] == wanted && it["verbs"] == verbs);
@@ -223,14 +259,15 @@ fn group_and_resource(kind: &LockKind) -> (&'static str, &'static str) {
     (if *kind == LockKind::Leases { "coordination.k8s.io" } else { "" }, kind.resource())
 }
 
-/// Where only the leader is ready, nothing may wait for the others to become so.
-fn judge_readiness(deployment: &Value) {
-    let spec = &deployment["spec"];
-    let is_leader_only = list(&spec["template"]["spec"]["containers"])
-        .iter()
-        .any(|it| it["readinessProbe"]["httpGet"] == json!({"path": "/leader", "port": 4040}));
-    assert_eq!(spec["strategy"]["rollingUpdate"]["maxUnavailable"] == "100%", is_leader_only);
-    assert_eq!(spec["progressDeadlineSeconds"] == i32::MAX, is_leader_only);
+/// The Service leads to the leader alone, on the ports that the elector writes.
+fn judge_service(service: &Value, spec: &Spec) {
+    assert_eq!(service["metadata"]["name"], spec.service);
+    assert!(service["spec"].get("selector").is_none(), "Kubernetes would keep slices of its own");
+    let ports = list(&service["spec"]["ports"]).iter();
+    let ports: Vec<(&str, u64)> =
+        ports.map(|it| (it["name"].as_str().unwrap_or_default(), it["port"].as_u64().unwrap())).collect();
+    let written: Vec<(&str, u64)> = spec.ports.iter().map(|it| (it.name.as_str(), it.number.into())).collect();
+    assert_eq!(ports, written);
 }
 
 fn list(value: &Value) -> &[Value] {

@@ -52,6 +52,10 @@ const COMMANDS: &[(&str, Run)] = &[
         Run::Test("conformance/readme.rs", "the_manifests_are_valid"),
     ),
     ("kubectl get endpoints example -o yaml", Run::Test("conformance/readme.rs", "kubectl_shows_who_leads")),
+    (
+        "kubectl get endpointslices my-app-leader",
+        Run::Test("leader_service/terms.rs", "kubectl_shows_where_the_service_leads"),
+    ),
     ("kubectl get lease my-app", Run::Test("conformance/readme.rs", "kubectl_shows_who_leads")),
     ("kubectl proxy &", Run::Test("conformance/readme.rs", "kubectl_proxy_is_enough_for_a_server")),
     (".ci/image", Run::Ci("image")),

@@ -159,7 +159,7 @@ fn help_on(flag: &str) -> String {
 }
 
 /// Programs whose flags are not ours.
-const OTHERS: [&str; 5] = ["cargo", "git", "kubectl", "node", "skopeo"];
+const OTHERS: [&str; 6] = ["cargo", "git", "helm", "kubectl", "node", "skopeo"];
 
 /// Flags of other programs that stand alone.
 const OTHER_FLAGS: [&str; 6] =

@@ -21,6 +21,8 @@ pub const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints";
 pub const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
 pub const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
 
+pub const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+
 pub fn server() -> Server {
     Server::start(Options::default()).unwrap()
 }

@@ -1,0 +1,327 @@
+//! Decides what to do about one EndpointSlice: an order and answers in, requests out. It does no I/O and reads no clock.
+
+use super::slice::{Owner, Slice};
+use super::spec::{Family, SliceName, Spec};
+use crate::api::{Failure, FailureKind, Verb};
+use crate::time::Time;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The first and the longest pause after a request that failed; the first failure of all is followed at once.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// The same after one that was refused for a reason which people have to remove. An API server that has just started
+/// forbids everything for a moment, because it has not read the roles yet.
+const REFUSED_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(180));
+
+/// What the slice is to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// The address of this pod; no address where the pod has none of this family.
+    Lead { fencing_token: u64 },
+    /// Not the address of this pod.
+    Withdraw { fencing_token: u64 },
+}
+
+impl Goal {
+    pub fn fencing_token(self) -> u64 {
+        match self {
+            Goal::Lead { fencing_token } | Goal::Withdraw { fencing_token } => fencing_token,
+        }
+    }
+}
+
+/// What to do now.
+#[derive(Debug)]
+pub enum Next {
+    /// Send this request, and hand over its answer.
+    Send(Request),
+    /// Nothing before this moment.
+    At(Time),
+    /// The time for this goal is over.
+    Over,
+    /// The goal is reached, or there is none.
+    Rest,
+}
+
+/// A request about the slice.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Get, create or update.
+    pub verb: Verb,
+    /// Empty for a get.
+    pub body: Vec<u8>,
+}
+
+/// Why the goal is not reached yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub message: String,
+    /// In one word, as `/status` names problems.
+    pub class: &'static str,
+    /// It is part of the game, such as a lost race.
+    pub expected: bool,
+}
+
+/// One slice of the leader Service.
+pub struct Route {
+    spec: Arc<Spec>,
+    family: Family,
+    name: SliceName,
+    /// The goal, and the moment from which on nothing is sent for it.
+    goal: Option<(Goal, Time)>,
+    known: Known,
+    /// The slice may show the address of this pod, or come to show it by a write that is still on its way.
+    may_show: bool,
+    reached: bool,
+    retry: Retry,
+}
+
+/// The slice as it was last seen; it may have changed since.
+enum Known {
+    Nothing,
+    Absent,
+    Slice(Slice),
+}
+
+/// What went wrong since the goal was set.
+#[derive(Clone, Copy, Default)]
+struct Retry {
+    failures: u32,
+    refusals: u32,
+    after: Option<Time>,
+}
+
+/// What the slice, as it is known, means for the goal.
+enum Judgement {
+    Reached,
+    Missing(Verb),
+    /// It must not be written.
+    Refused(Trouble),
+}
+
+impl Route {
+    pub fn new(spec: Arc<Spec>, family: Family) -> Route {
+        Route {
+            name: spec.slice_name(family),
+            spec,
+            family,
+            goal: None,
+            known: Known::Nothing,
+            may_show: false,
+            reached: true,
+            retry: Retry::default(),
+        }
+    }
+
+    pub fn name(&self) -> &SliceName {
+        &self.name
+    }
+
+    /// The address of this pod in this slice.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.spec.address(self.family)
+    }
+
+    /// Sets the goal, or the time that is left for it.
+    pub fn pursue(&mut self, goal: Goal, until: Time) {
+        let before = self.goal.replace((goal, until));
+        if before.map(|(goal, _)| goal) != Some(goal) {
+            self.retry = Retry::default();
+            self.reached = false;
+            if matches!(self.known, Known::Absent) {
+                self.known = Known::Nothing; // others may have made it since
+            }
+            if matches!(goal, Goal::Withdraw { .. }) && !self.may_show {
+                self.settle();
+            }
+        }
+    }
+
+    /// Reads the slice ahead of a term, so that the first request of the term can be the write.
+    pub fn look_ahead(&self) -> Option<Request> {
+        self.address().is_some().then(|| self.request(Verb::Get))
+    }
+
+    /// Takes in the answer to that. What it failed with will be told when the slice is needed.
+    pub fn looked_ahead(&mut self, reply: Result<Vec<u8>, Failure>) {
+        if let Ok(slice) = reply.and_then(|body| self.read(Verb::Get, &body, None)) {
+            self.known = Known::Slice(slice);
+        }
+    }
+
+    /// Whether there is nothing left to do for the goal.
+    pub fn is_settled(&self) -> bool {
+        self.reached
+    }
+
+    pub fn next(&mut self, now: Time) -> Next {
+        let Some((_, until)) = self.goal.filter(|_| !self.reached) else { return Next::Rest };
+        if now >= until {
+            return Next::Over;
+        }
+        if let Some(after) = self.retry.after.filter(|after| now < *after) {
+            return Next::At(after);
+        }
+        match self.judge() {
+            Judgement::Reached => {
+                self.settle();
+                Next::Rest
+            }
+            Judgement::Missing(verb) => Next::Send(self.request(verb)),
+            Judgement::Refused(_) => Next::Send(self.request(Verb::Get)), // it may have changed since it was seen
+        }
+    }
+
+    /// Takes in the answer to a request. `jitter` is a number in [0, 1).
+    pub fn answered(
+        &mut self,
+        request: &Request,
+        reply: Result<Vec<u8>, Failure>,
+        now: Time,
+        jitter: f64,
+    ) -> Option<Trouble> {
+        let replaced = match &self.known {
+            Known::Slice(slice) if request.verb == Verb::Update => Some(slice.resource_version),
+            _ => None,
+        };
+        let shows_pod = request.verb == Verb::Update && self.target().is_some();
+        let seen = reply.and_then(|body| self.read(request.verb, &body, replaced));
+        let in_doubt = matches!(&seen, Err(failure) if is_in_doubt(failure.kind));
+        self.may_show |= shows_pod && (seen.is_ok() || in_doubt);
+        match seen {
+            Ok(slice) => self.known = Known::Slice(slice),
+            Err(failure) if request.verb == Verb::Get && failure.kind == FailureKind::Absent => {
+                self.known = Known::Absent;
+            }
+            Err(failure) => {
+                self.known = Known::Nothing;
+                let pause = self.retry.pause(&failure, jitter);
+                self.retry.after = Some(now.saturating_add(pause));
+                return Some(Trouble {
+                    expected: failure.kind == FailureKind::Conflict
+                        || failure.kind == FailureKind::Absent && request.verb == Verb::Update,
+                    class: failure.class().name(),
+                    message: failure.message,
+                });
+            }
+        }
+        match self.judge() {
+            Judgement::Reached => self.settle(),
+            Judgement::Missing(_) => {}
+            Judgement::Refused(trouble) => {
+                self.retry.after = Some(now.saturating_add(self.retry.refused(jitter)));
+                return Some(trouble);
+            }
+        }
+        None
+    }
+
+    fn read(&self, verb: Verb, body: &[u8], replaced: Option<u64>) -> Result<Slice, Failure> {
+        let unreadable = |why: &str| Failure::unreadable(verb, &self.name, body, why);
+        let slice = Slice::parse(&self.spec, &self.name, body).map_err(|why| unreadable(&why))?;
+        match replaced {
+            Some(version) if version == slice.resource_version => Err(unreadable("its resourceVersion is the old one")),
+            _ => Ok(slice),
+        }
+    }
+
+    fn settle(&mut self) {
+        self.reached = true;
+        self.retry = Retry::default();
+        if let Some((Goal::Withdraw { .. }, _)) = self.goal {
+            self.may_show = false;
+            self.known = Known::Nothing; // the next leader writes it
+        }
+    }
+
+    /// What the slice is to show: nothing where the pod has no address of this family.
+    fn target(&self) -> Option<IpAddr> {
+        self.goal.filter(|(goal, _)| matches!(goal, Goal::Lead { .. })).and(self.address())
+    }
+
+    fn judge(&self) -> Judgement {
+        let (Some((goal, _)), target) = (self.goal, self.target()) else { return Judgement::Reached };
+        let own_token = goal.fencing_token();
+        match &self.known {
+            Known::Nothing => Judgement::Missing(Verb::Get),
+            Known::Absent if target.is_none() => Judgement::Reached,
+            Known::Absent => Judgement::Missing(Verb::Create),
+            Known::Slice(slice) => match &slice.owner {
+                Owner::Ours { fencing_token } if *fencing_token <= own_token => {
+                    let shown = slice.shows(own_token, target);
+                    if shown { Judgement::Reached } else { Judgement::Missing(Verb::Update) }
+                }
+                // It is not ours any longer, and whoever made it so has shut out the writes of ours that are on their way.
+                _ if target.is_none() => Judgement::Reached,
+                Owner::Ours { fencing_token } => Judgement::Refused(self.newer(*fencing_token, own_token)),
+                Owner::Other(why) => Judgement::Refused(self.foreign(why)),
+            },
+        }
+    }
+
+    fn request(&self, verb: Verb) -> Request {
+        let body = match (verb, &self.known, self.goal) {
+            (Verb::Create, ..) => Slice::created(&self.spec, self.family),
+            (Verb::Update, Known::Slice(slice), Some((goal, _))) => {
+                slice.replaced(&self.spec, self.family, goal.fencing_token(), self.target())
+            }
+            _ => Vec::new(),
+        };
+        Request { verb, body }
+    }
+
+    fn newer(&self, found: u64, own: u64) -> Trouble {
+        let message = format!(
+            "cannot update {}: it carries the fencing token {found}, this term has {own}; either there is a newer leader \
+             already, or it was restored from a backup: then delete it",
+            self.name
+        );
+        Trouble { message, class: "outdated", expected: false }
+    }
+
+    fn foreign(&self, why: &str) -> Trouble {
+        let message = format!(
+            "cannot update {}: it {why}, so it belongs to somebody else; delete it, or use another Service",
+            self.name
+        );
+        Trouble { message, class: "foreign", expected: false }
+    }
+}
+
+/// Whether a write that failed like this may have been carried out, or be carried out yet.
+fn is_in_doubt(kind: FailureKind) -> bool {
+    match kind {
+        FailureKind::Unknown | FailureKind::BrokenOff | FailureKind::Expired => true,
+        FailureKind::Absent
+        | FailureKind::Conflict
+        | FailureKind::Denied
+        | FailureKind::Invalid
+        | FailureKind::Busy => false,
+    }
+}
+
+impl Retry {
+    /// How long to wait after this failure.
+    fn pause(&mut self, failure: &Failure, jitter: f64) -> Duration {
+        match failure.kind {
+            FailureKind::Denied | FailureKind::Invalid => self.refused(jitter),
+            // An update finds that the slice is gone; a create, that the namespace is.
+            _ => {
+                let pause = if self.failures == 0 { Duration::ZERO } else { grown(PAUSES, self.failures, jitter) };
+                self.failures = self.failures.saturating_add(1);
+                failure.retry_after.map_or(pause, |asked| asked.min(REFUSED_PAUSES.1).max(pause))
+            }
+        }
+    }
+
+    fn refused(&mut self, jitter: f64) -> Duration {
+        self.refusals = self.refusals.saturating_add(1);
+        grown(REFUSED_PAUSES, self.refusals, jitter)
+    }
+}
+
+/// The pause of this number, from 1; each twice as long as the one before, less up to a half.
+fn grown((first, longest): (Duration, Duration), number: u32, jitter: f64) -> Duration {
+    first.saturating_mul(1 << (number - 1).min(12)).min(longest).mul_f64(1.0 - jitter / 2.0)
+}

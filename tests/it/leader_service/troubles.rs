@@ -1,0 +1,216 @@
+//! What stands in the way of a route: it is told, tried again, and holds nothing else up.
+
+use super::*;
+use crate::common::cluster::plain_server;
+use apiserver::{Fault, Options, Rule};
+use leader_elector::api::{Failure, FailureKind};
+use leader_elector::leader_service::Family;
+use leader_elector::leader_service::route::{Goal, Next, Request, Route, Trouble};
+use serde_json::json;
+
+const EVERYBODY: &str = "system:anonymous";
+
+#[test]
+fn a_right_that_is_missing_is_told_and_asked_for_again() {
+    let server = Server::start(Options { rules: vec![Rule::new(EVERYBODY, &["get"], "leases")], ..Options::default() });
+    let server = server.unwrap();
+    let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
+    candidate.leads(7, never());
+    assert_eq!(candidate.next(), Report::Trouble(Some("forbidden")));
+    server.set_rules(vec![Rule::new(EVERYBODY, &["get", "create", "update"], SLICES)]);
+    // In which order depends on which of the two slices is tried again first.
+    let reports = [candidate.next(), candidate.next()];
+    assert!(reports.contains(&Report::Trouble(None)) && reports.contains(&Report::Routed { fencing_token: 7 }));
+    // A term that could write nothing has nothing to take away.
+    server.set_rules(vec![Rule::new(EVERYBODY, &["get"], SLICES)]);
+    let other = Candidate::start(&server, "web-1", &["10.0.0.2"]);
+    other.leads(8, never());
+    assert_eq!(other.next(), Report::Trouble(Some("forbidden")));
+    server.clear_requests();
+    other.ends(8, never());
+    assert_eq!(other.next(), Report::Trouble(None));
+    assert_eq!(other.next(), Report::Withdrawn { fencing_token: 8 });
+    assert_eq!(verbs(&server, V4), [""; 0]);
+}
+
+#[test]
+fn a_right_that_is_missing_is_named_with_the_rule() {
+    let server = Server::start(Options { rules: vec![Rule::new(EVERYBODY, &["get"], "leases")], ..Options::default() });
+    let server = server.unwrap();
+    let (api, name) = (client(&server), name(V4));
+    let message = |reply: Result<Vec<u8>, Failure>| reply.unwrap_err().message;
+    let got = message(api.get(&name, LONG));
+    assert!(
+        got.starts_with(
+            "cannot read endpointslices default/web-leader: 403 forbidden (endpointslices.discovery.k8s.io"
+        )
+    );
+    assert!(
+        got.ends_with(
+            "; grant the verb \"get\" on \"endpointslices\" named \"web-leader\" in namespace \"default\" to \
+             \"system:anonymous\": - {apiGroups: [\"discovery.k8s.io\"], resources: [\"endpointslices\"], resourceNames: \
+             [\"web-leader\"], verbs: [\"get\", \"update\"]}"
+        ),
+        "{got}"
+    );
+    let created = message(api.create(&name, b"{}", LONG));
+    assert!(
+        created.ends_with("{apiGroups: [\"discovery.k8s.io\"], resources: [\"endpointslices\"], verbs: [\"create\"]}")
+    );
+}
+
+#[test]
+fn a_slice_of_somebody_else_is_left_alone_until_it_is_gone() {
+    for (field, name, value, told) in [
+        ("labels", "endpointslice.kubernetes.io/managed-by", json!("staff"), "foreign"),
+        ("labels", "endpointslice.kubernetes.io/managed-by", Value::Null, "foreign"),
+        ("labels", "kubernetes.io/service-name", json!("other"), "foreign"),
+        ("annotations", "leader-elector/election", json!("other"), "foreign"),
+        ("annotations", "leader-elector/fencing-token", json!("x"), "foreign"),
+    ] {
+        let server = plain_server();
+        Candidate::start(&server, "web-0", &["10.0.0.1"]).is_routed(7);
+        let mut foreign = slice(&server, V4);
+        foreign["metadata"][field][name] = value;
+        let foreign = server.put(SLICES, "default", foreign);
+        let candidate = Candidate::start(&server, "web-1", &["10.0.0.2"]);
+        candidate.leads(8, never());
+        assert_eq!(candidate.next(), Report::Trouble(Some(told)));
+        assert_eq!(slice(&server, V4), foreign);
+        server.delete(SLICES, "default", V4);
+        candidate.wait_for(Report::Routed { fencing_token: 8 });
+    }
+}
+
+#[test]
+fn a_slice_of_the_wrong_family_is_told() {
+    let server = plain_server();
+    let labels =
+        json!({"endpointslice.kubernetes.io/managed-by": "leader-elector", "kubernetes.io/service-name": "web"});
+    let annotations = json!({"leader-elector/election": "example"});
+    let metadata = json!({"name": V4, "labels": labels, "annotations": annotations});
+    server.put(SLICES, "default", json!({"metadata": metadata, "addressType": "IPv6"}));
+    let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
+    candidate.leads(7, never());
+    assert_eq!(candidate.next(), Report::Trouble(Some("invalid")));
+}
+
+#[test]
+fn one_family_goes_on_without_the_other() {
+    let server = plain_server();
+    let denied = server.fault(on("get", V4), None, Fault::Status { code: 403, retry_after: None });
+    let candidate = Candidate::start(&server, "web-0", &["10.0.0.1", "fd00::1"]);
+    candidate.leads(7, never());
+    assert_eq!(candidate.next(), Report::Trouble(Some("forbidden")));
+    assert_eq!(addresses(&slice(&server, V6)), ["fd00::1"]);
+    denied.remove();
+    candidate.wait_for(Report::Routed { fencing_token: 7 });
+}
+
+#[test]
+fn a_withdrawal_that_takes_too_long_is_given_up() {
+    let server = plain_server();
+    let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
+    candidate.is_routed(7);
+    server.freeze();
+    candidate.ends(7, after(Duration::from_millis(200)));
+    candidate.wait_for(Report::GaveUp { fencing_token: 7 });
+    server.thaw();
+}
+
+#[test]
+fn a_request_that_hangs_is_broken_off_when_the_term_ends() {
+    let server = plain_server();
+    let hung = server.fault(on("get", V4), Some(1), Fault::HangRequest);
+    let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
+    candidate.leads(7, never());
+    crate::common::wait_until("the read hangs", || hung.hits() == 1);
+    candidate.withdraws(7); // requests may take a minute here, longer than the patience of this test
+    assert_eq!(verbs(&server, V4), ["get"], "nothing was written");
+}
+
+/// A route for `Goal::Lead`, its answers made up.
+fn route() -> Route {
+    let mut route = Route::new(Arc::new(spec("web-0", &["10.0.0.1"])), Family::V4);
+    route.pursue(Goal::Lead { fencing_token: 7 }, never());
+    route
+}
+
+fn request(route: &mut Route, now: Time) -> Request {
+    match route.next(now) {
+        Next::Send(request) => request,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn failed(kind: FailureKind, retry_after: Option<Duration>) -> Result<Vec<u8>, Failure> {
+    Err(Failure { kind, code: None, message: "it failed".to_owned(), retry_after })
+}
+
+/// How long the route waits after each of these answers in a row, without jitter.
+fn pauses(answers: impl IntoIterator<Item = Result<Vec<u8>, Failure>>) -> Vec<Duration> {
+    let (mut route, mut now) = (route(), clock::now());
+    let mut pause = |reply| {
+        let request = request(&mut route, now);
+        route.answered(&request, reply, now, 0.0);
+        let after = match route.next(now) {
+            Next::At(after) => after.since(now),
+            _ => Duration::ZERO,
+        };
+        now = now.saturating_add(after);
+        after
+    };
+    answers.into_iter().map(&mut pause).collect()
+}
+
+#[test]
+fn a_failure_is_followed_at_once_and_more_of_them_slower_and_slower() {
+    let millis = |times: &[u64]| times.iter().copied().map(Duration::from_millis).collect::<Vec<_>>();
+    let unknown = || failed(FailureKind::Unknown, None);
+    assert_eq!(pauses((0..5).map(|_| unknown())), millis(&[0, 50, 100, 200, 400]));
+    assert_eq!(pauses((0..20).map(|_| unknown())).last(), Some(&Duration::from_secs(5)));
+    let denied = || failed(FailureKind::Denied, None);
+    assert_eq!(pauses((0..4).map(|_| denied())), millis(&[1000, 2000, 4000, 8000]));
+    assert_eq!(pauses((0..20).map(|_| denied())).last(), Some(&Duration::from_secs(180)));
+    let busy = |seconds| failed(FailureKind::Busy, Some(Duration::from_secs(seconds)));
+    assert_eq!(pauses([busy(2), busy(3600)]), millis(&[2000, 180_000]));
+}
+
+#[test]
+fn nothing_is_sent_when_the_time_is_over() {
+    let (mut route, now) = (route(), clock::now());
+    let until = now.saturating_add(Duration::from_secs(1));
+    route.pursue(Goal::Lead { fencing_token: 7 }, until);
+    assert!(matches!(route.next(now), Next::Send(_)));
+    assert!(matches!(route.next(until), Next::Over));
+    route.pursue(Goal::Lead { fencing_token: 7 }, until.saturating_add(Duration::from_secs(1)));
+    assert!(matches!(route.next(until), Next::Send(_)), "it was renewed");
+}
+
+#[test]
+fn a_slice_that_is_refused_is_named_with_what_to_do() {
+    let told = |annotation: &str, value: &str| -> Trouble {
+        let mut route = route();
+        let get = request(&mut route, clock::now());
+        let mut metadata = json!({
+            "name": V4, "namespace": "default", "uid": "u", "resourceVersion": "9",
+            "labels": {"endpointslice.kubernetes.io/managed-by": "leader-elector", "kubernetes.io/service-name": "web"},
+            "annotations": {"leader-elector/election": "example", "leader-elector/fencing-token": "1"},
+        });
+        metadata["annotations"][annotation] = value.into();
+        let slice = json!({"kind": "EndpointSlice", "metadata": metadata, "endpoints": null}).to_string();
+        route.answered(&get, Ok(slice.into_bytes()), clock::now(), 0.0).expect("it is refused")
+    };
+    let Trouble { message, expected, .. } = told("leader-elector/election", "other");
+    assert_eq!(
+        message,
+        "cannot update endpointslices default/web-leader: it has the annotation leader-elector/election \"other\", not \
+         \"example\", so it belongs to somebody else; delete it, or use another Service"
+    );
+    assert!(!expected);
+    assert_eq!(
+        told("leader-elector/fencing-token", "8").message,
+        "cannot update endpointslices default/web-leader: it carries the fencing token 8, this term has 7; either there is \
+         a newer leader already, or it was restored from a backup: then delete it"
+    );
+}
