@@ -46,6 +46,7 @@
 //! | [`status`], [`metrics`], [`http`] | what the rest may know, what is counted, and who asks |
 //! | [`report`], [`logging`] | what people are told |
 //! | [`cli`], [`run`] | the command line, and putting the parts together |
+//! | [`command`], [`processes`] | what runs only while this candidate leads: a command, and who stops it in time |
 //! | [`check`] | `--check`: the question to an elector that runs |
 //! | [`duration`], [`rfc3339`], [`random`], `json` | one thing each |
 #![forbid(unsafe_code)]
@@ -55,6 +56,7 @@ pub mod candidate;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod credentials;
 pub mod duration;
 pub mod election;
@@ -63,6 +65,7 @@ mod json;
 pub mod lock;
 pub mod logging;
 pub mod metrics;
+pub mod processes;
 pub mod random;
 pub mod record;
 pub mod report;
