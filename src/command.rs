@@ -74,7 +74,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 use supervisor::Supervisor;
@@ -127,6 +127,8 @@ pub enum Report {
     Ended { fencing_token: u64, status: ExitStatus },
     /// There is none: the exit code that a shell gives for that, and why. 127: not found; 126: any other reason.
     CannotStart { fencing_token: u64, status: u8, error: io::Error },
+    /// [`Command::is_idle`] has become true.
+    Idle,
 }
 
 /// The command, while there is one. Belongs to the process for as long as that lives.
@@ -151,7 +153,16 @@ impl Command {
     /// A term whose command has ended gets no other, unless [`Command::restart`] asks for it; a new term does. Another token
     /// ends what the term before has started, on the claim that this had last.
     pub fn tell(&self, leadership: Leadership) {
-        self.0.put(|mail| mail.leadership = Some(leadership));
+        self.0.put(|mail| {
+            mail.leadership = Some(leadership);
+            mail.is_busy |= matches!(leadership, Leadership::Leading { .. });
+        });
+    }
+
+    /// Whether nothing of a command is left, and none is begun before another term is told: so from the last
+    /// [`Leadership::Ended`] on, once what was running then has ended. Then a release may be sent.
+    pub fn is_idle(&self) -> bool {
+        !self.0.lock().is_busy
     }
 
     /// Runs the command again whose end was reported, if this candidate still leads.
@@ -198,20 +209,34 @@ struct Mailbox {
 #[derive(Debug, Default)]
 struct Mail {
     leadership: Option<Leadership>,
+    /// A term was told, and nobody has seen to it yet that nothing of it is left.
+    is_busy: bool,
     restart: bool,
     signals: Vec<i32>,
 }
 
 impl Mailbox {
     fn put(&self, write: impl FnOnce(&mut Mail)) {
-        write(&mut self.mail.lock().unwrap_or_else(PoisonError::into_inner));
+        write(&mut self.lock());
         // Fails only when it has rung 2^64 times unheard.
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
     fn take(&self) -> Mail {
         let _ = rustix::io::read(&self.bell, &mut [0; 8]); // silent already
-        std::mem::take(&mut *self.mail.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut mail = self.lock();
+        let is_busy = mail.is_busy;
+        std::mem::replace(&mut *mail, Mail { is_busy, ..Mail::default() })
+    }
+
+    /// Notes that nothing runs after the end of a term; `true` if that is new. No other term may have been told meanwhile.
+    fn rest(&self) -> bool {
+        let mut mail = self.lock();
+        mail.leadership.is_none() && std::mem::take(&mut mail.is_busy)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -21,9 +21,7 @@ pub(super) fn run(mut argv: impl Iterator<Item = OsString>) -> io::Error {
         Ok(()) => Command::new(argv.next().unwrap_or_default()).args(argv).exec(),
         Err(error) => error,
     };
-    // An error of the standard library has no number: the program's name or an argument holds a NUL.
-    let errno = error.raw_os_error().unwrap_or(rustix::io::Errno::INVAL.raw_os_error());
-    let _ = line.send(Message::CannotStart { errno }, None);
+    let _ = line.send(Message::cannot_start(&error), None); // a warden that is dead needs no answer
     error
 }
 

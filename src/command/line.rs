@@ -121,6 +121,11 @@ impl AsFd for Line {
 }
 
 impl Message {
+    pub(super) fn cannot_start(error: &io::Error) -> Message {
+        // An error of the standard library has no number: the program's name or an argument holds a NUL.
+        Message::CannotStart { errno: error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()) }
+    }
+
     fn encode(self) -> [u8; MESSAGE_SIZE] {
         let number = |number: i32| u64::from(number.cast_unsigned());
         let (kind, first, second) = match self {

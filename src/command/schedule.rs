@@ -87,8 +87,14 @@ impl Schedule {
     }
 
     /// It is to be killed at once.
-    pub(super) fn kill(&mut self, now: Time) {
+    fn kill(&mut self, now: Time) {
         self.dead.get_or_insert(now);
+    }
+
+    /// It is to be killed at once, and who was to do it before this one is dead.
+    pub(super) fn take_over(&mut self, now: Time) {
+        self.lag = Duration::ZERO;
+        self.kill(now);
     }
 
     /// It got a SIGINT. A SIGTERM right behind it would be too much: many programs, those of controller-runtime among
@@ -214,6 +220,16 @@ mod tests {
         let mut schedule = Schedule::new(Layer::Inner, at(20_000), Duration::ZERO);
         assert_eq!(schedule.step(at(0)), Step::Wait(at(19_700)));
         assert_eq!(schedule.step(at(19_700)), Step::Kill);
+    }
+
+    #[test]
+    fn who_takes_over_does_not_wait_for_the_one_before() {
+        let mut schedule = until_20_s(Layer::Outer);
+        schedule.end(at(20_000), false, at(5_000));
+        assert_eq!(schedule.step(at(5_000)), Step::Ask);
+        assert_eq!(schedule.step(at(5_000)), Step::Wait(at(5_100)));
+        schedule.take_over(at(5_010));
+        assert_eq!(schedule.step(at(5_010)), Step::Kill);
     }
 
     #[test]

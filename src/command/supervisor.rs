@@ -11,7 +11,7 @@ use crate::processes::{Process, each_descendant};
 use log::warn;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
+use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
@@ -98,6 +98,10 @@ impl<R: Fn(Report)> Supervisor<R> {
             self.end();
         }
         self.begin();
+        let may_begin = matches!(self.leadership, Leadership::Leading { .. });
+        if self.running.is_none() && !may_begin && self.mailbox.rest() {
+            (self.report)(Report::Idle);
+        }
         // The schedule of what has just begun.
         self.running.is_some().then(clock::now)
     }
@@ -157,6 +161,7 @@ struct Running {
     /// What was said last could not be delivered to both.
     undelivered: bool,
     cannot_start: Option<io::Error>,
+    started: bool,
     /// The wait status of the command.
     status: Option<i32>,
     /// All of it is gone.
@@ -186,6 +191,7 @@ impl Running {
             inner: Some(inner),
             undelivered: false,
             cannot_start: None,
+            started: false,
             status: None,
             is_over: false,
         })
@@ -234,6 +240,7 @@ impl Running {
             match inner.hear() {
                 Ok(Heard::Nothing) => break,
                 Ok(Heard::Message(Message::Started { pid }, _)) => {
+                    self.started = true;
                     report(Report::Started { fencing_token: self.fencing_token, pid: pid.cast_unsigned() });
                 }
                 Ok(Heard::Message(Message::CannotStart { errno }, _)) => {
@@ -306,7 +313,10 @@ impl Running {
         let _ = self.outer.kill();
         let _ = self.outer.wait();
         let fencing_token = self.fencing_token;
-        match self.cannot_start {
+        let was_lost = !self.started && self.status.is_none();
+        let lost = || io::Error::other("its warden was killed before it had started it");
+        let error = self.cannot_start.or_else(|| was_lost.then(lost));
+        match error {
             Some(error) => {
                 let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
                 Report::CannotStart { fencing_token, status, error }
@@ -325,7 +335,7 @@ fn kill_below(root: Pid, spare: &BTreeSet<i32>) -> bool {
     let mut any = false;
     let kill = |process: Process| {
         any |= !process.has_ended;
-        let _ = kill_process(process.pid, Signal::KILL);
+        process.kill();
     };
     each_descendant(root, spare, kill).is_err() || any
 }

@@ -2,7 +2,7 @@
 //! elector. There are two, one the child of the other, and the command is the child of the inner one.
 
 use super::line::{Heard, Line, Message};
-use super::schedule::{Layer, Schedule, Step};
+use super::schedule::{Layer, Schedule, Step, end_of_work};
 use super::{BEGIN, THIS_PROGRAM, WARDEN};
 use crate::clock::{self, Time, Timer};
 use crate::processes::{Process, each_descendant};
@@ -47,11 +47,22 @@ pub(super) fn run(layer: Layer, argv: &[OsString]) -> io::Result<()> {
     let (Message::Begin { until, stop_timeout }, Some(file)) = line.wait()? else {
         return Err(io::ErrorKind::InvalidData.into());
     };
-    let (child, begin) = match layer {
-        Layer::Outer => (start_inner(argv, file)?, None),
-        _ => start_command(argv, file).map(|(child, line)| (child, Some(line)))?,
-    };
     let schedule = Schedule::new(layer, until, stop_timeout);
+    let started = match layer {
+        Layer::Outer => start_inner(argv, file).map(|child| (child, None)),
+        // This process may have stood still since it was started.
+        _ if clock::now() >= end_of_work(until, stop_timeout) => {
+            return line.send(Message::Ended { status: Signal::TERM.as_raw() }, None);
+        }
+        _ => start_command(argv, file).map(|(child, line)| (child, Some(line))),
+    };
+    let (child, begin) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            line.send(Message::cannot_start(&error), None)?;
+            return Err(error);
+        }
+    };
     let group_asked = false;
     let warden = Warden { layer, schedule, line: Some(line), child, begin, started: false, status: None, group_asked };
     warden.watch(&child_ended)
@@ -173,9 +184,7 @@ impl Warden {
             // All at once, which leaves nobody the time to start another.
             let _ = kill_process_group(self.child, Signal::KILL);
         }
-        each(|process| {
-            let _ = kill_process(process.pid, Signal::KILL); // gone by now, or beyond reach
-        });
+        each(|process| process.kill());
     }
 
     /// Takes in what the elector says, and that it is dead.
@@ -241,7 +250,7 @@ impl Warden {
         self.status = Some(status);
         let now = clock::now();
         match self.layer {
-            Layer::Outer => self.schedule.kill(now), // it leaves nothing behind, unless it was killed
+            Layer::Outer => self.schedule.take_over(now), // it leaves nothing behind, unless it was killed
             _ => self.schedule.ask_anew(now),
         }
     }

@@ -58,6 +58,7 @@ fn a_term_that_is_given_up_gives_it_the_time_to_end() {
     stage.wait_for_text("ready");
     stage.end(LONG, true);
     assert_eq!(stage.report(), "ended 7 9");
+    assert_eq!(stage.report(), "idle");
 }
 
 #[test]
@@ -89,12 +90,46 @@ fn a_claim_that_is_over_ends_it_at_once() {
 }
 
 #[test]
+fn a_release_may_be_sent_when_nothing_is_left_and_nothing_can_begin() {
+    let mut stage = Stage::shell("exit 3", 10 * SECOND);
+    assert!(stage.is_idle());
+    stage.lead(7, LONG);
+    stage.started(7);
+    assert_eq!(stage.report(), "ended 7 3");
+    assert!(!stage.is_idle(), "it could be run again");
+    stage.end(LONG, true);
+    assert_eq!(stage.report(), "idle");
+    assert!(stage.is_idle());
+    // Nothing was begun in this term, for it would have had to end at once.
+    stage.lead(8, SECOND);
+    assert!(!stage.is_idle());
+    stage.end(SECOND, true);
+    assert_eq!(stage.report(), "idle");
+}
+
+#[test]
 fn what_it_leaves_behind_ends_before_its_end_is_reported() {
     let mut stage = Stage::shell("setsid sleep 600 & sleep 600 & sleep 0.1; exit 4", 60 * SECOND);
     stage.lead(7, LONG);
     stage.started(7);
     assert_eq!(stage.report(), "ended 7 4");
     assert!(stage.command_processes().is_empty());
+}
+
+#[test]
+fn one_that_forks_without_end_ends_in_time() {
+    for again in ["sh", "setsid sh"] {
+        // Each process writes the time, starts the next, and is gone.
+        let hop = format!("read up idle < /proc/uptime; echo $up >> $RUN_MODE_FILE; {again} -c \"$0\" \"$0\" &");
+        let argv = ["/bin/sh", "-c", "setsid sh -c \"$0\" \"$0\" & exec sleep 600", &hop].map(str::to_owned);
+        let mut stage = Stage::with(&argv, SECOND, |_| {});
+        let until = stage.lead(7, 3 * SECOND);
+        stage.started(7);
+        assert_eq!(stage.report(), "ended 7 143");
+        assert!(clock::now() < until);
+        assert!(stage.command_processes().is_empty());
+        assert!(stage.file().lines().count() > 100);
+    }
 }
 
 #[test]

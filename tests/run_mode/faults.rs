@@ -93,6 +93,8 @@ fn one_is_stopped_and_another_killed() {
     ends_in_time(&[(&[Elector], STOP), (&[Warden], KILL)]);
     ends_in_time(&[(&[OuterWarden], STOP), (&[Warden], KILL)]);
     ends_in_time(&[(&[Warden], STOP), (&[OuterWarden], KILL)]);
+    ends_in_time(&[(&[Warden, OuterWarden], STOP), (&[Elector], KILL)]);
+    ends_in_time(&[(&[Elector, Warden], STOP), (&[OuterWarden], KILL)]);
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn elector() {
             Report::Started { fencing_token, pid } => format!("started {fencing_token} {pid}"),
             Report::Ended { fencing_token, status } => format!("ended {fencing_token} {}", exit_code(status)),
             Report::CannotStart { fencing_token, status, error } => format!("cannot {fencing_token} {status} {error}"),
+            Report::Idle => "idle".to_owned(),
         };
         writeln!(&out, "{line}").unwrap();
     };
@@ -68,6 +69,7 @@ fn elector() {
             "end" => command.tell(Leadership::Ended { until: Time::from_nanos(number(1)), graceful: number(2) == 1 }),
             "signal" => command.forward(words[1].parse().unwrap()),
             "restart" => command.restart(),
+            "idle?" => writeln!(&control, "{}", if command.is_idle() { "yes" } else { "no" }).unwrap(),
             "children" => {
                 let statuses: Vec<_> = (0..number(1)).map(|_| thread::spawn(child_that_leaves_an_orphan)).collect();
                 let right = statuses.into_iter().map(|it| it.join().unwrap());

@@ -99,6 +99,11 @@ impl Stage {
         self.tell("restart");
     }
 
+    pub fn is_idle(&mut self) -> bool {
+        self.tell("idle?");
+        self.report() == "yes"
+    }
+
     /// Has the elector start and wait for so many children, and returns how many exit codes were right.
     pub fn children(&mut self, count: usize) -> usize {
         self.tell(&format!("children {count}"));
@@ -121,8 +126,8 @@ impl Stage {
 
     pub fn pid(&self, who: Who) -> Pid {
         let find = |part: &str| {
-            let of_part = |pid: &Pid| proc(*pid, "cmdline").split('\0').nth(1) == Some(part);
-            self.processes().into_iter().find(of_part).unwrap_or_else(|| panic!("no {part}"))
+            let found = self.processes().into_iter().find(|process| process.part.as_deref() == Some(part));
+            found.unwrap_or_else(|| panic!("no {part}")).pid
         };
         match who {
             Who::Elector => Pid::from_raw(self.elector.id().cast_signed()).unwrap(),
@@ -140,19 +145,20 @@ impl Stage {
     }
 
     /// The wardens and the command, and whatever that has started.
-    fn processes(&self) -> Vec<Pid> {
+    fn processes(&self) -> Vec<Process> {
         let mark = format!("LEADER_ELECTION_ID={}", self.identity);
-        let ours = |pid: &Pid| proc(*pid, "environ").split('\0').any(|variable| variable == mark);
-        all_processes().into_iter().filter(ours).collect()
+        let of_this = |pid| {
+            // In this order: one that ends in between has no environment any more.
+            let part = proc(pid, "cmdline").split('\0').nth(1).map(str::to_owned);
+            proc(pid, "environ").split('\0').any(|variable| variable == mark).then_some(Process { pid, part })
+        };
+        all_processes().into_iter().filter_map(of_this).collect()
     }
 
     /// The same without the wardens.
     pub fn command_processes(&self) -> Vec<Pid> {
-        let warden = |pid: &Pid| {
-            let cmdline = proc(*pid, "cmdline");
-            cmdline.split('\0').nth(1).is_some_and(|part| part.ends_with("-warden"))
-        };
-        self.processes().into_iter().filter(|pid| !warden(pid)).collect()
+        let is_warden = |process: &Process| process.part.as_ref().is_some_and(|part| part.ends_with("-warden"));
+        self.processes().into_iter().filter(|process| !is_warden(process)).map(|process| process.pid).collect()
     }
 
     pub fn wait_for_end_of_command(&self) {
@@ -184,11 +190,17 @@ impl Drop for Stage {
     fn drop(&mut self) {
         let _ = self.elector.kill();
         let _ = self.elector.wait();
-        for pid in self.processes() {
-            let _ = kill_process(pid, Signal::KILL);
+        for process in self.processes() {
+            let _ = kill_process(process.pid, Signal::KILL);
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+struct Process {
+    pid: Pid,
+    /// Its first argument, which says what part of run mode it plays.
+    part: Option<String>,
 }
 
 pub fn all_processes() -> Vec<Pid> {
