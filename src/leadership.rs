@@ -11,3 +11,12 @@ pub enum Leadership {
     /// meanwhile. Where that moment has passed, another candidate may lead already.
     Ended { fencing_token: u64, until: Time },
 }
+
+impl Leadership {
+    /// When everything that was started has to be over, unless it is told again.
+    pub fn until(self) -> Time {
+        match self {
+            Leadership::Leading { until, .. } | Leadership::Ended { until, .. } => until,
+        }
+    }
+}

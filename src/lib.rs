@@ -49,6 +49,7 @@
 //! | [`report`], [`logging`] | what people are told |
 //! | [`cli`], [`run`] | the command line, and putting the parts together |
 //! | [`health`] | the health check: asks the application whether it is well |
+//! | [`command`], [`processes`] | what runs only while this candidate leads: a command, and who stops it in time |
 //! | [`check`] | `--check`: the question to an elector that runs |
 //! | [`duration`], [`rfc3339`], [`random`], `json`, `metadata` | one thing each |
 #![forbid(unsafe_code)]
@@ -58,6 +59,7 @@ pub mod candidate;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod credentials;
 pub mod duration;
 pub mod election;
@@ -70,6 +72,7 @@ pub mod lock;
 pub mod logging;
 mod metadata;
 pub mod metrics;
+pub mod processes;
 pub mod random;
 pub mod record;
 pub mod report;

@@ -2,6 +2,7 @@
 
 use leader_elector::check::Elector;
 use leader_elector::cli::{self, Command, Environment};
+use leader_elector::command;
 use leader_elector::logging::output::{self, Stream};
 use leader_elector::signals::Signals;
 use leader_elector::{logging, run};
@@ -12,6 +13,9 @@ use std::time::Duration;
 const LAST_LINES: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
+    if let Some(code) = command::play_part(std::env::args_os().skip(1)) {
+        return code;
+    }
     let code = elect();
     output::flush(LAST_LINES);
     code

@@ -181,7 +181,7 @@ fn start_signals(signals: Signals, begun: Begun) -> io::Result<()> {
         output::flush(LAST_ANSWERS);
         std::process::exit(0);
     };
-    thread::Builder::new().name("signals".into()).spawn(move || signals.run(tell))?;
+    thread::Builder::new().name("signals".into()).spawn(move || signals.run(drop, tell))?;
     Ok(())
 }
 

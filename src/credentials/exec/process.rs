@@ -4,15 +4,16 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, wait};
+use rustix::process::{Pid, Signal, getpid, kill_process_group};
 
 use crate::logging::escape::escaped_end;
+use crate::processes::own::{self, OwnChild};
 
 /// No credentials come near this.
 const MOST_OUTPUT: usize = 1024 * 1024;
@@ -44,7 +45,7 @@ pub(super) struct Failed {
 }
 
 /// Runs a program with these arguments and variables and without input. It is killed, and its children with it, after
-/// `patience`, and once `stop` is true. No two may run at the same time in a process that is the first of its container.
+/// `patience`, and once `stop` is true.
 pub(super) fn run<'a>(
     program: &Path,
     args: &[String],
@@ -52,13 +53,16 @@ pub(super) fn run<'a>(
     patience: Duration,
     stop: &AtomicBool,
 ) -> Result<Printed, Failed> {
-    bury_orphans();
+    // The first process of a container inherits what others leave behind, and has to take note of its end.
+    if getpid().is_init() {
+        own::reap_orphans();
+    }
     let mut command = Command::new(program);
     command.args(args).envs(env.map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own, so that whatever it starts can be ended with it.
     command.process_group(0);
-    let child = command.spawn().map_err(|error| not_started(&error))?;
+    let child = own::spawn(&mut command).map_err(|error| not_started(&error))?;
     let mut running = Running { child, output: Vec::new(), complaint: Vec::new(), status: None };
     let outcome = running.read_to_end(Instant::now() + patience, stop);
     running.end();
@@ -74,13 +78,6 @@ pub(super) fn run<'a>(
         Err(error) => format!("what it prints cannot be read: {error}"),
     };
     Err(Failed { why, for_good: false })
-}
-
-/// The first process of a container inherits what others leave behind, and has to take note of its end.
-fn bury_orphans() {
-    if getpid().is_init() {
-        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
-    }
 }
 
 fn not_started(error: &io::Error) -> Failed {
@@ -104,7 +101,7 @@ enum Ended {
 }
 
 struct Running {
-    child: Child,
+    child: OwnChild,
     output: Vec<u8>,
     complaint: Vec<u8>,
     status: Option<ExitStatus>,

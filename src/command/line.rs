@@ -1,0 +1,219 @@
+//! What the elector and the wardens say to each other: one message a packet, on a pair of Unix sockets that nobody else
+//! can reach. A packet may carry an open file with it.
+
+use crate::time::Time;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// A kind and two numbers.
+const MESSAGE_SIZE: usize = 17;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    /// To a warden, first of all and with a file: the other warden's socket, or the standard input of the command.
+    Begin { until: Time, stop_timeout: Duration },
+    /// To a warden: the term has been renewed.
+    Leading { until: Time },
+    /// To a warden: end the command.
+    End { until: Time, graceful: bool },
+    /// To the inner warden: pass this signal on.
+    Signal(i32),
+    /// To the program that becomes the command, with its standard input: who its parent is.
+    Parent(i32),
+    /// From the inner warden: the command runs.
+    Started { pid: i32 },
+    /// From the program that could not become the command, and from its warden: the error of the system.
+    CannotStart { errno: i32 },
+    /// From the inner warden: the command has ended with this wait status, and all that it started is gone.
+    Ended { status: i32 },
+}
+
+pub(super) enum Heard {
+    Message(Message, Option<OwnedFd>),
+    /// Nothing for now.
+    Nothing,
+    /// The other end is closed: whoever held it is dead.
+    End,
+}
+
+/// One end.
+#[derive(Debug)]
+pub(super) struct Line(OwnedFd);
+
+impl Line {
+    /// This end, and the other one for a child. No program that this process starts inherits either.
+    pub(super) fn pair() -> io::Result<(Line, OwnedFd)> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        Ok((Line(ours), theirs))
+    }
+
+    /// The end that this process was started with as its standard input; what it starts in turn does not get it, as
+    /// long as it is given another one.
+    pub(super) fn of_stdin() -> io::Result<Line> {
+        Ok(Line(io::stdin().as_fd().try_clone_to_owned()?))
+    }
+
+    /// Sends without waiting; fails with `WouldBlock` when the other end takes nothing at present.
+    pub(super) fn send(&self, message: Message, file: Option<BorrowedFd>) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let files = file.as_slice();
+        if !files.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(files));
+        }
+        let packet = message.encode();
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        rustix::io::retry_on_intr(|| sendmsg(&self.0, &[IoSlice::new(&packet)], &mut control, flags))?;
+        Ok(())
+    }
+
+    /// What has come.
+    pub(super) fn hear(&self) -> io::Result<Heard> {
+        self.receive(RecvFlags::DONTWAIT)
+    }
+
+    /// Waits for a message.
+    pub(super) fn wait(&self) -> io::Result<(Message, Option<OwnedFd>)> {
+        match self.receive(RecvFlags::empty())? {
+            Heard::Message(message, file) => Ok((message, file)),
+            Heard::Nothing | Heard::End => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn receive(&self, flags: RecvFlags) -> io::Result<Heard> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut packet = [0; MESSAGE_SIZE];
+        let flags = flags | RecvFlags::CMSG_CLOEXEC;
+        let received =
+            rustix::io::retry_on_intr(|| recvmsg(&self.0, &mut [IoSliceMut::new(&mut packet)], &mut control, flags));
+        let length = match received {
+            Ok(received) => received.bytes,
+            Err(Errno::AGAIN) => return Ok(Heard::Nothing),
+            // The other end was closed with messages unread.
+            Err(Errno::CONNRESET) => return Ok(Heard::End),
+            Err(error) => return Err(error.into()),
+        };
+        if length == 0 {
+            return Ok(Heard::End);
+        }
+        let mut files = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(files) => Some(files),
+            _ => None,
+        });
+        let file = files.next().and_then(|mut files| files.next());
+        let message = Message::decode(&packet).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Heard::Message(message, file))
+    }
+}
+
+impl AsFd for Line {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Message {
+    pub(super) fn cannot_start(error: &io::Error) -> Message {
+        // An error of the standard library has no number: the program's name or an argument holds a NUL.
+        Message::CannotStart { errno: error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()) }
+    }
+
+    fn encode(self) -> [u8; MESSAGE_SIZE] {
+        let number = |number: i32| u64::from(number.cast_unsigned());
+        let (kind, first, second) = match self {
+            Message::Begin { until, stop_timeout } => (0, nanos(until.uptime()), nanos(stop_timeout)),
+            Message::Leading { until } => (1, nanos(until.uptime()), 0),
+            Message::End { until, graceful } => (2, nanos(until.uptime()), u64::from(graceful)),
+            Message::Signal(signal) => (3, number(signal), 0),
+            Message::Parent(pid) => (4, number(pid), 0),
+            Message::Started { pid } => (5, number(pid), 0),
+            Message::CannotStart { errno } => (6, number(errno), 0),
+            Message::Ended { status } => (7, number(status), 0),
+        };
+        let mut packet = [kind; MESSAGE_SIZE];
+        packet[1..9].copy_from_slice(&first.to_ne_bytes());
+        packet[9..].copy_from_slice(&second.to_ne_bytes());
+        packet
+    }
+
+    fn decode(packet: &[u8; MESSAGE_SIZE]) -> Option<Message> {
+        let first = u64::from_ne_bytes(packet[1..9].try_into().ok()?);
+        let second = u64::from_ne_bytes(packet[9..].try_into().ok()?);
+        let number = u32::try_from(first).map(u32::cast_signed);
+        Some(match packet[0] {
+            0 => Message::Begin {
+                until: Time::after_boot(Duration::from_nanos(first)),
+                stop_timeout: Duration::from_nanos(second),
+            },
+            1 => Message::Leading { until: Time::after_boot(Duration::from_nanos(first)) },
+            2 => Message::End { until: Time::after_boot(Duration::from_nanos(first)), graceful: second != 0 },
+            3 => Message::Signal(number.ok()?),
+            4 => Message::Parent(number.ok()?),
+            5 => Message::Started { pid: number.ok()? },
+            6 => Message::CannotStart { errno: number.ok()? },
+            7 => Message::Ended { status: number.ok()? },
+            _ => return None,
+        })
+    }
+}
+
+/// Five centuries have room.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_message_arrives_as_it_was_sent() {
+        let (here, there) = Line::pair().unwrap();
+        let there = Line(there);
+        let until = Time::after_boot(Duration::from_nanos(1_234_567_890_123_456_789));
+        for message in [
+            Message::Begin { until, stop_timeout: Duration::from_millis(1500) },
+            Message::Leading { until },
+            Message::End { until, graceful: true },
+            Message::End { until: Time::ZERO, graceful: false },
+            Message::Signal(10),
+            Message::Parent(1),
+            Message::Started { pid: i32::MAX },
+            Message::CannotStart { errno: 2 },
+            Message::Ended { status: 0x8b },
+        ] {
+            here.send(message, None).unwrap();
+            let Heard::Message(heard, None) = there.hear().unwrap() else { panic!("{message:?} did not come") };
+            assert_eq!(heard, message);
+        }
+        assert!(matches!(there.hear().unwrap(), Heard::Nothing));
+    }
+
+    #[test]
+    fn a_file_comes_with_a_message_and_the_end_shows() {
+        let (here, there) = Line::pair().unwrap();
+        let (pipe, mut writer) = io::pipe().unwrap();
+        here.send(Message::Parent(1), Some(pipe.as_fd())).unwrap();
+        drop(pipe);
+        let (_, file) = Line(there.try_clone().unwrap()).wait().unwrap();
+        io::Write::write_all(&mut writer, b"x").unwrap();
+        assert_eq!(rustix::io::read(file.unwrap(), &mut [0; 8]).unwrap(), 1);
+        drop(here);
+        assert!(matches!(Line(there).hear().unwrap(), Heard::End));
+    }
+
+    #[test]
+    fn who_takes_nothing_holds_up_nobody() {
+        let (here, _there) = Line::pair().unwrap();
+        let full = (0..100_000).find_map(|_| here.send(Message::Signal(1), None).err());
+        assert_eq!(full.unwrap().kind(), io::ErrorKind::WouldBlock);
+    }
+}

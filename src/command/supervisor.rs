@@ -1,0 +1,343 @@
+//! The elector's side of a command: starts the wardens, tells them of each renewal, hears what has become of the command,
+//! and kills it in time if they do not.
+
+use super::line::{Heard, Line, Message};
+use super::schedule::{Layer, Schedule, Step, end_of_work};
+use super::warden::{child_ended, drain, in_part};
+use super::{Mailbox, OUTER_WARDEN, Report, Spec};
+use crate::clock::{self, Timer};
+use crate::leadership::Leadership;
+use crate::processes::own::{self, OwnChild};
+use crate::processes::{Process, each_descendant};
+use crate::time::Time;
+use log::warn;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How soon is looked again for what is left after a kill, or when orphans could not be looked for.
+const AGAIN: Duration = Duration::from_millis(2);
+
+pub(super) struct Supervisor<R> {
+    spec: Spec,
+    mailbox: Arc<Mailbox>,
+    report: R,
+    child_ended: UnixStream,
+    timer: Timer,
+    leadership: Leadership,
+    running: Option<Running>,
+    /// The term whose command has ended, and is not to be started again.
+    done: Option<u64>,
+}
+
+impl<R: Fn(Report)> Supervisor<R> {
+    pub(super) fn new(spec: Spec, mailbox: Arc<Mailbox>, report: R) -> io::Result<Supervisor<R>> {
+        // What a dead warden leaves behind comes here.
+        set_child_subreaper(Some(getpid()))?;
+        Ok(Supervisor {
+            spec,
+            mailbox,
+            report,
+            child_ended: child_ended()?,
+            timer: Timer::new()?,
+            leadership: Leadership::Ended { fencing_token: 0, until: Time::ZERO },
+            running: None,
+            done: None,
+        })
+    }
+
+    /// Does not return: the wardens are told of the death of the thread that started them.
+    pub(super) fn run(mut self) {
+        loop {
+            self.take_mail();
+            drain(&self.child_ended);
+            let reaped = own::reap_orphans();
+            let next = self.act();
+            if let Err(error) = self.wait(next, reaped) {
+                // Only a system that is out of memory gets here. The command still ends in time.
+                warn!("cannot wait for the command: {error}");
+                std::thread::sleep(AGAIN);
+            }
+        }
+    }
+
+    fn take_mail(&mut self) {
+        let mail = self.mailbox.take();
+        if let Some(leadership) = mail.leadership {
+            self.leadership = leadership;
+            if let Some(running) = &mut self.running {
+                running.tell(leadership);
+            }
+        }
+        if mail.restart {
+            self.done = None;
+        }
+        if let Some(running) = &mut self.running {
+            for signal in mail.signals {
+                running.pass_on(signal);
+            }
+        }
+    }
+
+    /// Does what is due, and returns when to look again.
+    fn act(&mut self) -> Option<Time> {
+        if let Some(running) = &mut self.running {
+            running.hear(&self.report);
+            if !running.is_over {
+                let next = running.act(clock::now());
+                if !running.is_over {
+                    return Some(next);
+                }
+            }
+            self.end();
+        }
+        self.begin();
+        let may_begin = matches!(self.leadership, Leadership::Leading { .. });
+        if self.running.is_none() && !may_begin && self.mailbox.rest() {
+            (self.report)(Report::Idle);
+        }
+        // The schedule of what has just begun.
+        self.running.is_some().then(clock::now)
+    }
+
+    fn end(&mut self) {
+        let Some(running) = self.running.take() else { return };
+        let fencing_token = running.fencing_token;
+        self.done = Some(fencing_token);
+        (self.report)(running.finish());
+    }
+
+    fn begin(&mut self) {
+        let Leadership::Leading { fencing_token, until } = self.leadership else { return };
+        let too_late = clock::now() >= end_of_work(until, self.spec.stop_timeout);
+        if too_late || self.done == Some(fencing_token) {
+            return;
+        }
+        match Running::start(&self.spec, fencing_token, until) {
+            Ok(running) => self.running = Some(running),
+            Err(error) => {
+                self.done = Some(fencing_token);
+                (self.report)(Report::CannotStart { fencing_token, status: 126, error });
+            }
+        }
+    }
+
+    fn wait(&self, next: Option<Time>, reaped: bool) -> io::Result<()> {
+        let soon = || clock::now().saturating_add(AGAIN);
+        let next = if reaped { next } else { Some(next.map_or_else(soon, |next| next.min(soon()))) };
+        let mut fds =
+            vec![PollFd::new(&self.mailbox.bell, PollFlags::IN), PollFd::new(&self.child_ended, PollFlags::IN)];
+        if let Some(next) = next {
+            self.timer.set(next)?;
+            fds.push(PollFd::new(&self.timer, PollFlags::IN));
+        }
+        if let Some(line) = self.running.as_ref().and_then(|running| running.inner.as_ref()) {
+            fds.push(PollFd::new(line, PollFlags::IN));
+        }
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The command of one term, its wardens included.
+struct Running {
+    fencing_token: u64,
+    leadership: Leadership,
+    schedule: Schedule,
+    outer: OwnChild,
+    /// The outer warden has ended although something of the command may be left.
+    outer_is_lost: bool,
+    outer_line: Line,
+    /// `None` once the inner warden is dead.
+    inner: Option<Line>,
+    /// What was said last could not be delivered to both.
+    undelivered: bool,
+    cannot_start: Option<io::Error>,
+    started: bool,
+    /// The wait status of the command.
+    status: Option<i32>,
+    /// All of it is gone.
+    is_over: bool,
+}
+
+impl Running {
+    fn start(spec: &Spec, fencing_token: u64, until: Time) -> io::Result<Running> {
+        let (outer_line, outer_end) = Line::pair()?;
+        let (inner, inner_end) = Line::pair()?;
+        let begin = Message::Begin { until, stop_timeout: spec.stop_timeout };
+        outer_line.send(begin, Some(inner_end.as_fd()))?;
+        inner.send(begin, Some(io::stdin().as_fd()))?;
+        let mut command = in_part(&spec.program, OUTER_WARDEN, &spec.argv, outer_end);
+        command
+            .env("LEADER_ELECTION_NAME", &spec.election)
+            .env("LEADER_ELECTION_NAMESPACE", &spec.namespace)
+            .env("LEADER_ELECTION_ID", &spec.identity)
+            .env("LEADER_ELECTION_FENCING_TOKEN", fencing_token.to_string());
+        Ok(Running {
+            fencing_token,
+            leadership: Leadership::Leading { fencing_token, until },
+            schedule: Schedule::new(Layer::Elector, until, spec.stop_timeout),
+            outer: own::spawn(&mut command)?,
+            outer_is_lost: false,
+            outer_line,
+            inner: Some(inner),
+            undelivered: false,
+            cannot_start: None,
+            started: false,
+            status: None,
+            is_over: false,
+        })
+    }
+
+    /// What another term is told means the end to this one, whose claim is not renewed any more.
+    fn tell(&mut self, leadership: Leadership) {
+        let now = clock::now();
+        let told = match leadership {
+            Leadership::Leading { fencing_token, .. } if fencing_token != self.fencing_token => {
+                Leadership::Ended { fencing_token: self.fencing_token, until: self.leadership.until() }
+            }
+            other => other,
+        };
+        self.leadership = told;
+        match told {
+            Leadership::Leading { until, .. } => self.schedule.renew(until),
+            Leadership::Ended { until, .. } => self.schedule.end(until, now < until, now),
+        }
+        self.deliver();
+    }
+
+    fn deliver(&mut self) {
+        let message = match self.leadership {
+            Leadership::Leading { until, .. } => Message::Leading { until },
+            Leadership::Ended { until, .. } => Message::End { until, graceful: clock::now() < until },
+        };
+        self.undelivered = false;
+        for line in self.inner.iter().chain([&self.outer_line]) {
+            let sent = line.send(message, None); // one that is dead needs to hear nothing
+            self.undelivered |= matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        }
+    }
+
+    fn pass_on(&mut self, signal: i32) {
+        if let Some(inner) = &self.inner {
+            let _ = inner.send(Message::Signal(signal), None); // a warden that is stopped or dead passes nothing on
+        }
+    }
+
+    /// Takes in what the wardens say, and whether they are dead.
+    fn hear(&mut self, report: &impl Fn(Report)) {
+        // Before the line is read, on which the inner warden spoke its last before this one could end.
+        let outer = if self.outer_is_lost { Ok(None) } else { self.outer.try_wait() };
+        while let Some(inner) = &self.inner {
+            match inner.hear() {
+                Ok(Heard::Nothing) => break,
+                Ok(Heard::Message(Message::Started { pid }, _)) => {
+                    self.started = true;
+                    report(Report::Started { fencing_token: self.fencing_token, pid: pid.cast_unsigned() });
+                }
+                Ok(Heard::Message(Message::CannotStart { errno }, _)) => {
+                    self.cannot_start = Some(io::Error::from_raw_os_error(errno));
+                }
+                Ok(Heard::Message(Message::Ended { status }, _)) => {
+                    self.status = Some(status);
+                    self.is_over = true;
+                }
+                Ok(Heard::Message(..)) => {}
+                Ok(Heard::End) | Err(_) => self.inner = None,
+            }
+        }
+        match outer {
+            Ok(None) => {}
+            // It ends by itself when it has no descendants any more.
+            Ok(Some(status)) if status.success() => self.is_over = true,
+            _ => self.end_without_warden(),
+        }
+    }
+
+    /// One warden is not enough to go on with.
+    fn end_without_warden(&mut self) {
+        self.outer_is_lost = true;
+        if self.is_over {
+            return;
+        }
+        warn!("a warden of the command died: ending the command");
+        if !self.schedule.is_ending() {
+            self.tell(Leadership::Ended { fencing_token: self.fencing_token, until: self.leadership.until() });
+        }
+    }
+
+    /// Does what is due, and returns when to look again.
+    fn act(&mut self, now: Time) -> Time {
+        if self.undelivered {
+            self.deliver();
+        }
+        if self.outer_is_lost && self.inner.is_none() {
+            self.kill();
+            return now.saturating_add(AGAIN);
+        }
+        let mut step = self.schedule.step(now);
+        if step == Step::Ask {
+            step = self.schedule.step(now); // the inner warden asks
+        }
+        match step {
+            Step::Wait(at) => at,
+            Step::Ask | Step::Kill => {
+                self.kill();
+                now.saturating_add(AGAIN)
+            }
+        }
+    }
+
+    /// Kills what there is below the outer warden; or, without one, every child of this process that nobody else waits for:
+    /// then the command's are among them, and cannot be told from the others.
+    fn kill(&mut self) {
+        let (root, spare) = match Pid::from_raw(self.outer.id().cast_signed()) {
+            Some(outer) if !self.outer_is_lost => (outer, BTreeSet::new()),
+            _ => (getpid(), own::known()),
+        };
+        // Twice: a process is missed that gets another parent just then.
+        self.is_over = !kill_below(root, &spare) && !kill_below(root, &spare);
+    }
+
+    /// Ends the wardens, and says what became of the command.
+    fn finish(mut self) -> Report {
+        // Nothing is left for them to do, and one that is stopped would stay for ever.
+        let _ = self.outer.kill();
+        let _ = self.outer.wait();
+        let fencing_token = self.fencing_token;
+        let was_lost = !self.started && self.status.is_none();
+        let lost = || io::Error::other("its warden was killed before it had started it");
+        let error = self.cannot_start.or_else(|| was_lost.then(lost));
+        match error {
+            Some(error) => {
+                let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
+                Report::CannotStart { fencing_token, status, error }
+            }
+            // Its warden did not live to tell: it was killed, and the command with it.
+            None => {
+                let killed = Signal::KILL.as_raw();
+                Report::Ended { fencing_token, status: ExitStatus::from_raw(self.status.unwrap_or(killed)) }
+            }
+        }
+    }
+}
+
+/// Kills the descendants of a process; `false` if there are none that run.
+fn kill_below(root: Pid, spare: &BTreeSet<i32>) -> bool {
+    let mut any = false;
+    let kill = |process: Process| {
+        any |= !process.has_ended;
+        process.kill();
+    };
+    each_descendant(root, spare, kill).is_err() || any
+}

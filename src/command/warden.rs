@@ -1,0 +1,264 @@
+//! A warden: a process that sees to it that all of a command is gone before the claim ends, whatever becomes of the
+//! elector. There are two, one the child of the other, and the command is the child of the inner one.
+
+use super::line::{Heard, Line, Message};
+use super::schedule::{Layer, Schedule, Step, end_of_work};
+use super::{BEGIN, THIS_PROGRAM, WARDEN};
+use crate::clock::{self, Timer};
+use crate::processes::{Process, each_descendant};
+use crate::time::Time;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, set_child_subreaper,
+    set_parent_process_death_signal, wait,
+};
+use signal_hook::consts::{SIGALRM, SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// How soon is looked again for what is left after a kill.
+const AGAIN: Duration = Duration::from_millis(2);
+
+/// A group that is ended as a whole (by a service manager, or `kill` with the names of all) is to leave the wardens until
+/// their work is done. Handled and not ignored, because what they start would inherit that they are ignored.
+const SURVIVED: [i32; 7] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM];
+
+/// Runs a warden to its end: nothing is left of the command then.
+pub(super) fn run(layer: Layer, argv: &[OsString]) -> io::Result<()> {
+    let name = if layer == Layer::Outer { c"outer-warden" } else { c"warden" };
+    let _ = rustix::thread::set_name(name); // what ps shows; without it, "exe"
+    for signal in SURVIVED {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
+    }
+    // When its parent dies, a warden has work to do, even if it was stopped. The line tells that it has.
+    set_parent_process_death_signal(Some(Signal::CONT))?;
+    set_child_subreaper(Some(getpid()))?;
+    let child_ended = child_ended()?;
+    let line = Line::of_stdin()?;
+    let (Message::Begin { until, stop_timeout }, Some(file)) = line.wait()? else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let schedule = Schedule::new(layer, until, stop_timeout);
+    let started = match layer {
+        Layer::Outer => start_inner(argv, file).map(|child| (child, None)),
+        // This process may have stood still since it was started.
+        _ if clock::now() >= end_of_work(until, stop_timeout) => {
+            return line.send(Message::Ended { status: Signal::TERM.as_raw() }, None);
+        }
+        _ => start_command(argv, file).map(|(child, line)| (child, Some(line))),
+    };
+    let (child, begin) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            line.send(Message::cannot_start(&error), None)?;
+            return Err(error);
+        }
+    };
+    let group_asked = false;
+    let warden = Warden { layer, schedule, line: Some(line), child, begin, started: false, status: None, group_asked };
+    warden.watch(&child_ended)
+}
+
+/// A stream in which something stands whenever a child of this process has ended, or stopped.
+pub(super) fn child_ended() -> io::Result<UnixStream> {
+    let (reader, writer) = UnixStream::pair()?;
+    reader.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(SIGCHLD, writer)?;
+    Ok(reader)
+}
+
+/// Takes out what stands in a stream that does not block.
+pub(super) fn drain(mut stream: &UnixStream) {
+    while matches!(stream.read(&mut [0; 64]), Ok(1..)) {}
+}
+
+/// This program in another part, in a process group of its own: a stop of the elector's group leaves the wardens alone.
+pub(super) fn in_part(program: &Path, role: &str, argv: &[OsString], stdin: OwnedFd) -> Command {
+    let mut command = Command::new(program);
+    command.arg0("leader-elector").arg(role).args(argv).stdin(Stdio::from(stdin)).process_group(0);
+    command
+}
+
+fn start_inner(argv: &[OsString], line: OwnedFd) -> io::Result<Pid> {
+    pid(in_part(Path::new(THIS_PROGRAM), WARDEN, argv, line).spawn()?.id())
+}
+
+fn start_command(argv: &[OsString], stdin: OwnedFd) -> io::Result<(Pid, Line)> {
+    let (line, theirs) = Line::pair()?;
+    let child = pid(in_part(Path::new(THIS_PROGRAM), BEGIN, argv, theirs).spawn()?.id())?;
+    line.send(Message::Parent(getpid().as_raw_pid()), Some(stdin.as_fd()))?;
+    Ok((child, line))
+}
+
+fn pid(number: u32) -> io::Result<Pid> {
+    Pid::from_raw(number.cast_signed()).ok_or(io::ErrorKind::InvalidData.into())
+}
+
+struct Warden {
+    layer: Layer,
+    schedule: Schedule,
+    /// To the elector; `None` once that is dead.
+    line: Option<Line>,
+    /// The inner warden, or the command. Its number is also that of its group.
+    child: Pid,
+    /// To the program that becomes the command, until it has.
+    begin: Option<Line>,
+    started: bool,
+    /// The wait status of the child, once it has ended.
+    status: Option<i32>,
+    /// The command's group has been asked to end.
+    group_asked: bool,
+}
+
+impl Warden {
+    fn watch(mut self, child_ended: &UnixStream) -> io::Result<()> {
+        let timer = Timer::new()?;
+        loop {
+            self.hear_line();
+            self.hear_begin();
+            drain(child_ended);
+            if self.reap() {
+                break;
+            }
+            let now = clock::now();
+            timer.set(self.act(now))?;
+            let mut fds = vec![PollFd::new(child_ended, PollFlags::IN), PollFd::new(&timer, PollFlags::IN)];
+            fds.extend([&self.line, &self.begin].into_iter().flatten().map(|line| PollFd::new(line, PollFlags::IN)));
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.say(Message::Ended { status: self.status.unwrap_or_default() });
+        Ok(())
+    }
+
+    /// Does what is due, and returns when to look again.
+    fn act(&mut self, now: Time) -> Time {
+        let step = self.schedule.step(now);
+        if step == Step::Ask {
+            self.ask();
+        }
+        match self.schedule.step(now) {
+            Step::Wait(at) => at,
+            Step::Ask | Step::Kill => {
+                self.kill();
+                now.saturating_add(AGAIN)
+            }
+        }
+    }
+
+    /// Asks the command to end, or whatever it has left behind. Nobody is asked twice: to many programs the second signal
+    /// is the order to give up at once.
+    fn ask(&mut self) {
+        if self.layer == Layer::Outer {
+            return; // that is the inner warden's to do
+        }
+        let signals = [Signal::TERM, Signal::CONT]; // one that is stopped hears nothing else
+        if self.status.is_none() {
+            for signal in signals {
+                let _ = kill_process_group(self.child, signal);
+            }
+            self.group_asked = true;
+            return;
+        }
+        let asked = self.group_asked.then_some(self.child.as_raw_pid());
+        each(|process| {
+            for signal in signals.into_iter().filter(|_| Some(process.group) != asked) {
+                let _ = kill_process(process.pid, signal);
+            }
+        });
+    }
+
+    fn kill(&self) {
+        if self.status.is_none() {
+            // All at once, which leaves nobody the time to start another.
+            let _ = kill_process_group(self.child, Signal::KILL);
+        }
+        each(|process| process.kill());
+    }
+
+    /// Takes in what the elector says, and that it is dead.
+    fn hear_line(&mut self) {
+        let now = clock::now();
+        while let Some(line) = &self.line {
+            match line.hear() {
+                Ok(Heard::Nothing) => return,
+                Ok(Heard::Message(Message::Leading { until }, _)) => self.schedule.renew(until),
+                Ok(Heard::Message(Message::End { until, graceful }, _)) => self.schedule.end(until, graceful, now),
+                Ok(Heard::Message(Message::Signal(signal), _)) => self.pass_on(signal),
+                Ok(Heard::Message(..)) => {}
+                Ok(Heard::End) | Err(_) => {
+                    self.line = None;
+                    self.schedule.end_unrenewed(now);
+                }
+            }
+        }
+    }
+
+    fn pass_on(&mut self, signal: i32) {
+        if let Some(signal) = Signal::from_named_raw(signal).filter(|_| self.started && self.status.is_none()) {
+            if signal == Signal::INT {
+                self.schedule.interrupted();
+            }
+            let _ = kill_process_group(self.child, signal);
+        }
+    }
+
+    /// Notes whether the command has been started.
+    fn hear_begin(&mut self) {
+        let Some(begin) = &self.begin else { return };
+        let said = match begin.hear() {
+            Ok(Heard::Nothing) => return,
+            Ok(Heard::Message(message, _)) => message,
+            Ok(Heard::End) | Err(_) => Message::Started { pid: self.child.as_raw_pid() },
+        };
+        self.begin = None;
+        self.started = true;
+        self.say(said);
+    }
+
+    fn say(&self, message: Message) {
+        if let Some(line) = &self.line {
+            let _ = line.send(message, None); // nobody listens any more
+        }
+    }
+
+    /// Takes note of the children that have ended; `true` when there are none left, and so no descendants.
+    fn reap(&mut self) -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.child => self.child_has_ended(status.as_raw()),
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return false,
+                Err(_) => return true,
+            }
+        }
+    }
+
+    fn child_has_ended(&mut self, status: i32) {
+        self.hear_begin();
+        self.status = Some(status);
+        let now = clock::now();
+        match self.layer {
+            Layer::Outer => self.schedule.take_over(now), // it leaves nothing behind, unless it was killed
+            _ => self.schedule.ask_anew(now),
+        }
+    }
+}
+
+/// Calls this with each descendant of this process.
+fn each(act: impl FnMut(Process)) {
+    // What could not be seen now is looked for again.
+    let _ = each_descendant(getpid(), &BTreeSet::new(), act);
+}

@@ -1,0 +1,123 @@
+//! Each of the three that watch over a command, killed or stopped, alone or together: the command ends before the claim.
+
+use crate::stage::{Stage, Who, proc};
+use Who::{Elector, OuterWarden, Warden};
+use leader_elector::clock;
+use leader_elector::time::Time;
+use rustix::process::Signal;
+use std::time::Duration;
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+const CLAIM: Duration = Duration::from_secs(5);
+
+/// A command that ignores SIGTERM, with an orphan in another session that does, both at work.
+fn at_work() -> (Stage, Time) {
+    let mut stage = Stage::writer("forks", STOP_TIMEOUT);
+    let until = stage.lead(7, CLAIM);
+    stage.started(7);
+    stage.wait_for_text("orphan");
+    stage.wait_for_text("forks");
+    (stage, until)
+}
+
+fn ends_in_time(faults: &[(&[Who], Signal)]) {
+    let (stage, until) = at_work();
+    for (whom, signal) in faults {
+        stage.signal(whom, *signal);
+    }
+    stage.wait_for_end_of_command();
+    assert!(stage.last_write() < until, "it wrote {:?} after the end of the claim", stage.last_write().since(until));
+}
+
+const KILL: Signal = Signal::KILL;
+const STOP: Signal = Signal::STOP;
+
+#[test]
+fn the_elector_is_killed() {
+    ends_in_time(&[(&[Elector], KILL)]);
+}
+
+#[test]
+fn the_elector_is_stopped() {
+    ends_in_time(&[(&[Elector], STOP)]);
+}
+
+#[test]
+fn the_outer_warden_is_killed() {
+    ends_in_time(&[(&[OuterWarden], KILL)]);
+}
+
+#[test]
+fn the_outer_warden_is_stopped() {
+    ends_in_time(&[(&[OuterWarden], STOP)]);
+}
+
+#[test]
+fn the_warden_is_killed() {
+    ends_in_time(&[(&[Warden], KILL)]);
+}
+
+#[test]
+fn the_warden_is_stopped() {
+    ends_in_time(&[(&[Warden], STOP)]);
+}
+
+#[test]
+fn both_wardens_are_killed() {
+    ends_in_time(&[(&[OuterWarden, Warden], KILL)]);
+    ends_in_time(&[(&[Warden, OuterWarden], KILL)]);
+}
+
+#[test]
+fn both_wardens_are_stopped() {
+    ends_in_time(&[(&[OuterWarden, Warden], STOP)]);
+}
+
+#[test]
+fn the_elector_and_a_warden_are_killed() {
+    ends_in_time(&[(&[Elector, OuterWarden], KILL)]);
+    ends_in_time(&[(&[OuterWarden, Elector], KILL)]);
+    ends_in_time(&[(&[Elector, Warden], KILL)]);
+}
+
+#[test]
+fn the_elector_and_a_warden_are_stopped() {
+    ends_in_time(&[(&[Elector, OuterWarden], STOP)]);
+    ends_in_time(&[(&[Elector, Warden], STOP)]);
+}
+
+#[test]
+fn one_is_stopped_and_another_killed() {
+    ends_in_time(&[(&[OuterWarden], STOP), (&[Elector], KILL)]);
+    ends_in_time(&[(&[Warden], STOP), (&[Elector], KILL)]);
+    ends_in_time(&[(&[Elector], STOP), (&[OuterWarden], KILL)]);
+    ends_in_time(&[(&[Elector], STOP), (&[Warden], KILL)]);
+    ends_in_time(&[(&[OuterWarden], STOP), (&[Warden], KILL)]);
+    ends_in_time(&[(&[Warden], STOP), (&[OuterWarden], KILL)]);
+    ends_in_time(&[(&[Warden, OuterWarden], STOP), (&[Elector], KILL)]);
+    ends_in_time(&[(&[Elector, Warden], STOP), (&[OuterWarden], KILL)]);
+}
+
+#[test]
+fn all_are_killed_and_the_command_itself_with_them() {
+    let (stage, _) = at_work();
+    stage.signal(&[Elector, OuterWarden, Warden], KILL);
+    let main = |stage: &Stage| {
+        stage.command_processes().into_iter().any(|pid| proc(pid, "environ").contains("RUN_MODE_MANNER=forks"))
+    };
+    crate::stage::wait_until("the command is dead", || !main(&stage));
+}
+
+#[test]
+fn the_end_is_reported_when_a_warden_was_killed() {
+    for whom in [&[OuterWarden][..], &[Warden], &[OuterWarden, Warden]] {
+        let (mut stage, _) = at_work();
+        stage.signal(whom, KILL);
+        assert_eq!(stage.report(), "ended 7 137");
+        assert!(stage.command_processes().is_empty());
+        stage.wait_for_end_of_all();
+        // And the next term has its command.
+        stage.lead(8, Duration::from_secs(600));
+        stage.started(8);
+    }
+}

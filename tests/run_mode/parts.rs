@@ -1,0 +1,125 @@
+//! The processes of these tests, which are this test program again. They are tests that are ignored, so that each can be
+//! run as a process by its name.
+
+use leader_elector::clock;
+use leader_elector::command::{Command, Report, Spec, exit_code};
+use leader_elector::leadership::Leadership;
+use leader_elector::processes::own;
+use leader_elector::time::Time;
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+/// The variables by which a part is told what to do.
+pub const CONTROL: &str = "RUN_MODE_CONTROL";
+pub const ARGV: &str = "RUN_MODE_ARGV";
+pub const IDENTITY: &str = "RUN_MODE_IDENTITY";
+pub const STOP_TIMEOUT: &str = "RUN_MODE_STOP_TIMEOUT";
+pub const FILE: &str = "RUN_MODE_FILE";
+pub const MANNER: &str = "RUN_MODE_MANNER";
+
+/// The command line of a part.
+pub fn argv(part: &str) -> Vec<String> {
+    let program = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
+    [&program, "--exact", &format!("parts::{part}"), "--ignored", "--nocapture"].map(str::to_owned).into()
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        println!("a part of another test");
+        process::exit(0)
+    })
+}
+
+/// Does with the library's command what it is told line by line, and writes down each report.
+#[test]
+#[ignore = "a part of other tests"]
+fn elector() {
+    let control = UnixStream::connect(variable(CONTROL)).unwrap();
+    let spec = Spec {
+        argv: variable(ARGV).lines().map(Into::into).collect(),
+        program: env!("CARGO_BIN_EXE_leader-elector").into(),
+        election: "example".into(),
+        namespace: "default".into(),
+        identity: variable(IDENTITY),
+        stop_timeout: Duration::from_millis(variable(STOP_TIMEOUT).parse().unwrap()),
+    };
+    let out = control.try_clone().unwrap();
+    let report = move |report| {
+        let line = match report {
+            Report::Started { fencing_token, pid } => format!("started {fencing_token} {pid}"),
+            Report::Ended { fencing_token, status } => format!("ended {fencing_token} {}", exit_code(status)),
+            Report::CannotStart { fencing_token, status, error } => format!("cannot {fencing_token} {status} {error}"),
+            Report::Idle => "idle".to_owned(),
+        };
+        writeln!(&out, "{line}").unwrap();
+    };
+    let command = Command::start(spec, report).unwrap();
+    for line in BufReader::new(&control).lines() {
+        let line = line.unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |at: usize| words[at].parse::<u64>().unwrap();
+        match words[0] {
+            "lead" => command.tell(Leadership::Leading {
+                fencing_token: number(1),
+                until: Time::after_boot(Duration::from_nanos(number(2))),
+            }),
+            "end" => command.tell(Leadership::Ended {
+                fencing_token: 0,
+                until: if number(2) == 1 { Time::after_boot(Duration::from_nanos(number(1))) } else { Time::ZERO },
+            }),
+            "signal" => command.forward(words[1].parse().unwrap()),
+            "restart" => command.restart(),
+            "idle?" => writeln!(&control, "{}", if command.is_idle() { "yes" } else { "no" }).unwrap(),
+            "children" => {
+                let statuses: Vec<_> = (0..number(1)).map(|_| thread::spawn(child_that_leaves_an_orphan)).collect();
+                let right = statuses.into_iter().map(|it| it.join().unwrap());
+                writeln!(&control, "statuses {}", right.filter(|code| *code == Some(3)).count()).unwrap();
+            }
+            _ => panic!("what is {line:?}?"),
+        }
+    }
+    process::exit(0);
+}
+
+/// As a credential plugin may.
+fn child_that_leaves_an_orphan() -> Option<i32> {
+    let mut shell = process::Command::new("/bin/sh");
+    let mut child = own::spawn(shell.args(["-c", "sh -c 'sleep 0.02 &'; exit 3"])).unwrap();
+    child.wait().ok().and_then(|status| status.code())
+}
+
+/// Writes the time every 10 ms, in one of several manners.
+#[test]
+#[ignore = "a part of other tests"]
+fn command() {
+    let path = variable(FILE);
+    let manner = variable(MANNER);
+    let again = |manner: &str| {
+        let argv = argv("command");
+        process::Command::new(&argv[0]).args(&argv[1..]).env(MANNER, manner).spawn().unwrap()
+    };
+    if manner != "polite" {
+        // Once more, so that the end is not for want of a process that ignores it.
+        signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::new(AtomicBool::new(false))).unwrap();
+    }
+    match manner.as_str() {
+        "forks" => drop(again("leaves an orphan").wait().unwrap()),
+        "leaves an orphan" => {
+            again("orphan");
+            process::exit(0);
+        }
+        "orphan" => drop(rustix::process::setsid().unwrap()),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    loop {
+        writeln!(file, "{} {manner}", clock::now().uptime().as_nanos()).unwrap();
+        thread::sleep(Duration::from_millis(10));
+    }
+}

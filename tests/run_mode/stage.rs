@@ -1,0 +1,216 @@
+//! One elector process with its command, the wardens between them, and what the command has written.
+
+use crate::parts::{self, ARGV, CONTROL, FILE, IDENTITY, MANNER, STOP_TIMEOUT};
+use leader_elector::clock;
+use leader_elector::time::Time;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a condition may take before the test counts as failed: generous, for machines are slow at times.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `condition` holds; panics with `what` when it does not within [`PATIENCE`].
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Who watches over a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    Elector,
+    OuterWarden,
+    Warden,
+}
+
+pub struct Stage {
+    pub dir: PathBuf,
+    identity: String,
+    elector: Child,
+    control: BufReader<UnixStream>,
+}
+
+impl Stage {
+    /// An elector with a command that writes the time in this manner (see [`parts::command`]).
+    pub fn writer(manner: &str, stop_timeout: Duration) -> Stage {
+        Stage::with(&parts::argv("command"), stop_timeout, |command| {
+            command.env(MANNER, manner).stdin(Stdio::null());
+        })
+    }
+
+    /// An elector with a shell script; `$RUN_MODE_FILE` is a file to write to.
+    pub fn shell(script: &str, stop_timeout: Duration) -> Stage {
+        Stage::with(&["/bin/sh", "-c", script].map(str::to_owned), stop_timeout, |command| {
+            command.stdin(Stdio::null());
+        })
+    }
+
+    pub fn with(argv: &[String], stop_timeout: Duration, adapt: impl FnOnce(&mut Command)) -> Stage {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let identity = format!("run-mode-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(&identity);
+        fs::create_dir_all(&dir).unwrap();
+        let socket = dir.join("control");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let part = parts::argv("elector");
+        let mut command = Command::new(&part[0]);
+        command.args(&part[1..]).stdout(Stdio::null());
+        command.env(CONTROL, &socket).env(ARGV, argv.join("\n")).env(IDENTITY, &identity);
+        command.env(STOP_TIMEOUT, stop_timeout.as_millis().to_string()).env(FILE, dir.join("file"));
+        adapt(&mut command);
+        let elector = command.spawn().unwrap();
+        let control = listener.accept().unwrap().0;
+        control.set_read_timeout(Some(PATIENCE)).unwrap();
+        Stage { dir, identity, elector, control: BufReader::new(control) }
+    }
+
+    fn tell(&self, line: &str) {
+        writeln!(self.control.get_ref(), "{line}").unwrap();
+    }
+
+    /// Tells the elector that it leads from now on for so long, and returns until when.
+    pub fn lead(&self, token: u64, time: Duration) -> Time {
+        let until = clock::now().saturating_add(time);
+        self.tell(&format!("lead {token} {}", until.uptime().as_nanos()));
+        until
+    }
+
+    /// Tells the elector that it leads no more, and that the claim holds for so long.
+    pub fn end(&self, time: Duration, graceful: bool) -> Time {
+        let until = clock::now().saturating_add(time);
+        self.tell(&format!("end {} {}", until.uptime().as_nanos(), u8::from(graceful)));
+        until
+    }
+
+    pub fn forward(&self, signal: Signal) {
+        self.tell(&format!("signal {}", signal.as_raw()));
+    }
+
+    pub fn restart(&self) {
+        self.tell("restart");
+    }
+
+    pub fn is_idle(&mut self) -> bool {
+        self.tell("idle?");
+        self.report() == "yes"
+    }
+
+    /// Has the elector start and wait for so many children, and returns how many exit codes were right.
+    pub fn children(&mut self, count: usize) -> usize {
+        self.tell(&format!("children {count}"));
+        self.report().strip_prefix("statuses ").unwrap().parse().unwrap()
+    }
+
+    /// The next report.
+    pub fn report(&mut self) -> String {
+        let mut line = String::new();
+        self.control.read_line(&mut line).expect("a report comes in time");
+        line.trim_end().to_owned()
+    }
+
+    /// Waits for the report that the command of this term runs, and returns its number.
+    pub fn started(&mut self, token: u64) -> Pid {
+        let report = self.report();
+        let pid = report.strip_prefix(&format!("started {token} ")).unwrap_or_else(|| panic!("it says {report:?}"));
+        Pid::from_raw(pid.parse().unwrap()).unwrap()
+    }
+
+    pub fn pid(&self, who: Who) -> Pid {
+        let find = |part: &str| {
+            let found = self.processes().into_iter().find(|process| process.part.as_deref() == Some(part));
+            found.unwrap_or_else(|| panic!("no {part}")).pid
+        };
+        match who {
+            Who::Elector => Pid::from_raw(self.elector.id().cast_signed()).unwrap(),
+            Who::OuterWarden => find("--outer-warden"),
+            Who::Warden => find("--warden"),
+        }
+    }
+
+    /// Sends all of them a signal, as nearly at once as it goes.
+    pub fn signal(&self, whom: &[Who], signal: Signal) {
+        let pids: Vec<Pid> = whom.iter().map(|who| self.pid(*who)).collect();
+        for pid in pids {
+            kill_process(pid, signal).unwrap();
+        }
+    }
+
+    /// The wardens and the command, and whatever that has started.
+    fn processes(&self) -> Vec<Process> {
+        let mark = format!("LEADER_ELECTION_ID={}", self.identity);
+        let of_this = |pid| {
+            // In this order: one that ends in between has no environment any more.
+            let part = proc(pid, "cmdline").split('\0').nth(1).map(str::to_owned);
+            proc(pid, "environ").split('\0').any(|variable| variable == mark).then_some(Process { pid, part })
+        };
+        all_processes().into_iter().filter_map(of_this).collect()
+    }
+
+    /// The same without the wardens.
+    pub fn command_processes(&self) -> Vec<Pid> {
+        let is_warden = |process: &Process| process.part.as_ref().is_some_and(|part| part.ends_with("-warden"));
+        self.processes().into_iter().filter(|process| !is_warden(process)).map(|process| process.pid).collect()
+    }
+
+    pub fn wait_for_end_of_command(&self) {
+        wait_until("nothing is left of the command", || self.command_processes().is_empty());
+    }
+
+    /// Waits until nothing of it is left, wardens included.
+    pub fn wait_for_end_of_all(&self) {
+        wait_until("nothing is left", || self.processes().is_empty());
+    }
+
+    pub fn file(&self) -> String {
+        fs::read_to_string(self.dir.join("file")).unwrap_or_default()
+    }
+
+    pub fn wait_for_text(&self, text: &str) {
+        wait_until(text, || self.file().contains(text));
+    }
+
+    /// The last time that the command has written; none of its lines may be cut off.
+    pub fn last_write(&self) -> Time {
+        let file = self.file();
+        let line = file.lines().last().expect("it has written something");
+        Time::after_boot(Duration::from_nanos(line.split(' ').next().unwrap().parse().unwrap()))
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = self.elector.kill();
+        let _ = self.elector.wait();
+        for process in self.processes() {
+            let _ = kill_process(process.pid, Signal::KILL);
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+struct Process {
+    pid: Pid,
+    /// Its first argument, which says what part of run mode it plays.
+    part: Option<String>,
+}
+
+pub fn all_processes() -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
+    entries.filter_map(|name| name.to_str()?.parse().ok()).filter_map(Pid::from_raw).collect()
+}
+
+/// A file that the kernel keeps of a process; empty when that has ended.
+pub fn proc(pid: Pid, file: &str) -> String {
+    let path = Path::new("/proc").join(pid.as_raw_pid().to_string()).join(file);
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
+}
