@@ -3,21 +3,25 @@
 //! Only here is the clock read for a decision, and only here is the snapshot written. The thread never waits
 //! for anything but its one inbox: requests, the watch, the clock and signals are threads of their own.
 
+mod acting;
 mod inbox;
 mod rate_limit;
 pub mod requester;
 pub mod sole_instance;
+mod tasks;
 mod watch_queue;
 pub mod watcher;
 mod worker;
 
+use self::acting::CommandState;
 use self::inbox::{Inbox, Input, NotSent, Outbox};
+use self::tasks::Tasks;
 use self::watcher::News;
 use self::worker::{LockWorker, Outstanding};
 use crate::api::{Api, Class, Failure, FailureKind, Verb};
 use crate::clock::{self, Alarm};
 use crate::election::lock_set::{LockSet, Outcome};
-use crate::election::{Answer, CandidateEvent, Election, Event, Moment, Settings, Sight};
+use crate::election::{Answer, Call, CandidateEvent, Election, Event, Moment, Purpose, Settings, Sight};
 use crate::health::HealthCheck;
 use crate::lock::{Locks, Object};
 use crate::metrics::Metrics;
@@ -56,6 +60,8 @@ pub struct Candidate {
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     report: Report,
+    tasks: Tasks,
+    command: CommandState,
     inbox: Inbox,
     alarm: Alarm,
     server_reached: Option<Time>,
@@ -86,6 +92,8 @@ impl Candidate {
             workers,
             status,
             metrics,
+            tasks: Tasks::default(),
+            command: CommandState::default(),
             inbox,
             server_reached: None,
             locks_seen: None,
@@ -107,19 +115,20 @@ impl Candidate {
 
     /// Takes part in the election until it is told to leave and has released the lock, or could not in time.
     ///
-    /// An error says why it cannot go on; by then it has stopped claiming.
-    pub fn run(mut self) -> io::Result<()> {
+    /// Returns the exit code of the command, if one was run. An error says why it cannot go on; by then it has stopped
+    /// claiming.
+    pub fn run(mut self) -> io::Result<Option<u8>> {
         let outcome = self.take_part();
         self.end(outcome)
     }
 
     /// The sockets are let go with this value, and with them the proof that nobody of this name claims anything (S9).
-    fn end(self, outcome: io::Result<()>) -> io::Result<()> {
+    fn end(self, outcome: io::Result<()>) -> io::Result<Option<u8>> {
         if outcome.is_err() {
             let Settings { identity, lease, .. } = &self.settings;
             self.status.publish(Snapshot::unknown(identity.clone(), self.locks.clone(), *lease, clock::now()));
         }
-        outcome
+        outcome.map(|()| self.command.exit_code)
     }
 
     fn take_part(&mut self) -> io::Result<()> {
@@ -154,12 +163,14 @@ impl Candidate {
                 self.step(index, Event::Answered { request, answer: Answer::Conflict }, None)
             }
             Input::Watch(index, since, news) => self.watched(index, since, news),
+            Input::Task(report) => self.task_reported(report),
             Input::Checked(result) => {
                 self.metrics.health_check(result.is_ok());
                 self.report.checked(&result, clock::now());
                 self.step_candidate(CandidateEvent::Checked { healthy: result.is_ok() })
             }
             Input::Stop => {
+                self.tasks.stop(clock::now());
                 self.report.leaving(self.lock_set.holds().then_some(self.settings.release_delay));
                 self.step(0, Event::Stop, None)
             }
@@ -254,6 +265,7 @@ impl Candidate {
         self.report.state(self.lock_set.locks(), &snapshot, now);
         snapshot.last_error = self.report.last_error();
         let published = self.status.publish(snapshot);
+        self.tell_tasks(now);
         if outcome.finished {
             return Ok(true);
         }
@@ -269,6 +281,9 @@ impl Candidate {
                 worker.watcher.reopen();
             }
             let Some(request) = order.request else { continue };
+            if matches!(&request.call, Call::Write(write) if write.purpose == Purpose::Acquire) {
+                self.tasks.look_ahead();
+            }
             if let Some(given_up) = worker.send(request)? {
                 count(&self.metrics, &given_up, Some(Class::Unavailable), clock::now());
             }
@@ -279,7 +294,7 @@ impl Candidate {
     /// At least once in L, so that whoever asks can tell that this thread is alive.
     fn next_alarm(&self, now: Time, outcome: &Outcome) -> Time {
         let heartbeat = now.saturating_add(self.settings.lease);
-        outcome.deadline.map_or(heartbeat, |deadline| deadline.min(heartbeat))
+        [outcome.deadline, self.command.restart_at].into_iter().flatten().fold(heartbeat, Time::min)
     }
 
     fn snapshot(&mut self, now: Time, alarm: Time) -> Snapshot {

@@ -5,9 +5,11 @@
 mod argv;
 mod health;
 mod leader_service;
+mod run_mode;
 mod timing;
 
 use crate::check::Elector;
+use crate::command::RunMode;
 use crate::credentials;
 use crate::duration;
 use crate::health::HealthCheck;
@@ -59,6 +61,8 @@ pub struct Config {
     pub health: Option<HealthCheck>,
     /// The Service that is to lead to the leader, if there is one.
     pub leader_service: Option<Spec>,
+    /// What is to run only while this candidate leads, if anything is.
+    pub run_mode: Option<RunMode>,
     /// Where to serve HTTP; `None` for nowhere.
     pub http: Option<ListenAddress>,
     /// How many connections that has at a time, 1 to [`MOST_CONNECTIONS`].
@@ -145,10 +149,10 @@ const LONGEST_RELEASE_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Reads a command line, the program's own name not included.
 ///
 /// `--flag=value`, `--flag value` and the same with one dash; the last of several wins; `--flag`, `--flag=true` and
-/// `--flag=false` for what is yes or no; other arguments are ignored, and so is everything behind `--`. One argument
+/// `--flag=false` for what is yes or no; other arguments are ignored. What stands behind `--` is the command of run mode. One argument
 /// that begins with `--` and holds white space is taken as several, as the wrapper script of 0.5 split it.
 pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<Command, UsageError> {
-    let argv::Argv { pairs, ignored } = argv::normalise(args)?;
+    let argv::Argv { pairs, ignored, command } = argv::normalise(args)?;
     let mut flags = Flags(pico_args::Arguments::from_vec(pairs));
     if flags.yes("--help")? {
         return Ok(Command::Help);
@@ -170,13 +174,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
             &id,
             environment,
         )?;
+    let timing = timing(&mut flags)?;
     let config = Config {
         election,
         namespace,
         lock: flags.choice("--lock", &CHOICES)?.unwrap_or(&[LockKind::Endpoints]),
         id,
         leader_service,
-        timing: timing(&mut flags)?,
+        run_mode: run_mode::run_mode(&mut flags, command, &timing)?,
+        timing,
         release_delay: release_delay(flags.duration("--release-delay")?)?,
         health: health::check(&mut flags)?,
         http: flags.http()?,

@@ -107,6 +107,28 @@ pub struct Spec {
     pub stop_timeout: Duration,
 }
 
+/// Run mode, as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunMode {
+    /// The program, looked for in `PATH` as a shell does, and its arguments; not empty.
+    pub argv: Vec<String>,
+    /// See [`Spec::stop_timeout`].
+    pub stop_timeout: Duration,
+    pub on_exit: OnExit,
+}
+
+/// What follows when the command ends by itself while this candidate leads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExit {
+    /// The lock is released, and the program ends with the exit code of the command.
+    #[default]
+    Release,
+    /// The command is run again.
+    Restart,
+    /// The lock is released and left to others for one lease; then this candidate stands again.
+    Standby,
+}
+
 /// What becomes of the command.
 #[derive(Debug)]
 pub enum Report {

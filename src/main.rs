@@ -39,7 +39,7 @@ fn elect() -> ExitCode {
         log::warn!("these arguments mean nothing here and are ignored: {}", config.ignored.join(" "));
     }
     match run::run(config, signals) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(exit_code) => ExitCode::from(exit_code.unwrap_or(0)),
         Err(error) => fail(if error.is_of_config() { 2 } else { 1 }, &error.to_string()),
     }
 }

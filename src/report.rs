@@ -15,7 +15,9 @@ use crate::metrics::{Metrics, TermEnd};
 use crate::record::STEP_DOWN_ANNOTATION;
 use crate::status::Snapshot;
 use crate::time::Time;
-use log::{debug, info, warn};
+use log::{debug, error, info, warn};
+use std::io;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +35,9 @@ pub struct Report {
     /// What is checked of the application; empty where nothing is.
     checked: String,
     checks: LogOnce,
+    /// What is wrong with the leader Service, in one word.
+    service_trouble: Option<&'static str>,
+    command_is_over: bool,
     leaving: bool,
     /// One for each of the locks.
     each: Vec<LockReport>,
@@ -50,6 +55,8 @@ impl Report {
             candidacy: Candidacy::Standing,
             checked: String::new(),
             checks: LogOnce::default(),
+            service_trouble: None,
+            command_is_over: false,
             leaving: false,
             each,
             metrics,
@@ -116,6 +123,29 @@ impl Report {
         self.candidacy = Candidacy::Unhealthy;
     }
 
+    /// What is wrong with the leader Service, in one word; `None` when that is over.
+    pub fn service_trouble(&mut self, class: Option<&'static str>) {
+        self.service_trouble = class;
+    }
+
+    pub fn command_started(&mut self, fencing_token: u64, pid: u32) {
+        self.command_is_over = false;
+        info!("the command runs as process {pid}, with the fencing token {fencing_token}");
+    }
+
+    /// The command has ended, and everything that it started; by itself, or because it was told to.
+    pub fn command_ended(&mut self, status: ExitStatus, by_itself: bool) {
+        self.command_is_over = by_itself;
+        match by_itself {
+            true => warn!("the command has ended by itself: {status}"),
+            false => info!("the command has ended: {status}"),
+        }
+    }
+
+    pub fn command_cannot_start(&self, error: &io::Error) {
+        error!("the command cannot be started: {error}; leaving, so that another candidate can lead");
+    }
+
     /// A check of the application ended.
     pub fn checked(&mut self, result: &Result<(), String>, now: Time) {
         const TOPIC: &str = "the check";
@@ -155,6 +185,9 @@ impl Report {
                 self.each.iter().find_map(LockReport::why_not_renewed).unwrap_or_default()
             ),
             TermEnd::Unhealthy => warn!("no longer leading {}: {} is not healthy", self.locks, self.checked),
+            TermEnd::SteppedDown if self.command_is_over => {
+                info!("no longer leading {}: the command has ended; not standing for one lease", self.locks);
+            }
             TermEnd::SteppedDown => info!(
                 "no longer leading {}: asked to step down by the annotation {STEP_DOWN_ANNOTATION}; not standing for one \
                  lease from the release on",
@@ -196,6 +229,7 @@ impl Report {
     /// The class of what went wrong last and is not over.
     pub fn last_error(&self) -> Option<&'static str> {
         let unhealthy = (self.candidacy == Candidacy::Unhealthy).then_some("unhealthy");
-        unhealthy.or_else(|| self.each.iter().rev().find_map(LockReport::last_error))
+        let of_locks = || self.each.iter().rev().find_map(LockReport::last_error);
+        unhealthy.or_else(of_locks).or(self.service_trouble)
     }
 }

@@ -5,6 +5,7 @@ use crate::candidate::sole_instance;
 use crate::candidate::{Candidate, Stop};
 use crate::cli::Config;
 use crate::clock;
+use crate::command::Command;
 use crate::credentials::{Credentials, CredentialsError, SERVICE_ACCOUNT_DIR};
 use crate::duration;
 use crate::election::Settings;
@@ -69,8 +70,14 @@ impl From<CredentialsError> for RunError {
     }
 }
 
-/// Runs the elector until a signal has told it to leave. `signals` were registered before anything else.
-pub fn run(config: Config, signals: Signals) -> Result<(), RunError> {
+/// Runs the elector until a signal has told it to leave, or the command of run mode has ended. `signals` were registered
+/// before anything else.
+///
+/// Returns the exit code of the command, if one was run.
+pub fn run(config: Config, signals: Signals) -> Result<Option<u8>, RunError> {
+    if config.run_mode.is_some() {
+        signals.register_forwarded().map_err(RunError::Threads)?;
+    }
     let begun = Begun::default();
     start_signals(signals, Arc::clone(&begun)).map_err(RunError::Threads)?;
     let credentials = credentials(&config)?;
@@ -97,13 +104,18 @@ pub fn run(config: Config, signals: Signals) -> Result<(), RunError> {
     }
     let credentials = Arc::new(credentials);
     let api = Api::new(Arc::clone(&credentials), settings.retry_period.saturating_mul(2));
+    let service_api = api.fresh();
     let mut begins = begun.lock().unwrap_or_else(PoisonError::into_inner);
     let mut candidate =
         Candidate::start(settings, locks, api, Arc::clone(&status), Arc::clone(&metrics)).map_err(RunError::Threads)?;
     if let Some(check) = config.health {
         candidate.check_health(check).map_err(RunError::Threads)?;
     }
-    *begins = Some(candidate.stop_handle());
+    if let Some(spec) = config.leader_service {
+        candidate.lead_service(spec, service_api).map_err(RunError::Threads)?;
+    }
+    let command = config.run_mode.map(|run_mode| candidate.run_command(run_mode)).transpose();
+    *begins = Some((candidate.stop_handle(), command.map_err(RunError::Threads)?));
     drop(begins);
     let plugin = start_plugin_check(Arc::clone(&credentials), candidate.stop_handle()).map_err(RunError::Threads)?;
     let (stop, shown) = (candidate.stop_handle(), Arc::clone(&status));
@@ -116,13 +128,13 @@ pub fn run(config: Config, signals: Signals) -> Result<(), RunError> {
     credentials.close();
     // The port has ended, and told its last, when nobody is left to send.
     let port_failed = port.and_then(|failures| failures.recv_timeout(LAST_ANSWERS).ok());
-    outcome.map_err(RunError::Candidate)?;
+    let exit_code = outcome.map_err(RunError::Candidate)?;
     if let Ok(useless) = plugin.try_recv() {
         return Err(useless.into());
     }
     match port_failed {
         Some(failure) => Err(failure),
-        None => Ok(()),
+        None => Ok(exit_code),
     }
 }
 
@@ -168,20 +180,26 @@ fn unknown(settings: &Settings, locks: &Arc<Locks>) -> Snapshot {
     Snapshot::unknown(settings.identity.clone(), Arc::clone(locks), settings.lease, stuck_at)
 }
 
-/// What a signal ends, once there is one.
-type Begun = Arc<Mutex<Option<Stop>>>;
+/// What a signal ends, and the command that gets some of the signals, once there is one.
+type Begun = Arc<Mutex<Option<(Stop, Option<Command>)>>>;
 
 fn start_signals(signals: Signals, begun: Begun) -> io::Result<()> {
+    let of_command = Arc::clone(&begun);
+    let forward = move |signal| {
+        if let Some((_, Some(command))) = &*of_command.lock().unwrap_or_else(PoisonError::into_inner) {
+            command.forward(signal);
+        }
+    };
     let tell = move |signal| {
         info!("{signal} came");
-        if let Some(stop) = &*begun.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some((stop, _)) = &*begun.lock().unwrap_or_else(PoisonError::into_inner) {
             return stop.stop();
         }
         // Nothing was sent yet. What the start waits for, a file on a network perhaps, may never come.
         output::flush(LAST_ANSWERS);
         std::process::exit(0);
     };
-    thread::Builder::new().name("signals".into()).spawn(move || signals.run(drop, tell))?;
+    thread::Builder::new().name("signals".into()).spawn(move || signals.run(forward, tell))?;
     Ok(())
 }
 

@@ -1,15 +1,18 @@
 //! What waits for the candidate: bounded, whatever comes in, and the urgent first.
 //!
-//! A stop goes before replies, replies before the alarm, the alarm before the health check, and that before news. There is at
+//! A stop goes before replies, replies before the reports of what is bound to the leadership, those before the alarm, the alarm
+//! before the health check, and that before news. Reports follow what the candidate has told, or a pause. There is at
 //! most one stop, one alarm, one result of a check, and for each lock one reply and a [`WatchQueue`]. News are taken at a limited rate, so that a server that floods a watch
 //! costs neither the processor nor the log; who delivers them waits for nothing but the end of the watch before to be
 //! taken.
 
 use super::rate_limit::RateLimit;
 use super::requester::Outcome;
+use super::tasks::TaskReport;
 use super::watch_queue::WatchQueue;
 use super::watcher::News;
 use crate::time::Time;
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +33,8 @@ pub(super) enum Input {
     Stop,
     /// The request of this number about the lock of this index ended.
     Ended(usize, u64, Ended),
+    /// What became of something that is bound to the leadership.
+    Task(TaskReport),
     /// The moment that was waited for has come.
     Rang,
     /// A health check of the application ended; the error says what is wrong.
@@ -55,6 +60,7 @@ struct Shared {
 
 struct State {
     stopped: bool,
+    reports: VecDeque<TaskReport>,
     rang: bool,
     checked: Option<Result<(), String>>,
     locks: Vec<OfLock>,
@@ -80,7 +86,14 @@ impl Inbox {
             is_behind: false,
         };
         let locks = std::iter::repeat_with(of_lock).take(locks).collect();
-        let state = Mutex::new(State { stopped: false, rang: false, checked: None, locks, closed: false });
+        let state = Mutex::new(State {
+            stopped: false,
+            reports: VecDeque::new(),
+            rang: false,
+            checked: None,
+            locks,
+            closed: false,
+        });
         Inbox(Arc::new(Shared { state, added: Condvar::new(), taken: Condvar::new() }))
     }
 
@@ -128,6 +141,11 @@ impl Outbox {
     /// `false` when the candidate is gone.
     pub(super) fn ring(&self) -> bool {
         self.add(|state| state.rang = true)
+    }
+
+    /// What became of something that is bound to the leadership.
+    pub(super) fn task(&self, report: TaskReport) {
+        self.add(|state| state.reports.push_back(report));
     }
 
     /// The result of a health check; `false` when the candidate is gone. Waits until the one before was taken: each of them
@@ -184,6 +202,9 @@ impl State {
         if let Some((index, (number, ended))) = reply {
             return Some(Input::Ended(index, number, ended));
         }
+        if let Some(report) = self.reports.pop_front() {
+            return Some(Input::Task(report));
+        }
         if std::mem::take(&mut self.rang) {
             return Some(Input::Rang);
         }
@@ -224,6 +245,7 @@ mod tests {
         match inbox.take() {
             Input::Stop => "stop".into(),
             Input::Rang => "rang".into(),
+            Input::Task(report) => format!("{report:?}"),
             Input::Checked(result) => format!("checked {result:?}"),
             Input::Ended(index, number, _) => format!("reply {number} of {index}"),
             Input::Watch(index, _, news) => format!("{news:?} of {index}"),

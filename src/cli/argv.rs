@@ -13,6 +13,8 @@ pub(super) struct Argv {
     pub pairs: Vec<OsString>,
     /// The arguments that mean nothing here, in the order they came.
     pub ignored: Vec<String>,
+    /// What stands behind `--`; `None` without that.
+    pub command: Option<Vec<String>>,
 }
 
 /// Sorts an argv into flags with their values and the rest.
@@ -20,9 +22,10 @@ pub(super) fn normalise(args: impl IntoIterator<Item = OsString>) -> Result<Argv
     let mut rest = Arguments::new(args)?;
     let mut given = BTreeMap::new();
     let mut ignored = Vec::new();
+    let mut command = None;
     while let Some(argument) = rest.next() {
         if argument == "--" {
-            ignored.extend(rest.0);
+            command = Some(rest.0.into());
             break;
         }
         if argument == "-" || !argument.starts_with('-') {
@@ -43,7 +46,7 @@ pub(super) fn normalise(args: impl IntoIterator<Item = OsString>) -> Result<Argv
         }
     }
     let pairs = given.into_iter().flat_map(|(flag, value)| [flag.into(), format!("={value}").into()]).collect();
-    Ok(Argv { pairs, ignored })
+    Ok(Argv { pairs, ignored, command })
 }
 
 /// The arguments that are still to be read.
@@ -96,7 +99,7 @@ enum Takes {
     Nothing,
 }
 
-const FLAGS: [Flag; 35] = [
+const FLAGS: [Flag; 37] = [
     flag("--check", Takes::Nothing),
     flag("--context", Takes::Value("my-cluster")),
     flag("--election", Takes::Value("my-app")),
@@ -115,12 +118,14 @@ const FLAGS: [Flag; 35] = [
     flag("--lock", Takes::Value("leases")),
     flag("--log-format", Takes::Value("json")),
     flag("--log-level", Takes::Value("info")),
+    flag("--on-exit", Takes::Value("restart")),
     flag("--pod-ip", Takes::Value("10.0.0.1")),
     flag("--release-delay", Takes::Value("5s")),
     flag("--renew-deadline", Takes::Value("10s")),
     flag("--retry-period", Takes::Value("2s")),
     flag("--server", Takes::Value("https://10.0.0.1:6443")),
     flag("--service-account-dir", Takes::Value("/var/run/secrets/kubernetes.io/serviceaccount")),
+    flag("--stop-timeout", Takes::Value("2s")),
     flag("--ttl", Takes::Value("10s")),
     flag("--use-cluster-credentials", Takes::Nothing),
     flag("--version", Takes::Nothing),

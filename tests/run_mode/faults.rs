@@ -2,7 +2,6 @@
 
 use crate::stage::{Stage, Who, proc};
 use Who::{Elector, OuterWarden, Warden};
-use leader_elector::clock;
 use leader_elector::time::Time;
 use rustix::process::Signal;
 use std::time::Duration;

@@ -469,7 +469,8 @@ fn help_and_version_need_nothing_else() {
 #[test]
 fn the_help_names_every_flag_and_fits_a_terminal() {
     let flags = "--election --election-namespace --id --lock --ttl --lease-duration --renew-deadline --retry-period \
-                 --release-delay --health-check --health-interval --health-timeout --health-failures --http --http-max-connections --check --kubeconfig --context --server \
+                 --release-delay --health-check --health-interval --health-timeout --health-failures \
+                 --leader-service --pod-ip --stop-timeout --on-exit --http --http-max-connections --check --kubeconfig --context --server \
                  --service-account-dir --use-cluster-credentials --log-format --log-level --version --help --v --vmodule --logtostderr --alsologtostderr --stderrthreshold \
                  --log_dir --log_backtrace_at --log-flush-frequency";
     let words: Vec<&str> = HELP.split(|c: char| !(c.is_alphanumeric() || "-_".contains(c))).collect();

@@ -1,0 +1,131 @@
+//! What the candidate does with what is bound to its leadership: tells it how that stands, and hears what became of it.
+
+use super::Candidate;
+use super::tasks::TaskReport;
+use crate::api::Api;
+use crate::clock;
+use crate::command::{self, Command, OnExit, RunMode, Spec, THIS_PROGRAM, exit_code};
+use crate::election::{CandidateEvent, Event};
+use crate::leader_service::{self, LeaderService};
+use crate::time::{Time, backoff};
+use std::io;
+use std::time::Duration;
+
+/// How long a command that ended is not run again, after the first end and at most.
+const RESTART_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// What follows from the ends of the command.
+#[derive(Default)]
+pub(super) struct CommandState {
+    on_exit: OnExit,
+    /// The exit code of the last one.
+    pub(super) exit_code: Option<u8>,
+    began: Time,
+    /// How often it has ended in a row after it had run for a short time.
+    short_runs: u32,
+    /// When it is run again.
+    pub(super) restart_at: Option<Time>,
+}
+
+impl Candidate {
+    /// Has the Service lead to this pod while this candidate leads.
+    pub fn lead_service(&mut self, spec: leader_service::Spec, api: Api) -> io::Result<()> {
+        let outbox = self.inbox.outbox();
+        let report = move |report| outbox.task(TaskReport::Service(report));
+        self.tasks.set_service(LeaderService::start(spec, api, self.settings.request_timeout, report)?);
+        Ok(())
+    }
+
+    /// Runs the command while this candidate leads. The handle passes signals on to it.
+    pub fn run_command(&mut self, run_mode: RunMode) -> io::Result<Command> {
+        let spec = Spec {
+            argv: run_mode.argv.into_iter().map(Into::into).collect(),
+            program: THIS_PROGRAM.into(),
+            election: self.locks.name.clone(),
+            namespace: self.locks.namespace.clone(),
+            identity: self.settings.identity.to_string(),
+            stop_timeout: run_mode.stop_timeout,
+        };
+        self.command.on_exit = run_mode.on_exit;
+        let outbox = self.inbox.outbox();
+        let command = Command::start(spec, move |report| outbox.task(TaskReport::Command(report)))?;
+        self.tasks.set_command(command.clone());
+        Ok(command)
+    }
+
+    /// Tells how the leadership stands, once everybody can be told so.
+    pub(super) fn tell_tasks(&mut self, now: Time) {
+        let claim = self.lock_set.claim().filter(|claim| now < claim.until);
+        if self.tasks.tell(claim, self.lock_set.work_until()) {
+            self.lock_set.begin_work();
+        }
+        if self.command.restart_at.take_if(|at| *at <= now).is_some() {
+            self.tasks.restart_command();
+        }
+    }
+
+    /// Takes in what became of something; `true` when there is nothing left to do.
+    pub(super) fn task_reported(&mut self, report: TaskReport) -> io::Result<bool> {
+        match report {
+            TaskReport::Service(report) => self.service_reported(report),
+            TaskReport::Command(report) => {
+                if self.command_reported(report) && self.step_candidate(CandidateEvent::StandBack)? {
+                    return Ok(true);
+                }
+            }
+        }
+        match self.tasks.are_over() {
+            true => self.step_candidate(CandidateEvent::WorkEnded),
+            false => self.step(0, Event::Tick, None),
+        }
+    }
+
+    fn service_reported(&mut self, report: leader_service::Report) {
+        match report {
+            leader_service::Report::Routed { .. } => {}
+            leader_service::Report::Withdrawn { fencing_token } | leader_service::Report::GaveUp { fencing_token } => {
+                self.tasks.withdrawn(fencing_token);
+            }
+            leader_service::Report::Trouble(class) => self.report.service_trouble(class),
+        }
+    }
+
+    /// Whether this candidate is to stand back.
+    fn command_reported(&mut self, report: command::Report) -> bool {
+        let now = clock::now();
+        match report {
+            command::Report::Started { fencing_token, pid } => {
+                self.command.began = now;
+                self.report.command_started(fencing_token, pid);
+            }
+            command::Report::Ended { status, .. } => {
+                let by_itself = self.lock_set.claim().is_some_and(|claim| now < claim.until);
+                self.command.exit_code = Some(exit_code(status));
+                self.report.command_ended(status, by_itself);
+                return by_itself && self.command_left(now);
+            }
+            command::Report::CannotStart { status, error, .. } => {
+                self.command.exit_code = Some(status);
+                self.report.command_cannot_start(&error);
+                self.inbox.outbox().stop();
+            }
+            command::Report::Idle => {}
+        }
+        false
+    }
+
+    /// The command ended by itself. Whether this candidate is to stand back.
+    fn command_left(&mut self, now: Time) -> bool {
+        match self.command.on_exit {
+            OnExit::Release => self.inbox.outbox().stop(),
+            OnExit::Restart => {
+                let (first, longest) = RESTART_PAUSES;
+                let ran_long = longest <= now.since(self.command.began);
+                self.command.short_runs = if ran_long { 1 } else { self.command.short_runs.saturating_add(1) };
+                self.command.restart_at = Some(now.saturating_add(backoff(first, self.command.short_runs, longest)));
+            }
+            OnExit::Standby => return true,
+        }
+        false
+    }
+}
