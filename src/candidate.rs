@@ -383,11 +383,11 @@ fn answer(verb: Verb, failure: &Failure) -> Answer {
 mod tests {
     use super::*;
     use crate::credentials::Credentials;
-    use crate::election::Claim;
+    use crate::election::{Claim, Version};
     use crate::lock::LockKind;
 
-    #[test]
-    fn a_candidate_that_cannot_go_on_claims_nothing() {
+    /// One that has not begun, for a server that is not there.
+    fn candidate() -> Candidate {
         let second = Duration::from_secs(1);
         let settings = Settings {
             identity: "me".into(),
@@ -404,10 +404,39 @@ mod tests {
         let credentials = Credentials::server("http://127.0.0.1:1", None).unwrap();
         let api = Api::new(Arc::new(credentials), second);
         let status = Arc::new(Status::new(Snapshot::unknown("me".into(), Arc::clone(&locks), second, Time::ZERO)));
-        let candidate = Candidate::start(settings, locks, api, Arc::clone(&status), Arc::default()).unwrap();
+        Candidate::start(settings, locks, api, status, Arc::default()).unwrap()
+    }
+
+    #[test]
+    fn a_candidate_that_cannot_go_on_claims_nothing() {
+        let candidate = candidate();
+        let status = Arc::clone(&candidate.status);
         let claim = Some(Claim { until: Time::MAX, fencing_token: 1 });
         status.publish(Snapshot { claim, ..(*status.snapshot()).clone() });
         assert!(candidate.end(Err(io::Error::other("no more threads"))).is_err());
         assert_eq!(status.snapshot().claim, None);
+    }
+
+    #[test]
+    fn a_write_whose_object_is_not_at_hand_leads_to_a_read_and_counts_as_no_conflict() {
+        let mut candidate = candidate();
+        candidate.step(0, Event::Tick, None).unwrap();
+        let version = Some(Version { uid: "u".into(), resource_version: 5 });
+        let bare = Sight { version, content: Content::Nothing, mark: None };
+        candidate.step(0, Event::Answered { request: 1, answer: Answer::Seen(bare) }, None).unwrap();
+        assert!(candidate.workers[0].ended(2).is_none(), "it was sent");
+        let not_sent = loop {
+            match candidate.inbox.take() {
+                Input::Ended(_, 2, reply) => break Input::Ended(0, 2, reply),
+                _ => continue, // the read failed, for there is no server
+            }
+        };
+        candidate.take(not_sent).unwrap();
+        assert_eq!(candidate.workers[0].ended(3).map(|read| read.verb), Some(Verb::Get));
+        let (snapshot, now) = candidate.status.now();
+        let page = candidate.metrics.page(&snapshot, now);
+        let conflicts: Vec<&str> = page.lines().filter(|line| line.contains("conflict")).collect();
+        assert!(!conflicts.is_empty() && conflicts.iter().all(|line| line.ends_with(" 0")), "{conflicts:?}");
+        assert_eq!((snapshot.last_error, snapshot.server_reached), (None, None));
     }
 }
