@@ -422,7 +422,7 @@ mod tests {
         let mut candidate = candidate();
         candidate.step(0, Event::Tick, None).unwrap();
         let version = Some(Version { uid: "u".into(), resource_version: 5 });
-        let bare = Sight { version, content: Content::Nothing, mark: None };
+        let bare = Sight { version, content: Content::Nothing, mark: None, step_down: None };
         candidate.step(0, Event::Answered { request: 1, answer: Answer::Seen(bare) }, None).unwrap();
         assert!(candidate.workers[0].ended(2).is_none(), "it was sent");
         let not_sent = loop {
