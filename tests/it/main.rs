@@ -10,6 +10,7 @@ mod common;
 /// What leadership does and depends on: the health check, stepping down.
 mod acting {
     mod health_check;
+    mod leader_service;
     mod step_down;
 }
 
