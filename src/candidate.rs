@@ -398,6 +398,7 @@ mod tests {
             retry_period: second,
             request_timeout: second,
             release_delay: Duration::ZERO,
+            creation_delay: Duration::ZERO,
             health_failures: None,
         };
         let locks = Arc::new(Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() });

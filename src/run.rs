@@ -30,6 +30,10 @@ use std::time::Duration;
 /// How long the port may take to tell everybody the end.
 const LAST_ANSWERS: Duration = Duration::from_millis(100);
 
+/// A lock that was never seen to exist is created after this, or an eighth of R: many times what a leader needs to write it
+/// anew if somebody has just deleted it.
+const CREATION_DELAY: Duration = Duration::from_millis(250);
+
 /// Why the elector cannot run, or cannot go on.
 #[derive(Debug)]
 pub enum RunError {
@@ -171,6 +175,7 @@ fn settings(config: &Config) -> Settings {
         retry_period: timing.retry_period,
         request_timeout: timing.request_timeout,
         release_delay: config.release_delay,
+        creation_delay: (timing.retry_period / 8).min(CREATION_DELAY),
         health_failures: config.health.as_ref().map(|check| check.failures),
     }
 }

@@ -270,6 +270,7 @@ mod tests {
             retry_period: Duration::from_secs(2),
             request_timeout: Duration::from_secs(1),
             release_delay: Duration::ZERO,
+            creation_delay: Duration::ZERO,
             health_failures: None,
         }
     }

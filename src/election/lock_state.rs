@@ -128,7 +128,7 @@ impl LockState {
             Content::Record(record) if record.is_free() => self.since,
             Content::Record(_) if self.writer_is_dead(settings, alone) => self.since,
             Content::Record(record) => self.since.saturating_add(record.lease().max(settings.lease)),
-            Content::Nothing if self.last_lease.is_none() => self.since,
+            Content::Nothing if self.last_lease.is_none() => self.since.saturating_add(settings.creation_delay),
             Content::Nothing | Content::Unreadable { .. } => self.since.saturating_add(last_lease),
         };
         // Whatever stands there now, a holder whose record was removed may claim still.

@@ -24,6 +24,9 @@ pub struct Settings {
     /// How long the lock is kept and renewed after the claim ended by the own will: on Stop, by the health gate, by a
     /// step-down.
     pub release_delay: Duration,
+    /// How long a candidate that has never seen a record waits before it creates one: a leader whose lock was deleted writes
+    /// it anew meanwhile.
+    pub creation_delay: Duration,
     /// So many failed health checks in a row end the leadership; `None` where the application is not checked.
     pub health_failures: Option<u32>,
 }

@@ -3,7 +3,7 @@
 use crate::api::{Failure, FailureKind, Verb};
 use crate::duration;
 use crate::election::Election;
-use crate::lock::LockName;
+use crate::lock::{LockKind, LockName};
 use crate::logging::escape::escaped;
 use crate::record::Content;
 use crate::report::log_once::LogOnce;
@@ -20,6 +20,8 @@ pub(super) struct LockReport {
     identity: Arc<str>,
     name_taken_by: Option<Content>,
     unreadable: Option<Content>,
+    /// Whether the object was there when it was last seen.
+    exists: bool,
     log_once: LogOnce,
     /// Why the last write failed, if the last one did.
     failed_write: Option<String>,
@@ -34,6 +36,7 @@ impl LockReport {
             identity,
             name_taken_by: None,
             unreadable: None,
+            exists: false,
             log_once: LogOnce::default(),
             failed_write: None,
             wrong: Vec::new(),
@@ -57,6 +60,7 @@ impl LockReport {
 
     /// Tells what stands in the lock, if that is news.
     pub(super) fn content(&mut self, machine: &Election, now: Time) {
+        self.existence(machine, now);
         let content = machine.lock().map(|lock| &lock.content);
         let unreadable = content.filter(|content| matches!(content, Content::Unreadable { .. }));
         if unreadable != self.unreadable.as_ref() {
@@ -77,6 +81,24 @@ impl LockReport {
             self.unreadable = unreadable.cloned();
         }
         self.clone_of_this(machine, content.filter(|_| machine.name_is_taken()), now);
+    }
+
+    /// A lock that others delete is written anew, by its holder at once.
+    fn existence(&mut self, machine: &Election, now: Time) {
+        let Some(sight) = machine.lock() else { return };
+        let existed = std::mem::replace(&mut self.exists, sight.version.is_some());
+        if existed && !self.exists && self.log_once.is_news("the object", "", now) {
+            let lock = &self.lock;
+            let advice = match lock.kind {
+                LockKind::Endpoints => format!(
+                    "; newer controller managers delete, when they start, Endpoints without a Service of the same name: \
+                     create a Service {:?} without a selector, or move to --lock=leases",
+                    lock.name
+                ),
+                LockKind::ConfigMaps | LockKind::Leases => String::new(),
+            };
+            warn!("somebody deleted {lock}: it is written anew{advice}");
+        }
     }
 
     /// S9: a record under the own name that this process did not write, once or again and again.

@@ -25,7 +25,7 @@ pub fn kubectl_shows_who_leads(plane: &ControlPlane) -> Verdict {
 
     let stage = Stage::new(plane, "shown-leases", "leases");
     stage.start("web-2", &[STEADY]).wait_to_lead();
-    let (table, _) = kubectl(&stage, &["get", "leases"])?;
+    let (table, _) = kubectl(&stage, &["get", "lease", "example"])?;
     let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!((&words[0][..2], &words[1][..2]), (&["NAME", "HOLDER"][..], &["example", "web-2"][..]), "{table}");
     Ok(())
@@ -108,15 +108,15 @@ pub fn the_manifests_are_valid(plane: &ControlPlane) -> Verdict {
     Ok(())
 }
 
-/// As they are for Endpoints, with the change that their comment names for ConfigMaps, and with the other roles.
+/// As they are for Leases, with the change that their comment names for ConfigMaps, and with the other roles.
 pub fn the_rights_of_the_manifest_are_enough(plane: &ControlPlane) -> Verdict {
     if !plane.is_genuine() {
         return Err(Skipped("the stand-in has no roles"));
     }
     let locks: [(&str, &[&str], Option<&str>); 4] = [
-        ("endpoints", &["endpoints"], None),
+        ("endpoints", &["endpoints"], Some("lock-endpoints/role.yaml")),
         ("configmaps", &["configmaps"], None),
-        ("leases", &["leases"], Some("lock-leases/role.yaml")),
+        ("leases", &["leases"], None),
         ("endpointsleases", &["endpoints", "leases"], Some("lock-endpointsleases/role.yaml")),
     ];
     for (lock, kinds, role) in locks {
@@ -125,7 +125,9 @@ pub fn the_rights_of_the_manifest_are_enough(plane: &ControlPlane) -> Verdict {
         let mut manifest =
             deploy::text("rbac.yaml").replace("namespace: default", &format!("namespace: {}", stage.namespace));
         if lock == "configmaps" {
-            manifest = manifest.replace("resources: [\"endpoints\"]", "resources: [\"configmaps\"]");
+            manifest = manifest
+                .replace("apiGroups: [\"coordination.k8s.io\"]", "apiGroups: [\"\"]")
+                .replace("resources: [\"leases\"]", "resources: [\"configmaps\"]");
         }
         stage.files.write("rbac.yaml", &manifest);
         kubectl(&stage, &["apply", "--filename", &stage.files.path("rbac.yaml")])?;

@@ -72,7 +72,7 @@ fn the_output_of_kustomize_agrees() {
     let none: &[&str] = &[];
     let all = components();
     let each = all.iter().map(|name| vec![name.as_str()]);
-    let both = [vec!["lock-leases", "leader-service"], vec!["leader-service", "lock-endpointsleases"]];
+    let both = [vec!["lock-endpoints", "leader-service"], vec!["leader-service", "lock-endpointsleases"]];
     for chosen in each.chain(both).chain([none.to_vec()]) {
         let objects = kustomize(&Overlay::of(&chosen, ""));
         assert_eq!(judge(&objects), 1, "{chosen:?}");

@@ -35,11 +35,8 @@ const COMMANDS: &[(&str, Run)] = &[
     ("curl localhost:4040/status", Run::Asks),
     ("curl --no-buffer localhost:4040/events", Run::Asks),
     ("curl --header 'Content-Length: 9999999999999999' http://127.0.0.1:33411/", Run::Asks),
-    (
-        "kubectl create role leader-elector --verb=get,update,watch --resource=endpoints --resource-name=example",
-        Run::Here,
-    ),
-    ("kubectl create role leader-elector-create --verb=create --resource=endpoints", Run::Here),
+    ("kubectl create role leader-elector --verb=get,update,watch --resource=leases --resource-name=example", Run::Here),
+    ("kubectl create role leader-elector-create --verb=create --resource=leases", Run::Here),
     ("sha256sum --check SHA256SUMS", Run::Here),
     (
         "kubectl apply -f rights.yaml -f my-app.yaml",
@@ -51,10 +48,11 @@ const COMMANDS: &[(&str, Run)] = &[
         "kubectl apply -f deploy/rbac.yaml -f deploy/example.yaml",
         Run::Test("conformance/readme.rs", "the_manifests_are_valid"),
     ),
+    ("kubectl get lease example", Run::Test("conformance/readme.rs", "kubectl_shows_who_leads")),
     ("kubectl get endpoints example -o yaml", Run::Test("conformance/readme.rs", "kubectl_shows_who_leads")),
     (
         "kubectl get endpointslices my-app-leader",
-        Run::Test("leader_service/terms.rs", "kubectl_shows_where_the_service_leads"),
+        Run::Test("it/leader_service/terms.rs", "kubectl_shows_where_the_service_leads"),
     ),
     ("kubectl get lease my-app", Run::Test("conformance/readme.rs", "kubectl_shows_who_leads")),
     ("kubectl proxy &", Run::Test("conformance/readme.rs", "kubectl_proxy_is_enough_for_a_server")),

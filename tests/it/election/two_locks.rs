@@ -35,6 +35,7 @@ impl Pair {
             retry_period: ms(2_000),
             request_timeout: ms(1_800),
             release_delay: ms(release_delay),
+            creation_delay: Duration::ZERO,
             health_failures: None,
         };
         let lock_set = LockSet::dual(settings);

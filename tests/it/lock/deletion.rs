@@ -38,6 +38,34 @@ fn the_leader_writes_a_deleted_lock_anew_and_followers_leave_that_to_it() {
     }
 }
 
+/// As many deletions as `DELETIONS` says, each while a candidate starts that has never seen the lock.
+#[test]
+fn a_candidate_that_starts_when_the_lock_is_deleted_does_not_lead_beside_its_holder() {
+    let deletions: u64 = std::env::var("DELETIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
+    for number in 0..deletions {
+        let lock = Lock::new("endpoints");
+        let a = lock.start("a", &["--ttl=60s"]);
+        a.wait_to_lead();
+        lock.server.clear_requests();
+        let b = lock.spawn("b", &["--ttl=60s"]);
+        // Somewhere between its start and its first read.
+        match number % 4 {
+            0 => {}
+            1 => drop(
+                lock.server.wait_until(crate::common::PATIENCE, |it| it.requests().iter().any(|it| it.verb == "get")),
+            ),
+            after => thread::sleep(Duration::from_millis(3 * after + number % 5)),
+        }
+        assert!(lock.server.delete("endpoints", "default", "example"));
+        wait_until("the lock is there again", || !lock.holder().is_empty());
+        b.wait_for_log("lead");
+        assert!(a.leads(), "deletion {number}\n{}\n{}", a.log(), b.log());
+        let changes = lock.changes();
+        assert!(changes.iter().all(|(change, holder)| change.kind == ChangeKind::Deleted || holder == "a"));
+        a.wait_for_log("without a selector, or move to --lock=leases");
+    }
+}
+
 #[test]
 fn each_time_the_lock_is_written_anew_the_fencing_token_grows() {
     let lock = Lock::new("leases");

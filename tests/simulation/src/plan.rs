@@ -144,6 +144,7 @@ impl Member {
             retry_period: Duration::from_nanos(self.retry_period),
             request_timeout: Duration::from_nanos(self.request_timeout),
             release_delay: Duration::from_nanos(release_delay),
+            creation_delay: Duration::ZERO,
             health_failures: None,
         }
     }

@@ -51,6 +51,7 @@ fn settings() -> Settings {
         retry_period: ms(2_000),
         request_timeout: ms(1_800),
         release_delay: Duration::ZERO,
+        creation_delay: Duration::ZERO,
         health_failures: None,
     }
 }

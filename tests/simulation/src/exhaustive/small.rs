@@ -95,6 +95,7 @@ fn settings(identity: &str, network: &str, process: u128) -> Settings {
         retry_period: Duration::from_secs(2),
         request_timeout: Duration::from_millis(1_800),
         release_delay: Duration::ZERO,
+        creation_delay: Duration::ZERO,
         health_failures: None,
     }
 }
