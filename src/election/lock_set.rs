@@ -218,7 +218,9 @@ impl LockSet {
             }
             _ => self.tell(moment, index, event),
         }
-        if self.claim().is_some() && self.locks.iter().any(Election::is_asked_to_step_down) {
+        // Also before it leads, of two locks, and when its record has outlived its term: what it wrote next would take the wish
+        // out, and nobody would have stepped down.
+        if self.eligibility.leaves.is_none() && self.locks.iter().any(Election::is_asked_to_step_down) {
             self.leave(moment, self.eligibility.lease);
         }
         self.settle(moment)
