@@ -218,9 +218,8 @@ impl LockSet {
             }
             _ => self.tell(moment, index, event),
         }
-        // Also before it leads, of two locks, and when its record has outlived its term: what it wrote next would take the wish
-        // out, and nobody would have stepped down.
-        if self.eligibility.leaves.is_none() && self.locks.iter().any(Election::is_asked_to_step_down) {
+        // Of two locks, also before it leads both.
+        if self.locks.iter().any(|lock| lock.claim().is_some() && lock.is_asked_to_step_down()) {
             self.leave(moment, self.eligibility.lease);
         }
         self.settle(moment)

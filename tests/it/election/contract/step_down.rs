@@ -32,17 +32,6 @@ fn the_holder_that_is_named_releases_at_once_and_stands_back_for_one_lease() {
 }
 
 #[test]
-fn the_holder_that_is_named_releases_also_when_its_term_has_lapsed() {
-    let (mut it, write) = leader();
-    it.watches(7_000, asked(ME, shown(&write, 101)));
-    assert!(!it.leads());
-    let release = it.writes();
-    assert_eq!((release.purpose, it.now), (Purpose::Release, 10_000), "L - D after the lapse");
-    it.answered(Answer::Seen(asked(ME, shown(&release, 102))));
-    assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, 20_000));
-}
-
-#[test]
 fn a_wish_that_names_somebody_else_is_left_alone() {
     let (mut it, write) = leader();
     it.watches(1_000, asked("other", shown(&write, 101)));
