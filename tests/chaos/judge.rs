@@ -182,6 +182,7 @@ impl Evidence {
                 content,
                 mark: None, // which of two equal records it is matters to nobody here
                 writer,
+                step_down: 0,
                 foreign_fields: foreign_fields(&change.object),
             };
             let until = author.map_or(0, |life| until[life]);
@@ -287,6 +288,8 @@ impl<'a> Hearing<'a> {
                 lease: evidence.lease.as_nanos() as u64,
                 renew_deadline: evidence.renew_deadline.as_nanos() as u64,
                 release_delay: 0,
+                retry_period: 0,
+                health_failures: None,
                 rate: 1 << 20,
                 locks: [true, false],
             });
@@ -304,7 +307,9 @@ impl<'a> Hearing<'a> {
                     self.oracle.stopped(life, now);
                     self.says(life, now, None);
                 }
-                self.oracle.sends(life, now, base, is_release);
+                let kind =
+                    if is_release { simulation::oracle::Sent::Release } else { simulation::oracle::Sent::Renewal };
+                self.oracle.sends(life, 0, now, base, kind);
             }
             Event::Committed(index) => {
                 let State { until, token, ref commit, .. } = self.states[index];

@@ -20,6 +20,7 @@ pub use self::views::Via;
 use self::health::Health;
 use self::views::View;
 use self::withdrawal::{Back, Left};
+use self::work::Terms;
 use std::fmt;
 
 /// Clocks are read in whole nanoseconds, and their rates are rounded.
@@ -161,8 +162,7 @@ struct Life {
     health: Health,
     /// The tokens of the claims that started what still goes on.
     works: Vec<u64>,
-    /// What the last claim started has had to be over.
-    works_withdrawn: bool,
+    terms: Terms,
     locks: [View; 2],
     /// The creations it has sent: when, and what it had done and been shown by then.
     creations: Vec<(u64, [View; 2])>,
@@ -256,7 +256,7 @@ impl Oracle {
             back: None,
             health,
             works: Vec::new(),
-            works_withdrawn: false,
+            terms: Terms::default(),
             locks,
             creations: Vec::new(),
         });
@@ -323,6 +323,11 @@ impl Oracle {
             }
         }
         let term = if touched || author.is_some() && author == before.author { before.term } else { index };
+        if let Writer::Candidate { life, sent } = commit.writer
+            && commit.content.is_held_record()
+        {
+            self.term_goes_on(life, lock, term, sent);
+        }
         let original = if author.is_some() { index } else { before.original };
         self.locks[lock].push(State { commit, since, author, original, term });
     }

@@ -41,8 +41,15 @@ impl Oracle {
 
     /// It was shown its own record while it claimed: that may ask it to step down.
     pub(super) fn was_shown_own(&mut self, life: LifeId, lock: usize, now: u64) {
-        if self.claims(life, now) && self.is_asked(life, lock) {
-            // Where somebody denied that it was written, it does not know its own record, and does not release it.
+        let view = &self.lives[life].locks[lock];
+        let what = |state: usize| (self.locks[lock][state].commit.content, self.locks[lock][state].commit.object);
+        // Where somebody denied that it was written, it does not know its own record when it is first shown.
+        let knows = what(view.shown) == what(view.kept);
+        if !self.claims(life, now) || !self.is_asked(life, lock) {
+            return;
+        }
+        self.leaves(life, now);
+        if knows {
             self.leaves_to_others(life, now, [lock == 0, lock == 1]);
         }
     }

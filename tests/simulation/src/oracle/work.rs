@@ -3,6 +3,16 @@
 
 use super::{LifeId, Oracle};
 
+/// The records that made up the last claim, by which what it started may go on.
+#[derive(Clone, Copy, Debug, Default, Hash)]
+pub(super) struct Terms {
+    /// The first state of each, and when the last write of it was sent that was done.
+    first: [usize; 2],
+    sent: [u64; 2],
+    /// What the claim started has had to be over.
+    over: bool,
+}
+
 impl Oracle {
     /// Something has been started for the claim with this token.
     pub fn work_begins(&mut self, life: LifeId, now: u64, token: u64) {
@@ -10,7 +20,7 @@ impl Oracle {
             self.violated("work", now, || format!("life {life} begins a work without a claim"));
         }
         self.lives[life].works.push(token);
-        self.lives[life].works_withdrawn = false;
+        self.note_terms(life);
         let others: Vec<LifeId> = (0..self.lives.len()).filter(|other| self.acts(*other, now)).collect();
         self.judge_others(life, now, others);
     }
@@ -28,13 +38,15 @@ impl Oracle {
     /// its own will. Once it has to be over, only another claim begins another one.
     pub fn may_work(&mut self, life: LifeId, now: u64, until: Option<u64>) {
         let claims = self.claims(life, now);
-        let it = &mut self.lives[life];
         let Some(until) = until else {
-            it.works_withdrawn = true;
+            self.lives[life].terms.over = true;
             return;
         };
-        it.works_withdrawn &= !claims;
-        if it.works_withdrawn {
+        if claims {
+            self.note_terms(life);
+        }
+        let terms = self.lives[life].terms;
+        if terms.over {
             return self.violated("work", now, || format!("life {life} lets a work go on that had to be over"));
         }
         let facts = &self.lives[life].facts;
@@ -44,10 +56,24 @@ impl Oracle {
                 return self
                     .violated("work", now, || format!("life {life} works though a record not its own was shown"));
             }
-            if self.elapsed(life, view.own_sent, until) > facts.renew_deadline + 3 {
+            if self.elapsed(life, terms.sent[lock], until) > facts.renew_deadline + 3 {
                 return self
                     .violated("work", now, || format!("life {life} works for longer than D from its last write"));
             }
+        }
+    }
+
+    fn note_terms(&mut self, life: LifeId) {
+        let it = &self.lives[life];
+        let first = [0, 1].map(|lock| self.locks[lock][it.locks[lock].own].term);
+        self.lives[life].terms = Terms { first, sent: it.locks.map(|view| view.own_sent), over: false };
+    }
+
+    /// A write of a held record was done, and belongs to the term that began with this state.
+    pub(super) fn term_goes_on(&mut self, life: LifeId, lock: usize, first: usize, sent: u64) {
+        let terms = &mut self.lives[life].terms;
+        if terms.first[lock] == first {
+            terms.sent[lock] = terms.sent[lock].max(sent);
         }
     }
 
