@@ -44,6 +44,7 @@
 //! | elector stopped, warden killed | the outer warden kills at once what is left |
 //! | elector killed, a warden stopped | the kernel resumes a stopped outer warden (its parent-death signal is SIGCONT); that one, or the other, acts |
 //! | both wardens killed | the kernel kills the command; the elector kills what it left behind, and with it every child of its own that nobody waits for: they cannot be told apart |
+//! | elector killed, both wardens stopped | the same SIGCONT; the outer warden acts |
 //! | both wardens stopped | the elector kills everything at F − 100 ms |
 //! | all three killed | the kernel kills the command itself, and everything else if the elector was the first process of its container. Otherwise **what the command started goes on** |
 //! | elector stopped, both wardens killed | the kernel kills the command itself; **what it started goes on** until the elector does |
@@ -53,8 +54,10 @@
 //!
 //! # What it cannot do
 //!
-//! - Kill what it has no right to: a descendant that has changed its user, through a setuid program. Such a program does
-//!   not die with its warden either. The command counts as running until it ends.
+//! - Kill what it has no right to: a descendant that has changed its user, through a setuid program. The command counts as
+//!   running until that ends.
+//! - Bind a program to its warden's life that gains rights or changes its user (setuid, `su-exec`): the kernel takes the
+//!   parent-death signal away. It is killed as what the command starts.
 //! - Kill what is outside its reach: a container or a service that the command asked somebody else to run.
 //! - Be sure of a process that waits in the kernel for a device (state D): it dies when the device answers.
 //! - Hand over a terminal: the command is in a background group, and stops when it reads from one.

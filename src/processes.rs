@@ -2,7 +2,7 @@
 
 pub mod own;
 
-use rustix::process::{Pid, Signal, getsid, kill_process, kill_process_group};
+use rustix::process::Pid;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -18,21 +18,8 @@ pub struct Process {
     pub parent: i32,
     /// Its process group.
     pub group: i32,
-    pub session: i32,
     /// It runs no more, and waits for its parent to take note of its end.
     pub has_ended: bool,
-}
-
-impl Process {
-    /// Sends it SIGKILL, together with its process group where all of that descends from who made its session: that leaves
-    /// a group that forks without end no time to.
-    pub fn kill(&self) {
-        let is_of_this_session = getsid(None).is_ok_and(|session| session.as_raw_pid() == self.session);
-        if let Some(group) = Pid::from_raw(self.group).filter(|_| !is_of_this_session) {
-            let _ = kill_process_group(group, Signal::KILL); // gone by now, or beyond reach
-        }
-        let _ = kill_process(self.pid, Signal::KILL);
-    }
 }
 
 /// Calls `visit` with each process that descends from this one, as soon as it is seen to, and does not look below those
@@ -80,16 +67,9 @@ fn parse(pid: i32, stat: &[u8]) -> Option<Process> {
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    let session = fields.next()?.parse().ok()?;
     // The 20th field of the line. A process whose first thread has ended looks like one that has ended.
-    let threads: u32 = fields.nth(13)?.parse().ok()?;
-    Some(Process {
-        pid: Pid::from_raw(pid)?,
-        parent,
-        group,
-        session,
-        has_ended: matches!(state, "Z" | "X") && threads <= 1,
-    })
+    let threads: u32 = fields.nth(14)?.parse().ok()?;
+    Some(Process { pid: Pid::from_raw(pid)?, parent, group, has_ended: matches!(state, "Z" | "X") && threads <= 1 })
 }
 
 #[cfg(test)]

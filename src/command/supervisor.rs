@@ -13,7 +13,7 @@ use crate::time::Time;
 use log::warn;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
+use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
@@ -337,7 +337,7 @@ fn kill_below(root: Pid, spare: &BTreeSet<i32>) -> bool {
     let mut any = false;
     let kill = |process: Process| {
         any |= !process.has_ended;
-        process.kill();
+        let _ = kill_process(process.pid, Signal::KILL); // gone by now, or beyond reach
     };
     each_descendant(root, spare, kill).is_err() || any
 }

@@ -185,7 +185,9 @@ impl Warden {
             // All at once, which leaves nobody the time to start another.
             let _ = kill_process_group(self.child, Signal::KILL);
         }
-        each(|process| process.kill());
+        each(|process| {
+            let _ = kill_process(process.pid, Signal::KILL); // gone by now, or beyond reach
+        });
     }
 
     /// Takes in what the elector says, and that it is dead.

@@ -117,6 +117,24 @@ fn what_it_leaves_behind_ends_before_its_end_is_reported() {
 }
 
 #[test]
+fn what_it_leaves_behind_is_asked_to_end_once() {
+    let script = "setsid sh -c 'trap \"echo other session >> $RUN_MODE_FILE; exit\" TERM; \
+                               echo ready >> $RUN_MODE_FILE; while :; do sleep 0.01; done' & \
+                  sh -c 'trap \"echo own group >> $RUN_MODE_FILE\" TERM; \
+                         echo ready >> $RUN_MODE_FILE; until grep -q other $RUN_MODE_FILE; do sleep 0.01; done' & \
+                  wait";
+    let mut stage = Stage::shell(script, 60 * SECOND);
+    stage.lead(7, LONG);
+    stage.started(7);
+    stage.wait_for_text("ready\nready\n");
+    stage.end(LONG, true);
+    assert_eq!(stage.report(), "ended 7 143");
+    let mut lines: Vec<_> = stage.file().lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["other session", "own group", "ready", "ready"]);
+}
+
+#[test]
 fn one_that_forks_without_end_ends_in_time() {
     for again in ["sh", "setsid sh"] {
         // Each process writes the time, starts the next, and is gone.

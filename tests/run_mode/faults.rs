@@ -11,8 +11,12 @@ const CLAIM: Duration = Duration::from_secs(5);
 
 /// A command that ignores SIGTERM, with an orphan in another session that does, both at work.
 fn at_work() -> (Stage, Time) {
-    let mut stage = Stage::writer("forks", STOP_TIMEOUT);
-    let until = stage.lead(7, CLAIM);
+    at_work_for(CLAIM, STOP_TIMEOUT)
+}
+
+fn at_work_for(claim: Duration, stop_timeout: Duration) -> (Stage, Time) {
+    let mut stage = Stage::writer("forks", stop_timeout);
+    let until = stage.lead(7, claim);
     stage.started(7);
     stage.wait_for_text("orphan");
     stage.wait_for_text("forks");
@@ -34,6 +38,19 @@ const STOP: Signal = Signal::STOP;
 #[test]
 fn the_elector_is_killed() {
     ends_in_time(&[(&[Elector], KILL)]);
+}
+
+#[test]
+fn the_elector_is_killed_long_before_the_claim_ends() {
+    let script =
+        "trap 'echo TERM >> $RUN_MODE_FILE; exit' TERM; echo ready > $RUN_MODE_FILE; while :; do sleep 0.01; done";
+    let mut stage = Stage::shell(script, STOP_TIMEOUT);
+    stage.lead(7, Duration::from_secs(600));
+    stage.started(7);
+    stage.wait_for_text("ready");
+    stage.signal(&[Elector], KILL);
+    stage.wait_for_text("TERM");
+    stage.wait_for_end_of_all();
 }
 
 #[test]
@@ -105,6 +122,16 @@ fn all_are_killed_and_the_command_itself_with_them() {
         stage.command_processes().into_iter().any(|pid| proc(pid, "environ").contains("RUN_MODE_MANNER=forks"))
     };
     crate::stage::wait_until("the command is dead", || !main(&stage));
+}
+
+#[test]
+fn what_dead_wardens_leave_behind_is_killed_at_once() {
+    for whom in [&[Warden][..], &[OuterWarden, Warden]] {
+        let (mut stage, _) = at_work_for(Duration::from_secs(600), Duration::from_secs(60));
+        stage.signal(whom, KILL);
+        assert_eq!(stage.report(), "ended 7 137");
+        assert!(stage.command_processes().is_empty());
+    }
 }
 
 #[test]
