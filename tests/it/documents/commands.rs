@@ -54,7 +54,7 @@ const COMMANDS: &[(&str, Run)] = &[
     ("kubectl get endpoints example -o yaml", Run::Test("conformance/readme.rs", "kubectl_shows_who_leads")),
     (
         "kubectl get endpointslices my-app-leader",
-        Run::Test("leader_service/terms.rs", "kubectl_shows_where_the_service_leads"),
+        Run::Test("it/leader_service/terms.rs", "kubectl_shows_where_the_service_leads"),
     ),
     ("kubectl get lease my-app", Run::Test("conformance/readme.rs", "kubectl_shows_who_leads")),
     ("kubectl proxy &", Run::Test("conformance/readme.rs", "kubectl_proxy_is_enough_for_a_server")),
