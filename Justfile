@@ -16,6 +16,10 @@ test:
 chaos seconds="60" seed="":
     CHAOS_SECONDS={{ seconds }} SEED={{ seed }} cargo test --test chaos -- --nocapture
 
+# Run mode, so many handovers of each kind: do the commands of two candidates ever run at the same time? Words choose kinds.
+handovers number="10" *kinds:
+    HANDOVERS={{ number }} KINDS='{{ kinds }}' cargo test --test handovers -- --nocapture
+
 # Against a real kube-apiserver and etcd, if KUBEBUILDER_ASSETS names a folder with both; words choose scenarios.
 conformance *words:
     cargo test --test conformance -- {{ words }}

@@ -10,6 +10,9 @@
 //! record has not changed for the lease duration L > D. F is compared with the clock whenever somebody asks, and the
 //! clock counts the time that the machine slept. Every write names the uid and the resourceVersion that it replaces.
 //!
+//! What a leader starts is part of that: the command of run mode is gone by F, and the lock is not released before
+//! ([`command`]).
+//!
 //! # What is not
 //!
 //! It holds among candidates of this program with one lease duration, while clock *rates* differ by less than L/D (a virtual

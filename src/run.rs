@@ -169,7 +169,7 @@ fn settings(config: &Config) -> Settings {
     Settings {
         identity: config.id.as_str().into(),
         process: u128::from(random::bits()) << 64 | u128::from(random::bits()),
-        host: sole_instance::find(),
+        host: if outlived_by_command(config) { None } else { sole_instance::find() },
         lease: timing.lease_duration,
         renew_deadline: timing.renew_deadline,
         retry_period: timing.retry_period,
@@ -178,6 +178,12 @@ fn settings(config: &Config) -> Settings {
         creation_delay: (timing.retry_period / 8).min(CREATION_DELAY),
         health_failures: config.health.as_ref().map(|check| check.failures),
     }
+}
+
+/// Whether the death of this process is no proof that nothing goes on of what it started (S9): a warden gives the command the
+/// time to end. With the first process of a container all others die at once.
+fn outlived_by_command(config: &Config) -> bool {
+    config.run_mode.is_some() && std::process::id() != 1
 }
 
 fn unknown(settings: &Settings, locks: &Arc<Locks>) -> Snapshot {

@@ -4,8 +4,8 @@ use super::Candidate;
 use super::tasks::TaskReport;
 use crate::api::Api;
 use crate::clock;
-use crate::command::{self, Command, OnExit, RunMode, Spec, THIS_PROGRAM, exit_code};
-use crate::election::{CandidateEvent, Event};
+use crate::command::{self, Command, KILL_MARGIN, OnExit, RunMode, Spec, THIS_PROGRAM, exit_code};
+use crate::election::{Candidacy, CandidateEvent, Claim, Event};
 use crate::leader_service::{self, LeaderService};
 use crate::time::{Time, backoff};
 use std::io;
@@ -18,13 +18,26 @@ const RESTART_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::
 #[derive(Default)]
 pub(super) struct CommandState {
     on_exit: OnExit,
-    /// The exit code of the last one.
+    /// The exit code of the command that ended when this candidate left, or that made it leave.
     pub(super) exit_code: Option<u8>,
     began: Time,
+    /// How long before the end of the claim the wardens ask it to end.
+    stop_timeout: Duration,
+    /// When they do, unless the claim is renewed before; and whether they have.
+    asked_at: Option<Time>,
+    asked: bool,
     /// How often it has ended in a row after it had run for a short time.
     short_runs: u32,
     /// When it is run again.
     pub(super) restart_at: Option<Time>,
+}
+
+impl CommandState {
+    /// Keeps account of whether the command was asked to end because the claim was not renewed in time.
+    fn note_claim(&mut self, claim: Option<Claim>, now: Time) {
+        self.asked |= self.asked_at.is_some_and(|at| at <= now);
+        self.asked_at = claim.map(|claim| claim.until.saturating_sub(self.stop_timeout));
+    }
 }
 
 impl Candidate {
@@ -47,6 +60,7 @@ impl Candidate {
             stop_timeout: run_mode.stop_timeout,
         };
         self.command.on_exit = run_mode.on_exit;
+        self.command.stop_timeout = run_mode.stop_timeout.max(KILL_MARGIN);
         let outbox = self.inbox.outbox();
         let command = Command::start(spec, move |report| outbox.task(TaskReport::Command(report)))?;
         self.tasks.set_command(command.clone());
@@ -56,6 +70,7 @@ impl Candidate {
     /// Tells how the leadership stands, once everybody can be told so.
     pub(super) fn tell_tasks(&mut self, now: Time) {
         let claim = self.lock_set.claim().filter(|claim| now < claim.until);
+        self.command.note_claim(claim, now);
         if self.tasks.tell(claim, self.lock_set.work_until()) {
             self.lock_set.begin_work();
         }
@@ -96,13 +111,26 @@ impl Candidate {
         match report {
             command::Report::Started { fencing_token, pid } => {
                 self.command.began = now;
+                self.command.asked = false;
                 self.report.command_started(fencing_token, pid);
             }
             command::Report::Ended { status, .. } => {
-                let by_itself = self.lock_set.claim().is_some_and(|claim| now < claim.until);
-                self.command.exit_code = Some(exit_code(status));
+                let claim = self.lock_set.claim().filter(|claim| now < claim.until);
+                self.command.note_claim(claim, now);
+                let by_itself = claim.is_some() && !self.command.asked;
+                let is_last = match self.command.on_exit {
+                    OnExit::Release if by_itself => true,
+                    _ => self.lock_set.candidacy(now) == Candidacy::Leaving,
+                };
+                self.command.exit_code = is_last.then(|| exit_code(status));
                 self.report.command_ended(status, by_itself);
-                return by_itself && self.command_left(now);
+                if by_itself {
+                    return self.command_left(now);
+                }
+                if claim.is_some() {
+                    // It was asked to end because no renewal came. Should one come after all, it goes on.
+                    self.tasks.restart_command();
+                }
             }
             command::Report::CannotStart { status, error, .. } => {
                 self.command.exit_code = Some(status);

@@ -44,7 +44,7 @@ fn fits(timing: &Timing, stop_timeout: Duration) -> Result<(), UsageError> {
         return Ok(());
     }
     let longest = renew_deadline.saturating_sub(*retry_period * 2);
-    let (stop, deadline, retry) = (format(stop_timeout), format(*renew_deadline), format(*retry_period));
+    let [stop, deadline, retry] = [stop_timeout, *renew_deadline, *retry_period].map(|time| format(whole_millis(time)));
     let instead = if longest >= KILL_MARGIN {
         format!("set --stop-timeout={} or less, or raise --ttl", format(whole_millis(longest)))
     } else {

@@ -7,10 +7,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-/// What leadership does and depends on: the health check, stepping down.
+/// What leadership does and depends on: the health check, run mode, stepping down.
 mod acting {
     mod health_check;
     mod leader_service;
+    mod run_mode;
     mod step_down;
 }
 

@@ -2,6 +2,7 @@
 
 use leader_elector::check::Elector;
 use leader_elector::cli::{self, Command, Config, Environment, HELP, VERSION};
+use leader_elector::command::OnExit;
 use leader_elector::leader_service::{Addresses, Port};
 use leader_elector::lock::{CHOICES, LockKind};
 use leader_elector::logging::{Filter, Format};
@@ -160,9 +161,13 @@ fn arguments_that_are_no_flags_are_ignored_wherever_they_stand() {
 
 #[test]
 fn two_dashes_end_the_flags() {
-    let config = with(&["--", "--election=late", "--bogus"]);
+    let config = with(&["--", "--election=late", "--bogus", "--", "two words"]);
     assert_eq!(config.election, "e");
-    assert_eq!(config.ignored, ["--election=late", "--bogus"]);
+    assert!(config.ignored.is_empty());
+    let run_mode = config.run_mode.unwrap();
+    assert_eq!(run_mode.argv, ["--election=late", "--bogus", "--", "two words"]);
+    assert_eq!((run_mode.stop_timeout, run_mode.on_exit), (config.timing.renew_deadline / 3, OnExit::Release));
+    assert_eq!(with(&["--on-exit=standby", "--stop-timeout=1s", "--", "x"]).run_mode.unwrap().on_exit, OnExit::Standby);
 }
 
 #[test]

@@ -57,6 +57,18 @@ fn a_usage_error_ends_with_2_and_says_on_stderr_what_to_write_instead() {
         ),
         (&["--election=e", "--health-check=tcp://h:1", "--health-timeout=0"], "--health-timeout=0s", "10ms to 1m0s"),
         (&["--election=e", "--health-check=tcp://h:1", "--health-failures=0"], "--health-failures=\"0\"", "1 to 1000"),
+        (&["--election=e", "--"], "the command behind -- is missing", "-- /app/server"),
+        (&["--election=e", "--", ""], "the command behind -- is missing", "-- /app/server"),
+        (&["--election=e", "--stop-timeout=1s"], "--stop-timeout means nothing without a command", "-- /app/server"),
+        (&["--election=e", "--on-exit=restart"], "--on-exit means nothing without a command", "-- /app/server"),
+        (&["--election=e", "--on-exit=stop", "--", "x"], "--on-exit=\"stop\"", "release, restart, standby"),
+        // D is 6.667 s and R 2 s.
+        (
+            &["--election=e", "--stop-timeout=3s", "--", "x"],
+            "--stop-timeout=3s and two retry periods of 2s must fit into the renew deadline of 6.666s",
+            "set --stop-timeout=2.666s or less, or raise --ttl",
+        ),
+        (&["--election=e", "--ttl=1s", "--", "x"], "300ms of the renew deadline", "raise --ttl"),
         (&["--election=e", "--http=4040"], "--http: ", ":4040"),
         (&["--election=e", "--http=:70000"], "--http: ", ":4040"),
         (&["--election=e", "--http=[::1:4040"], "--http: ", ":4040"),
@@ -176,7 +188,7 @@ fn the_flags_of_the_old_program_start_it() {
     let old: [&[&str]; 4] = [
         &["--ttl=10s", "--use-cluster-credentials"],
         &["--ttl", "10s", "--use-cluster-credentials=false", "--v=4", "--logtostderr", "--alsologtostderr=true"],
-        &["--stderrthreshold=0", "--vmodule=a=1", "--log_dir=/tmp", "--log-flush-frequency=5s", "tail", "--", "--x"],
+        &["--stderrthreshold=0", "--vmodule=a=1", "--log_dir=/tmp", "--log-flush-frequency=5s", "tail"],
         &["--use-cluster-credentials --ttl=10s", "/server"],
     ];
     for args in old {

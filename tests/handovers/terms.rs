@@ -1,0 +1,75 @@
+//! What the commands have written, and what it says of the handovers between them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// When the commands of a term wrote their first line and their last, since the machine has started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    pub fencing_token: u64,
+    pub first: Duration,
+    pub last: Duration,
+}
+
+/// The terms in the order of their tokens.
+pub fn terms(file: &str) -> Vec<Term> {
+    let mut terms: BTreeMap<u64, Term> = BTreeMap::new();
+    for line in file.lines() {
+        let mut words = line.split(' ').map(str::parse::<u64>);
+        let (Some(Ok(nanos)), Some(Ok(fencing_token))) = (words.next(), words.next()) else { panic!("{line:?}") };
+        let at = Duration::from_nanos(nanos);
+        let term = terms.entry(fencing_token).or_insert(Term { fencing_token, first: at, last: at });
+        term.first = term.first.min(at);
+        term.last = term.last.max(at);
+    }
+    terms.into_values().collect()
+}
+
+pub struct Verdict {
+    /// From the last line of a term to the first of the next.
+    pub gaps: Vec<Duration>,
+    /// The terms that overlap, the older one first.
+    pub overlaps: Vec<(Term, Term)>,
+}
+
+impl Verdict {
+    pub fn of(terms: &[Term]) -> Verdict {
+        let mut verdict = Verdict { gaps: Vec::new(), overlaps: Vec::new() };
+        let mut older: Option<Term> = None;
+        for term in terms {
+            if let Some(older) = older {
+                match term.first.checked_sub(older.last) {
+                    Some(gap) if !gap.is_zero() => verdict.gaps.push(gap),
+                    _ => verdict.overlaps.push((older, *term)),
+                }
+            }
+            // Whichever went on for longest.
+            older = older.filter(|older| older.last > term.last).or(Some(*term));
+        }
+        verdict.gaps.sort_unstable();
+        verdict
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>9} {:>8}  ", self.gaps.len() + self.overlaps.len(), self.overlaps.len())?;
+        let Some(last) = self.gaps.len().checked_sub(1) else { return Ok(()) };
+        for percent in [0, 50, 99, 100] {
+            let gap = self.gaps[(last * percent).div_ceil(100)];
+            write!(f, " {:>8.1}", gap.as_secs_f64() * 1000.0)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn an_overlap_is_found() {
+    let verdict = |file: &str| Verdict::of(&terms(file));
+    let fine = verdict("1000 7 polite\n3000 7 orphan\n4000 9 polite\n2000 7 polite\n");
+    assert_eq!((fine.gaps.len(), fine.overlaps.len()), (1, 0));
+    assert_eq!(verdict("1000 7 polite\n4000 9 polite\n4001 7 orphan\n").overlaps.len(), 1);
+    // With the term after the next one, too.
+    assert_eq!(verdict("1000 7 a\n2000 8 a\n3000 9 a\n4000 7 a\n").overlaps.len(), 2);
+}
