@@ -35,13 +35,33 @@ pub struct Overlay(PathBuf);
 impl Overlay {
     /// Over these components, and with these fields besides.
     pub fn of(components: &[&str], fields: &str) -> Overlay {
+        Overlay::over(Path::new(DEPLOY), components, fields)
+    }
+
+    /// The same over a copy of `deploy/` in which one thing is written differently, as a user would who follows its
+    /// comments.
+    pub fn of_changed(file: &str, from: &str, to: &str, fields: &str) -> Overlay {
+        let overlay = Overlay::over(Path::new(DEPLOY), &[], fields);
+        let copy = overlay.0.join("deploy");
+        fs::create_dir_all(&copy).unwrap();
+        for entry in fs::read_dir(DEPLOY).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+            fs::copy(&entry, copy.join(entry.file_name().unwrap())).unwrap();
+        }
+        let (before, file) = (text(file), copy.join(file));
+        assert!(before.contains(from), "{from:?} is not in {}", file.display());
+        fs::write(file, before.replace(from, to)).unwrap();
+        fs::write(overlay.0.join("kustomization.yaml"), format!("resources:\n  - deploy\n{fields}")).unwrap();
+        overlay
+    }
+
+    fn over(deploy: &Path, components: &[&str], fields: &str) -> Overlay {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("overlay-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).unwrap();
         // It takes no absolute paths.
         let up = "../".repeat(fs::canonicalize(&folder).unwrap().components().count() - 1);
-        let deploy = format!("{up}{}", fs::canonicalize(DEPLOY).unwrap().to_str().unwrap().trim_start_matches('/'));
+        let deploy = format!("{up}{}", fs::canonicalize(deploy).unwrap().to_str().unwrap().trim_start_matches('/'));
         let components: String = components.iter().map(|name| format!("  - {deploy}/{name}\n")).collect();
         let kustomization = format!("resources:\n  - {deploy}\ncomponents:\n{components}{fields}");
         fs::write(folder.join("kustomization.yaml"), kustomization).unwrap();

@@ -7,8 +7,10 @@ pub mod cluster;
 pub mod deploy;
 pub mod http;
 pub mod kubeconfig;
+pub mod kubectl;
 pub mod lock;
 pub mod referee;
+pub mod scenarios;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;

@@ -17,23 +17,17 @@ mod third_parties;
 mod tokens;
 mod watches;
 
+use common::scenarios::{Asked, Row, play, print_sum};
+pub use common::scenarios::{Skipped, Verdict};
 use controlplane::ControlPlane;
-use std::any::Any;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
 
 /// Each has a namespace of its own; so many are played at a time, for most of the time they wait.
 const AT_ONCE: usize = 3;
-
-/// Why a scenario cannot be played here.
-pub struct Skipped(pub &'static str);
-
-/// A scenario that fails panics.
-pub type Verdict = Result<(), Skipped>;
 
 struct Scenario {
     name: &'static str,
@@ -81,23 +75,12 @@ const ALONE: &[Scenario] = scenarios![
     outages::a_leader_without_a_storage_stops_in_time,
 ];
 
-/// How a scenario ended, and after how long.
-struct Row(&'static str, Outcome, Duration);
-
-enum Outcome {
-    Passed,
-    Skipped(&'static str),
-    /// The message of its panic.
-    Failed(String),
-}
-
 fn main() -> ExitCode {
-    // What the usual test programs take, such as --nocapture, means nothing here.
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
-    let is_chosen = |it: &&Scenario| words.is_empty() || words.iter().any(|word| it.name.contains(word.as_str()));
+    let asked = Asked::of_command_line();
+    let is_chosen = |it: &&Scenario| asked.chooses(it.name);
     let (together, alone): (Vec<_>, Vec<_>) =
         (SCENARIOS.iter().filter(is_chosen).collect(), ALONE.iter().filter(is_chosen).collect());
-    if std::env::args().any(|word| word == "--list") {
+    if asked.list {
         together.iter().chain(&alone).for_each(|it| println!("{}: test", it.name));
         return ExitCode::SUCCESS;
     }
@@ -105,73 +88,35 @@ fn main() -> ExitCode {
         0 => Vec::new(),
         _ => play_all(together, alone),
     };
-    if print(&rows) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    print_sum(&rows)
 }
 
 fn play_all(together: Vec<&'static Scenario>, alone: Vec<&'static Scenario>) -> Vec<Row> {
     let plane = ControlPlane::start(Path::new(env!("CARGO_TARGET_TMPDIR")));
     let plane = plane.unwrap_or_else(|error| panic!("there is no control plane: {error}"));
     println!("\nagainst {}\n", plane.name());
+    let play = |scenario: &'static Scenario| play(scenario.name, || (scenario.play)(&plane));
     let (waiting, rows) = (Mutex::new(VecDeque::from(together)), Mutex::new(Vec::new()));
     let next = || waiting.lock().expect("nobody panics with it").pop_front();
     let add = |row: Row| {
-        print_row(&row);
+        row.print();
         rows.lock().expect("nobody panics with it").push(row);
     };
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(scenario) = next() {
-                    add(play(scenario, &plane));
+                    add(play(scenario));
                 }
             });
         }
     });
     let mut is_sound = true;
     for scenario in alone {
-        let left_behind = Outcome::Skipped("the server is as a scenario that failed has left it");
-        let row = if is_sound { play(scenario, &plane) } else { Row(scenario.name, left_behind, Duration::ZERO) };
-        is_sound &= !matches!(row.1, Outcome::Failed(_));
+        let left_behind = "the server is as a scenario that failed has left it";
+        let row = if is_sound { play(scenario) } else { Row::skipped(scenario.name, left_behind) };
+        is_sound &= !row.has_failed();
         add(row);
     }
     rows.into_inner().expect("nobody panics with it")
-}
-
-fn play(scenario: &Scenario, plane: &ControlPlane) -> Row {
-    let began = Instant::now();
-    let name = scenario.name.to_owned();
-    let outcome: Result<Verdict, Box<dyn Any + Send>> = thread::scope(|scope| {
-        let player = thread::Builder::new().name(name).spawn_scoped(scope, || (scenario.play)(plane));
-        player.expect("a thread can be had").join()
-    });
-    let outcome = match outcome {
-        Ok(Ok(())) => Outcome::Passed,
-        Ok(Err(Skipped(why))) => Outcome::Skipped(why),
-        Err(panic) => Outcome::Failed(message_of(&*panic)),
-    };
-    Row(scenario.name, outcome, began.elapsed())
-}
-
-fn message_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked without a message".into())
-}
-
-fn print_row(Row(name, outcome, took): &Row) {
-    let (word, why) = match outcome {
-        Outcome::Passed => ("passed", String::new()),
-        Outcome::Skipped(why) => ("skipped", format!("  ({why})")),
-        Outcome::Failed(why) => ("FAILED", format!("  ({why})")),
-    };
-    println!("{word:<8}{:>6.1} s  {}{why}", took.as_secs_f64(), name.replace('_', " "));
-}
-
-/// Prints the sum as other test programs do; whether nothing failed.
-fn print(rows: &[Row]) -> bool {
-    let count = |is: fn(&Outcome) -> bool| rows.iter().filter(|Row(_, outcome, _)| is(outcome)).count();
-    let failed = count(|it| matches!(it, Outcome::Failed(_)));
-    let (passed, skipped) = (count(|it| matches!(it, Outcome::Passed)), count(|it| matches!(it, Outcome::Skipped(_))));
-    let word = if failed == 0 { "ok" } else { "FAILED" };
-    println!("\ntest result: {word}. {passed} passed; {failed} failed; {skipped} ignored\n");
-    failed == 0
 }

@@ -2,14 +2,13 @@
 
 use crate::common::cluster::{STEADY, ServiceAccount, lines};
 use crate::common::deploy::{self, DEPLOY, Overlay};
+use crate::common::kubectl::Proxy;
 use crate::common::lock::{KINDS, RECORD};
 use crate::common::{Elector, wait_until};
 use crate::stage::Stage;
 use crate::third_parties::kubectl;
 use crate::{Skipped, Verdict};
 use controlplane::ControlPlane;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
 
 pub fn kubectl_shows_who_leads(plane: &ControlPlane) -> Verdict {
     let stage = Stage::new(plane, "shown-endpoints", "endpoints");
@@ -34,7 +33,8 @@ pub fn kubectl_shows_who_leads(plane: &ControlPlane) -> Verdict {
 pub fn kubectl_proxy_is_enough_for_a_server(plane: &ControlPlane) -> Verdict {
     for kind in KINDS {
         let stage = Stage::new(plane, &format!("proxied-{kind}"), kind);
-        let proxy = Proxy::start(&stage)?;
+        let program = plane.kubectl(&stage.namespace).ok_or(Skipped("there is no kubectl"))?;
+        let proxy = Proxy::start(program)?;
         let flags = [
             &format!("--server={}", proxy.url),
             &format!("--election-namespace={}", stage.namespace),
@@ -52,32 +52,6 @@ pub fn kubectl_proxy_is_enough_for_a_server(plane: &ControlPlane) -> Verdict {
         b.wait_to_lead();
     }
     Ok(())
-}
-
-/// `kubectl proxy` on a port of its own; killed when dropped.
-struct Proxy {
-    child: Child,
-    url: String,
-}
-
-impl Proxy {
-    fn start(stage: &Stage) -> Result<Proxy, Skipped> {
-        let mut command = stage.plane.kubectl(&stage.namespace).ok_or(Skipped("there is no kubectl"))?;
-        command.args(["proxy", "--port=0"]).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("it can be run");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("it prints where it is");
-        let address = line.trim().rsplit(' ').next().unwrap_or_default();
-        assert!(address.starts_with("127.0.0.1:"), "kubectl proxy said {line:?}");
-        Ok(Proxy { child, url: format!("http://{address}") })
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 pub fn the_manifests_are_valid(plane: &ControlPlane) -> Verdict {

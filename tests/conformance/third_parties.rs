@@ -1,6 +1,7 @@
 //! Others look after the lock too: with kubectl, or as another elector.
 
 use crate::common::cluster::STEADY;
+use crate::common::kubectl;
 use crate::common::lock::{KINDS, NEVER, RECORD};
 use crate::common::wait_until;
 use crate::stage::{NAME, Stage};
@@ -10,12 +11,8 @@ use serde_json::json;
 
 /// What kubectl prints for these arguments, on stdout and on stderr; it has to succeed.
 pub fn kubectl(stage: &Stage, arguments: &[&str]) -> Result<(String, String), Skipped> {
-    let mut command = stage.plane.kubectl(&stage.namespace).ok_or(Skipped("there is no kubectl"))?;
-    let output = command.args(arguments).output().expect("it can be run");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "kubectl {arguments:?}: {out}{err}");
-    Ok((out, err))
+    let program = stage.plane.kubectl(&stage.namespace).ok_or(Skipped("there is no kubectl"))?;
+    Ok(kubectl::run(program, arguments))
 }
 
 pub fn what_others_write_beside_the_record_stays(plane: &ControlPlane) -> Verdict {

@@ -1,0 +1,138 @@
+//! The cluster that the kubeconfig names, by kubectl.
+
+use crate::common::kubectl::{self, Proxy};
+use crate::common::scenarios::Skipped;
+use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use ureq::Agent;
+
+/// Says that a cluster is meant to be used for this: without it nothing is touched, for a kubeconfig names whatever was
+/// used last.
+const IMAGE: &str = "IMAGE";
+
+/// What each namespace here is labelled with: `kubectl delete namespace -l leader-elector-e2e` removes what a killed run
+/// has left.
+pub const LABEL: &str = "leader-elector-e2e";
+
+pub struct Cluster {
+    proxy: Proxy,
+    pub agent: Agent,
+    /// The elector's.
+    pub image: String,
+    /// One with a shell and wget, for applications and clients.
+    pub shell_image: String,
+    /// How often a handover is measured.
+    pub rounds: usize,
+    leftovers: Arc<Leftovers>,
+}
+
+/// What has to be removed, also when the run is interrupted.
+#[derive(Default)]
+struct Leftovers(Mutex<Vec<String>>);
+
+impl Cluster {
+    pub fn connect() -> Result<Cluster, Skipped> {
+        let image = variable(IMAGE).ok_or(Skipped("IMAGE names no image of the elector that the cluster's nodes have"))?;
+        let version = Cluster::program().args(["get", "--raw", "/version"]).stderr(Stdio::inherit()).output();
+        if !version.map_err(|_| Skipped("there is no kubectl"))?.status.success() {
+            return Err(Skipped("kubectl reaches no cluster"));
+        }
+        let leftovers = Arc::<Leftovers>::default();
+        leftovers.remove_when_interrupted();
+        let rounds = variable("ROUNDS").map_or(20, |it| it.parse().expect("ROUNDS is a number"));
+        let shell_image = variable("SHELL_IMAGE").unwrap_or_else(|| "busybox:1.36".into());
+        Ok(Cluster { proxy: Proxy::start(Cluster::program())?, agent: agent(), image, shell_image, rounds, leftovers })
+    }
+
+    /// kubectl, in a process group of its own: Ctrl-C is for the test program, which still needs it then.
+    pub fn program() -> Command {
+        let mut command = Command::new("kubectl");
+        command.process_group(0);
+        command
+    }
+
+    pub fn name(&self) -> String {
+        let version = self.get("/version").map_or(Value::Null, |(_, body)| serde_json::from_str(&body).unwrap_or_default());
+        let (nodes, _) = kubectl::run(Cluster::program(), &["get", "nodes", "--output=name"]);
+        format!(
+            "Kubernetes {} with {} node(s), {}",
+            version["gitVersion"].as_str().unwrap_or("?"),
+            nodes.lines().count(),
+            self.image
+        )
+    }
+
+    /// GET through kubectl's proxy: status and body.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        get(&self.agent, &self.url(path))
+    }
+
+    /// Where kubectl's proxy has a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.proxy.url)
+    }
+
+    /// Makes a namespace, to be removed by [`Cluster::remove`] or at the end.
+    pub fn add_namespace(&self, name: &str) {
+        self.leftovers.0.lock().unwrap().push(name.to_owned());
+        let labels = serde_json::json!({LABEL: "yes", "pod-security.kubernetes.io/enforce": "restricted"});
+        let namespace = serde_json::json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels},
+        });
+        kubectl::run_with(Cluster::program(), &["create", "--filename=-"], &namespace.to_string());
+    }
+
+    /// Begins to remove a namespace with all that is in it.
+    pub fn remove_namespace(&self, name: &str) {
+        let arguments = ["delete", "namespace", name, "--ignore-not-found", "--wait=false"];
+        let _ = Cluster::program().args(arguments).stdout(Stdio::null()).status();
+    }
+
+    /// Removes everything, and waits until it is gone.
+    pub fn clean_up(&self) {
+        self.leftovers.remove();
+    }
+}
+
+impl Leftovers {
+    fn remove(&self) {
+        let names = std::mem::take(&mut *self.0.lock().unwrap());
+        if !names.is_empty() {
+            let delete = ["delete", "namespace", "--ignore-not-found", "--timeout=120s"];
+            let _ = Cluster::program().args(delete).args(names).stdout(Stdio::null()).status();
+        }
+    }
+
+    fn remove_when_interrupted(self: &Arc<Leftovers>) {
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).expect("they can be caught");
+        let leftovers = Arc::clone(self);
+        std::thread::spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                eprintln!("interrupted; removing the namespaces");
+                leftovers.remove();
+                std::process::exit(128 + signal);
+            }
+        });
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// It keeps its connections.
+pub fn agent() -> Agent {
+    let timeout = Some(Duration::from_secs(5));
+    Agent::config_builder().proxy(None).http_status_as_error(false).timeout_global(timeout).build().into()
+}
+
+pub fn get(agent: &Agent, url: &str) -> Option<(u16, String)> {
+    let mut answer = agent.get(url).call().ok()?;
+    let status = answer.status().as_u16();
+    answer.body_mut().read_to_string().ok().map(|body| (status, body))
+}

@@ -1,0 +1,109 @@
+//! What applications print, as it comes, with the times of the node: a pod that is gone has no log any more.
+
+use crate::stage::Stage;
+use leader_elector::rfc3339;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// A line of a container.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub pod: String,
+    /// When it was printed, in microseconds since 1970. The clocks of several nodes may differ.
+    pub at: i64,
+    pub text: String,
+}
+
+/// Follows the logs of one container of every pod of the Deployment, from the start.
+pub struct Logs {
+    is_over: Arc<AtomicBool>,
+    lines: Arc<Mutex<Vec<Line>>>,
+}
+
+impl Logs {
+    pub fn follow<'s>(scope: &'s thread::Scope<'s, '_>, stage: &'s Stage, container: &'s str) -> Logs {
+        Logs::follow_pods(scope, stage, container, "app%3Dapp")
+    }
+
+    /// The same of the pods with this label.
+    pub fn follow_pods<'s>(
+        scope: &'s thread::Scope<'s, '_>,
+        stage: &'s Stage,
+        container: &'s str,
+        label: &'s str,
+    ) -> Logs {
+        let logs = Logs { is_over: Arc::default(), lines: Arc::default() };
+        let (is_over, lines) = (Arc::clone(&logs.is_over), Arc::clone(&logs.lines));
+        scope.spawn(move || {
+            let mut known = BTreeSet::new();
+            while !is_over.load(Ordering::Relaxed) {
+                for pod in stage.pods_of(label) {
+                    if known.insert(pod.name.clone()) {
+                        let (is_over, lines) = (Arc::clone(&is_over), Arc::clone(&lines));
+                        scope.spawn(move || follow(stage, &pod.name, container, &is_over, &lines));
+                    }
+                }
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        logs
+    }
+
+    pub fn lines(&self) -> Vec<Line> {
+        self.lines.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Until the container has ended or nobody is interested any more. There is no log before the container runs.
+fn follow(stage: &Stage, pod: &str, container: &str, is_over: &AtomicBool, lines: &Mutex<Vec<Line>>) {
+    let has_begun = loop {
+        if is_over.load(Ordering::Relaxed) {
+            break false;
+        }
+        let states = stage.get(&format!("pods/{pod}"))["status"]["containerStatuses"].clone();
+        let state = states.as_array().into_iter().flatten().find(|it| it["name"] == container);
+        match state {
+            Some(state) if state["state"]["waiting"].is_null() => break true,
+            _ => thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    if !has_begun {
+        return;
+    }
+    let mut command = stage.program();
+    command.args(["logs", pod, "--container", container, "--follow", "--timestamps"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it could be run before");
+    let output = BufReader::new(child.stdout.take().expect("it is piped"));
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if let Some((at, text)) = line.split_once(' ').and_then(|(time, text)| Some((micros(time)?, text))) {
+                    lines.lock().unwrap().push(Line { pod: pod.to_owned(), at, text: text.to_owned() });
+                }
+            }
+        });
+        while !reader.is_finished() && !is_over.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(50));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+    });
+}
+
+/// The kubelet's times have nanoseconds.
+fn micros(time: &str) -> Option<i64> {
+    let (seconds, rest) = time.split_once('.')?;
+    let (fraction, zone) = rest.split_at(rest.find(|it: char| !it.is_ascii_digit())?);
+    rfc3339::parse(&format!("{seconds}.{}{zone}", &fraction[..fraction.len().min(6)]))
+}

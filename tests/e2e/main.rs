@@ -1,0 +1,76 @@
+//! The program in the pods of a real cluster: whichever the kubeconfig names, with an image that its nodes have.
+//!
+//! Each scenario has a namespace of its own, where only pods run that keep to the strictest of the standards for pods.
+//! What is measured is said by the pods themselves, asked all the time through the API server's proxy. Words on the
+//! command line choose the scenarios whose names contain one of them; `docs/operations.md` says how to run it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod application;
+mod cluster;
+mod handovers;
+mod logs;
+mod manifests;
+mod sampler;
+mod sidecars;
+mod stage;
+mod traffic;
+mod troubles;
+
+use cluster::Cluster;
+use common::scenarios::{Asked, Row, Verdict, play, print_sum};
+use std::process::ExitCode;
+
+struct Scenario {
+    name: &'static str,
+    play: fn(&Cluster) -> Verdict<String>,
+}
+
+macro_rules! scenarios {
+    ($($module:ident :: $name:ident,)*) => {
+        &[$(Scenario { name: stringify!($name), play: $module::$name }),*]
+    };
+}
+
+const SCENARIOS: &[Scenario] = scenarios![
+    manifests::the_manifests_run_as_they_are,
+    manifests::the_manifests_with_a_plain_sidecar_run,
+    manifests::the_walk_of_the_readme_works,
+    handovers::a_deleted_leader_hands_over,
+    handovers::a_leader_deleted_by_force_hands_over,
+    handovers::a_rollout_restart_hands_over,
+    handovers::scaling_down_and_up_keeps_a_leader,
+    handovers::an_evicted_leader_hands_over,
+    handovers::a_leader_asked_to_step_down_hands_over,
+    handovers::a_leader_whose_process_is_killed_is_waited_for,
+    sidecars::a_native_sidecar_outlives_its_application,
+    sidecars::a_plain_sidecar_with_a_release_delay_outlives_its_application,
+    traffic::a_service_leads_to_the_leader,
+    traffic::a_service_leads_away_from_a_killed_leader,
+    troubles::rights_taken_away_end_the_leadership_and_given_back_restore_it,
+    troubles::kubectl_and_exec_probes_ask_the_elector,
+];
+
+fn main() -> ExitCode {
+    let asked = Asked::of_command_line();
+    let chosen: Vec<&Scenario> = SCENARIOS.iter().filter(|it| asked.chooses(it.name)).collect();
+    if asked.list {
+        chosen.iter().for_each(|it| println!("{}: test", it.name));
+        return ExitCode::SUCCESS;
+    }
+    let mut rows = Vec::new();
+    match Cluster::connect() {
+        Err(why) => rows.extend(chosen.iter().map(|it| Row::skipped(it.name, why.0))),
+        Ok(cluster) => {
+            println!("\nagainst {}\n", cluster.name());
+            for scenario in chosen {
+                let row = play(scenario.name, || (scenario.play)(&cluster));
+                row.print();
+                rows.push(row);
+            }
+            cluster.clean_up();
+        }
+    }
+    print_sum(&rows)
+}

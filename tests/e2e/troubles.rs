@@ -1,0 +1,64 @@
+//! What goes wrong in clusters, and how people find out.
+
+use crate::application::{Application, IDLE};
+use crate::cluster::Cluster;
+use crate::common::scenarios::Verdict;
+use crate::stage::Stage;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+pub fn rights_taken_away_end_the_leadership_and_given_back_restore_it(cluster: &Cluster) -> Verdict<String> {
+    let stage = electors(&["--ttl=6s"], Value::Null).start(cluster, "rights");
+    let sampler = stage.sample();
+    let leader = sampler.leader(&stage);
+    let role = stage.kubectl(&["get", "role/leader-elector", "--output=json"]);
+    let role: Value = serde_json::from_str(&role).expect("that was asked for");
+    stage.kubectl(&["patch", "role/leader-elector", "--type=merge", "--patch={\"rules\":[]}"]);
+    let taken = Instant::now();
+    stage.wait_until("nobody leads", || sampler.terms().last().is_some_and(|it| it.lasted_to.elapsed().as_secs() >= 1));
+    let ended = sampler.terms().last().expect("just seen").lasted_to - taken;
+    stage.wait_until("the log names the rule", || {
+        stage.kubectl(&["logs", &leader.pod, "--container=elector"]).contains("grant the verb")
+    });
+    let given = Instant::now();
+    stage.kubectl(&["patch", "role/leader-elector", "--type=merge", "--patch", &json!({"rules": role["rules"]}).to_string()]);
+    let next = sampler.wait_for_next(&stage, &leader);
+    let begun = next.began_by - given;
+    let figure = sampler.judge();
+    Ok(format!("ended after {:.1} s, led again after {:.1} s; {figure}", ended.as_secs_f64(), begun.as_secs_f64()))
+}
+
+pub fn kubectl_and_exec_probes_ask_the_elector(cluster: &Cluster) -> Verdict<String> {
+    let probe = json!({"exec": {"command": ["/leader-elector", "--check"]}, "periodSeconds": 1});
+    let stage = electors(&[], Value::Null).start(cluster, "ask");
+    let sampler = stage.sample();
+    let leader = sampler.leader(&stage).pod;
+    let answer = format!("{{\"name\":\"{leader}\"}}");
+    let mut leaders = 0;
+    for pod in stage.pods() {
+        let check = ["exec", &pod.name, "--container=elector", "--", "/leader-elector", "--check"];
+        let output = stage.program().args(check).output().expect("it could be run before");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), answer);
+        leaders += usize::from(output.status.success());
+        assert_eq!(output.status.success(), pod.name == leader, "{output:?}");
+        let printed = stage.kubectl(&["logs", &pod.name, "--container=elector"]);
+        assert!(printed.contains(&format!("{leader} is the leader")), "{printed}");
+        let path = format!("/api/v1/namespaces/{}/pods/{}:4040/proxy/", stage.namespace, pod.name);
+        assert_eq!(stage.kubectl(&["get", "--raw", &path]).trim(), answer);
+    }
+    assert_eq!(leaders, 1);
+    // One of them is ready then, and the rollout stops: that is what an exec probe of `--check` means.
+    let patch = json!({"spec": {"template": {"spec": {"containers": [{"name": "elector", "livenessProbe": null, "startupProbe": null,
+        "readinessProbe": {"httpGet": null, "exec": probe["exec"], "periodSeconds": 1}}]}}}});
+    stage.kubectl(&["patch", "deployment/app", "--patch", &patch.to_string()]);
+    stage.wait_until("a new pod runs and is not ready", || has_new_pod(&stage));
+    Ok(String::new())
+}
+
+fn has_new_pod(stage: &Stage) -> bool {
+    stage.pods().iter().filter(|pod| !pod.is_ready && !pod.is_leaving).count() >= 1
+}
+
+fn electors<'a>(flags: &'a [&'a str], more: Value) -> Application<'a> {
+    Application { replicas: 3, script: IDLE, flags, is_native: false, more }
+}
