@@ -22,9 +22,9 @@
 //! | when | who | what |
 //! |---|---|---|
 //! | F − S | warden | SIGTERM to the command's process group |
-//! | F − 300 ms | warden | SIGKILL to everything below it, until nothing is left |
-//! | F − 200 ms | outer warden | the same, its warden included |
-//! | F − 100 ms | elector | the same, below the outer warden |
+//! | F − 400 ms | warden | SIGKILL to everything below it, until nothing is left |
+//! | F − 300 ms | outer warden | the same, its warden included |
+//! | F − 200 ms | elector | the same, below the outer warden |
 //!
 //! On a voluntary end ([`Leadership::Ended`] with time left) the SIGTERM goes out at once, and the SIGKILL follows S later, but not later
 //! than above. When the command ends and leaves processes behind, those get a SIGTERM, and the SIGKILL in the same way.
@@ -33,19 +33,20 @@
 //!
 //! | what happens | what follows |
 //! |---|---|
-//! | elector killed | both wardens see the end of their sockets: SIGTERM at once, SIGKILL after S or at F − 300 ms |
+//! | elector killed | both wardens see the end of their sockets: SIGTERM at once, SIGKILL after S or at F − 400 ms |
 //! | elector stopped, hung, or cut off | no renewal comes: the table above |
 //! | outer warden killed | the warden becomes a child of the elector, which has it end the command as on a voluntary end |
 //! | outer warden stopped | nothing: the others do the work |
 //! | warden killed | the kernel kills the command with it (parent-death signal); what the command started becomes the child of the outer warden, which kills it at once |
-//! | warden stopped | the outer warden kills everything at F − 200 ms; so a voluntary end takes S |
+//! | warden killed, outer warden stopped | the kernel kills the command; the elector kills the rest 200 ms later |
+//! | warden stopped | the outer warden kills everything at F − 300 ms; so a voluntary end takes S |
 //! | elector and outer warden killed | the warden sees the end of its socket |
 //! | elector and outer warden stopped | the warden holds the deadline |
 //! | elector stopped, warden killed | the outer warden kills at once what is left |
 //! | elector killed, a warden stopped | the kernel resumes a stopped outer warden (its parent-death signal is SIGCONT); that one, or the other, acts |
 //! | both wardens killed | the kernel kills the command; the elector kills what it left behind, and with it every child of its own that nobody waits for: they cannot be told apart |
 //! | elector killed, both wardens stopped | the same SIGCONT; the outer warden acts |
-//! | both wardens stopped | the elector kills everything at F − 100 ms |
+//! | both wardens stopped | the elector kills everything at F − 200 ms |
 //! | all three killed | the kernel kills the command itself, and everything else if the elector was the first process of its container. Otherwise **what the command started goes on** |
 //! | elector stopped, both wardens killed | the kernel kills the command itself; **what it started goes on** until the elector does |
 //! | all three stopped | **the command goes on**, unless it is stopped too (a frozen container, a paused machine): then it runs after F from when it is resumed to when the wardens are, a moment later |

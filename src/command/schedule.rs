@@ -11,8 +11,9 @@ use std::time::Duration;
 ///
 /// A killed process runs no more of its own code from the moment of the kill, but that moment may come late: the warden
 /// has to wake up, and to find the processes in `/proc`. What takes longest is a CPU limit: a container that has used up
-/// its quota stands still for the rest of a period of 100 ms. The three that kill have one such period each.
-pub const KILL_MARGIN: Duration = Duration::from_millis(300);
+/// its quota stands still for the rest of a period of 100 ms. The three that kill have one such period each, and the last
+/// has two.
+pub const KILL_MARGIN: Duration = Duration::from_millis(400);
 
 /// How much later than the one before each of them kills.
 const LAG: Duration = Duration::from_millis(100);
@@ -87,7 +88,7 @@ impl Schedule {
     }
 
     /// It is to be killed at once.
-    fn kill(&mut self, now: Time) {
+    pub(super) fn kill(&mut self, now: Time) {
         self.dead.get_or_insert(now);
     }
 
@@ -164,13 +165,13 @@ mod tests {
         let mut schedule = until_20_s(Layer::Inner);
         assert_eq!(schedule.step(at(0)), Step::Wait(at(18_000)));
         assert_eq!(schedule.step(at(18_000)), Step::Ask);
-        assert_eq!(schedule.step(at(18_000)), Step::Wait(at(19_700)));
-        assert_eq!(schedule.step(at(19_700)), Step::Kill);
+        assert_eq!(schedule.step(at(18_000)), Step::Wait(at(19_600)));
+        assert_eq!(schedule.step(at(19_600)), Step::Kill);
     }
 
     #[test]
     fn each_layer_kills_before_the_claim_ends_and_after_the_one_before() {
-        for (layer, kill_at) in [(Layer::Inner, 19_700), (Layer::Outer, 19_800), (Layer::Elector, 19_900)] {
+        for (layer, kill_at) in [(Layer::Inner, 19_600), (Layer::Outer, 19_700), (Layer::Elector, 19_800)] {
             let mut schedule = until_20_s(layer);
             assert_eq!(schedule.step(at(18_000)), Step::Ask);
             assert_eq!(schedule.step(at(18_001)), Step::Wait(at(kill_at)));
@@ -202,7 +203,7 @@ mod tests {
         schedule.end(at(22_000), true, at(6_000));
         assert_eq!(schedule.step(at(6_000)), Step::Wait(at(7_000)));
         schedule.end(at(6_500), true, at(6_000));
-        assert_eq!(schedule.step(at(6_200)), Step::Kill);
+        assert_eq!(schedule.step(at(6_100)), Step::Kill);
     }
 
     #[test]
@@ -218,8 +219,8 @@ mod tests {
     #[test]
     fn without_patience_it_is_asked_and_killed_just_before_the_claim_ends() {
         let mut schedule = Schedule::new(Layer::Inner, at(20_000), Duration::ZERO);
-        assert_eq!(schedule.step(at(0)), Step::Wait(at(19_700)));
-        assert_eq!(schedule.step(at(19_700)), Step::Kill);
+        assert_eq!(schedule.step(at(0)), Step::Wait(at(19_600)));
+        assert_eq!(schedule.step(at(19_600)), Step::Kill);
     }
 
     #[test]

@@ -256,6 +256,9 @@ impl Running {
                 Ok(Heard::End) | Err(_) => self.inner = None,
             }
         }
+        if self.inner.is_none() && !self.is_over {
+            self.schedule.kill(clock::now()); // the outer warden does, unless it is stopped
+        }
         match outer {
             Ok(None) => {}
             // It ends by itself when it has no descendants any more.

@@ -126,9 +126,12 @@ fn all_are_killed_and_the_command_itself_with_them() {
 
 #[test]
 fn what_dead_wardens_leave_behind_is_killed_at_once() {
-    for whom in [&[Warden][..], &[OuterWarden, Warden]] {
+    for outer in [None, Some(KILL), Some(STOP)] {
         let (mut stage, _) = at_work_for(Duration::from_secs(600), Duration::from_secs(60));
-        stage.signal(whom, KILL);
+        if let Some(signal) = outer {
+            stage.signal(&[OuterWarden], signal);
+        }
+        stage.signal(&[Warden], KILL);
         assert_eq!(stage.report(), "ended 7 137");
         assert!(stage.command_processes().is_empty());
     }

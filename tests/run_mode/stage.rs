@@ -191,8 +191,15 @@ impl Drop for Stage {
     fn drop(&mut self) {
         let _ = self.elector.kill();
         let _ = self.elector.wait();
-        for process in self.processes() {
-            let _ = kill_process(process.pid, Signal::KILL);
+        // Again and again: with the wardens dead, nobody else ends what is started just now.
+        loop {
+            let processes = self.processes();
+            if processes.is_empty() {
+                break;
+            }
+            for process in processes {
+                let _ = kill_process(process.pid, Signal::KILL);
+            }
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
