@@ -44,7 +44,8 @@ fn candidate(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error
     logging::start(&config.log);
     let outcome = run::run(config, signals);
     output::flush(Duration::from_millis(100));
-    Ok(outcome?)
+    outcome?;
+    Ok(())
 }
 
 fn demo(goes_on: bool) -> Result<(), Box<dyn Error>> {
