@@ -179,6 +179,21 @@ fn it_waits_for_the_second_with_the_first_in_hand() {
 }
 
 #[test]
+fn asked_to_step_down_with_the_first_in_hand_it_does_not_come_to_lead() {
+    let mut it = Pair::new(0);
+    it.reads(1, Sight::MISSING);
+    it.reads(0, Sight::MISSING);
+    let Write { record, mark, .. } = it.write(0).expect("it stands for the first").clone();
+    it.acknowledged(0);
+    let version = Some(Version { uid: "uid".into(), resource_version: 110 });
+    let content = Content::Record(record);
+    let asked = Sight { version, content, mark: Some(mark), step_down: Some("me".into()) };
+    it.happens(0, Event::Watched { resource_version: 110, sight: asked });
+    assert_eq!(it.write(0).map(|write| write.purpose), Some(Purpose::Release));
+    assert!(!it.leads());
+}
+
+#[test]
 fn it_keeps_the_first_while_its_own_name_holds_the_second() {
     let mut it = Pair::new(0);
     it.reads(1, held(50, "me"));
