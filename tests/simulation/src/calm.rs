@@ -65,6 +65,7 @@ impl World {
         self.say(|_| "the faults end".to_owned());
         self.peers_end();
         self.network.outage = None;
+        self.all_are_well();
         // A server ends silent streams after some minutes.
         self.cut_watches(&[0, 1]);
         for node in 0..self.nodes.len() {
@@ -80,6 +81,8 @@ impl World {
         let locks = if self.one_lock() { 1 } else { 3 };
         self.calm.bound =
             self.now.max(self.no_starts_until) + locks * slowest(2 * lease + rests) + slowest(lease) + lease;
+        // What was started may have to come to its end, and whoever stands back does so after its release and the delay of that.
+        self.calm.bound += lease + slowest(2 * lease + self.longest_recovery());
         // That an object is gone may be learnt only by trying to take it.
         let no_record = |state: &State| matches!(state.sight.content, Content::Nothing | Content::Unreadable { .. });
         let removed = |object: &Object| object.history.iter().skip(1).any(no_record);
@@ -102,6 +105,11 @@ impl World {
         self.schedule(at, What::Checks { number });
     }
 
+    /// Everybody is there, and would lead.
+    fn all_stand(&self) -> bool {
+        self.nodes.iter().all(|node| node.running && node.stands)
+    }
+
     fn leader(&self) -> Option<LifeId> {
         self.oracle.leaders(self.now).next()
     }
@@ -117,7 +125,7 @@ impl World {
         match self.calm.phase {
             Phase::Settling => match self.leader() {
                 // With everybody there, and none of them on its way out.
-                Some(leader) if self.nodes.iter().all(|node| node.running) => {
+                Some(leader) if self.all_stand() => {
                     let until = self.now + self.plan.longest_lease;
                     self.rest(leader, until);
                 }
@@ -128,7 +136,7 @@ impl World {
                 _ => {}
             },
             Phase::Resting { leader, until } => match self.leader() {
-                Some(now) if now == leader && self.nodes.iter().any(|node| !node.running) => {
+                Some(now) if now == leader && !self.all_stand() => {
                     let until = self.now + self.plan.longest_lease / 2;
                     self.calm.phase = Phase::Resting { leader, until };
                 }
@@ -237,7 +245,8 @@ impl World {
                 // A fleet on the move: the next one may need a lock that the last one did not hold.
                 let waits = self.nodes.iter().map(|other| other.clock.lasts(self.plan.longest_lease + 5 * SECOND));
                 let other_lock = if self.plan.rolling { waits.max().unwrap_or(0) } else { 0 };
-                Phase::HandsOver { former: leader, by: self.now + delay + other_lock + 4 * ROUND }
+                let work = if self.plan.work { delay.max(self.plan.longest_lease) } else { delay };
+                Phase::HandsOver { former: leader, by: self.now + work + other_lock + 4 * ROUND }
             }
             _ => {
                 let spare = it.member.renew_deadline - it.member.retry_period - it.member.request_timeout;

@@ -23,9 +23,9 @@ impl World {
 
     /// What is wrong with the body of a write.
     pub fn misread(&self, message: usize) -> Option<String> {
-        let Message { lock, ref request, ref body, foreign_fields, .. } = self.network.messages[message];
+        let Message { lock, ref request, ref body, ref fields, .. } = self.network.messages[message];
         let (Some(wire), Call::Write(write), Some(body)) = (self.plan.wire, &request.call, body) else { return None };
-        wire.check(lock, write, foreign_fields, body).err()
+        wire.check(lock, write, fields, body).err()
     }
 
     /// An answer as the program reads it, and the object that it keeps.

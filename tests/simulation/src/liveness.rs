@@ -19,7 +19,7 @@ impl World {
         for node in 0..self.nodes.len() {
             self.note_what_is_wrong(node);
             let it = &self.nodes[node];
-            if !it.running || it.stopped || self.now < it.paused_until {
+            if !it.running || !it.stands || self.now < it.paused_until {
                 continue;
             }
             let began = it.locks.iter().map(|lock| self.quiet_since(node, *lock)).max().unwrap_or(self.now);

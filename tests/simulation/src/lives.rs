@@ -4,9 +4,10 @@ use crate::clock::{Clock, MILLI};
 use crate::node::{Input, Lane, Node};
 use crate::oracle::{Claim, Facts, Named};
 use crate::plan::{Member, Stands};
+use crate::work::Tasks;
 use crate::world::{What, World};
 use leader_elector::election::lock_set::{LockSet, Outcome};
-use leader_elector::election::{Event, Moment};
+use leader_elector::election::{Candidacy, CandidateEvent, Event, Moment};
 
 impl World {
     pub fn new_node(&mut self, member: Member) -> Node {
@@ -25,6 +26,8 @@ impl World {
             lease: member.lease,
             renew_deadline: member.renew_deadline,
             release_delay: settings.release_delay.as_nanos() as u64,
+            retry_period: member.retry_period,
+            health_failures: settings.health_failures,
             rate: clock.elapsed(1 << 20),
             locks: [locks.contains(&0), locks.contains(&1)],
         });
@@ -45,6 +48,10 @@ impl World {
             wakes_at: u64::MAX,
             looks_at: u64::MAX,
             holds_socket: false,
+            tasks: Tasks::default(),
+            healthy: self.random.happens(0.8),
+            stands: false,
+            not_standing_at: None,
             wall_offset: self.random.below(1 << 40) as i64,
         }
     }
@@ -66,6 +73,7 @@ impl World {
             let generation = self.nodes[node].lanes[*lock].watch.generation;
             self.schedule(self.now + wait, What::OpensWatch { node, lock: *lock, generation });
         }
+        self.begin_checks(node);
     }
 
     pub fn name(&self, node: usize) -> String {
@@ -80,6 +88,7 @@ impl World {
                 && other.holds_socket
                 && (other.member.identity, other.member.network) == (it.member.identity, it.member.network)
         });
+        let taken = taken || self.work_holds_socket(node);
         self.nodes[node].holds_socket = !taken;
         self.step(node, 0, Event::Alone(!taken));
     }
@@ -88,11 +97,13 @@ impl World {
     pub fn ends(&mut self, node: usize, next_start: u64) {
         self.say(|world| format!("{} ends", world.name(node)));
         self.oracle.died(self.nodes[node].life, self.now);
+        self.abandon_works(node);
         if self.nodes[node].next_stands != self.nodes[node].member.stands {
             self.stage_ended = self.now;
         }
         let member = Member { stands: self.nodes[node].next_stands, ..self.nodes[node].member.clone() };
-        self.nodes[node] = self.new_node(member);
+        let healthy = self.nodes[node].healthy;
+        self.nodes[node] = Node { healthy, ..self.new_node(member) };
         self.schedule(next_start, What::Start { node });
     }
 
@@ -131,7 +142,20 @@ impl World {
                 self.oracle.stopped(self.nodes[node].life, self.now);
                 self.step(node, 0, Event::Stop);
             }
-            Input::Answered { message, answer, state } => self.answered(node, message, answer, state),
+            Input::WorkEnded => {
+                if self.hears_of_end(node) {
+                    self.step_candidate(node, CandidateEvent::WorkEnded);
+                }
+            }
+            Input::StandBack => {
+                self.oracle.stands_back(self.nodes[node].life, self.now);
+                self.step_candidate(node, CandidateEvent::StandBack);
+            }
+            Input::Checked { healthy } => {
+                self.oracle.checked(self.nodes[node].life, self.now, healthy);
+                self.step_candidate(node, CandidateEvent::Checked { healthy });
+            }
+            Input::Answered { message, answer, state } => self.answered(node, message, *answer, state),
             Input::Shown { lock, generation, state } => {
                 if self.nodes[node].lanes[lock].watch.generation == generation {
                     self.shown(node, lock, state);
@@ -156,12 +180,53 @@ impl World {
 
     pub fn step(&mut self, node: usize, lock: usize, event: Event) {
         let outcome = self.step_machine(node, lock, event);
-        self.tell_oracle(node);
-        self.obey(node, outcome);
+        self.follow(node, outcome);
+    }
+
+    /// The same for what happened to no lock.
+    fn step_candidate(&mut self, node: usize, event: CandidateEvent) {
+        let text = self.trace.then(|| format!("{event:?}"));
+        let outcome = self.run_machine(node, text, |lock_set, moment| lock_set.step_candidate(moment, event));
+        self.follow(node, outcome);
     }
 
     /// The machine's step alone: what reached it can be told to the oracle before what it says then is.
     pub fn step_machine(&mut self, node: usize, lock: usize, event: Event) -> Outcome {
+        let text = self.trace.then(|| format!("lock {lock}: {event:?}"));
+        let machine = self.nodes[node].machine_of(lock);
+        self.run_machine(node, text, |lock_set, moment| lock_set.step(moment, machine, event))
+    }
+
+    fn run_machine(
+        &mut self,
+        node: usize,
+        text: Option<String>,
+        step: impl FnOnce(&mut LockSet, Moment) -> Outcome,
+    ) -> Outcome {
+        let moment = self.moment(node);
+        let now = self.now;
+        let it = &mut self.nodes[node];
+        let outcome = step(&mut it.lock_set, moment);
+        // Only who stands can take the lock; and what it was before may have been so until just now.
+        let stands = it.lock_set.candidacy(moment.now) == Candidacy::Standing;
+        if !(stands && it.stands) {
+            it.sound_since = now;
+        }
+        it.stands = stands;
+        if !stands {
+            it.not_standing_at = Some(now);
+        }
+        let claim = it.lock_set.claim();
+        if let Some(text) = text {
+            self.say(|world| {
+                let at = moment.now.uptime().as_secs_f64();
+                format!("{} ({at:.6}) {text}\n    {outcome:?}\n    claim {claim:?}", world.name(node))
+            });
+        }
+        outcome
+    }
+
+    fn moment(&mut self, node: usize) -> Moment {
         let wall_micros = if self.plan.frozen_wall_clock {
             1_000
         } else if self.plan.wild_wall_clock && self.random.happens(0.1) {
@@ -170,24 +235,18 @@ impl World {
             self.now as i64 / 1_000 + self.nodes[node].wall_offset
         };
         let jitter = self.random.unit();
-        let it = &mut self.nodes[node];
-        let moment = Moment { now: it.clock.at(self.now), wall_micros, jitter };
-        let machine = it.machine_of(lock);
-        if !self.trace {
-            return it.lock_set.step(moment, machine, event);
-        }
-        let text = format!("{event:?}");
-        let outcome = it.lock_set.step(moment, machine, event);
-        let claim = it.lock_set.claim();
-        self.say(|world| {
-            let at = world.nodes[node].clock.at(world.now).uptime().as_secs_f64();
-            format!("{} ({at:.6}) lock {lock}: {text}\n    {outcome:?}\n    claim {claim:?}", world.name(node))
-        });
-        outcome
+        Moment { now: self.nodes[node].clock.at(self.now), wall_micros, jitter }
+    }
+
+    /// What `src/candidate.rs` does after a step: it publishes what it says, tells what it started, and then obeys (S5).
+    pub fn follow(&mut self, node: usize, outcome: Outcome) {
+        self.tell_oracle(node);
+        self.tell_tasks(node);
+        self.obey(node, outcome);
     }
 
     /// What it would say from now on.
-    pub fn tell_oracle(&mut self, node: usize) {
+    fn tell_oracle(&mut self, node: usize) {
         let it = &self.nodes[node];
         if !it.running {
             return;
@@ -201,7 +260,7 @@ impl World {
         self.oracle.says(it.life, self.now, claim, other);
     }
 
-    pub fn obey(&mut self, node: usize, outcome: Outcome) {
+    fn obey(&mut self, node: usize, outcome: Outcome) {
         let locks = self.nodes[node].locks;
         for (lock, order) in locks.iter().zip(outcome.orders) {
             if order.reopen_watch {
@@ -212,6 +271,7 @@ impl World {
             }
         }
         if outcome.finished {
+            self.oracle.finishes(self.nodes[node].life, self.now);
             let pause = self.random.below(self.plan.longest_lease);
             return self.ends(node, self.now + 1 + pause);
         }

@@ -7,6 +7,7 @@ use crate::oracle::{self, Edit, Writer};
 use crate::plan::{Mischief, Stands};
 use crate::server::{content_of, record};
 use crate::world::{What, World};
+use leader_elector::election::Sight;
 use leader_elector::record::{Content, Record};
 
 impl World {
@@ -50,6 +51,8 @@ impl World {
             Mischief::Replace => self.replaces(lock),
             Mischief::Edit => self.edits_now(lock),
             Mischief::Roll => self.rolls(node),
+            Mischief::Health => self.changes_health(node),
+            Mischief::StepDown => self.asks_to_step_down(lock),
             Mischief::Crash => {}
         }
     }
@@ -66,6 +69,24 @@ impl World {
         let until = it.paused_until;
         self.say(|world| format!("{} is paused until {:.6} s", world.name(node), until as f64 / 1e9));
         self.schedule(until, What::Resume { node });
+    }
+
+    /// Somebody asks the holder to step down, or whoever else does not hold the lock.
+    fn asks_to_step_down(&mut self, lock: usize) {
+        let somebody = self.random.below(self.nodes.len() as u64) as usize;
+        let somebody = [self.nodes[somebody].member.identity];
+        let somebody = std::str::from_utf8(&somebody).expect("a letter").into();
+        let Sight { version, content, step_down, .. } = self.present(lock);
+        let holder = match content {
+            Content::Record(record) if !record.is_free() => Some(record.holder.clone()),
+            _ => None,
+        };
+        let (there, asked) = (version.is_some(), step_down.clone());
+        let named = holder.filter(|_| self.random.happens(0.8)).unwrap_or(somebody);
+        if there && asked.as_ref() != Some(&named) {
+            self.server.ask_to_step_down(lock, named);
+            self.changed(lock, Writer::Stranger);
+        }
     }
 
     /// What somebody writes into the lock by hand.
@@ -97,7 +118,7 @@ impl World {
             in_new_object: replace || !there,
         };
         let lease_ends = self.oracle.last_lease_ends(self.now);
-        let claimed = self.oracle.leaders(self.now).next().is_some();
+        let claimed = self.oracle.leaders(self.now).next().is_some() || self.oracle.any_work();
         // Peers of another make take at once what holds no record that they can read, and client-go what nobody holds.
         let misleads_peers = match &content {
             Some(Content::Record(record)) => record.is_free() && claimed,

@@ -2,8 +2,8 @@
 
 use crate::clock::MILLI;
 use crate::node::{Input, believes};
-use crate::oracle::{Via, Writer};
-use crate::server::Verdict;
+use crate::oracle::{Sent, Via, Writer};
+use crate::server::{OtherFields, Verdict};
 use crate::wire::AlreadyRead;
 use crate::world::{What, World};
 use leader_elector::election::{Answer, Call, Event, Purpose, Request, Sight};
@@ -17,8 +17,8 @@ pub struct Message {
     pub lock: usize,
     pub request: Request,
     sent: u64,
-    /// The fields of the object it was made from.
-    pub foreign_fields: u64,
+    /// The other fields of a write: those of the object it was made from.
+    pub fields: OtherFields,
     answered: bool,
     /// Nobody in between has had a hand in its answer.
     sound: bool,
@@ -62,15 +62,15 @@ impl Network {
 impl World {
     pub fn send(&mut self, node: usize, lock: usize, request: Request) {
         let it = &self.nodes[node];
-        let mut foreign_fields = 0;
+        let mut fields = OtherFields::default();
         if let Call::Write(write) = &request.call {
             let base = write.base.as_ref().map(|base| (base.resource_version, !base.uid.is_empty()));
-            self.oracle.sends(it.life, self.now, base, write.purpose == Purpose::Release);
-            match (it.lanes[lock].object, &write.base) {
-                (Some((in_hand, fields)), Some(base))
-                    if in_hand == base.resource_version || base.resource_version == 0 =>
+            self.oracle.sends(it.life, lock, self.now, base, purpose_of(write.purpose));
+            match (&it.lanes[lock].object, &write.base) {
+                (Some((in_hand, there)), Some(base))
+                    if *in_hand == base.resource_version || base.resource_version == 0 =>
                 {
-                    foreign_fields = fields
+                    fields = there.clone().after(write);
                 }
                 (_, Some(_)) => {
                     return self
@@ -99,7 +99,7 @@ impl World {
             lock,
             request,
             sent,
-            foreign_fields,
+            fields,
             answered: false,
             sound: true,
             body,
@@ -217,10 +217,10 @@ impl World {
         if let Some(what) = self.misread(message) {
             self.fail("codecs", what);
         }
-        let Message { life, lock, ref request, sent, foreign_fields, .. } = self.network.messages[message];
+        let Message { life, lock, ref request, sent, ref fields, .. } = self.network.messages[message];
         if let Call::Write(write) = &request.call {
             let before = self.server.objects[lock].history.len();
-            match self.server.write(lock, write, foreign_fields) {
+            match self.server.write(lock, write, fields) {
                 Verdict::Done => {}
                 Verdict::NotFound => return (Answer::Absent, None),
                 Verdict::Conflict => return (Answer::Conflict, None),
@@ -253,7 +253,7 @@ impl World {
         }
         let (node, life) = (it.node, it.life);
         if self.nodes[node].life == life {
-            self.give(node, Input::Answered { message, answer, state });
+            self.give(node, Input::Answered { message, answer: Box::new(answer), state });
         }
     }
 
@@ -285,7 +285,8 @@ impl World {
         let missing = answer == Answer::Seen(Sight::MISSING);
         let outcome = self.step_machine(node, lock, Event::Answered { request: number, answer });
         let history = &self.server.objects[lock].history;
-        let fields = state.map_or(u64::MAX, |state| history[state].foreign_fields);
+        let nothing_known = OtherFields { foreign_fields: u64::MAX, ..OtherFields::default() };
+        let fields = state.map_or(nothing_known, |state| history[state].other_fields());
         let it = &mut self.nodes[node];
         it.keep(it.machine_of(lock), shown, fields, json);
         let life = it.life;
@@ -299,19 +300,29 @@ impl World {
         let it = &self.nodes[node];
         let took = it.clock.at(self.now).since(it.clock.at(sent));
         let request = &self.network.messages[message].request;
-        let believed = believes(&it.lock_set, it.machine_of(lock), request, took, it.stopped, shown);
+        // By giving the lock up it gives up what it has sent.
+        let gave_up = it.stopped || it.not_standing_at.is_some_and(|at| at >= sent);
+        let believed = believes(&it.lock_set, it.machine_of(lock), request, took, gave_up, shown);
         match state.filter(|_| believed) {
             Some(state) => self.oracle.shown(life, lock, self.now, state, via),
             None if missing => self.oracle.misled(life, lock),
             None => {}
         }
-        self.tell_oracle(node);
-        self.obey(node, outcome);
+        self.follow(node, outcome);
     }
 
     /// For whoever looks at the lock without a fault in between.
     pub fn present(&self, lock: usize) -> &Sight {
         &self.server.objects[lock].present().sight
+    }
+}
+
+/// What a write is for, as the oracle knows it.
+pub fn purpose_of(purpose: Purpose) -> Sent {
+    match purpose {
+        Purpose::Acquire => Sent::Acquisition,
+        Purpose::Renew { .. } => Sent::Renewal,
+        Purpose::Release => Sent::Release,
     }
 }
 

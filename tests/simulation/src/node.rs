@@ -3,6 +3,8 @@
 use crate::clock::Clock;
 use crate::oracle::LifeId;
 use crate::plan::{Member, Stands};
+use crate::server::OtherFields;
+use crate::work::Tasks;
 use leader_elector::election::lock_set::LockSet;
 use leader_elector::election::{Answer, Call, Request};
 use leader_elector::lock::Object;
@@ -15,10 +17,16 @@ use std::time::Duration;
 pub enum Input {
     Tick,
     Stop,
+    /// Something that it started has ended.
+    WorkEnded,
+    StandBack,
+    Checked {
+        healthy: bool,
+    },
     /// An answer to the message of this index.
     Answered {
         message: usize,
-        answer: Answer,
+        answer: Box<Answer>,
         state: Option<usize>,
     },
     /// The watch of this generation shows a state of the object, by its index.
@@ -56,8 +64,8 @@ pub struct Lane {
     pub watch: Watch,
     /// The message that has not been answered yet.
     pub outstanding: Option<usize>,
-    /// The object in hand: its version, and the fields that are not the record.
-    pub object: Option<(u64, u64)>,
+    /// The object in hand: its version, and what is in it beside record and mark.
+    pub object: Option<(u64, OtherFields)>,
     /// The same as the program keeps it, where the codecs are part of the world.
     pub json: Option<Rc<Object>>,
 }
@@ -93,6 +101,13 @@ pub struct Node {
     pub looks_at: u64,
     /// Whether it holds the socket that only one process of its name and network can hold.
     pub holds_socket: bool,
+    /// What it has started for its leadership.
+    pub tasks: Tasks,
+    /// Whether the application beside it is well.
+    pub healthy: bool,
+    /// Whether it would lead if the locks were free, and when it last would not.
+    pub stands: bool,
+    pub not_standing_at: Option<u64>,
     /// The wall clock is so much ahead, in microseconds.
     pub wall_offset: i64,
 }
@@ -103,7 +118,7 @@ impl Node {
         &mut self,
         machine: usize,
         resource_version: Option<u64>,
-        foreign_fields: u64,
+        fields: OtherFields,
         json: Option<Rc<Object>>,
     ) {
         let believed = self.lock_set.locks()[machine].lock().and_then(|lock| lock.version.as_ref());
@@ -111,7 +126,7 @@ impl Node {
             && believed.is_some_and(|version| version.resource_version == shown)
         {
             let lane = &mut self.lanes[self.locks[machine]];
-            lane.object = Some((shown, foreign_fields));
+            lane.object = Some((shown, fields));
             lane.json = json;
         }
     }
@@ -131,10 +146,10 @@ pub fn believes(
     machine: usize,
     request: &Request,
     took: Duration,
-    stopped: bool,
+    gave_up: bool,
     shown: Option<u64>,
 ) -> bool {
-    let may_be_given_up = took >= request.timeout.mul_f64(1.5) || stopped || lock_set.locks().len() > 1;
+    let may_be_given_up = took >= request.timeout.mul_f64(1.5) || gave_up || lock_set.locks().len() > 1;
     let sure = request.call == Call::Read && !may_be_given_up && shown.is_some();
     let version = lock_set.locks()[machine].lock().and_then(|lock| lock.version.as_ref());
     sure || version.map(|version| version.resource_version) == shown

@@ -6,16 +6,25 @@
 
 mod assumptions;
 mod claims;
+mod health;
 mod names;
 mod views;
+mod withdrawal;
+mod work;
 mod writes;
 
 pub use self::assumptions::Edit;
 pub use self::names::Named;
 pub use self::views::Via;
 
+use self::health::Health;
 use self::views::View;
+use self::withdrawal::{Back, Left};
+use self::work::Terms;
 use std::fmt;
+
+/// Clocks are read in whole nanoseconds, and their rates are rounded.
+const ROUNDING: u64 = 1_000;
 
 /// Who: the index of a life, one run of one process.
 pub type LifeId = usize;
@@ -44,6 +53,10 @@ pub struct Facts {
     pub lease: u64,
     pub renew_deadline: u64,
     pub release_delay: u64,
+    /// R, local: an application must be well for so long after it was not.
+    pub retry_period: u64,
+    /// So many failed health checks in a row end its leadership, if its application is checked.
+    pub health_failures: Option<u32>,
     /// How much its clock advances in 2^20 nanoseconds.
     pub rate: u64,
     /// The locks that it must hold to lead.
@@ -76,6 +89,14 @@ impl Content {
     }
 }
 
+/// What a write that is sent is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    Acquisition,
+    Renewal,
+    Release,
+}
+
 /// Who made a change of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Writer {
@@ -95,7 +116,9 @@ pub struct Commit {
     /// The process and the number of the write that the mark beside the record names.
     pub mark: Option<(u128, u64)>,
     pub writer: Writer,
-    /// All that is not the record, as a number.
+    /// Who is asked to step down; 0 when nobody is.
+    pub step_down: u8,
+    /// All else that is not the record, as a number.
     pub foreign_fields: u64,
 }
 
@@ -133,6 +156,13 @@ struct Life {
     /// The token of the claim before, which may not come back.
     spent_token: u64,
     stopped: Option<Stopped>,
+    /// The last claim, if it had to end for another reason than that.
+    left: Option<Left>,
+    back: Option<Back>,
+    health: Health,
+    /// The tokens of the claims that started what still goes on.
+    works: Vec<u64>,
+    terms: Terms,
     locks: [View; 2],
     /// The creations it has sent: when, and what it had done and been shown by then.
     creations: Vec<(u64, [View; 2])>,
@@ -178,6 +208,7 @@ impl Oracle {
                 content: Content::Nothing,
                 mark: None,
                 writer: Writer::Stranger,
+                step_down: 0,
                 foreign_fields: 0,
             },
             since: 0,
@@ -211,6 +242,7 @@ impl Oracle {
 
     pub fn born(&mut self, facts: Facts) -> LifeId {
         let locks = [View::default(); 2];
+        let health = Health::new(facts.health_failures.is_some());
         self.lives.push(Life {
             facts,
             alive: false,
@@ -220,6 +252,11 @@ impl Oracle {
             succeeded: false,
             spent_token: 0,
             stopped: None,
+            left: None,
+            back: None,
+            health,
+            works: Vec::new(),
+            terms: Terms::default(),
             locks,
             creations: Vec::new(),
         });
@@ -237,12 +274,6 @@ impl Oracle {
         self.says(life, now, None, None);
     }
 
-    /// It was told to leave.
-    pub fn stopped(&mut self, life: LifeId, now: u64) {
-        let claimed = self.claims(life, now);
-        self.lives[life].stopped.get_or_insert(Stopped { at: now, claimed });
-    }
-
     /// From now until then the assumptions are broken, and two leaders prove nothing.
     pub fn exempt(&mut self, until: u64) {
         self.exempt_until = self.exempt_until.max(until);
@@ -250,8 +281,8 @@ impl Oracle {
 
     // ---- What it sent, and what came of it ------------------------------------------------------------
 
-    /// It sends a write: naming which version of which object, and for a release or not.
-    pub fn sends(&mut self, life: LifeId, now: u64, base: Option<(u64, bool)>, release: bool) {
+    /// It sends a write: naming which version of which object, and what for.
+    pub fn sends(&mut self, life: LifeId, lock: usize, now: u64, base: Option<(u64, bool)>, sent: Sent) {
         if let Some((resource_version, has_uid)) = base
             && (resource_version == 0 || !has_uid)
         {
@@ -261,15 +292,10 @@ impl Oracle {
             let it = &mut self.lives[life];
             it.creations.push((now, it.locks));
         }
-        if release && self.claims(life, now) {
-            self.violated("S5", now, || format!("life {life} releases while it claims"));
+        if sent == Sent::Release {
+            self.judge_release(life, now);
         }
-        if let Some(Stopped { at, claimed: true }) = self.lives[life].stopped
-            && release
-            && self.elapsed(life, at, now) + 1_000 < self.lives[life].facts.release_delay
-        {
-            self.violated("S5", now, || format!("life {life} releases before its release delay is over"));
-        }
+        self.judge_candidacy(life, lock, now, sent);
     }
 
     /// The server made a change.
@@ -297,6 +323,11 @@ impl Oracle {
             }
         }
         let term = if touched || author.is_some() && author == before.author { before.term } else { index };
+        if let Writer::Candidate { life, sent } = commit.writer
+            && commit.content.is_held_record()
+        {
+            self.term_goes_on(life, lock, term, sent);
+        }
         let original = if author.is_some() { index } else { before.original };
         self.locks[lock].push(State { commit, since, author, original, term });
     }

@@ -58,6 +58,12 @@ faults! {
     Timings,
     /// Deletions and edits that DESIGN's assumptions exclude. Two leaders are then no violation for a while.
     BrokenAssumption,
+    /// Leaders start something for their leadership: no fault, but it can be left out like one.
+    Work,
+    /// Applications are checked, and are not always well.
+    Health,
+    /// Somebody asks holders to step down.
+    StepDown,
 }
 
 impl Fault {
@@ -111,6 +117,15 @@ pub struct Member {
     pub renew_deadline: u64,
     pub retry_period: u64,
     pub request_timeout: u64,
+    pub health: Option<HealthChecks>,
+}
+
+/// How the application beside a candidate is checked.
+#[derive(Clone, Copy, Debug)]
+pub struct HealthChecks {
+    /// So many failures in a row end the leadership.
+    pub failures: u32,
+    pub interval: u64,
 }
 
 impl Member {
@@ -119,7 +134,7 @@ impl Member {
         let (renew_deadline, retry_period) = (lease / 3 * 2, lease / 5);
         let request_timeout = (renew_deadline / 3).min((renew_deadline - retry_period) / 20 * 9);
         let (identity, network, stands) = (b'a', b'a', Stands::First);
-        Member { identity, network, stands, lease, renew_deadline, retry_period, request_timeout }
+        Member { identity, network, stands, lease, renew_deadline, retry_period, request_timeout, health: None }
     }
 
     /// Within `2R ≤ D < L`, and nothing else.
@@ -144,7 +159,7 @@ impl Member {
             retry_period: Duration::from_nanos(self.retry_period),
             request_timeout: Duration::from_nanos(self.request_timeout),
             release_delay: Duration::from_nanos(release_delay),
-            health_failures: None,
+            health_failures: self.health.map(|health| health.failures),
         }
     }
 }
@@ -179,6 +194,9 @@ pub enum Mischief {
     Edit,
     Replace,
     Roll,
+    /// An application falls ill, or is well again.
+    Health,
+    StepDown,
 }
 
 /// A peer of another make.
@@ -216,6 +234,8 @@ pub struct Plan {
     pub creates_on_update: bool,
     /// Whether both kinds of lock objects have one counter of versions.
     pub one_store: bool,
+    /// Leaders start something for their leadership.
+    pub work: bool,
 }
 
 impl Plan {
@@ -287,6 +307,20 @@ impl Plan {
         };
         let longest_lease = members.iter().map(|member| member.lease).max().unwrap_or(lease);
         let least_ratio = members.iter().map(|m| m.lease as f64 / m.renew_deadline as f64).fold(f64::MAX, f64::min);
+        let also =
+            |random: &mut Random, fault: Fault, probability: f64| random.happens(probability) & faults.has(fault);
+        let (work, health, step_down) =
+            (also(random, Fault::Work, 0.4), also(random, Fault::Health, 0.25), also(random, Fault::StepDown, 0.35));
+        if health {
+            for member in &mut members {
+                let interval = random.between(member.lease / 8, member.lease / 2);
+                member.health = Some(HealthChecks { failures: random.between(1, 3) as u32, interval });
+            }
+            mischief.push(Mischief::Health);
+        }
+        if step_down {
+            mischief.push(Mischief::StepDown);
+        }
         let with_codecs = random.happens(0.25) & faults.has(Fault::Codecs);
         let wire = Wire::drawn(random, !(dual || rolling));
         Plan {
@@ -307,6 +341,7 @@ impl Plan {
             creates_on_update: random.happens(0.5),
             // The tokens of a moving fleet grow only where both kinds are in one store.
             one_store: random.happens(0.5) | rolling,
+            work,
         }
     }
 }

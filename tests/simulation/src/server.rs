@@ -2,7 +2,7 @@
 //! watches replay. What it answers is what DESIGN section 6 measured.
 
 use crate::oracle::{self, Commit, Writer};
-use leader_elector::election::{Sight, Version, Write};
+use leader_elector::election::{Purpose, Sight, Version, Write};
 use leader_elector::record::{Content, Mark, Record, Stamp};
 use std::sync::Arc;
 
@@ -15,8 +15,30 @@ pub struct State {
     /// That of the object, or of its deletion.
     pub resource_version: u64,
     pub sight: Sight,
-    /// All that is not the record, as a number.
+    /// What the sight does not show, as a number.
     pub foreign_fields: u64,
+}
+
+/// What is in an object beside record and mark.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtherFields {
+    pub step_down: Option<Arc<str>>,
+    /// All the rest, as a number.
+    pub foreign_fields: u64,
+}
+
+impl OtherFields {
+    /// Those of the object that a candidate replaces, as its write leaves them.
+    pub fn after(self, write: &Write) -> OtherFields {
+        let step_down = self.step_down.filter(|_| write.purpose != Purpose::Acquire);
+        OtherFields { step_down, ..self }
+    }
+}
+
+impl State {
+    pub fn other_fields(&self) -> OtherFields {
+        OtherFields { step_down: self.sight.step_down.clone(), foreign_fields: self.foreign_fields }
+    }
 }
 
 /// One object, and every state it has had; the first is that it does not exist.
@@ -75,8 +97,8 @@ impl Server {
         self.objects[lock].history.iter().map(lease).max().unwrap_or(0)
     }
 
-    /// A write of a candidate that has in mind an object with these foreign fields.
-    pub fn write(&mut self, lock: usize, write: &Write, foreign_fields: u64) -> Verdict {
+    /// A write of a candidate, whose body has these other fields.
+    pub fn write(&mut self, lock: usize, write: &Write, fields: &OtherFields) -> Verdict {
         let present = self.objects[lock].present();
         let uid = match (&write.base, &present.sight.version) {
             (None, None) => self.new_uid(),
@@ -93,7 +115,7 @@ impl Server {
                 }
                 let unchanged = matches!(&present.sight.content, Content::Record(record) if *record == write.record)
                     && present.sight.mark.as_ref() == Some(&write.mark)
-                    && present.foreign_fields == foreign_fields;
+                    && present.other_fields() == *fields;
                 if unchanged {
                     return Verdict::Done; // with the old resourceVersion, and no watch shows it
                 }
@@ -101,7 +123,7 @@ impl Server {
             }
         };
         let content = Content::Record(write.record.clone());
-        self.commit(lock, Some(uid), content, Some(write.mark.clone()), foreign_fields);
+        self.commit(lock, Some(uid), content, Some(write.mark.clone()), fields.clone());
         Verdict::Done
     }
 
@@ -116,13 +138,13 @@ impl Server {
         uid: Option<Arc<str>>,
         content: Content,
         mark: Option<Mark>,
-        foreign_fields: u64,
+        OtherFields { step_down, foreign_fields }: OtherFields,
     ) {
         let counter = &mut self.resource_versions[if self.one_store { 0 } else { lock }];
         *counter += 1;
         let resource_version = *counter;
         let version = uid.map(|uid| Version { uid, resource_version });
-        let sight = Sight { version, content, mark, step_down: None };
+        let sight = Sight { version, content, mark, step_down };
         self.objects[lock].history.push(State { resource_version, sight, foreign_fields });
     }
 
@@ -130,23 +152,35 @@ impl Server {
 
     /// Writes a field that is not the record.
     pub fn touch(&mut self, lock: usize) {
-        let State { sight, foreign_fields, .. } = self.objects[lock].present().clone();
-        if let Some(version) = sight.version {
-            self.commit(lock, Some(version.uid), sight.content, sight.mark, foreign_fields + 1);
+        let OtherFields { step_down, foreign_fields } = self.objects[lock].present().other_fields();
+        self.touch_with(lock, OtherFields { step_down, foreign_fields: foreign_fields + 1 });
+    }
+
+    /// Asks a holder to step down.
+    pub fn ask_to_step_down(&mut self, lock: usize, holder: Arc<str>) {
+        let fields = self.objects[lock].present().other_fields();
+        self.touch_with(lock, OtherFields { step_down: Some(holder), ..fields });
+    }
+
+    fn touch_with(&mut self, lock: usize, fields: OtherFields) {
+        let Sight { version, content, mark, .. } = self.objects[lock].present().sight.clone();
+        if let Some(version) = version {
+            self.commit(lock, Some(version.uid), content, mark, fields);
         }
     }
 
     pub fn delete(&mut self, lock: usize) {
         if self.objects[lock].present().sight.version.is_some() {
-            self.commit(lock, None, Content::Nothing, None, 0);
+            self.commit(lock, None, Content::Nothing, None, OtherFields::default());
         }
     }
 
     /// Replaces record and mark in the object, or takes them away; creates the object if need be.
     pub fn put(&mut self, lock: usize, content: Content, mark: Option<Mark>) {
-        let State { sight, foreign_fields, .. } = self.objects[lock].present().clone();
-        let uid = sight.version.map_or_else(|| self.new_uid(), |version| version.uid);
-        self.commit(lock, Some(uid), content, mark, foreign_fields);
+        let fields = self.objects[lock].present().other_fields();
+        let version = self.objects[lock].present().sight.version.clone();
+        let uid = version.map_or_else(|| self.new_uid(), |version| version.uid);
+        self.commit(lock, Some(uid), content, mark, fields);
     }
 
     /// A time stamp that no candidate of ours would write.
@@ -162,8 +196,9 @@ pub fn commit_of(state: &State, writer: Writer) -> Commit {
     let object = uid.map_or(0, |number| number.parse().expect("a number"));
     let content = content_of(&state.sight.content);
     let mark = state.sight.mark.as_ref().map(|mark| (mark.process, mark.write));
+    let step_down = state.sight.step_down.as_ref().and_then(|holder| holder.as_bytes().first().copied()).unwrap_or(0);
     let State { resource_version, foreign_fields, .. } = *state;
-    Commit { object, resource_version, content, mark, writer, foreign_fields }
+    Commit { object, resource_version, content, mark, writer, step_down, foreign_fields }
 }
 
 /// What a lock holds, as the oracle knows it.

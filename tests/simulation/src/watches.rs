@@ -115,7 +115,7 @@ impl World {
 
     pub fn shown(&mut self, node: usize, lock: usize, state: usize) {
         let it = &self.server.objects[lock].history[state];
-        let (resource_version, sight, fields) = (it.resource_version, it.sight.clone(), it.foreign_fields);
+        let (resource_version, sight, fields) = (it.resource_version, it.sight.clone(), it.other_fields());
         if self.plan.wire.is_some()
             && self.fault(self.plan.chances.other_object)
             && let Some(event) = self.event_of_another(lock)
@@ -127,7 +127,10 @@ impl World {
         }
         let (resource_version, sight, json) = match self.read_line(lock, state) {
             None => (resource_version, sight, None),
-            Some(Ok(Shown::Object(Read { object, sight }))) => (object.version().resource_version, sight, Some(object)),
+            Some(Ok(Shown::Object(read))) => {
+                let Read { object, sight } = *read;
+                (object.version().resource_version, sight, Some(object))
+            }
             Some(Ok(Shown::Deleted { resource_version })) => (resource_version, Sight::MISSING, None),
             Some(Ok(Shown::Ignored)) => return,
             Some(Err(what)) => return self.fail("codecs", what),
@@ -138,7 +141,6 @@ impl World {
         let it = &mut self.nodes[node];
         it.keep(it.machine_of(lock), shown, fields, json);
         self.oracle.shown(self.nodes[node].life, lock, self.now, state, Via::Watch);
-        self.tell_oracle(node);
-        self.obey(node, outcome);
+        self.follow(node, outcome);
     }
 }

@@ -4,10 +4,10 @@
 //! read by the program, and what the program writes must be what is written down here.
 
 use crate::chance::Random;
-use crate::server::State;
+use crate::server::{OtherFields, State};
 use leader_elector::election::{Sight, Write};
 use leader_elector::lock::{LockKind, LockName, Object, WatchEvent};
-use leader_elector::record::{Content, MARK_ANNOTATION, Mark, RECORD_ANNOTATION, Record};
+use leader_elector::record::{Content, MARK_ANNOTATION, Mark, RECORD_ANNOTATION, Record, STEP_DOWN_ANNOTATION};
 use std::rc::Rc;
 
 /// The kinds of the two locks of a schedule.
@@ -19,7 +19,7 @@ pub struct Wire {
 /// What a line of a watch shows.
 #[derive(Clone, Debug)]
 pub enum Shown {
-    Object(Read),
+    Object(Box<Read>),
     Deleted {
         resource_version: u64,
     },
@@ -95,7 +95,7 @@ impl Wire {
     fn read_line(self, lock: usize, kind: &str, object: &str) -> Result<Shown, String> {
         let line = format!(r#"{{"type":"{kind}","object":{object}}}"#);
         match WatchEvent::parse(&self.name(lock), line.as_bytes())? {
-            WatchEvent::Object(object) => Ok(Shown::Object(Read::of(object))),
+            WatchEvent::Object(object) => Ok(Shown::Object(Box::new(Read::of(object)))),
             WatchEvent::Deleted { resource_version } => Ok(Shown::Deleted { resource_version }),
             WatchEvent::Other(_) => Ok(Shown::Ignored),
             other => Err(format!("{line} was read as {other:?}")),
@@ -108,7 +108,8 @@ impl Wire {
         let way = state.resource_version % 3;
         let uid = sight.version.as_ref().map_or("", |version| &version.uid);
         let there = There { uid, resource_version: state.resource_version, other_fields: state.foreign_fields };
-        object_text(self.kinds[lock], name, Some(there), &sight.content, sight.mark.as_ref(), way)
+        let annotations = (sight.mark.as_ref(), sight.step_down.as_deref());
+        object_text(self.kinds[lock], name, Some(there), &sight.content, annotations, way)
     }
 
     // ---- What the program writes ----------------------------------------------------------------------
@@ -122,15 +123,16 @@ impl Wire {
         }
     }
 
-    /// Whether the body is that write to an object with these other fields, and changes nothing else in it.
-    pub fn check(self, lock: usize, write: &Write, other_fields: u64, body: &[u8]) -> Result<(), String> {
+    /// Whether the body is that write, with these other fields and nothing else.
+    pub fn check(self, lock: usize, write: &Write, fields: &OtherFields, body: &[u8]) -> Result<(), String> {
         let there = write.base.as_ref().map(|base| There {
             uid: &base.uid,
             resource_version: base.resource_version,
-            other_fields,
+            other_fields: fields.foreign_fields,
         });
         let content = Content::Record(write.record.clone());
-        let expected = object_text(self.kinds[lock], "lock", there, &content, Some(&write.mark), 0);
+        let annotations = (Some(&write.mark), fields.step_down.as_deref());
+        let expected = object_text(self.kinds[lock], "lock", there, &content, annotations, 0);
         if body == expected.as_bytes() || is_same_json(body, expected.as_bytes()) {
             return Ok(());
         }
@@ -163,7 +165,7 @@ fn object_text(
     name: &str,
     there: Option<There>,
     content: &Content,
-    mark: Option<&Mark>,
+    (mark, step_down): (Option<&Mark>, Option<&str>),
     way: u64,
 ) -> String {
     let (version, kind_name) = match kind {
@@ -182,13 +184,16 @@ fn object_text(
     }
     text.string("kind", kind_name);
     text.open("metadata");
-    if mark.is_some() || others || kind != LockKind::Leases && *content != Content::Nothing {
+    if mark.is_some() || step_down.is_some() || others || kind != LockKind::Leases && *content != Content::Nothing {
         text.open("annotations");
         if kind != LockKind::Leases {
             write_annotation(&mut text, content, way);
         }
         if let Some(mark) = mark {
             text.string(MARK_ANNOTATION, &mark_text(mark));
+        }
+        if let Some(holder) = step_down {
+            text.string(STEP_DOWN_ANNOTATION, holder);
         }
         if others {
             text.raw("note", r#""é \"1\"\n""#);

@@ -6,6 +6,7 @@ use crate::oracle::{Oracle, Violation, Writer};
 use crate::peer::Peer;
 use crate::plan::{Faults, Plan};
 use crate::server::{Server, commit_of};
+use crate::work::Work;
 use crate::{calm, network};
 use leader_elector::record::Content;
 use std::cmp::Reverse;
@@ -59,6 +60,18 @@ pub enum What {
     PeerActs {
         peer: usize,
     },
+    /// A work may be over.
+    WorkMayEnd {
+        work: usize,
+    },
+    /// Its candidate hears of its end.
+    WorkEnded {
+        work: usize,
+    },
+    HealthCheck {
+        node: usize,
+        life: usize,
+    },
     Mischief,
     Edits {
         lock: usize,
@@ -79,6 +92,7 @@ pub struct World {
     pub server: Server,
     pub nodes: Vec<Node>,
     pub peers: Vec<Peer>,
+    pub works: Vec<Work>,
     pub oracle: Oracle,
     pub network: network::Network,
     pub calm: calm::Calm,
@@ -123,6 +137,7 @@ impl World {
             now: 0,
             nodes: Vec::with_capacity(plan.members.len()),
             peers: Vec::new(),
+            works: Vec::new(),
             oracle: Oracle::new(),
             network: network::Network::default(),
             calm: calm::Calm::default(),
@@ -227,6 +242,9 @@ impl World {
             What::WatchEnds { node, lock, generation } => self.give(node, Input::WatchClosed { lock, generation }),
             What::Shows { node, lock, generation } => self.shows(node, lock, generation),
             What::PeerActs { peer } => self.peer_acts(peer),
+            What::WorkMayEnd { work } => self.look_at_work(work),
+            What::WorkEnded { work } => self.work_ended(work),
+            What::HealthCheck { node, life } => self.health_check(node, life),
             What::Mischief => self.mischief(),
             What::Edits { lock } => self.edits_now(lock),
             What::Looks => self.looks(),

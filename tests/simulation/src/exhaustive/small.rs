@@ -2,11 +2,12 @@
 
 use super::Start;
 use crate::clock::SECOND;
+use crate::network::purpose_of;
 use crate::node::believes;
 use crate::oracle::{Claim, Facts, Named, Oracle, Via, Writer};
 use crate::server::{Server, Verdict, commit_of};
 use leader_elector::election::lock_set::{LockSet, Outcome};
-use leader_elector::election::{Answer, Call, Event, Moment, Purpose, Request, Settings};
+use leader_elector::election::{Answer, Call, Event, Moment, Request, Settings};
 use leader_elector::record::Host;
 use leader_elector::time::Time;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -138,6 +139,8 @@ impl Small {
             lease: LEASE,
             renew_deadline: settings.renew_deadline.as_nanos() as u64,
             release_delay: 0,
+            retry_period: settings.retry_period.as_nanos() as u64,
+            health_failures: None,
             rate: 1 << 20,
             locks: [true, dual],
         });
@@ -311,8 +314,8 @@ impl Small {
             Call::Read => Verdict::Done,
             Call::Write(write) => {
                 let history = &self.server.objects[lock].history;
-                let (before, fields) = (history.len(), self.server.objects[lock].present().foreign_fields);
-                let verdict = self.server.write(lock, write, fields);
+                let (before, fields) = (history.len(), self.server.objects[lock].present().other_fields());
+                let verdict = self.server.write(lock, write, &fields.after(write));
                 if self.server.objects[lock].history.len() > before {
                     let commit = commit_of(self.server.objects[lock].present(), Writer::Candidate { life, sent });
                     self.oracle.committed(lock, self.now, commit);
@@ -357,7 +360,7 @@ impl Small {
                 }
                 if let Call::Write(write) = &request.call {
                     let base = write.base.as_ref().map(|base| (base.resource_version, !base.uid.is_empty()));
-                    self.oracle.sends(life, self.now, base, write.purpose == Purpose::Release);
+                    self.oracle.sends(life, lock, self.now, base, purpose_of(write.purpose));
                 }
                 self.messages.push(Message {
                     node,

@@ -226,8 +226,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a release without its delay",
         file: "src/election/lock_set.rs",
-        find: r#"let delay = if leads { self.release.delay } else { Duration::ZERO };"#,
-        replace: r#"let delay = if leads { Duration::ZERO } else { self.release.delay };"#,
+        find: r#"self.release.kept_until = self.release.kept_until.max(now.saturating_add(self.release.delay));"#,
+        replace: r#"self.release.kept_until = self.release.kept_until.max(now);"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -339,8 +339,9 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "two locks, and the first kept when its token is spent",
         file: "src/election/lock_set.rs",
-        find: r#"        !spent && !refused &&"#,
-        replace: r#"        !refused &&"#,
+        find: r#"        stands && !spent && !refused &&"#,
+        replace: r#"        let _ = spent;
+        stands && !refused &&"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -360,11 +361,11 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a stop forgets what an earlier end of the claim still protects",
         file: "src/election/lock_set.rs",
-        find: r#"            if self.release.claim.take().is_some() {
-                self.release.protected_until = Time::ZERO;
-            }"#,
-        replace: r#"            self.release.claim = None;
-            self.release.protected_until = Time::ZERO;"#,
+        find: r#"        if self.release.claim.take().is_some() {
+            self.release.protected_until = Time::ZERO;
+        }"#,
+        replace: r#"        self.release.claim = None;
+        self.release.protected_until = Time::ZERO;"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -485,7 +486,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "two locks, and no deadline for standing back",
         file: "src/election/lock_set.rs",
-        find: r#"            Some(self.binding.back_until),
+        find: r#"            Some(self.eligibility.back_until),
 "#,
         replace: "",
         found_by: By::Test("it", "election::two_locks::it_stands_again_when_it_has_stood_back_for_one_lease"),
@@ -505,7 +506,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "two locks, and no deadline for a second that cannot be read",
         file: "src/election/lock_set.rs",
-        find: r#"            Some(second.unreadable_at()),
+        find: r#"            second.map(Election::unreadable_at),
 "#,
         replace: "",
         found_by: By::Test(
@@ -516,16 +517,16 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "two locks, and no deadline for a second that is refused",
         file: "src/election/lock_set.rs",
-        find: r#"            second.refused_until(),
-            Some"#,
-        replace: r#"            Some"#,
+        find: r#"            second.and_then(Election::refused_until),
+"#,
+        replace: "",
         found_by: By::Test("it", "election::two_locks::refused_for_longer_it_stands_back_for_longer_and_no_longer"),
     },
     Mutant {
         name: "no deadline for the release of what is protected",
         file: "src/election/lock_set.rs",
-        find: r#"[Some(protected_until), due,"#,
-        replace: r#"[due.filter(|_| protected_until > now), due,"#,
+        find: r#"[Some(protected_until), Some(kept_until),"#,
+        replace: r#"[Some(kept_until).filter(|_| protected_until > now), Some(kept_until),"#,
         found_by: By::Test(
             "it",
             "election::two_locks::losing_the_first_releases_the_second_when_nobody_can_rely_on_the_claim_any_more",
@@ -595,8 +596,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the other annotations of the object lost",
         file: "src/lock/object.rs",
-        find: r#"it.copy_except(annotations.unwrap_or("null"), new"#,
-        replace: r#"it.copy_except(annotations.map_or("null", |_| "null"), new"#,
+        find: r#"it.copy_if(annotations.unwrap_or("null"), stays);"#,
+        replace: r#"it.copy_if(annotations.map_or("null", |_| "null"), stays);"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -609,8 +610,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a write without its mark",
         file: "src/lock/object.rs",
-        find: r#"write_metadata(object, metadata, [mark]);"#,
-        replace: r#"write_metadata(object, metadata, [(mark.0, Value::from(""))]);"#,
+        find: r#"write_metadata(object, metadata, dropped, [mark]);"#,
+        replace: r#"write_metadata(object, metadata, dropped, [(mark.0, Value::from(""))]);"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -697,5 +698,140 @@ pub const MUTANTS: &[Mutant] = &[
             "it",
             "election::migration::a_follower_names_the_holder_of_the_first_object_when_the_lease_in_the_second_has_run_out",
         ),
+    },
+    Mutant {
+        name: "a release while what was started goes on",
+        file: "src/election/lock_set.rs",
+        find: r#"let held = self.work.goes_on || now < protected_until"#,
+        replace: r#"let held = now < protected_until"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "two locks, and work that goes on when one of its terms is over",
+        file: "src/election/lock_set.rs",
+        find: r#"        self.work.tokens?;
+"#,
+        replace: r#"        let _ = self.work.tokens;
+"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "work of an earlier term that a later one gives more time",
+        file: "src/election/lock_set.rs",
+        find: r#"if self.claim().is_some() || self.work.tokens == Some(tokens) {"#,
+        replace: r#"if self.claim().is_some() || self.work.tokens.is_some() {"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a process that ends while its work goes on",
+        file: "src/election/lock_set.rs",
+        find: r#"let finished = !self.work.goes_on && (released"#,
+        replace: r#"let finished = (released"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::work::the_process_does_not_end_before_it_has_even_if_the_lock_is_lost",
+        ),
+    },
+    Mutant {
+        name: "work that has to be over when the claim ends by the own will",
+        file: "src/election/lock_set.rs",
+        find: r#"if self.claim().is_some() || self.work.tokens == Some(tokens) {"#,
+        replace: r#"if self.claim().is_some() {"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::work::after_a_stop_the_lock_is_kept_and_renewed_until_it_has_ended",
+        ),
+    },
+    Mutant {
+        name: "a gate without hysteresis",
+        file: "src/election/gate.rs",
+        find: r#"if since.saturating_add(self.recovery) <= now {"#,
+        replace: r#"if since <= now {"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a recovery that is as short as the failures were",
+        file: "src/election/gate.rs",
+        find: r#"now.since(self.failing_since).max(self.least_recovery)"#,
+        replace: r#"now.since(self.failing_since)"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a recovery that does not last as long as the failures",
+        file: "src/election/gate.rs",
+        find: r#"self.recovery = now.since(self.failing_since).max(self.least_recovery);"#,
+        replace: r#"self.recovery = self.least_recovery;"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a gate that is open at the start",
+        file: "src/election/gate.rs",
+        find: r#"open: limit.is_none(),"#,
+        replace: r#"open: true,"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a follower that is given as many failures as a leader",
+        file: "src/election/gate.rs",
+        find: r#"self.open &= leads && self.failures < limit;"#,
+        replace: r#"self.open &= (leads || true) && self.failures < limit;"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a leader that is given one failure more",
+        file: "src/election/gate.rs",
+        find: r#"self.open &= leads && self.failures < limit;"#,
+        replace: r#"self.open &= leads && self.failures <= limit;"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a leader that is not well and leaves without its release delay",
+        file: "src/election/lock_set.rs",
+        find: r#"if was_open && !gate.is_open() {"#,
+        replace: r#"if false && was_open && !gate.is_open() {"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a wish to step down ignored",
+        file: "src/election/lock_set.rs",
+        find: r#"if self.locks.iter().any(|lock| lock.claim().is_some() &&"#,
+        replace: r#"if self.locks.iter().any(|lock| lock.claim().is_none() &&"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "two locks, and a wish to step down that only a leader heeds",
+        file: "src/election/lock_set.rs",
+        find: r#"if self.locks.iter().any(|lock| lock.claim().is_some() &&"#,
+        replace: r#"if self.claim().is_some() && self.locks.iter().any(|lock| lock.claim().is_some() &&"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a wish that somebody else steps down heeded",
+        file: "src/election.rs",
+        find: r#"self.own.is_in_lock() && named == Some(&*self.settings.identity)"#,
+        replace: r#"self.own.is_in_lock() && named.is_some()"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "standing back counted from the asking",
+        file: "src/election/lock_set.rs",
+        find: r#"        self.eligibility.leaves = Some(back);"#,
+        replace: r#"        self.eligibility.back_until = moment.now.saturating_add(back);
+        self.eligibility.leaves = Some(Duration::ZERO);"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "an acquisition that keeps the wish to step down",
+        file: "src/lock/object.rs",
+        find: r#"(*purpose == Purpose::Acquire).then_some(STEP_DOWN_ANNOTATION)"#,
+        replace: r#"(*purpose == Purpose::Acquire).then_some(STEP_DOWN_ANNOTATION).filter(|_| false)"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "any write that takes the wish to step down out",
+        file: "src/lock/object.rs",
+        find: r#"(*purpose == Purpose::Acquire).then_some(STEP_DOWN_ANNOTATION)"#,
+        replace: r#"Some(STEP_DOWN_ANNOTATION).filter(|_| *purpose == *purpose)"#,
+        found_by: By::Schedules,
     },
 ];

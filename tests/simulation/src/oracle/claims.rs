@@ -1,9 +1,6 @@
 //! What a candidate says of itself: whether it may claim to lead, and whether it keeps what it may claim.
 
-use super::{Claim, LifeId, Named, Oracle, State};
-
-/// Clocks are read in whole nanoseconds, and their rates are rounded.
-const ROUNDING: u64 = 1_000;
+use super::{Claim, LifeId, Named, Oracle, ROUNDING, State};
 
 impl Oracle {
     pub(super) fn claims(&self, life: LifeId, now: u64) -> bool {
@@ -34,10 +31,10 @@ impl Oracle {
         self.judge_name(life, now, other);
     }
 
-    /// A claim ends before its time only for a reason: the candidate was told to leave, or was shown what is not its own.
+    /// A claim ends before its time only for a reason: by the candidate's own will, or because it was shown what is not its own.
     fn judge_loss(&mut self, life: LifeId, now: u64, before: Option<Claim>) {
         let it = &self.lives[life];
-        if !it.alive || it.stopped.is_some() || before.is_none_or(|before| before.until <= now) {
+        if !it.alive || it.stopped.is_some() || it.left.is_some() || before.is_none_or(|before| before.until <= now) {
             return;
         }
         // With two locks a claim ends for more reasons than one lock can show.
@@ -65,6 +62,9 @@ impl Oracle {
             }
             view.kept = view.shown;
         }
+        let goes_on = before.is_some_and(|before| now < before.until && before.token == claim.token);
+        self.judge_health(life, now, !goes_on);
+        self.judge_will(life, now, claim.token);
         if before == Some(claim) && self.lives[life].spent_token != claim.token {
             return; // judged when it was made
         }
@@ -88,31 +88,24 @@ impl Oracle {
                     .violated("S1", now, || format!("life {life} claims for longer than D from its last write"));
             }
         }
-        let others = (0..self.lives.len()).filter(|other| *other != life && self.claims(*other, now));
-        let others: Vec<LifeId> = others.collect();
-        if !others.is_empty() {
-            if now < self.exempt_until {
-                self.exemptions.two_leaders += 1;
-            } else {
-                self.violated("two leaders", now, || format!("life {life} and {others:?} lead at once"));
-            }
-        }
+        let others = (0..self.lives.len()).filter(|other| self.acts(*other, now)).collect();
+        self.judge_others(life, now, others);
         if before.is_none_or(|before| before.until <= now) {
             self.judge_gap(life, now);
         }
     }
 
-    /// Nobody leads for L - D after another one's claim, unless that one was told to leave.
+    /// Nobody leads for L - D after another one's claim, unless that one ended it by its own will.
     ///
     /// L is counted by whoever waits, and D by whoever claimed.
     fn judge_gap(&mut self, life: LifeId, now: u64) {
         let fastest = self.lives.iter().map(|life| life.facts.rate).max().unwrap_or(1 << 20).max(1 << 20);
         let lasts = |local: u64, rate: u64| ((u128::from(local) << 20) / u128::from(rate)) as u64;
-        let too_soon = self.lives.iter().enumerate().find(|(other, it)| {
+        let too_soon = self.lives.iter().enumerate().find(|&(other, it)| {
             let ended = it.claim.map_or(it.claimed_to, |claim| claim.until.min(now));
-            let left = it.stopped.is_some_and(|stopped| stopped.claimed);
+            let left = self.left_willingly(other);
             let gap = lasts(it.facts.lease, fastest).saturating_sub(lasts(it.facts.renew_deadline, it.facts.rate));
-            *other != life && ended > 0 && !left && !it.succeeded && now + ROUNDING < ended + gap
+            other != life && ended > 0 && !left && !it.succeeded && now + ROUNDING < ended + gap
         });
         if let Some((other, _)) = too_soon
             && self.exempt_until < now

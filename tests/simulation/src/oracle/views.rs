@@ -101,6 +101,7 @@ impl Oracle {
             Content::Unreadable => view.last_lease = view.last_lease.or(Some(own_lease)),
             Content::Nothing => {}
         }
+        self.was_shown_own(life, lock, now);
     }
 
     /// S3: how long the candidate must wait from now on because this shows that somebody took a holder's record away.

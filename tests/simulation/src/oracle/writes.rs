@@ -22,16 +22,24 @@ impl Oracle {
         if commit.foreign_fields != before.commit.foreign_fields && before.commit.content != Content::Nothing {
             self.violated("S2", now, || format!("life {life} changed fields that are not the record"));
         }
+        let own = before.author == Some(life);
+        // An acquisition takes out whom the term before left asked to step down; whatever else is written leaves that alone.
+        let same_term = matches!(before.commit.content,
+            Content::Record { acquired: a, transitions: t, .. } if own && (acquired, transitions) == (a, t));
+        let step_down = if same_term { before.commit.step_down } else { 0 };
+        if commit.step_down != step_down && (own || holder != 0) {
+            self.violated("step-down", now, || format!("life {life} wrote who is asked to step down, or left it"));
+        }
         if lease < facts.lease {
             self.violated("L", now, || format!("life {life} wrote a lease shorter than its own"));
         }
-        let own = before.author == Some(life);
         if let Content::Record { renewed: earlier, .. } = before.commit.content
             && (renewed == earlier || own && renewed < earlier)
         {
             self.violated("S2", now, || format!("life {life} wrote the renewTime that was there, or an earlier one"));
         }
         if holder == 0 {
+            self.released(life, lock, before.term, sent);
             if !own {
                 self.violated("S4", now, || format!("life {life} released a record that it did not write"));
             }
@@ -110,6 +118,7 @@ impl Oracle {
         let author = original.author.map(|life| &self.lives[life]);
         (holder, renewed) == (by, at)
             && holder == facts.identity
-            && author.is_some_and(|author| !author.alive && author.facts.network == facts.network)
+            && author
+                .is_some_and(|author| !author.alive && author.works.is_empty() && author.facts.network == facts.network)
     }
 }
