@@ -155,7 +155,7 @@ impl World {
                 self.oracle.checked(self.nodes[node].life, self.now, healthy);
                 self.step_candidate(node, CandidateEvent::Checked { healthy });
             }
-            Input::Answered { message, answer, state } => self.answered(node, message, answer, state),
+            Input::Answered { message, answer, state } => self.answered(node, message, *answer, state),
             Input::Shown { lock, generation, state } => {
                 if self.nodes[node].lanes[lock].watch.generation == generation {
                     self.shown(node, lock, state);

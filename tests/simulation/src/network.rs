@@ -253,7 +253,7 @@ impl World {
         }
         let (node, life) = (it.node, it.life);
         if self.nodes[node].life == life {
-            self.give(node, Input::Answered { message, answer, state });
+            self.give(node, Input::Answered { message, answer: Box::new(answer), state });
         }
     }
 

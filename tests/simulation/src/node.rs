@@ -26,7 +26,7 @@ pub enum Input {
     /// An answer to the message of this index.
     Answered {
         message: usize,
-        answer: Answer,
+        answer: Box<Answer>,
         state: Option<usize>,
     },
     /// The watch of this generation shows a state of the object, by its index.

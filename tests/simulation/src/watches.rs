@@ -127,7 +127,10 @@ impl World {
         }
         let (resource_version, sight, json) = match self.read_line(lock, state) {
             None => (resource_version, sight, None),
-            Some(Ok(Shown::Object(Read { object, sight }))) => (object.version().resource_version, sight, Some(object)),
+            Some(Ok(Shown::Object(read))) => {
+                let Read { object, sight } = *read;
+                (object.version().resource_version, sight, Some(object))
+            }
             Some(Ok(Shown::Deleted { resource_version })) => (resource_version, Sight::MISSING, None),
             Some(Ok(Shown::Ignored)) => return,
             Some(Err(what)) => return self.fail("codecs", what),

@@ -19,7 +19,7 @@ pub struct Wire {
 /// What a line of a watch shows.
 #[derive(Clone, Debug)]
 pub enum Shown {
-    Object(Read),
+    Object(Box<Read>),
     Deleted {
         resource_version: u64,
     },
@@ -95,7 +95,7 @@ impl Wire {
     fn read_line(self, lock: usize, kind: &str, object: &str) -> Result<Shown, String> {
         let line = format!(r#"{{"type":"{kind}","object":{object}}}"#);
         match WatchEvent::parse(&self.name(lock), line.as_bytes())? {
-            WatchEvent::Object(object) => Ok(Shown::Object(Read::of(object))),
+            WatchEvent::Object(object) => Ok(Shown::Object(Box::new(Read::of(object)))),
             WatchEvent::Deleted { resource_version } => Ok(Shown::Deleted { resource_version }),
             WatchEvent::Other(_) => Ok(Shown::Ignored),
             other => Err(format!("{line} was read as {other:?}")),

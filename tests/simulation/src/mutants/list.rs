@@ -727,10 +727,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/lock_set.rs",
         find: r#"let finished = !self.work.goes_on && (released"#,
         replace: r#"let finished = (released"#,
-        found_by: By::Test(
-            "it",
-            "election::contract::work::the_process_does_not_end_before_it_has_even_if_the_lock_is_lost",
-        ),
+        found_by: By::Schedules,
     },
     Mutant {
         name: "work that has to be over when the claim ends by the own will",
