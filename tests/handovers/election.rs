@@ -49,7 +49,7 @@ impl Election {
     pub fn new() -> Election {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("handovers-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
         fs::create_dir_all(&folder).unwrap();
         let users = (0..MOST_LIVES).map(|life| format!("life-{life}")).chain([PERSON.to_owned()]);
         let tokens = users.map(|user| (user.clone(), user)).collect();
@@ -58,8 +58,10 @@ impl Election {
         let few = Options { keep_changes: 1000, keep_requests: 10, watch_window: 1000, ..Options::default() };
         let server = Server::start(Options { tokens, rules, ..few }).expect("a port is free");
         let lock = Lock { server, kind: "leases" };
+        // Names that no other election on this machine has: a name is known by a socket in the network namespace.
+        let ids = ["a", "b"].map(|id| format!("{id}-{name}"));
         let mut election = Election { lock, folder, lives: Vec::new(), begun: 0, read: 0, newest: 0 };
-        for id in ["a", "b"] {
+        for id in &ids {
             let life = election.begin(id);
             election.lives.push(life);
         }
@@ -202,8 +204,9 @@ impl Election {
             file.seek(SeekFrom::Start(self.read)).unwrap();
             file.read_to_string(&mut new).unwrap();
         }
-        self.read += new.len() as u64;
-        let newest = terms(&new).last().map_or(0, |term| term.fencing_token);
+        let whole = &new[..new.rfind('\n').map_or(0, |end| end + 1)];
+        self.read += whole.len() as u64;
+        let newest = terms(whole).last().map_or(0, |term| term.fencing_token);
         self.newest = self.newest.max(newest);
         self.newest
     }

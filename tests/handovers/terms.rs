@@ -57,7 +57,7 @@ impl fmt::Display for Verdict {
         write!(f, "{:>9} {:>8}  ", self.gaps.len() + self.overlaps.len(), self.overlaps.len())?;
         let Some(last) = self.gaps.len().checked_sub(1) else { return Ok(()) };
         for percent in [0, 50, 99, 100] {
-            let gap = self.gaps[(last * percent).div_ceil(100)];
+            let gap = self.gaps[last * percent / 100];
             write!(f, " {:>8.1}", gap.as_secs_f64() * 1000.0)?;
         }
         Ok(())

@@ -47,8 +47,8 @@ fn writer() {
     let token = std::env::var("LEADER_ELECTION_FENCING_TOKEN").unwrap();
     let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     loop {
-        // One write, so that no line is cut off.
-        let line = format!("{} {token} {manner}\n", clock::now().uptime().as_nanos());
+        // A write that ends within a page of the file is done whole or not at all, also by a process that is killed.
+        let line = format!("{:<63}\n", format!("{} {token} {manner}", clock::now().uptime().as_nanos()));
         file.write_all(line.as_bytes()).unwrap();
         thread::sleep(Duration::from_millis(10));
     }
