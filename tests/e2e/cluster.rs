@@ -37,7 +37,8 @@ struct Leftovers(Mutex<Vec<String>>);
 
 impl Cluster {
     pub fn connect() -> Result<Cluster, Skipped> {
-        let image = variable(IMAGE).ok_or(Skipped("IMAGE names no image of the elector that the cluster's nodes have"))?;
+        let image =
+            variable(IMAGE).ok_or(Skipped("IMAGE names no image of the elector that the cluster's nodes have"))?;
         let version = Cluster::program().args(["get", "--raw", "/version"]).stderr(Stdio::inherit()).output();
         if !version.map_err(|_| Skipped("there is no kubectl"))?.status.success() {
             return Err(Skipped("kubectl reaches no cluster"));
@@ -57,7 +58,8 @@ impl Cluster {
     }
 
     pub fn name(&self) -> String {
-        let version = self.get("/version").map_or(Value::Null, |(_, body)| serde_json::from_str(&body).unwrap_or_default());
+        let version =
+            self.get("/version").map_or(Value::Null, |(_, body)| serde_json::from_str(&body).unwrap_or_default());
         let (nodes, _) = kubectl::run(Cluster::program(), &["get", "nodes", "--output=name"]);
         format!(
             "Kubernetes {} with {} node(s), {}",

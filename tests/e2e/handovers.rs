@@ -38,12 +38,7 @@ pub fn a_leader_asked_to_step_down_hands_over(cluster: &Cluster) -> Verdict<Stri
 }
 
 /// Ends each leader in turn once all replicas are ready.
-fn one_after_the_other(
-    cluster: &Cluster,
-    name: &str,
-    rounds: usize,
-    end: impl Fn(&Stage, &str),
-) -> Verdict<String> {
+fn one_after_the_other(cluster: &Cluster, name: &str, rounds: usize, end: impl Fn(&Stage, &str)) -> Verdict<String> {
     let stage = Stage::with_deploy(cluster, name, &[]);
     let sampler = stage.sample();
     for _ in 0..rounds {

@@ -82,7 +82,11 @@ impl Sampler {
         let terms = self.terms();
         for (index, a) in terms.iter().enumerate() {
             let overlap = |b: &&Term| a.began_by < b.lasted_to && b.began_by < a.lasted_to;
-            assert_eq!(terms[index + 1..].iter().find(overlap).map(|b| (a, b)), None::<(&Term, &Term)>, "two led at a time");
+            assert_eq!(
+                terms[index + 1..].iter().find(overlap).map(|b| (a, b)),
+                None::<(&Term, &Term)>,
+                "two led at a time"
+            );
         }
         let gaps = terms.windows(2).map(|pair| pair[1].began_by.saturating_duration_since(pair[0].lasted_to));
         let answers = self.shared.answers.load(Ordering::Relaxed);

@@ -42,9 +42,7 @@ fn judge(stage: &Stage, rounds: usize, end: impl Fn(&str)) -> Verdict<String> {
             stage.wait_for_rollout();
             let (before, from) = (leads(0).expect("just seen"), logs.lines().len());
             end(&before.0);
-            stage.wait_until("the Service leads to another leader", || {
-                leads(from).is_some_and(|now| now.1 > before.1)
-            });
+            stage.wait_until("the Service leads to another leader", || leads(from).is_some_and(|now| now.1 > before.1));
         }
         Ok(logs.lines())
     })?;

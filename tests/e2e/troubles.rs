@@ -21,7 +21,13 @@ pub fn rights_taken_away_end_the_leadership_and_given_back_restore_it(cluster: &
         stage.kubectl(&["logs", &leader.pod, "--container=elector"]).contains("grant the verb")
     });
     let given = Instant::now();
-    stage.kubectl(&["patch", "role/leader-elector", "--type=merge", "--patch", &json!({"rules": role["rules"]}).to_string()]);
+    stage.kubectl(&[
+        "patch",
+        "role/leader-elector",
+        "--type=merge",
+        "--patch",
+        &json!({"rules": role["rules"]}).to_string(),
+    ]);
     let next = sampler.wait_for_next(&stage, &leader);
     let begun = next.began_by - given;
     let figure = sampler.judge();
