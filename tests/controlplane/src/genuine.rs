@@ -170,7 +170,7 @@ impl Backend for Genuine {
         }
         let Account { namespace, name: account_name } = account;
         let group = "rbac.authorization.k8s.io";
-        let role_name = format!("{account_name}-{resource}");
+        let role_name = account.role(resource);
         let binding = json!({
             "metadata": {"name": role_name},
             "roleRef": {"apiGroup": group, "kind": "Role", "name": role_name},

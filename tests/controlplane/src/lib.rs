@@ -50,6 +50,11 @@ impl Account {
     pub fn user(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.name)
     }
+
+    /// The role of a real server that says what it may do with a resource.
+    pub fn role(&self, resource: &str) -> String {
+        format!("{}-{resource}", self.name)
+    }
 }
 
 /// A token that can be taken back.
