@@ -24,6 +24,14 @@ handovers number="10" *kinds:
 conformance *words:
     cargo test --test conformance -- {{ words }}
 
+# In the pods of the cluster that the kubeconfig names, with IMAGE, an image of the elector that its nodes have.
+e2e *words:
+    cargo test --test e2e -- {{ words }}
+
+# A cluster of one node on this machine, from the programs in KUBEBUILDER_ASSETS: `up`, `load IMAGE.tar`, `run COMMAND`, `down`.
+cluster *command:
+    .ci/cluster {{ command }}
+
 # Formatting, clippy and the documentation, with warnings denied.
 lint:
     .ci/run lint

@@ -12,6 +12,13 @@ pub fn text(file: &str) -> String {
     fs::read_to_string(Path::new(DEPLOY).join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
+/// The manifests in a document.
+pub fn yaml_in(document: &str) -> Vec<String> {
+    let text = fs::read_to_string(format!("{}/{document}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let blocks = text.split("\n```yaml\n").skip(1);
+    blocks.map(|block| block.split_once("```").expect("a block ends").0.to_owned()).collect()
+}
+
 /// The manifests that may be applied one by one.
 pub fn manifests() -> Vec<String> {
     names(|path| path.extension().is_some_and(|it| it == "yaml") && !path.ends_with("kustomization.yaml"))

@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod acting;
 mod elections;
 mod outages;
 mod readme;
@@ -60,6 +61,11 @@ const SCENARIOS: &[Scenario] = scenarios![
     third_parties::what_others_apply_stays,
     third_parties::a_deleted_lock_is_written_anew_by_its_leader,
     third_parties::a_leader_that_sees_another_holder_stops_at_once,
+    third_parties::a_lock_that_is_deleted_while_candidates_start_has_one_leader_in_the_end,
+    acting::a_service_leads_to_the_leader,
+    acting::a_slice_of_a_greater_token_or_of_somebody_else_stays,
+    acting::a_missing_right_on_the_slices_costs_no_leadership,
+    acting::kubectl_asks_a_leader_to_step_down,
     readme::kubectl_shows_who_leads,
     readme::kubectl_proxy_is_enough_for_a_server,
     readme::the_manifests_are_valid,

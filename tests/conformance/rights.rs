@@ -81,7 +81,8 @@ pub fn the_rules_that_the_log_names_are_all_that_is_missing(plane: &ControlPlane
             });
             granted = rules_named(&a);
             let role = format!(
-                "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: elector}}\nrules:\n{}\n",
+                "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: {}}}\nrules:\n{}\n",
+                stage.account.role(kind),
                 granted.join("\n")
             );
             stage.files.write("role.yaml", &role);

@@ -1,5 +1,6 @@
 //! Others look after the lock too: with kubectl, or as another elector.
 
+use crate::common::Elector;
 use crate::common::cluster::STEADY;
 use crate::common::kubectl;
 use crate::common::lock::{KINDS, NEVER, RECORD};
@@ -85,6 +86,28 @@ pub fn a_deleted_lock_is_written_anew_by_its_leader(plane: &ControlPlane) -> Ver
         assert!(tokens.is_sorted_by(|earlier, later| earlier < later), "{tokens:?}");
         b.wait_to_name("a");
         assert!(b.fencing_tokens().is_empty(), "{}", b.log());
+    }
+    Ok(())
+}
+
+/// As a controller manager does at its start with Endpoints that have no Service. A candidate that starts in that very
+/// moment cannot know that somebody holds what is gone; then one of the two goes, and all the others agree.
+pub fn a_lock_that_is_deleted_while_candidates_start_has_one_leader_in_the_end(plane: &ControlPlane) -> Verdict {
+    let stage = Stage::new(plane, "deleted-at-start", "endpoints");
+    let mut candidates = vec![stage.start("candidate", &[NEVER])];
+    candidates[0].wait_to_lead();
+    for round in 0..20 {
+        let mut candidate = stage.spawn(&format!("candidate-{round}"), &[NEVER]);
+        // Before, while or after it reads the lock for the first time.
+        std::thread::sleep(std::time::Duration::from_millis(round % 10));
+        plane.delete("endpoints", &stage.namespace, NAME);
+        wait_until("the lock is there again", || !stage.holder().is_empty());
+        candidate.wait_to_serve();
+        let leader = stage.holder();
+        candidate.wait_to_name(&leader);
+        candidates.push(candidate);
+        wait_until("the others agree", || candidates.iter().all(|it| it.leads() == (it.id == leader)));
+        candidates.retain(Elector::leads);
     }
     Ok(())
 }

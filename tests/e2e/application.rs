@@ -13,6 +13,8 @@ pub struct Application<'a> {
     /// Beside those that every elector here needs; its lock is a Lease.
     pub flags: &'a [&'a str],
     pub is_native: bool,
+    /// The elector's.
+    pub port: u16,
     /// More fields of the pod's specification, over those that are there.
     pub more: Value,
 }
@@ -36,9 +38,10 @@ impl Application<'_> {
                 variable("NAMESPACE", "metadata.namespace"), variable("POD_NAME", "metadata.name"),
                 variable("POD_IPS", "status.podIPs"),
             ],
-            "readinessProbe": {"httpGet": {"path": "/readyz", "port": 4040}},
+            "readinessProbe": {"httpGet": {"path": "/readyz", "port": self.port}},
         });
-        let always = ["--election=example", "--election-namespace=$(NAMESPACE)", "--lock=leases", "--http=:4040"];
+        let http = format!("--http=:{}", self.port);
+        let always = ["--election=example", "--election-namespace=$(NAMESPACE)", "--lock=leases", &http];
         elector["args"] = always.iter().chain(self.flags).copied().collect();
         let mut spec = json!({
             "serviceAccountName": "leader-elector",
@@ -71,7 +74,7 @@ fn variable(name: &str, field: &str) -> Value {
     json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": field}}})
 }
 
-/// What an elector may do: all that it needs for the Lease `example` and for the Service `app`.
+/// What an elector may do: all that it needs for the Leases `example` and `inner`, and for the Service `app`.
 fn rights() -> Value {
     let rbac = "rbac.authorization.k8s.io";
     let name = json!({"name": "leader-elector"});
@@ -79,7 +82,7 @@ fn rights() -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": name},
         {"apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": name, "rules": [
-            {"apiGroups": [locks], "resources": ["leases"], "resourceNames": ["example"], "verbs": ["get", "update", "watch"]},
+            {"apiGroups": [locks], "resources": ["leases"], "resourceNames": ["example", "inner"], "verbs": ["get", "update", "watch"]},
             {"apiGroups": [locks], "resources": ["leases"], "verbs": ["create"]},
             {"apiGroups": [slices], "resources": ["endpointslices"], "verbs": ["get", "update", "create"]},
         ]},

@@ -79,10 +79,10 @@ impl Cluster {
         format!("{}{path}", self.proxy.url)
     }
 
-    /// Makes a namespace, to be removed by [`Cluster::remove`] or at the end.
-    pub fn add_namespace(&self, name: &str) {
+    /// Makes a namespace where pods keep to this standard, to be removed by [`Cluster::remove`] or at the end.
+    pub fn add_namespace(&self, name: &str, level: &str) {
         self.leftovers.0.lock().unwrap().push(name.to_owned());
-        let labels = serde_json::json!({LABEL: "yes", "pod-security.kubernetes.io/enforce": "restricted"});
+        let labels = serde_json::json!({LABEL: "yes", "pod-security.kubernetes.io/enforce": level});
         let namespace = serde_json::json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels},
         });

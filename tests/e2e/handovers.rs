@@ -101,7 +101,7 @@ pub fn a_leader_whose_process_is_killed_is_waited_for(cluster: &Cluster) -> Verd
 /// Electors beside a container of the same user that sees their processes.
 pub fn killable<'a>(flags: &'a [&'a str]) -> Application<'a> {
     let more = json!({"shareProcessNamespace": true, "terminationGracePeriodSeconds": 2});
-    Application { replicas: 3, script: IDLE, flags, is_native: false, more }
+    Application { replicas: 3, script: IDLE, flags, is_native: false, port: 4040, more }
 }
 
 /// Kills the elector in a pod of [`killable`].

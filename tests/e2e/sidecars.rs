@@ -1,6 +1,6 @@
 //! The application has stopped before the next leader's begins, whichever way the elector is beside it.
 
-use crate::application::Application;
+use crate::application::{Application, IDLE};
 use crate::cluster::Cluster;
 use crate::common::scenarios::Verdict;
 use crate::handovers::few;
@@ -35,8 +35,38 @@ pub fn a_plain_sidecar_with_a_release_delay_outlives_its_application(cluster: &C
     update_again_and_again(&stage, few(cluster))
 }
 
+/// The only program in the image is the elector itself, so the command is one, of another election.
+pub fn a_command_runs_in_one_pod_at_a_time(cluster: &Cluster) -> Verdict<String> {
+    let command = ["/leader-elector", "--election=inner", "--election-namespace=$(NAMESPACE)", "--lock=leases"];
+    let flags = [&["--", command[0]], &command[1..], &["--http=:4041"]].concat();
+    let application =
+        Application { replicas: 3, script: IDLE, flags: &flags, is_native: false, port: 4040, more: Value::Null };
+    let stage = application.start(cluster, "command");
+    let of_command = |line: &Line| line.text.contains("/inner").then(|| line.pod.clone());
+    let sampler = stage.sample();
+    let lines = thread::scope(|scope| {
+        let logs = Logs::follow(scope, &stage, "elector");
+        for _ in 0..few(cluster) {
+            stage.wait_for_rollout();
+            let leader = sampler.leader(&stage);
+            stage.wait_until("the command runs", || {
+                logs.lines().iter().any(|it| of_command(it).as_ref() == Some(&leader.pod))
+            });
+            stage.kubectl(&["delete", "pod", &leader.pod, "--wait=false"]);
+            let next = sampler.wait_for_next(&stage, &leader);
+            stage.wait_until("the command runs", || {
+                logs.lines().iter().any(|it| of_command(it).as_ref() == Some(&next.pod))
+            });
+        }
+        logs.lines()
+    });
+    let terms = terms_of(&lines, of_command);
+    let gaps = terms.windows(2).map(|pair| Duration::from_micros((pair[1].0 - pair[0].1) as u64)).collect();
+    Ok(format!("{}, from the command's last line to its next one's first", figures("gap", gaps)))
+}
+
 fn application<'a>(is_native: bool, flags: &'a [&'a str]) -> Application<'a> {
-    Application { replicas: 2, script: SCRIPT, flags, is_native, more: Value::Null }
+    Application { replicas: 2, script: SCRIPT, flags, is_native, port: 4040, more: Value::Null }
 }
 
 fn update_again_and_again(stage: &Stage, updates: usize) -> Verdict<String> {

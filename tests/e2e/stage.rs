@@ -27,8 +27,13 @@ pub struct Pod {
 
 impl<'c> Stage<'c> {
     pub fn new(cluster: &'c Cluster, name: &str) -> Stage<'c> {
+        Stage::at_level(cluster, name, "restricted")
+    }
+
+    /// One where pods keep to this standard.
+    pub fn at_level(cluster: &'c Cluster, name: &str, level: &str) -> Stage<'c> {
         let namespace = format!("leader-elector-e2e-{}-{name}", std::process::id());
-        cluster.add_namespace(&namespace);
+        cluster.add_namespace(&namespace, level);
         Stage { cluster, namespace }
     }
 

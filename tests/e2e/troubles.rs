@@ -66,5 +66,5 @@ fn has_new_pod(stage: &Stage) -> bool {
 }
 
 fn electors<'a>(flags: &'a [&'a str], more: Value) -> Application<'a> {
-    Application { replicas: 3, script: IDLE, flags, is_native: false, more }
+    Application { replicas: 3, script: IDLE, flags, is_native: false, port: 4040, more }
 }

@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 
 use crate::{Commit, Request};
 
-/// What the server is to log: requests for the kinds of objects that locks are, those that write with what was written.
+/// What the server is to log: requests for the kinds of objects that electors use, those that write with what was written.
 pub(crate) fn policy() -> Value {
     let resources = json!([
         {"group": "", "resources": ["endpoints", "configmaps"]},
         {"group": "coordination.k8s.io", "resources": ["leases"]},
+        {"group": "discovery.k8s.io", "resources": ["endpointslices"]},
     ]);
     json!({
         "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitManagedFields": true,

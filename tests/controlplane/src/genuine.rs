@@ -15,7 +15,7 @@ use crate::audit::{self, AuditLog};
 use crate::certificates::{Serving, TokenKeys};
 use crate::client::Client;
 use crate::process::Program;
-use crate::{Account, Backend, Commit, Request, Token};
+use crate::{Account, Backend, Commit, Request, Token, group_of};
 
 const ADMIN: &str = "admin-of-the-tests";
 
@@ -154,13 +154,6 @@ impl Backend for Genuine {
     fn add_account(&self, account: &Account) {
         let Account { namespace, name } = account;
         self.put(&format!("/api/v1/namespaces/{namespace}/serviceaccounts"), &json!({"metadata": {"name": name}}));
-        let group = "rbac.authorization.k8s.io";
-        let binding = json!({
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
-            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": name}],
-        });
-        self.put(&format!("/apis/{group}/v1/namespaces/{namespace}/rolebindings"), &binding);
     }
 
     fn allow(&self, account: &Account, resource: &str, name: &str, verbs: &[&str]) {
@@ -175,8 +168,17 @@ impl Backend for Genuine {
         if !everywhere.is_empty() {
             rules.push(json!({"apiGroups": groups, "resources": [resource], "verbs": everywhere}));
         }
-        let role = json!({"metadata": {"name": account.name}, "rules": rules});
-        self.put(&format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles", account.namespace), &role);
+        let Account { namespace, name: account_name } = account;
+        let group = "rbac.authorization.k8s.io";
+        let role_name = account.role(resource);
+        let binding = json!({
+            "metadata": {"name": role_name},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": role_name},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": account_name}],
+        });
+        let role = json!({"metadata": {"name": role_name}, "rules": rules});
+        self.put(&format!("/apis/{group}/v1/namespaces/{namespace}/roles"), &role);
+        self.put(&format!("/apis/{group}/v1/namespaces/{namespace}/rolebindings"), &binding);
         let deadline = Instant::now() + PATIENCE;
         let in_force = |verb: &&str| self.is_allowed(account, verb, resource, name) == verbs.contains(verb);
         while !["get", "create", "update", "watch"].iter().all(in_force) {
@@ -246,10 +248,6 @@ impl Backend for Genuine {
         self.server.kill();
         self.start_server();
     }
-}
-
-fn group_of(resource: &str) -> &'static str {
-    if resource == "leases" { "coordination.k8s.io" } else { "" }
 }
 
 /// Ports that stay free while a server is down: below those that the system gives to whoever asks for any, and none of

@@ -50,6 +50,11 @@ impl Account {
     pub fn user(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.name)
     }
+
+    /// The role of a real server that says what it may do with a resource.
+    pub fn role(&self, resource: &str) -> String {
+        format!("{}-{resource}", self.name)
+    }
 }
 
 /// A token that can be taken back.
@@ -222,8 +227,8 @@ impl ControlPlane {
         account
     }
 
-    /// From now on an account may do this and nothing else: `create` in all of its namespace, the other verbs with
-    /// the object of that name. Returns once that is in force.
+    /// From now on an account may do this and nothing else with a resource: `create` in all of its namespace, the other
+    /// verbs with the objects of that name. Returns once that is in force.
     pub fn allow(&self, account: &Account, resource: &str, name: &str, verbs: &[&str]) {
         self.backend.allow(account, resource, name, verbs);
     }
@@ -340,11 +345,23 @@ fn assets() -> Option<PathBuf> {
 
 /// Where the objects of a resource are.
 pub fn collection_path(resource: &str, namespace: &str) -> String {
-    let group = if resource == "leases" { "apis/coordination.k8s.io/v1" } else { "api/v1" };
-    format!("/{group}/namespaces/{namespace}/{resource}")
+    let path = match group_of(resource) {
+        "" => "api/v1".to_owned(),
+        group => format!("apis/{group}/v1"),
+    };
+    format!("/{path}/namespaces/{namespace}/{resource}")
 }
 
 /// Where an object is.
 pub fn object_path(resource: &str, namespace: &str, name: &str) -> String {
     format!("{}/{name}", collection_path(resource, namespace))
+}
+
+/// The API group of a resource.
+fn group_of(resource: &str) -> &'static str {
+    match resource {
+        "leases" => "coordination.k8s.io",
+        "endpointslices" => "discovery.k8s.io",
+        _ => "",
+    }
 }

@@ -23,7 +23,8 @@ pub(crate) struct StandIn {
 #[derive(Default)]
 struct Access {
     tokens: BTreeMap<String, String>,
-    rules: BTreeMap<String, Vec<Rule>>,
+    /// By user and resource.
+    rules: BTreeMap<(String, String), Vec<Rule>>,
 }
 
 impl StandIn {
@@ -32,7 +33,7 @@ impl StandIn {
         let admin = Client::new(server.url(), server.ca_pem(), ADMIN)?;
         let access = Access {
             tokens: [(ADMIN.to_owned(), ADMIN.to_owned())].into(),
-            rules: [(ADMIN.to_owned(), vec![Rule::new(ADMIN, &["*"], "*")])].into(),
+            rules: [((ADMIN.to_owned(), "*".to_owned()), vec![Rule::new(ADMIN, &["*"], "*")])].into(),
         };
         let stand_in = StandIn { server, admin, access: Mutex::default() };
         stand_in.change_access(|it| *it = access);
@@ -76,7 +77,7 @@ impl Backend for StandIn {
             if verb == "create" { rule } else { rule.on(name) }
         };
         let rules = verbs.iter().map(rule).collect();
-        self.change_access(|access| drop(access.rules.insert(account.user(), rules)));
+        self.change_access(|access| drop(access.rules.insert((account.user(), resource.to_owned()), rules)));
     }
 
     fn token(&self, account: &Account, bound_to: &str) -> String {

@@ -1,7 +1,7 @@
 //! What is named twice in `deploy/` is the same both times: rights and lock, ports and flags, labels and selectors.
 //! Whether an API server takes it, the conformance scenarios ask.
 
-use crate::common::deploy::{Overlay, components, is_there, manifests, text};
+use crate::common::deploy::{Overlay, components, is_there, manifests, text, yaml_in};
 use leader_elector::cli::{Command, Config, Environment, PodVariables, parse};
 use leader_elector::leader_service::Spec;
 use leader_elector::lock::LockKind;
@@ -87,7 +87,7 @@ fn the_last_update_of_a_move_may_keep_the_rights_of_the_one_before() {
     if !is_there("kubectl", "help") {
         return;
     }
-    let told = code_in("docs/migrating.md");
+    let told = yaml_in("docs/migrating.md");
     let (_, fields) = told[0].split_once("components: [../deploy/lock-endpointsleases]\n").unwrap();
     let objects = kustomize(&Overlay::of(&["lock-endpointsleases"], fields));
     let deployment = objects.iter().find(|it| it["kind"] == "Deployment").unwrap();
@@ -99,7 +99,7 @@ fn the_last_update_of_a_move_may_keep_the_rights_of_the_one_before() {
 /// The rights and the sidecar that README shows to newcomers.
 #[test]
 fn the_manifests_in_the_readme_agree() {
-    let [rights, sidecar] = &code_in("README.md")[..] else { panic!("it shows two manifests") };
+    let [rights, sidecar] = &yaml_in("README.md")[..] else { panic!("it shows two manifests") };
     let objects = documents(rights);
     let of_kind = |kind: &str| objects.iter().find(|it| it["kind"] == kind).unwrap();
     let (account, role, binding) = (of_kind("ServiceAccount"), of_kind("Role"), of_kind("RoleBinding"));
@@ -113,13 +113,6 @@ fn the_manifests_in_the_readme_agree() {
     assert_eq!(config.lock, [LockKind::Leases]);
     assert!(config.http.is_some());
     judge_rights(list(&role["rules"]), &config);
-}
-
-/// The manifests in a document.
-fn code_in(document: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(format!("{}/{document}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    let blocks = text.split("\n```yaml\n").skip(1);
-    blocks.map(|block| block.split_once("```").expect("a block ends").0.to_owned()).collect()
 }
 
 /// What would be applied.
