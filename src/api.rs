@@ -1,11 +1,11 @@
-//! The Kubernetes API, as far as an elector needs it: get, create and update one object, and watch a lock.
+//! A client for the Kubernetes API with what an elector needs: get, create and update one object, and watch a lock.
 //!
-//! Nothing here is tried twice, except that a request refused with a 401 is sent once more if the
-//! token has meanwhile been replaced, or its plugin hands out another: whether to try again is for the caller to decide, who knows
-//! what the time is worth. No proxy is used, no redirect is followed.
+//! Requests are not retried, because only the caller knows how much time is left. There is one exception: a request
+//! that got a 401 is sent once more if there is a newer token by then. The client uses no proxy and follows no
+//! redirect.
 //!
-//! The trace level of ureq's log prints requests whole, tokens included: whoever sets up logging
-//! must cap `ureq` and `ureq_proto` at debug. Nothing here logs a token.
+//! The trace level of ureq's log prints whole requests, including tokens. Logging must cap `ureq` and `ureq_proto` at
+//! debug. This module logs no token.
 
 mod dial;
 mod exchange;
@@ -21,7 +21,7 @@ use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 pub(crate) use self::exchange::explain;
-use self::exchange::{ApiCall, LONGEST, Patience};
+use self::exchange::{ApiCall, LONGEST, Timeouts};
 pub use self::failure::{ApiStatus, Class, Failure, FailureKind, Verb};
 pub(crate) use self::names::Names;
 pub use self::object_name::ObjectName;
@@ -31,8 +31,8 @@ use crate::credentials::{Access, Credentials, CredentialsError, Tls};
 use crate::lock::LockName;
 use crate::time::Time;
 
-/// A client of one API server. It may be used by several threads at once; each request blocks the
-/// thread that makes it, and no other is started for it.
+/// A client of one API server. Several threads may use it at once. Each request blocks the calling thread and starts no
+/// other thread.
 pub struct Api {
     credentials: Arc<Credentials>,
     idle_limit: Duration,
@@ -40,30 +40,29 @@ pub struct Api {
     client: Mutex<Client>,
 }
 
-/// An agent for a server that wants no credentials, with the manners of those of an [`Api`]; without `tls` it speaks plain
-/// HTTP.
+/// An agent without credentials, with the settings of the agents of an [`Api`]. Without `tls` it uses plain HTTP.
 pub(crate) fn anonymous_agent(server: String, tls: Option<Tls>) -> Agent {
     exchange::agent(server, tls, Names::new())
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Default)]
 struct Client {
-    /// Made when first needed, and anew when certificates have changed, the CA's or our own.
+    /// Created when first needed, and again when certificates have changed.
     agent: Option<(Option<Tls>, Agent)>,
-    /// When a request last ended, by the clock that goes on while the machine sleeps.
+    /// When the last request ended, on the boot-time clock.
     used: Time,
 }
 
 impl Api {
-    /// A client without any connection yet. One that has been idle for `idle_limit` is not used
-    /// again: the other side may be gone, and a write would be lost on it.
+    /// A client without a connection. A connection that was idle for `idle_limit` is not used again: the server may
+    /// have dropped it, and a write on it would be lost.
     pub fn new(credentials: Arc<Credentials>, idle_limit: Duration) -> Api {
         Api { credentials, idle_limit, names: Names::new(), client: Mutex::default() }
     }
 
-    /// A client with the same credentials and no connection: for a request that must not wait for
-    /// what is under way on this one. TLS sessions are resumed.
+    /// A client with the same credentials and no connection, for a request that must not wait for those in progress on
+    /// this one. It resumes TLS sessions.
     pub fn fresh(&self) -> Api {
         let Api { credentials, idle_limit, names, .. } = self;
         Api {
@@ -74,38 +73,37 @@ impl Api {
         }
     }
 
-    /// Breaks off the requests under way, which fail at once ([`FailureKind::Unknown`]) unless they
-    /// are still connecting. Later ones use connections of their own. A watch goes on.
+    /// Aborts requests in progress: they fail at once ([`FailureKind::Unknown`]), unless they are still connecting.
+    /// Later requests use new connections. Watches continue.
     pub fn abandon(&self) {
-        // Taken out first: the lock is not held while sockets are shut down.
+        // Take it first, so that the lock is released before sockets are shut down.
         let agent = self.lock().agent.take();
         if let Some((_, agent)) = agent {
             agent.shutdown();
         }
     }
 
-    /// Reads the object. `timeout` covers everything from looking up the server's name to the last
-    /// byte of the answer.
+    /// Reads the object. `timeout` covers everything from the name lookup to the last byte of the answer.
     pub fn get(&self, object: &dyn ObjectName, timeout: Duration) -> Result<Vec<u8>, Failure> {
         self.request(&ApiCall::new(Verb::Get, object, None)?, timeout)
     }
 
-    /// Creates the object from its JSON, and returns it as the server keeps it.
+    /// Creates the object from `body`, and returns it as the server stored it.
     pub fn create(&self, object: &dyn ObjectName, body: &[u8], timeout: Duration) -> Result<Vec<u8>, Failure> {
         self.request(&ApiCall::new(Verb::Create, object, Some(body))?, timeout)
     }
 
-    /// Replaces the object by this JSON, and returns it as the server keeps it. That it replaces
-    /// what was read and nothing else is for the uid and the resourceVersion in the JSON to see to.
+    /// Replaces the object with `body`, and returns it as the server stored it. The uid and the resourceVersion in
+    /// `body` ensure that only the version that was read is replaced.
     pub fn update(&self, object: &dyn ObjectName, body: &[u8], timeout: Duration) -> Result<Vec<u8>, Failure> {
         self.request(&ApiCall::new(Verb::Update, object, Some(body))?, timeout)
     }
 
-    /// Opens a stream of the object's events, from `resource_version` on; without one it begins
-    /// with the object as it is. The server is asked to end it after `seconds`.
+    /// Opens a watch of the object from `resource_version` on. Without one, the watch starts with the current object.
+    /// The server is asked to end the stream after `seconds`.
     ///
-    /// Each step up to the head of the answer may take `timeout`, and so may the stream beyond its
-    /// `seconds`. `handle` breaks it off from another thread.
+    /// Each step up to the head of the answer may take `timeout`. The stream may last `timeout` longer than `seconds`.
+    /// Another thread can abort it with `handle`.
     pub fn watch(
         &self,
         lock: &LockName,
@@ -121,7 +119,7 @@ impl Api {
         let call = ApiCall::new(Verb::Watch, lock, None)?;
         if let Some(version) = resource_version {
             if version.is_empty() || !version.bytes().all(|b| b.is_ascii_digit()) {
-                let what = format!("the resourceVersion {version:?} is no number");
+                let what = format!("the resourceVersion {version:?} is not a number");
                 return Err(call.fail(FailureKind::Invalid, what));
             }
             query.push_str("&resourceVersion=");
@@ -132,8 +130,8 @@ impl Api {
         let silence = Duration::from_secs(seconds.into()).min(LONGEST) + step;
         let access = self.access(&call, Instant::now() + step)?;
         let agent = exchange::agent(self.credentials.address().to_string(), access.tls.clone(), self.names.clone());
-        let running = handle.begin(agent.clone()).map_err(|woken| call.fail(FailureKind::BrokenOff, woken))?;
-        let opened = self.perform(&agent, &call, &access, step, || Patience::Stream { step, silence });
+        let running = handle.begin(agent.clone()).map_err(|woken| call.fail(FailureKind::Aborted, woken))?;
+        let opened = self.perform(&agent, &call, &access, step, || Timeouts::Stream { step, silence });
         let response = opened.map_err(|failure| running.why(call.verb, lock).unwrap_or(failure))?;
         Ok(Watch::new(response.into_body(), lock.clone(), silence, running))
     }
@@ -143,33 +141,33 @@ impl Api {
         let deadline = Instant::now() + timeout;
         let access = self.access(call, deadline)?;
         let (agent, reuse) = self.agent(&access);
-        let patience = || Patience::Whole { timeout: deadline.saturating_duration_since(Instant::now()), reuse };
+        let timeouts = || Timeouts::Whole { timeout: deadline.saturating_duration_since(Instant::now()), reuse };
         let reply = self
-            .perform(&agent, call, &access, timeout, patience)
-            .and_then(|response| call.read_whole(response, timeout).inspect_err(|_| self.names.doubt()));
+            .perform(&agent, call, &access, timeout, timeouts)
+            .and_then(|response| call.read_whole(response, timeout).inspect_err(|_| self.names.invalidate()));
         self.lock().used = clock::now();
         reply
     }
 
-    /// What to send a request with.
+    /// The TLS configuration and the token for a request.
     fn access(&self, call: &ApiCall, deadline: Instant) -> Result<Access, Failure> {
-        // Nothing has been sent, but that is more than the caller can know.
+        // Nothing was sent, but the caller cannot know that.
         self.credentials.access(deadline).map_err(|error: CredentialsError| call.fail(FailureKind::Unknown, error))
     }
 
-    /// Sends a request and makes anything but the head of a 2xx answer a failure.
+    /// Sends a request. Any answer other than 2xx becomes a failure.
     fn perform(
         &self,
         agent: &Agent,
         call: &ApiCall,
         access: &Access,
         timeout: Duration,
-        patience: impl Fn() -> Patience,
+        timeouts: impl Fn() -> Timeouts,
     ) -> Result<Response<Body>, Failure> {
         let base = self.credentials.address().base();
         let send = |token| {
-            call.send(agent, &base, token, patience()).map_err(|error| {
-                self.names.doubt();
+            call.send(agent, &base, token, timeouts()).map_err(|error| {
+                self.names.invalidate();
                 call.fail(FailureKind::Unknown, explain(error, timeout))
             })
         };
@@ -179,7 +177,7 @@ impl Api {
             return Ok(response);
         }
         let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
-        // Reading the refusal to its end leaves the connection fit for another request.
+        // Reading the refusal to its end keeps the connection usable.
         let refusal = call.refuse(response, access.token.is_some());
         let newer = || self.credentials.token_instead_of(access, begun + timeout);
         let Some(newer) = unauthorized.then(newer).flatten() else {
@@ -192,15 +190,15 @@ impl Api {
         Err(call.refuse(response, true))
     }
 
-    /// The agent for a request, and whether a connection of it may be used again.
+    /// The agent for a request, and whether its connection may be reused.
     fn agent(&self, access: &Access) -> (Agent, bool) {
         let tls = access.tls.as_ref();
         let mut client = self.lock();
         if let Some((of, agent)) = &client.agent
             && same(of.as_ref(), tls)
         {
-            // Measured here and not by the pool, whose clock stops while the machine sleeps: after
-            // a night in that state its connections look young, and are dead.
+            // Measured here because the clock of ureq's pool stops while the machine sleeps. After a night of sleep its
+            // connections would look recent but be dead.
             let idle = clock::now().since(client.used);
             return (agent.clone(), idle < self.idle_limit);
         }
@@ -214,7 +212,7 @@ impl Api {
     }
 }
 
-/// Whether two connections would trust, and show, the same certificates.
+/// Whether two TLS configurations have the same CA and client certificates.
 fn same(one: Option<&Tls>, other: Option<&Tls>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => Arc::ptr_eq(&one.config, &other.config),

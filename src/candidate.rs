@@ -360,7 +360,7 @@ fn count(metrics: &Metrics, ended: &Outstanding, failure: Option<Class>, now: Ti
 fn shows_server(reply: &requester::Outcome) -> bool {
     match reply {
         Ok(_) => true,
-        Err(failure) => !matches!(failure.kind, FailureKind::Unknown | FailureKind::BrokenOff),
+        Err(failure) => !matches!(failure.kind, FailureKind::Unknown | FailureKind::Aborted),
     }
 }
 
@@ -375,7 +375,7 @@ fn answer(verb: Verb, failure: &Failure) -> Answer {
         FailureKind::Busy => Answer::Busy(failure.retry_after),
         // A read does no harm: what the server asks for (503) is granted.
         FailureKind::Unknown if reading && failure.retry_after.is_some() => Answer::Busy(failure.retry_after),
-        FailureKind::Unknown | FailureKind::Expired | FailureKind::BrokenOff => Answer::Unknown,
+        FailureKind::Unknown | FailureKind::Expired | FailureKind::Aborted => Answer::Unknown,
     }
 }
 

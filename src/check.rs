@@ -1,5 +1,5 @@
-//! `--check`: asks a running elector whether it leads, for probes and scripts in images without a shell or an HTTP
-//! client. It elects nothing, and touches neither credentials nor the API server.
+//! `--check`: asks a running elector whether it leads. For probes and scripts in images without a shell or an HTTP
+//! client. It does not take part in the election and uses neither credentials nor the API server.
 
 use crate::api;
 use crate::http::ListenAddress;
@@ -13,39 +13,39 @@ use ureq::http::header::CONTENT_TYPE;
 use ureq::http::{StatusCode, Uri};
 use ureq::{Body, Error};
 
-/// From looking up the name to the last byte of the answer. Electors answer in a millisecond.
+/// From the name lookup to the last byte of the answer. Electors answer in a millisecond.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// More than any elector says, as the longest identity escaped is a tenth of it.
+/// Longer than any answer of an elector: the longest escaped identity is a tenth of it.
 const MOST_BYTES: u64 = 64 * 1024;
 
-/// An elector that can be asked: `host:port` as it stands in a URL.
+/// An elector to ask: `host:port` of its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elector(String);
 
-/// What an elector says of itself.
+/// The answer of an elector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ElectorAnswer {
     pub leads: bool,
-    /// As it came: `{"name":"<holder>"}`.
+    /// The body as received: `{"name":"<holder>"}`.
     pub body: String,
 }
 
 impl Default for Elector {
-    /// Where an elector is by custom.
+    /// The default address of an elector.
     fn default() -> Elector {
         Elector("localhost:4040".to_owned())
     }
 }
 
 impl Elector {
-    /// The elector that serves `listen`, asked from beside it; `None` where that is any free port.
-    pub fn behind(listen: &ListenAddress) -> Option<Elector> {
-        listen.from_beside().map(Elector)
+    /// The elector that serves `listen` in the same pod; `None` if the port is any free one.
+    pub fn serving(listen: &ListenAddress) -> Option<Elector> {
+        listen.local_address().map(Elector)
     }
 
-    /// Asks it. The error says why it cannot be asked, or what it is if it is no elector.
+    /// Asks it. The error says why it cannot be asked, or that the answer is not that of an elector.
     ///
-    /// No proxy is used and no redirect followed: what counts is the word of this elector alone.
+    /// It uses no proxy and follows no redirect, so the answer comes from this elector.
     pub fn ask(&self) -> Result<ElectorAnswer, String> {
         let agent = api::anonymous_agent(self.0.clone(), None);
         let timed = agent.get(format!("http://{}/leader", self.0)).config().timeout_global(Some(TIMEOUT)).build();
@@ -56,7 +56,7 @@ impl Elector {
         match judge(status, is_json, &body) {
             Some(leads) => Ok(ElectorAnswer { leads, body }),
             None => Err(format!(
-                "what answers at {} is no elector of this make: {status}, \"{}\"",
+                "the answer of {} is not that of a leader-elector 0.6 or later: {status}, \"{}\"",
                 self.0,
                 escaped(body.as_bytes())
             )),
@@ -78,9 +78,9 @@ fn read(body: Body) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Whether the elector with this answer to `/leader` leads; `None` when it is the answer of something else.
+/// Whether the elector with this answer to `/leader` leads; `None` if the answer is not that of an elector.
 ///
-/// 0.5 answers every path with 200 and the holder's name, whoever that is, but as text.
+/// 0.5 answers every path with 200 and the name of the holder, but as text.
 fn judge(status: StatusCode, is_json: bool, body: &str) -> Option<bool> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -98,15 +98,14 @@ fn judge(status: StatusCode, is_json: bool, body: &str) -> Option<bool> {
 impl FromStr for Elector {
     type Err = ElectorError;
 
-    /// `http://host:port`, with `/` or `/leader` behind it or not. The answers of other paths say too little to tell
-    /// from them who leads.
+    /// `http://host:port`, optionally with the path `/` or `/leader`. The answers of other paths do not say enough.
     fn from_str(url: &str) -> Result<Elector, ElectorError> {
         let refuse = |why| Err(ElectorError { url: url.to_owned(), why });
-        let Ok(uri) = url.parse::<Uri>() else { return refuse("no URL") };
+        let Ok(uri) = url.parse::<Uri>() else { return refuse("not a URL") };
         match uri.scheme_str() {
             Some("http") => {}
-            Some("https") => return refuse("https, which electors do not speak"),
-            _ => return refuse("no URL that begins with http://"),
+            Some("https") => return refuse("an https URL, but electors serve plain HTTP"),
+            _ => return refuse("not a URL that begins with http://"),
         }
         let (Some(host), Some(authority)) = (uri.host().filter(|host| !host.is_empty()), uri.authority()) else {
             return refuse("a URL without a host");
@@ -117,7 +116,7 @@ impl FromStr for Elector {
                 Some(port) if port > 0 => port,
                 _ => return refuse("a URL without a usable port"),
             },
-            None => return refuse("a URL with a user name, and electors know none"),
+            None => return refuse("a URL with a user name, which electors do not support"),
         };
         if !matches!(uri.path(), "" | "/" | "/leader") || uri.query().is_some() {
             return refuse("a URL with another path than /leader");
@@ -126,7 +125,7 @@ impl FromStr for Elector {
     }
 }
 
-/// A URL that no elector is asked at.
+/// A URL that cannot be one of an elector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ElectorError {
     url: String,
@@ -185,18 +184,18 @@ mod tests {
     #[test]
     fn any_other_url_is_refused_with_the_reason() {
         for (url, why) in [
-            ("", "no URL"),
-            ("localhost:4040", "no URL that begins with http://"),
-            (":4040", "no URL that begins with http://"),
-            ("4040", "no URL that begins with http://"),
-            ("false", "no URL that begins with http://"),
-            ("ftp://localhost", "no URL that begins with http://"),
-            ("https://localhost:4040", "https, which electors do not speak"),
-            ("http://", "no URL"),
+            ("", "not a URL"),
+            ("localhost:4040", "not a URL that begins with http://"),
+            (":4040", "not a URL that begins with http://"),
+            ("4040", "not a URL that begins with http://"),
+            ("false", "not a URL that begins with http://"),
+            ("ftp://localhost", "not a URL that begins with http://"),
+            ("https://localhost:4040", "an https URL, but electors serve plain HTTP"),
+            ("http://", "not a URL"),
             ("http://localhost:", "a URL without a usable port"),
             ("http://localhost:0", "a URL without a usable port"),
             ("http://localhost:70000", "a URL without a usable port"),
-            ("http://me@localhost:4040", "a URL with a user name, and electors know none"),
+            ("http://me@localhost:4040", "a URL with a user name, which electors do not support"),
             ("http://localhost:4040/isLeader", "a URL with another path than /leader"),
             ("http://localhost:4040/leader/", "a URL with another path than /leader"),
             ("http://localhost:4040/leader?x", "a URL with another path than /leader"),

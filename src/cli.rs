@@ -1,6 +1,6 @@
-//! The command line: argv and a little of the environment in, a [`Command`] or one [`UsageError`] out.
+//! Parses the command line and a few environment variables into a [`Command`] or a [`UsageError`].
 //!
-//! Flags are taken as 0.5 took them, which used pflag (<https://pkg.go.dev/github.com/spf13/pflag>); see [`parse`].
+//! The syntax of flags is that of 0.5, which used pflag (<https://pkg.go.dev/github.com/spf13/pflag>); see [`parse`].
 
 mod argv;
 mod health;
@@ -26,13 +26,13 @@ use std::time::Duration;
 
 pub use timing::Timing;
 
-/// What `--help` prints.
+/// The output of `--help`.
 pub const HELP: &str = include_str!("cli/help.txt");
 
-/// What `--version` prints.
+/// The output of `--version`.
 pub const VERSION: &str = concat!("leader-elector ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// What the program was asked to do.
+/// What the program should do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "there is one of them in the life of a process")]
 pub enum Command {
@@ -43,55 +43,55 @@ pub enum Command {
     Help,
 }
 
-/// Everything that the flags decide, checked as far as that goes without looking at anything else.
+/// The values of all flags, checked as far as possible without I/O.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The name of the election and of its lock: a DNS subdomain.
     pub election: String,
     /// The namespace of the lock: a DNS label.
     pub namespace: String,
-    /// The kinds of the lock objects, in their order.
+    /// The kinds of the lock objects in order.
     pub lock: &'static [LockKind],
-    /// Who this candidate is: not empty, no control characters, at most [`LONGEST_ID`] bytes.
+    /// The identity of this candidate: not empty, no control characters, at most [`LONGEST_ID`] bytes.
     pub id: String,
     pub timing: Timing,
-    /// How long to go on before the lock is released after a signal.
+    /// How long the lock is kept after a signal before it is released.
     pub release_delay: Duration,
-    /// What tells whether the application is well enough to lead; `None` where it is not asked.
+    /// The health check of the application; `None` if there is none.
     pub health: Option<HealthCheck>,
-    /// The Service that is to lead to the leader, if there is one.
+    /// The leader Service, if there is one.
     pub leader_service: Option<Spec>,
-    /// What is to run only while this candidate leads, if anything is.
+    /// The command that runs only while this candidate leads, if there is one.
     pub run_mode: Option<RunMode>,
-    /// Where to serve HTTP; `None` for nowhere.
+    /// The address of the HTTP port; `None` for no port.
     pub http: Option<ListenAddress>,
-    /// How many connections that has at a time, 1 to [`MOST_CONNECTIONS`].
+    /// The maximum number of HTTP connections, 1 to [`MOST_CONNECTIONS`].
     pub http_max_connections: usize,
-    /// The URL of the API server, if it was given: one that requests can be sent to.
+    /// The URL of the API server, if given. It is a valid base for requests.
     pub server: Option<String>,
     pub service_account_dir: Option<PathBuf>,
     pub use_cluster_credentials: bool,
-    /// The kubeconfig file, if it was given.
+    /// The kubeconfig file, if given.
     pub kubeconfig: Option<PathBuf>,
-    /// The context of a kubeconfig, if it was given.
+    /// The context of the kubeconfig, if given.
     pub context: Option<String>,
     pub log: logging::LogSettings,
-    /// Arguments that were accepted and mean nothing here, to be named in one warning.
+    /// Ignored arguments, for one warning.
     pub ignored: Vec<String>,
 }
 
-/// What the command line takes from its surroundings.
+/// The inputs of the command line besides argv.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
-    /// The identity of a candidate that is given none.
+    /// The default identity.
     pub hostname: String,
     /// `RUST_LOG`, if it is set.
     pub rust_log: Option<String>,
-    /// What a pod may be told of itself.
+    /// The pod's variables.
     pub pod: PodVariables,
 }
 
-/// The variables that the downward API sets where the manifest of a pod asks for them.
+/// The variables that the manifest of a pod can set through the downward API.
 #[derive(Clone, Debug, Default)]
 pub struct PodVariables {
     /// `POD_IPS`: all addresses, separated by commas.
@@ -109,7 +109,7 @@ pub struct PodVariables {
 impl Environment {
     pub fn read() -> Environment {
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        // An empty one is none.
+        // An empty variable counts as not set.
         let of_pod = |name| variable(name).filter(|value| !value.trim().is_empty());
         Environment {
             hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
@@ -125,7 +125,7 @@ impl Environment {
     }
 }
 
-/// A command line that cannot be used: one or two lines that name the flag, the value and the valid form.
+/// An invalid command line: one or two lines with the flag, the value and the valid form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError(String);
 
@@ -137,27 +137,28 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// The longest identity, in bytes. To 0.5 it is free text; this much fits any annotation with room to spare.
+/// The maximum length of an identity in bytes. 0.5 allows any text; this length fits into any annotation.
 pub const LONGEST_ID: usize = 1024;
 
-/// The most connections that may be asked for: a look at each, which some events cost, still takes no time to speak of.
+/// The maximum of `--http-max-connections`. A scan of that many connections, which some events need, still takes little
+/// time.
 pub const MOST_CONNECTIONS: usize = 10_000;
 
-/// The longest time that the release may be put off.
+/// The maximum of `--release-delay`.
 const LONGEST_RELEASE_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Reads a command line, the program's own name not included.
+/// Parses a command line without the program's name.
 ///
-/// `--flag=value`, `--flag value` and the same with one dash; the last of several wins; `--flag`, `--flag=true` and
-/// `--flag=false` for what is yes or no; other arguments are ignored. What stands behind `--` is the command of run mode. One argument
-/// that begins with `--` and holds white space is taken as several, as the wrapper script of 0.5 split it.
+/// Flags are `--flag=value`, `--flag value`, or the same with one dash. Of repeated flags the last one wins. Boolean
+/// flags are `--flag`, `--flag=true` or `--flag=false`. Other arguments are ignored. The command of run mode follows
+/// `--`. One argument that begins with `--` and contains white space is split, as in the wrapper script of 0.5.
 pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<Command, UsageError> {
     let argv::Argv { pairs, ignored, command } = argv::normalise(args)?;
     let mut flags = Flags(pico_args::Arguments::from_vec(pairs));
-    if flags.yes("--help")? {
+    if flags.boolean("--help")? {
         return Ok(Command::Help);
     }
-    if flags.yes("--version")? {
+    if flags.boolean("--version")? {
         return Ok(Command::Version);
     }
     if let Some(url) = flags.text("--check")? {
@@ -189,13 +190,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
         http_max_connections: http_max_connections(flags.text("--http-max-connections")?)?,
         server: flags.text("--server")?.map(server).transpose()?,
         service_account_dir: flags.text("--service-account-dir")?.map(directory).transpose()?,
-        use_cluster_credentials: flags.yes("--use-cluster-credentials")?,
+        use_cluster_credentials: flags.boolean("--use-cluster-credentials")?,
         kubeconfig,
         context,
         log: log_settings(&mut flags, environment)?,
         ignored,
     };
-    one_source(&config)?;
+    check_single_source(&config)?;
     Ok(Command::Run(config))
 }
 
@@ -208,7 +209,7 @@ const LOG_LEVELS: [(&str, LevelFilter); 4] = [
     ("debug", LevelFilter::Debug),
 ];
 
-/// The flags that were given, each at most once; asking for one takes it out.
+/// The given flags, each at most once. Reading a flag removes it.
 struct Flags(pico_args::Arguments);
 
 impl Flags {
@@ -217,8 +218,8 @@ impl Flags {
         self.0.opt_value_from_fn(flag, behind_equals).map_err(|error| UsageError(format!("{flag}: {error}")))
     }
 
-    /// Whether a flag that takes no value was given, and not as `--flag=false`.
-    fn yes(&mut self, flag: &'static str) -> Result<bool, UsageError> {
+    /// Whether a boolean flag is set.
+    fn boolean(&mut self, flag: &'static str) -> Result<bool, UsageError> {
         match self.text(flag)?.as_deref() {
             None | Some("0" | "f" | "F" | "false" | "False" | "FALSE") => Ok(false),
             Some("1" | "t" | "T" | "true" | "True" | "TRUE") => Ok(true),
@@ -227,7 +228,7 @@ impl Flags {
     }
 
     fn http(&mut self) -> Result<Option<ListenAddress>, UsageError> {
-        // 0.5 took an empty address as none at all.
+        // In 0.5 an empty address means no port.
         self.text("--http")?.filter(|address| !address.is_empty()).map(listen).transpose()
     }
 
@@ -275,7 +276,7 @@ fn too_long(value: &str, limit: usize) -> String {
     format!("{} bytes are too many, {limit} are allowed", value.len())
 }
 
-/// What keeps a text from being a label of a DNS name as Kubernetes takes it (RFC 1123, lower case), length aside.
+/// Why a text is not a DNS label as in Kubernetes (RFC 1123, lower case), regardless of its length.
 fn label_fault(label: &str) -> Option<String> {
     if label.is_empty() {
         return Some("a name, or a part of it between dots, is empty".to_owned());
@@ -289,7 +290,7 @@ fn label_fault(label: &str) -> Option<String> {
         .then(|| "a name, and each part of it between dots, begins and ends with a letter or digit".to_owned())
 }
 
-/// The identity given, or the hostname, which is the name of the pod in most pods.
+/// The given identity, or the hostname, which in most pods is the name of the pod.
 fn identity(given: Option<String>, hostname: &str) -> Result<String, UsageError> {
     let (id, origin) = match given {
         Some(id) => (id, "--id"),
@@ -333,7 +334,7 @@ fn server(url: String) -> Result<String, UsageError> {
     }
 }
 
-/// An empty value is none, as to kubectl.
+/// As in kubectl, an empty value counts as not set.
 fn kubeconfig(flags: &mut Flags) -> Result<(Option<PathBuf>, Option<String>), UsageError> {
     let [path, context] = [flags.text("--kubeconfig")?, flags.text("--context")?];
     let path = path.filter(|path| !path.is_empty());
@@ -343,9 +344,9 @@ fn kubeconfig(flags: &mut Flags) -> Result<(Option<PathBuf>, Option<String>), Us
     }
 }
 
-/// Credentials come from a kubeconfig, or from what the other flags say: to mix them would send what is meant for one
-/// server to another.
-fn one_source(config: &Config) -> Result<(), UsageError> {
+/// Credentials come from a kubeconfig or from the other flags, never from both: otherwise a token for one server could
+/// be sent to another.
+fn check_single_source(config: &Config) -> Result<(), UsageError> {
     let of_kubeconfig = [("--kubeconfig", config.kubeconfig.is_some()), ("--context", config.context.is_some())];
     let of_others = [
         ("--server", config.server.is_some()),
@@ -365,33 +366,32 @@ fn listen(address: String) -> Result<ListenAddress, UsageError> {
 
 fn http_max_connections(given: Option<String>) -> Result<usize, UsageError> {
     let Some(text) = given else { return Ok(Limits::default().connections) };
-    // `+1` is a number to Rust.
+    // Rust also parses `+1`.
     let number = Some(&text).filter(|text| !text.starts_with('+')).and_then(|text| text.parse().ok());
     number
         .filter(|number| (1..=MOST_CONNECTIONS).contains(number))
         .ok_or_else(|| bad("--http-max-connections", &text, &format!("give a number from 1 to {MOST_CONNECTIONS}")))
 }
 
-/// The elector that `--check` names or, without a name, the one that `--http` starts.
+/// The elector given with `--check`, or else the one that serves `--http`.
 fn elector(url: &str, http: Option<ListenAddress>, ignored: &[String]) -> Result<Elector, UsageError> {
-    // Ignored as it is elsewhere, it would ask the wrong elector in silence.
+    // An ignored argument may be a mistyped URL; the check would then silently ask the wrong elector.
     if let Some(argument) = ignored.iter().find(|argument| !argument.starts_with('-')) {
         return Err(UsageError(format!(
-            "{argument:?} is no flag: write --check=http://localhost:4040, with an equals sign"
+            "{argument:?} is not a flag: write --check=http://localhost:4040, with an equals sign"
         )));
     }
     match (url, http) {
         ("true", None) => Ok(Elector::default()),
-        ("true", Some(listen)) => Elector::behind(&listen).ok_or_else(|| {
-            UsageError(format!("--check cannot know the port that --http={listen} came to: write --check=URL"))
-        }),
+        ("true", Some(listen)) => Elector::serving(&listen)
+            .ok_or_else(|| UsageError(format!("--check cannot know the port of --http={listen}: write --check=URL"))),
         _ => url.parse().map_err(|error| UsageError(format!("--check: {error}"))),
     }
 }
 
 fn directory(path: String) -> Result<PathBuf, UsageError> {
     if path.is_empty() || path.contains('\0') {
-        return Err(bad("--service-account-dir", &path, "name the directory that holds token and ca.crt"));
+        return Err(bad("--service-account-dir", &path, "give the directory with the files token and ca.crt"));
     }
     Ok(PathBuf::from(path))
 }

@@ -1,4 +1,4 @@
-//! The one clock that decisions are made by: CLOCK_BOOTTIME, which goes on while the machine sleeps.
+//! The only clock for decisions: CLOCK_BOOTTIME, which also counts sleep.
 
 use crate::time::Time;
 use rustix::time::{
@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// What CLOCK_BOOTTIME says now.
+/// Reads CLOCK_BOOTTIME.
 pub fn now() -> Time {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Time::after_boot(Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec as u32))
 }
 
-/// A descriptor that can be read, or polled as readable, from a moment on, by the boot-time clock.
+/// A descriptor that becomes readable at a given boot time.
 ///
-/// A timeout on a channel or of a poll would sleep on a clock that stands still while the machine sleeps.
+/// The timeout of a channel or of a poll uses a clock that stops while the machine sleeps.
 #[derive(Debug)]
 pub struct Timer(OwnedFd);
 
@@ -28,9 +28,9 @@ impl Timer {
         Ok(Timer(timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)?))
     }
 
-    /// Readable from this moment on, or at once when it has passed; an earlier setting is forgotten.
+    /// Makes it readable at `at`, or now if `at` has passed. Replaces an earlier setting.
     pub fn set(&self, at: Time) -> io::Result<()> {
-        // A setting of zero would switch the timer off.
+        // Zero would disable the timer.
         let at = at.uptime().max(Duration::from_nanos(1));
         let value = Timespec { tv_sec: at.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: at.subsec_nanos().into() };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
@@ -45,21 +45,21 @@ impl AsFd for Timer {
     }
 }
 
-/// A thread that sends word when a moment has come.
+/// A thread that calls back at a set time.
 #[derive(Debug)]
 pub struct Alarm {
     timer: Arc<Timer>,
 }
 
 impl Alarm {
-    /// Starts the thread; `ring` is called at each moment that was set, until it says `false`.
-    pub fn start(ring: impl Fn() -> bool + Send + 'static) -> io::Result<Alarm> {
+    /// Starts the thread. It calls `on_alarm` at each set time until that returns `false`.
+    pub fn start(on_alarm: impl Fn() -> bool + Send + 'static) -> io::Result<Alarm> {
         let timer = Arc::new(Timer::new()?);
-        let rung = Arc::clone(&timer);
+        let fd = Arc::clone(&timer);
         thread::Builder::new().name("clock".into()).spawn(move || {
-            // A read waits until the timer has run out.
-            while rustix::io::retry_on_intr(|| rustix::io::read(&*rung, &mut [0; 8])).is_ok() {
-                if !ring() {
+            // The read blocks until the timer expires.
+            while rustix::io::retry_on_intr(|| rustix::io::read(&*fd, &mut [0; 8])).is_ok() {
+                if !on_alarm() {
                     return;
                 }
             }
@@ -67,7 +67,7 @@ impl Alarm {
         Ok(Alarm { timer })
     }
 
-    /// Rings at this moment, or at once when it has passed; an earlier setting is forgotten.
+    /// Sets the alarm to `at`, or now if `at` has passed. Replaces an earlier setting.
     pub fn set(&self, at: Time) -> io::Result<()> {
         self.timer.set(at)
     }

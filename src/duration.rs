@@ -1,14 +1,14 @@
-//! Durations as Go writes them: what 0.5 took for `--ttl`, and what people read in messages.
+//! Durations in Go's format, as in the `--ttl` of 0.5 and in messages.
 //!
-//! The grammar is that of Go's `time.ParseDuration`, the text that of Go's `time.Duration.String`
+//! The grammar is that of Go's `time.ParseDuration`, the output that of Go's `time.Duration.String`
 //! (<https://pkg.go.dev/time>).
 
 use std::fmt;
 use std::time::Duration;
 
-/// Reads a Go duration: `0`, or numbers with a unit each, such as `10s`, `1m30.5s` or `300ms`, behind a sign or not.
+/// Parses a Go duration: `0`, or numbers with units such as `10s`, `1m30.5s` or `300ms`, with an optional sign.
 ///
-/// Digits below a nanosecond are cut off. Less than zero is [`Error::Negative`]; `-0s` is zero.
+/// Digits below a nanosecond are dropped. A duration below zero is [`Error::Negative`]; `-0s` is zero.
 pub fn parse(text: &str) -> Result<Duration, Error> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let nanos = match unsigned {
@@ -21,29 +21,29 @@ pub fn parse(text: &str) -> Result<Duration, Error> {
     Ok(from_nanos(nanos))
 }
 
-/// Why a text is not a duration that can be used here.
+/// Why a text is not a usable duration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Go would not take it either.
+    /// Go rejects it too.
     Invalid { input: String, fault: Fault },
-    /// Go takes it, but nothing here lasts less than no time.
+    /// Go accepts it, but a duration here cannot be negative.
     Negative { input: String },
 }
 
-/// What Go's grammar objects to.
+/// What is wrong according to Go's grammar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A number was expected where there is none, or only a point.
+    /// A number is missing, or is only a point.
     NoNumber,
     /// A number without a unit.
     NoUnit,
     /// A unit that does not exist.
     UnknownUnit(String),
-    /// More than 2^63 - 1 nanoseconds, some 292 years.
+    /// More than 2^63 - 1 nanoseconds, about 292 years.
     TooLong,
 }
 
-/// Quotes the input, says what is wrong with it, and shows the valid form.
+/// Quotes the input, says what is wrong with it, and shows a valid form.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -60,17 +60,17 @@ impl fmt::Display for Fault {
             Fault::NoNumber => f.write_str("is not a duration"),
             Fault::NoUnit => f.write_str("lacks a unit"),
             Fault::UnknownUnit(unit) => write!(f, "has the unknown unit {unit:?}"),
-            Fault::TooLong => f.write_str("is longer than a duration can be"),
+            Fault::TooLong => f.write_str("is too long"),
         }
     }
 }
 
 impl std::error::Error for Error {}
 
-/// Go keeps a duration as a signed 64-bit number of nanoseconds; more is an overflow there, and so here.
+/// Go stores a duration as a signed 64-bit number of nanoseconds. More is an overflow in Go, and an error here.
 const MAX_NANOS: u128 = i64::MAX as u128;
 
-/// The nanoseconds in one or more numbers with a unit each.
+/// The nanoseconds of one or more numbers with units.
 fn sum(text: &str) -> Result<u128, Fault> {
     let (mut nanos, mut rest) = term(text)?;
     while !rest.is_empty() {
@@ -81,7 +81,7 @@ fn sum(text: &str) -> Result<u128, Fault> {
     if nanos > MAX_NANOS { Err(Fault::TooLong) } else { Ok(nanos) }
 }
 
-/// The nanoseconds in the number and unit that the text begins with, and what comes after them.
+/// The nanoseconds of the first number and unit in the text, and the rest of the text.
 fn term(text: &str) -> Result<(u128, &str), Fault> {
     let (whole, rest) = split_where(text, |c| !c.is_ascii_digit());
     let (fraction, rest) = match rest.strip_prefix('.') {
@@ -96,12 +96,12 @@ fn term(text: &str) -> Result<(u128, &str), Fault> {
     Ok((integer(whole).saturating_mul(unit).saturating_add(fraction_nanos(fraction, unit)), rest))
 }
 
-/// The text up to the first character that is a `boundary`, and the rest.
+/// Splits at the first character that is a `boundary`.
 fn split_where(text: &str, boundary: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(boundary).unwrap_or(text.len()))
 }
 
-/// Micro comes as `u`, as the micro sign and as the Greek letter.
+/// Microseconds may be written with `u`, the micro sign or the Greek letter mu.
 fn unit_nanos(unit: &str) -> Result<u128, Fault> {
     match unit {
         "ns" => Ok(1),
@@ -119,19 +119,19 @@ fn integer(digits: &str) -> u128 {
     digits.bytes().fold(0, |value: u128, digit| value.saturating_mul(10).saturating_add(u128::from(digit - b'0')))
 }
 
-/// How many nanoseconds `0.<digits>` units are.
+/// The nanoseconds in `0.<digits>` units.
 fn fraction_nanos(digits: &str, unit: u128) -> u128 {
-    // Twenty digits tell far less than a nanosecond of an hour, and times an hour still fit into 128 bits.
+    // More than twenty digits do not matter: they are below a nanosecond even for hours. Twenty fit into 128 bits.
     let digits = &digits[..digits.len().min(20)];
     integer(digits) * unit / 10_u128.pow(digits.len() as u32)
 }
 
 fn from_nanos(nanos: u128) -> Duration {
-    // Not above MAX_NANOS: seconds fit 64 bits, and the remainder is below 10^9.
+    // `nanos` is at most MAX_NANOS: the seconds fit into 64 bits, and the remainder is below 10^9.
     Duration::new((nanos / 1_000_000_000) as u64, (nanos % 1_000_000_000) as u32)
 }
 
-/// Writes a duration as Go does: `1m30s`, `2.1s`, `300ms`, `0s`.
+/// Formats a duration as Go does: `1m30s`, `2.1s`, `300ms`, `0s`.
 pub fn format(duration: Duration) -> String {
     let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
     match (seconds, nanos) {
@@ -153,7 +153,7 @@ pub fn format(duration: Duration) -> String {
     }
 }
 
-/// `nanos` with the point set `places` digits from the right, without zeros at the end: 2100 at 3 is `2.1`.
+/// `nanos` with a decimal point `places` digits from the right and without trailing zeros: 2100 with 3 is `2.1`.
 fn decimal(nanos: u32, places: usize) -> String {
     let scale = 10_u32.pow(places as u32);
     let text = format!("{}.{:0places$}", nanos / scale, nanos % scale);
@@ -226,14 +226,14 @@ mod tests {
             ("1d", "\"1d\" has the unknown unit \"d\""),
             ("1e3s", "\"1e3s\" has the unknown unit \"e\""),
             ("10s\n", "\"10s\\n\" has the unknown unit \"s\\n\""),
-            ("9223372036854775808ns", "\"9223372036854775808ns\" is longer than a duration can be"),
-            ("2562047h47m16.854775808s", "\"2562047h47m16.854775808s\" is longer than a duration can be"),
-            ("3000000h", "\"3000000h\" is longer than a duration can be"),
-            ("-3000000h", "\"-3000000h\" is longer than a duration can be"),
+            ("9223372036854775808ns", "\"9223372036854775808ns\" is too long"),
+            ("2562047h47m16.854775808s", "\"2562047h47m16.854775808s\" is too long"),
+            ("3000000h", "\"3000000h\" is too long"),
+            ("-3000000h", "\"-3000000h\" is too long"),
         ] {
             assert_eq!(error(text), format!("{complaint}; write it like 10s, 1m30s or 300ms"));
         }
-        assert!(error(&format!("{}h", "9".repeat(400))).contains("longer than"));
+        assert!(error(&format!("{}h", "9".repeat(400))).contains("is too long"));
     }
 
     #[test]

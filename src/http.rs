@@ -1,4 +1,4 @@
-//! The HTTP port: who leads, for the application beside this process and for probes.
+//! The HTTP port. It tells the application in the same pod, and probes, who leads.
 //!
 //! ```text
 //!             server            connection              head, routes             reply
@@ -7,23 +7,25 @@
 //!                     status.snapshot(), then clock::now() ──────────┘            │
 //!  socket ◄── write   ◄─bytes── output  ◄── reply ◄───────────────────────────────┘
 //!                                  ▲
-//!  a snapshot published, or a moment come ──► push: an event to each client of /events
+//!  a published snapshot, or the timer ──► push: an event to each client of /events
 //! ```
 //!
-//! One thread serves everybody. It shares nothing with the election but the [`Status`](crate::status::Status),
-//! so neither can keep the other waiting: to wake this thread, the election writes to an eventfd that never blocks. The port may face a whole cluster: whatever a client sends, or fails
-//! to read, costs that client its connection at most. Every bound that makes it so is a field of [`Limits`].
+//! One thread serves all clients. It shares nothing with the election but the [`Status`](crate::status::Status), so
+//! neither waits for the other. The election wakes this thread through an eventfd whose write never blocks.
+//!
+//! The port may face a whole cluster. A client that sends hostile input, or does not read, loses at most its own
+//! connection. Each field of [`Limits`] is one of the bounds that ensure this.
 //!
 //! | file | job |
 //! |---|---|
-//! | `listen` | the `--http` value, and the sockets it stands for |
-//! | `server` | the epoll loop: sockets, deadlines, who has to leave when it is full |
+//! | `listen` | the value of `--http`, and its listening sockets |
+//! | `server` | the epoll loop: sockets, deadlines, evictions |
 //! | `peer` | one socket, driven by its connection |
 //! | `connection` | one connection as a state machine without sockets or clock |
-//! | `head` | the bytes of one request head to what it asks for |
-//! | `routes` | what is asked and what is known to the reply |
+//! | `head` | parses a request head |
+//! | `routes` | computes the reply from the route and the snapshot |
 //! | `bodies` | the bodies of `/status` and `/events` |
-//! | `reply` | a reply to bytes |
+//! | `reply` | serializes a reply |
 
 mod bodies;
 mod connection;
@@ -39,33 +41,33 @@ pub use server::Server;
 
 use std::time::Duration;
 
-/// What clients may take at most. Together they bound memory, descriptors and the time any one can waste.
+/// The limits on what clients may use. Together they bound memory, descriptors and wasted time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// How many connections are open at a time; one more evicts the one without progress for longest.
+    /// The maximum number of open connections. One more evicts the connection that has made no progress for longest.
     pub connections: usize,
-    /// How many of them may be told events, and never more than a quarter; one more evicts the one that has listened
-    /// for longest, of the address that most of them come from.
+    /// The maximum number of `/events` subscribers, at most a quarter of `connections`. One more evicts the oldest
+    /// subscriber from the IP address with the most subscribers.
     pub subscribers: usize,
-    /// How often a client that is told events is sent a comment.
+    /// The interval at which each subscriber is sent a comment.
     pub heartbeat: Duration,
-    /// How long a request head may be, and how much is read from a connection at a time.
+    /// The maximum length of a request head, and of one read from a connection.
     pub head_bytes: usize,
-    /// How long a head may take from its first byte to its last; the first one counts from the accept.
+    /// The maximum time from the first byte of a head to the last. For the first head it starts at the accept.
     pub head_time: Duration,
-    /// How long a connection may stay open between two requests.
+    /// The maximum time that a connection may stay open between two requests.
     pub idle_time: Duration,
-    /// How long a client may let an answer wait without taking a byte of it.
+    /// The maximum time that a client may take no byte of a reply.
     pub write_time: Duration,
-    /// How many bytes of answers may wait to be written before the next pipelined request is looked at.
+    /// If more reply bytes than this wait to be written, the next pipelined request is not parsed yet.
     pub answers_ahead_bytes: usize,
-    /// How much is read and thrown away after the last answer, so that a client still sending gets to see it.
+    /// How many bytes are read and discarded after the last reply, so that a client that is still sending can read it.
     pub linger_bytes: usize,
-    /// How long that may take.
+    /// The maximum time for that.
     pub linger_time: Duration,
-    /// How much unfinished heads and unread answers of all connections may hold together; more evicts likewise.
+    /// The maximum total of incomplete heads and unread replies of all connections. More evicts connections too.
     pub held_bytes: usize,
-    /// How long no connection is accepted after the system had no descriptor or memory for one.
+    /// The pause before the next accept after the system had no descriptor or memory for a connection.
     pub accept_pause: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! JSON of which only a part is wanted: the rest is skipped, and nothing is built from it.
+//! Partial JSON parsing: only the needed fields are parsed; the rest is skipped without being stored.
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
@@ -8,13 +8,14 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
-/// The longest text, in bytes, that is kept as it is.
+/// The maximum length in bytes of a string that is kept in full.
 pub(crate) const LONGEST_TEXT: usize = 1024;
 
-/// As much of a longer one as is kept, in bytes.
+/// How many bytes of a longer one are kept.
 const KEPT: usize = 512;
 
-/// Calls `visit` with the name of each field of a JSON object and the text of its value, in their order; null has none.
+/// Calls `visit` for each field of a JSON object, in order, with its name and the text of its value. `null` has no
+/// fields.
 pub(crate) fn each_field<'a>(text: &'a str, visit: impl FnMut(&str, &'a RawValue)) -> Result<(), serde_json::Error> {
     let mut json = serde_json::Deserializer::from_str(text);
     json.deserialize_any(Fields(visit))?;
@@ -42,23 +43,23 @@ impl<'de, F: FnMut(&str, &'de RawValue)> Visitor<'de> for Fields<F> {
     }
 }
 
-/// A name that is copied only where it holds escapes.
+/// A field name. It is copied only if it contains escapes.
 #[derive(serde::Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A JSON value of which only the kind counts where it is an array or an object.
+/// A JSON value. The content of arrays and objects is dropped.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Scalar {
     Null,
     Text(Arc<str>),
-    /// What [`bounded`] keeps of a text longer than [`LONGEST_TEXT`].
+    /// What [`bounded`] keeps of a string longer than [`LONGEST_TEXT`].
     LongText(Arc<str>),
     Number(Number),
     Other,
 }
 
 impl Scalar {
-    /// Reads the text of a value.
+    /// Parses the text of a value.
     pub(crate) fn of(value: &RawValue) -> Scalar {
         serde_json::from_str(value.get()).unwrap_or(Scalar::Other)
     }
@@ -129,8 +130,8 @@ impl<'de> Visitor<'de> for AnyScalar {
     }
 }
 
-/// A text that is kept to see whether it changes: of one longer than [`LONGEST_TEXT`] the beginning, the length and a
-/// hash of all of it.
+/// A copy of `text` that changes whenever `text` changes. Of a string longer than [`LONGEST_TEXT`] it keeps the
+/// beginning, the length and a hash of the whole.
 pub(crate) fn bounded(text: &str) -> Arc<str> {
     if text.len() <= LONGEST_TEXT {
         return text.into();
@@ -167,15 +168,15 @@ impl ObjectWriter<'_> {
         self.out.extend_from_slice(value.to_string().as_bytes());
     }
 
-    /// Copies the fields of an object as the texts they are, and returns the values of those that it passes over. Of
-    /// several of one name the last counts there.
+    /// Copies the fields of an object without parsing their values, except those in `names`, whose values it returns.
+    /// Of several fields with the same name in `names`, the last one counts.
     pub(crate) fn copy_except<'a, const N: usize>(
         &mut self,
         object: &'a str,
         names: [&str; N],
     ) -> [Option<&'a str>; N] {
         let mut passed_over = [None; N];
-        // What is copied has been read before, so that there is no error.
+        // The object was parsed before, so there is no error.
         let _ = each_field(object, |name, value| match names.iter().position(|it| *it == name) {
             Some(index) => passed_over[index] = Some(value.get()),
             None => self.copy(name, value),
@@ -183,9 +184,9 @@ impl ObjectWriter<'_> {
         passed_over
     }
 
-    /// Copies the fields of an object whose names are wanted as the texts they are.
+    /// Copies the fields of an object whose names are wanted, without parsing their values.
     pub(crate) fn copy_if(&mut self, object: &str, is_wanted: impl Fn(&str) -> bool) {
-        // What is copied has been read before, so that there is no error.
+        // The object was parsed before, so there is no error.
         let _ = each_field(object, |name, value| {
             if is_wanted(name) {
                 self.copy(name, value);

@@ -279,7 +279,7 @@ impl Keeper {
         if !expected {
             self.wrong = Some(class);
         }
-        if !expected && self.log_once.is_news(REQUESTS, &message, clock::now()) {
+        if !expected && self.log_once.should_log(REQUESTS, &message, clock::now()) {
             warn!("{message}");
         } else {
             debug!("{message}");

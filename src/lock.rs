@@ -1,11 +1,11 @@
-//! The lock: which API object it is, and how the record sits in it.
+//! The lock: which API object it is, and how it stores the record.
 
 mod object;
 
 pub use self::object::{Object, WatchEvent};
 use std::fmt;
 
-/// What kind of object the lock is, as `--lock` names it.
+/// The kind of the lock object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockKind {
     Endpoints,
@@ -40,7 +40,7 @@ impl LockKind {
     }
 }
 
-/// What a candidate stands for: one lock object, or two of the same name in a fixed order.
+/// The locks of an election: one lock object, or two of the same name in a fixed order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locks {
     pub kinds: &'static [LockKind],
@@ -48,7 +48,7 @@ pub struct Locks {
     pub name: String,
 }
 
-/// The values of `--lock`, and the objects that each of them means.
+/// The values of `--lock`, with the objects of each.
 pub const CHOICES: [(&str, &[LockKind]); 5] = [
     ("endpoints", &[LockKind::Endpoints]),
     ("configmaps", &[LockKind::ConfigMaps]),
@@ -58,19 +58,19 @@ pub const CHOICES: [(&str, &[LockKind]); 5] = [
 ];
 
 impl Locks {
-    /// The value of `--lock` that means these.
+    /// The value of `--lock` for these locks.
     pub fn choice(&self) -> &'static str {
         CHOICES.iter().find(|(_, kinds)| *kinds == self.kinds).map_or("", |(choice, _)| choice)
     }
 
-    /// The objects, in their order.
+    /// The lock objects in order.
     pub fn names(&self) -> impl Iterator<Item = LockName> {
         let (namespace, name) = (&self.namespace, &self.name);
         self.kinds.iter().map(|kind| LockName { kind: *kind, namespace: namespace.clone(), name: name.clone() })
     }
 }
 
-/// `endpointsleases default/example`, as messages name it.
+/// As in messages: `endpointsleases default/example`.
 impl fmt::Display for Locks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.choice(), self.namespace, self.name)
@@ -85,7 +85,7 @@ pub struct LockName {
     pub name: String,
 }
 
-/// `endpoints default/example`, as messages name it.
+/// As in messages: `endpoints default/example`.
 impl fmt::Display for LockName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.kind.resource(), self.namespace, self.name)

@@ -1,7 +1,7 @@
-//! What the program says: its log on stderr, and on stdout the line that names the leader.
+//! The log on stderr, and the line on stdout that names the leader.
 //!
-//! Nothing here panics, stops the program or waits when a stream is closed, full of errors or not read: lines are
-//! lost (see [`crate::logging::output`]).
+//! Nothing here panics, stops the program or blocks if a stream is closed, fails or is not read. Lines are lost instead
+//! (see [`crate::logging::output`]).
 
 pub mod escape;
 pub mod output;
@@ -15,14 +15,14 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How the log looks and how much of it there is.
+/// The format and the level of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
     pub format: Format,
     pub filter: Filter,
 }
 
-/// What a line of the log looks like.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// `2026-01-01T00:00:00.000000Z INFO message`
@@ -31,19 +31,19 @@ pub enum Format {
     Json,
 }
 
-/// Which lines there are.
+/// Selects the lines that are logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
-    /// Those of this level and above.
+    /// Lines of this level and above.
     Level(LevelFilter),
     /// What `RUST_LOG` says: a level, or directives such as `info,leader_elector::api=debug`, on top of `info`.
     RustLog(String),
 }
 
-/// Starts the log. Called a second time it changes nothing.
+/// Starts the log. A second call changes nothing.
 ///
-/// Other crates are held to warnings, or to `debug` where `debug` or more is asked for: the `trace` of the HTTP client
-/// prints tokens. A part of `RUST_LOG` that cannot be read is skipped and reported in the log.
+/// Other crates log only warnings and errors, or up to `debug` if `debug` or more is asked for: the `trace` level of
+/// the HTTP client prints tokens. An invalid part of `RUST_LOG` is ignored, with a warning.
 pub fn start(settings: &LogSettings) {
     let rules = Rules::of(&settings.filter);
     let started = builder(settings.format, &rules, Target::Pipe(Box::new(Queue))).try_init();
@@ -55,14 +55,14 @@ pub fn start(settings: &LogSettings) {
     }
 }
 
-/// Prints `<holder> is the leader` on stdout, the line that 0.5 printed at each change.
+/// Prints `<holder> is the leader` on stdout, as 0.5 does at each change.
 ///
-/// Control characters are escaped, since a holder's name is whatever a peer wrote.
+/// Control characters are escaped, because other candidates choose the name of the holder.
 pub fn say_leader(holder: &str) {
     output::put(Stream::Stdout, leader_line(holder).into_bytes());
 }
 
-/// Where the lines of the log go; env_logger writes a whole line at a time.
+/// The target of the log. env_logger writes a whole line at a time.
 struct Queue;
 
 impl Write for Queue {
@@ -80,13 +80,13 @@ fn leader_line(holder: &str) -> String {
     format!("{} is the leader\n", Escaped(holder))
 }
 
-/// The crate whose log lines are ours.
+/// The name of this crate.
 const OURS: &str = env!("CARGO_CRATE_NAME");
 
-/// The most that another crate may say.
+/// The maximum level of other crates.
 const OTHERS_AT_MOST: LevelFilter = LevelFilter::Debug;
 
-/// A filter taken apart: a level for this crate, one for all others, and exceptions by module.
+/// A parsed filter: a level for this crate, one for all others, and exceptions by module.
 #[derive(Debug, PartialEq, Eq)]
 struct Rules {
     ours: LevelFilter,
@@ -108,10 +108,10 @@ impl Rules {
         Rules { ours: level, others, modules: Vec::new(), unreadable: Vec::new() }
     }
 
-    /// Reads `level`, `module` and `module=level`, separated by commas.
+    /// Parses `level`, `module` and `module=level`, separated by commas.
     fn read(text: &str) -> Rules {
         let (mut level, mut modules, mut unreadable) = (LevelFilter::Info, Vec::new(), Vec::new());
-        // What follows a slash filters messages by their text, which only a full env_logger can do.
+        // A slash precedes a filter for the text of messages, which this build of env_logger does not support.
         let (directives, text_filter) = text.split_once('/').unwrap_or((text, ""));
         for directive in directives.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
             match read_directive(directive) {
@@ -127,7 +127,7 @@ impl Rules {
     }
 }
 
-/// The module, empty for all of them, and its level.
+/// The module and its level; an empty module means all.
 fn read_directive(directive: &str) -> Option<(&str, LevelFilter)> {
     match directive.split_once('=').map(|(module, level)| (module.trim(), level.trim())) {
         None => Some(match directive.parse() {
@@ -140,9 +140,9 @@ fn read_directive(directive: &str) -> Option<(&str, LevelFilter)> {
     }
 }
 
-/// The level asked for, or less where a module is not ours.
+/// The level asked for, capped for other crates.
 fn allowed(module: &str, level: LevelFilter) -> LevelFilter {
-    // env_logger takes a directive for every target that begins with its name, so a shorter name than ours is not ours.
+    // env_logger matches prefixes of module names, so a prefix of this crate's name may match other crates too.
     if module.starts_with(OURS) { level } else { level.min(OTHERS_AT_MOST) }
 }
 
@@ -168,7 +168,7 @@ fn micros_since_epoch(time: SystemTime) -> i64 {
     }
 }
 
-/// One record as one line, whatever its message holds.
+/// One record as one line, even if its message contains line breaks.
 fn line(format: Format, micros: i64, record: &Record<'_>) -> String {
     #[derive(Serialize)]
     struct Line<'a> {
@@ -179,13 +179,13 @@ fn line(format: Format, micros: i64, record: &Record<'_>) -> String {
     let (time, level, message) = (rfc3339::format(micros), record.level().as_str(), record.args().to_string());
     let line = match format {
         Format::Text => format!("{time} {level} {}", Escaped(&message)),
-        // Strings always become JSON; an empty line stands for what cannot happen.
+        // Strings always serialize, so the default is never used.
         Format::Json => serde_json::to_string(&Line { time: &time, level, message: &message }).unwrap_or_default(),
     };
     line + "\n"
 }
 
-/// Text with its control characters written out, so that it stays on its line and leaves terminals alone.
+/// Text with escaped control characters, so that it stays on one line and cannot control a terminal.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(micros_since_epoch(UNIX_EPOCH + std::time::Duration::from_secs(1)), 1_000_000);
     }
 
-    /// The most that a target may log under a filter, asked of the real logger.
+    /// The maximum level at which `target` may log with a filter, as the real logger decides.
     fn most(filter: Filter, target: &str) -> LevelFilter {
         let logger = builder(Format::Text, &Rules::of(&filter), Target::Stderr).build();
         let enabled = |level: &Level| logger.enabled(&log::Metadata::builder().level(*level).target(target).build());

@@ -9,20 +9,20 @@ use leader_elector::{logging, run};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long the last lines may take to reach whoever reads them.
-const LAST_LINES: Duration = Duration::from_millis(100);
+/// How long to wait for the last log lines to be written.
+const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     if let Some(code) = command::play_part(std::env::args_os().skip(1)) {
         return code;
     }
     let code = elect();
-    output::flush(LAST_LINES);
+    output::flush(FLUSH_LIMIT);
     code
 }
 
 fn elect() -> ExitCode {
-    // First of all: the first process of a container gets no signal that it has no handler for.
+    // Register first: process 1 of a container gets no signal that it has no handler for.
     let signals = match Signals::register() {
         Ok(signals) => signals,
         Err(error) => return fail(1, &format!("cannot handle signals: {error}")),
@@ -36,7 +36,7 @@ fn elect() -> ExitCode {
     };
     logging::start(&config.log);
     if !config.ignored.is_empty() {
-        log::warn!("these arguments mean nothing here and are ignored: {}", config.ignored.join(" "));
+        log::warn!("ignoring arguments that have no effect: {}", config.ignored.join(" "));
     }
     match run::run(config, signals) {
         Ok(exit_code) => ExitCode::from(exit_code.unwrap_or(0)),

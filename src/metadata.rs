@@ -1,24 +1,24 @@
-//! What every object of the API server has: its kind, and the metadata that a write must name.
+//! The kind and the metadata of an API object.
 
 use crate::json::{Scalar, each_field};
 use crate::logging::escape::escaped;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
-/// The metadata of an object, as far as it counts here.
+/// The needed part of an object's metadata.
 #[derive(Default)]
 pub(crate) struct Metadata<'a> {
     name: Option<Scalar>,
     namespace: Option<Scalar>,
     uid: Option<Scalar>,
     resource_version: Option<Scalar>,
-    /// Maps, each as the text it is.
+    /// A map as unparsed text, like `annotations`.
     pub(crate) labels: Option<&'a RawValue>,
     pub(crate) annotations: Option<&'a RawValue>,
 }
 
 impl<'a> Metadata<'a> {
-    /// Reads the value of the field `metadata`.
+    /// Parses the value of the field `metadata`.
     pub(crate) fn of(value: Option<&'a RawValue>) -> Result<Metadata<'a>, String> {
         let mut metadata = Metadata::default();
         let read = each_field(value.map_or("null", RawValue::get), |name, value| match name {
@@ -34,7 +34,7 @@ impl<'a> Metadata<'a> {
         Ok(metadata)
     }
 
-    /// What to call an object that is not the one of this name. An API server gives each a name and a namespace.
+    /// The name of the object if it is not the expected one. An API server gives each object a name and a namespace.
     pub(crate) fn other_name(&self, namespace: &str, name: &str) -> Option<String> {
         match [&self.namespace, &self.name].map(|field| non_empty(field)) {
             [Some(its_namespace), Some(its_name)] if **its_namespace == *namespace && **its_name == *name => None,
@@ -47,7 +47,7 @@ impl<'a> Metadata<'a> {
         non_empty(&self.uid).cloned().ok_or_else(|| "it has no metadata.uid".into())
     }
 
-    /// A number above 0: a write without one would be unconditional.
+    /// A number above 0. Without it a write would be unconditional.
     pub(crate) fn resource_version(&self) -> Result<u64, String> {
         let text = non_empty(&self.resource_version).ok_or("it has no metadata.resourceVersion")?;
         match text.parse() {
@@ -57,7 +57,7 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// An object of another kind is an answer to another question, from whoever stands in between.
+/// An object of another kind does not answer this request; a proxy may have sent it.
 pub(crate) fn check_kind(found: Option<&RawValue>, expected: &str) -> Result<(), String> {
     let Some(found) = found else { return Ok(()) };
     match Scalar::of(found).text() {

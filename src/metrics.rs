@@ -1,9 +1,10 @@
-//! What is counted, and the page that Prometheus reads: text format 0.0.4.
+//! Counters, and the page for Prometheus (text format 0.0.4).
 //!
-//! Every counter is an atomic of its own: to count never waits, neither for another thread nor for a page that is being
-//! written. All label values come from fixed lists, but for the name of the election; none is an identity.
+//! Each counter is an atomic, so counting never waits for another thread. All label values come from fixed lists,
+//! except the name of the election. No label is an identity.
 //!
-//! `leader_election_…` are the names and meanings of client-go, which dashboards know; all else is `leader_elector_…`.
+//! `leader_election_…` metrics have the names and meanings of client-go, which existing dashboards use. All others are
+//! `leader_elector_…`.
 
 use crate::api::{Class, Verb};
 use crate::election::Candidacy;
@@ -14,15 +15,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The paths of HTTP requests, as labels; `/` stands for every path without a meaning, `/healthz` for `/livez` too, and
-/// the last for what was no request.
+/// The `path` labels. `/` includes every path without a meaning of its own, `/healthz` includes `/livez`, and malformed
+/// requests count as `none`.
 pub const HTTP_PATHS: [&str; 9] =
     ["/", "/isLeader", "/leader", "/status", "/events", "/healthz", "/readyz", "/metrics", "none"];
 
-/// The status codes that the port answers with.
+/// The `code` labels: the status codes that the port sends.
 pub const HTTP_CODES: [&str; 6] = ["200", "400", "431", "500", "503", "505"];
 
-/// The upper bounds of the buckets of a renewal's time, in milliseconds, and as labels in seconds.
+/// The upper bounds of the buckets for renewals, in milliseconds, and as labels in seconds.
 const BUCKETS: [(u64, &str); 12] = [
     (1, "0.001"),
     (2, "0.002"),
@@ -38,16 +39,16 @@ const BUCKETS: [(u64, &str); 12] = [
     (5000, "5"),
 ];
 
-/// Everything that is counted.
+/// All counters.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// A leader came to be known.
+    /// A new leader was observed.
     pub transitions: Counter,
     pub terms_won: Counter,
     terms_lost: [Counter; TermEnd::ALL.len()],
     /// A renewal that did not succeed at the first try.
     pub slow_path: Counter,
-    /// Checks of the application that succeeded, and that failed.
+    /// Successful and failed checks of the application.
     health_checks: [Counter; 2],
     renewals: Histogram,
     /// By verb and outcome; the first outcome is success.
@@ -60,7 +61,7 @@ pub struct Metrics {
     subscribers: Arc<Counter>,
 }
 
-/// A number that others may read while it changes.
+/// A counter that other threads may read at any time.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -74,18 +75,18 @@ impl Counter {
     }
 }
 
-/// Why a term came to its end.
+/// Why a term ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TermEnd {
-    /// The candidate was told to leave.
+    /// The program was told to stop.
     Left,
     /// No renewal was acknowledged in time.
     Expired,
-    /// The same, found out so late that the process, or its machine, must have stood still.
+    /// Like `Expired`, but noticed so late that the process or its machine must have been paused.
     StoodStill,
-    /// A record that is not this candidate's stands in the lock.
+    /// The lock holds a record that this candidate did not write.
     Replaced,
-    /// The application was not well.
+    /// The application was unhealthy.
     Unhealthy,
     /// The candidate was asked to step down.
     SteppedDown,
@@ -113,16 +114,16 @@ impl TermEnd {
     }
 }
 
-/// What a connection was closed for, to make room for another one.
+/// Why a connection was closed to make room for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eviction {
-    /// There were too many of them.
+    /// There were too many connections.
     Connections,
-    /// Together they held too much memory.
+    /// Connections used too much memory.
     Memory,
     /// The process had no descriptor left.
     Descriptors,
-    /// Too many wanted to be told events.
+    /// There were too many `/events` subscribers.
     Subscribers,
 }
 
@@ -139,10 +140,10 @@ impl Eviction {
     }
 }
 
-/// How long something took, by time.
+/// A histogram of durations.
 #[derive(Debug, Default)]
 struct Histogram {
-    /// The last is for what took longer than every bound.
+    /// The last one counts durations above every bound.
     counts: [Counter; BUCKETS.len() + 1],
     nanos: AtomicU64,
 }
@@ -155,18 +156,18 @@ impl Histogram {
     }
 }
 
-/// Counts one thing for as long as it is there.
+/// Counts one thing while it exists.
 #[derive(Debug)]
-pub struct Presence(Arc<Counter>);
+pub struct GaugeGuard(Arc<Counter>);
 
-impl Presence {
-    fn of(counter: &Arc<Counter>) -> Presence {
+impl GaugeGuard {
+    fn of(counter: &Arc<Counter>) -> GaugeGuard {
         counter.add();
-        Presence(Arc::clone(counter))
+        GaugeGuard(Arc::clone(counter))
     }
 }
 
-impl Drop for Presence {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -177,7 +178,7 @@ impl Metrics {
         self.terms_lost[end as usize].add();
     }
 
-    /// A renewal was acknowledged so long after it had been sent.
+    /// A renewal was acknowledged `time` after it was sent.
     pub fn renewed(&self, time: Duration) {
         self.renewals.observe(time);
     }
@@ -186,12 +187,12 @@ impl Metrics {
         self.health_checks[usize::from(!healthy)].add();
     }
 
-    /// A request to the API server ended, with this failure if it did not succeed.
+    /// A request to the API server ended, with `failure` unless it succeeded.
     pub fn api_request(&self, verb: Verb, failure: Option<Class>) {
         self.api_requests[verb as usize][failure.map_or(0, |class| 1 + class as usize)].add();
     }
 
-    /// An HTTP request was answered. Both labels are of the lists above.
+    /// An HTTP request was answered. Both labels come from the lists above.
     pub fn http_request(&self, path: &str, code: &str) {
         let row = HTTP_PATHS.iter().position(|known| *known == path);
         let column = HTTP_CODES.iter().position(|known| *known == code);
@@ -205,22 +206,22 @@ impl Metrics {
     }
 
     /// Counts an open connection.
-    pub fn connection(&self) -> Presence {
-        Presence::of(&self.connections)
+    pub fn connection(&self) -> GaugeGuard {
+        GaugeGuard::of(&self.connections)
     }
 
-    /// Counts a connection that is told events.
-    pub fn subscriber(&self) -> Presence {
-        Presence::of(&self.subscribers)
+    /// Counts an `/events` subscriber.
+    pub fn subscriber(&self) -> GaugeGuard {
+        GaugeGuard::of(&self.subscribers)
     }
 
-    /// The page. What it says of leading is true at `now`, as everywhere else.
+    /// The page at `now`.
     pub fn page(&self, snapshot: &Snapshot, now: Time) -> String {
         let mut page = Page(String::with_capacity(8 * 1024));
         self.election(&mut page, snapshot, now);
         self.requests(&mut page, snapshot, now);
         self.port(&mut page);
-        let build = page.gauge("leader_elector_build_info", "Always 1; the label tells which program this is.");
+        let build = page.gauge("leader_elector_build_info", "Always 1; the label is the version of the program.");
         build.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
         page.0
     }
@@ -244,21 +245,21 @@ impl Metrics {
             "Time since the lease in the lock was last renewed, or seen to be renewed by another candidate.",
         )
         .samples(age.map(|age| ([], age)));
-        page.counter("leader_elector_transitions_total", "Times that a leader came to be known.")
+        page.counter("leader_elector_transitions_total", "Times that a new leader was observed.")
             .sample(&[], self.transitions.get());
         page.counter("leader_elector_terms_won_total", "Times that this candidate began to lead.")
             .sample(&[], self.terms_won.get());
         page.gauge(
             "leader_elector_standing",
-            "Whether this candidate would lead if the lock were free: 0 while its application is not well, and while it \
-             stands back.",
+            "Whether this candidate would take a free lock: 0 while its application is unhealthy, and for one lease \
+             after it stepped down.",
         )
         .sample(&[], u8::from(snapshot.candidacy == Candidacy::Standing));
         let checks = ["success", "failure"].iter().zip(&self.health_checks);
         page.counter("leader_elector_health_checks_total", "Checks of the application.")
             .samples(checks.map(|(result, counter)| ([("result", *result)], counter.get())));
         let lost = |end: TermEnd| ([("cause", end.name())], self.terms_lost[end as usize].get());
-        page.counter("leader_elector_terms_lost_total", "Times that this candidate ceased to lead.")
+        page.counter("leader_elector_terms_lost_total", "Times that this candidate stopped leading.")
             .samples(TermEnd::ALL.map(lost));
         page.histogram(
             "leader_elector_renewal_duration_seconds",
@@ -279,21 +280,21 @@ impl Metrics {
         page.counter("leader_elector_watch_restarts_total", "Times that the watch of the lock was opened again.")
             .sample(&[], opened.saturating_sub(1));
         let age = snapshot.server_reached.map(|at| Seconds(now.since(at)));
-        page.gauge("leader_elector_server_contact_age_seconds", "Time since the API server last gave an answer.")
+        page.gauge("leader_elector_server_contact_age_seconds", "Time since the API server last answered.")
             .samples(age.map(|age| ([], age)));
     }
 
     fn port(&self, page: &mut Page) {
         let requests = HTTP_PATHS.iter().zip(&self.http_requests).flat_map(|(path, counters)| {
             let codes = HTTP_CODES.iter().zip(counters).map(|(code, counter)| (*code, counter.get()));
-            // Most of the table can never happen.
+            // Most combinations never occur.
             let shown = codes.filter(|(code, count)| *count > 0 || *code == "200" && *path != "none");
             shown.map(|(code, count)| ([("path", *path), ("code", code)], count))
         });
         page.counter("leader_elector_http_requests_total", "HTTP requests answered.").samples(requests);
         page.gauge("leader_elector_http_connections", "HTTP connections that are open.")
             .sample(&[], self.connections.get());
-        page.gauge("leader_elector_http_subscribers", "HTTP connections that are told events.")
+        page.gauge("leader_elector_http_subscribers", "HTTP connections that are open to /events.")
             .sample(&[], self.subscribers.get());
         let evicted = |why: Eviction| ([("reason", why.name())], self.evictions[why as usize].get());
         page.counter("leader_elector_http_evictions_total", "HTTP connections closed to make room for others.")
@@ -306,7 +307,7 @@ impl Metrics {
     }
 }
 
-/// A page as it grows. Writing to a string cannot fail, so that the results below say nothing.
+/// A page under construction. Writing to a string cannot fail, so the results below are ignored.
 struct Page(String);
 
 impl Page {
@@ -362,7 +363,7 @@ impl Family<'_> {
     }
 }
 
-/// A time in seconds with three decimals, rounded down: never more than there is.
+/// Seconds with three decimals, rounded down.
 struct Seconds(Duration);
 
 impl Display for Seconds {
@@ -371,7 +372,7 @@ impl Display for Seconds {
     }
 }
 
-/// A label value as the format wants it between quotes.
+/// A label value, escaped for the text format.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {

@@ -8,7 +8,7 @@ pub fn bits() -> u64 {
     let mut bytes = [0; 8];
     match getrandom(&mut bytes, GetRandomFlags::empty()) {
         Ok(8) => u64::from_ne_bytes(bytes),
-        // A kernel too old for the call: the standard library has its own ways.
+        // The kernel is too old for the call; the standard library has fallbacks.
         _ => RandomState::new().hash_one(0),
     }
 }

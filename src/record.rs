@@ -1,8 +1,8 @@
-//! The record: who holds the lock, since when and for how long, and its two forms on the wire.
+//! The record: who holds the lock, since when and for how long; and its two serialized forms.
 //!
-//! In Endpoints and ConfigMaps it is a JSON text in the annotation [`RECORD_ANNOTATION`], as written by
-//! leader-elector 0.5 and client-go since 2016; in a Lease it is the `spec`
-//! (`coordination.k8s.io/v1`). Beside it, in [`MARK_ANNOTATION`], stands the [`Mark`] of the write.
+//! In Endpoints and ConfigMaps the record is a JSON text in the annotation [`RECORD_ANNOTATION`], as in leader-elector
+//! 0.5 and in client-go since 2016. In a Lease it is the `spec` (`coordination.k8s.io/v1`). The annotation
+//! [`MARK_ANNOTATION`] holds the [`Mark`] of the write.
 
 use crate::json::{Scalar, bounded, each_field};
 use crate::rfc3339;
@@ -12,34 +12,34 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The annotation that holds the record in Endpoints and ConfigMaps.
+/// The annotation with the record in Endpoints and ConfigMaps.
 pub const RECORD_ANNOTATION: &str = "control-plane.alpha.kubernetes.io/leader";
 
-/// The annotation that holds the mark of the write, in every kind of lock.
+/// The annotation with the mark of the write, in every kind of lock.
 pub const MARK_ANNOTATION: &str = "leader-elector/mark";
 
-/// The annotation by which people ask the holder that it names to release the lock, in every kind of lock.
+/// The annotation with which a user asks the holder that it names to release the lock, in every kind of lock.
 pub const STEP_DOWN_ANNOTATION: &str = "leader-elector/step-down";
 
-/// The longest lease a record may claim; a longer one cannot be meant.
+/// The longest lease that a record may state. A longer one is a mistake.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest text of a mark, in bytes: each of its parts is far shorter.
+/// The maximum length of a mark, in bytes. Real marks are far shorter.
 const LONGEST_MARK: usize = 16 * 1024;
 
-/// Kubernetes keeps the transitions in an int32.
+/// Kubernetes stores the number of transitions as an int32.
 const MOST_TRANSITIONS: u32 = i32::MAX as u32;
 
 /// Who holds the lock, since when, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
-    /// The identity of the holder, of at most 1024 bytes; empty when nobody holds the lock.
+    /// The identity of the holder, at most 1024 bytes; empty if nobody holds the lock.
     pub holder: Arc<str>,
-    /// L in whole seconds. At least 1 and at most a day, but 0 where an empty holder came without one.
+    /// L in whole seconds, from 1 to a day; 0 only if the holder is empty and no valid duration was given.
     pub lease_seconds: u32,
     pub acquired: Stamp,
     pub renewed: Stamp,
-    /// How often the lock changed hands; saturates at 2^31 - 1.
+    /// How often the holder changed; saturates at 2^31 - 1.
     pub transitions: u32,
 }
 
@@ -48,24 +48,24 @@ impl Record {
         self.holder.is_empty()
     }
 
-    /// L as the record states it.
+    /// L as stated in the record.
     pub fn lease(&self) -> Duration {
         Duration::from_secs(self.lease_seconds.into())
     }
 
-    /// What `leaseTransitions` is in the term after this record.
+    /// `leaseTransitions` of the term after this record.
     pub fn next_transitions(&self) -> u32 {
         self.transitions.saturating_add(1).min(MOST_TRANSITIONS)
     }
 }
 
-/// A time stamp in a record. It is written for people and peers, and compared only for being the same.
+/// A time stamp in a record. It is informative: this program only tests stamps for equality.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Stamp {
-    /// Microseconds since the Unix epoch, on the wire exactly as [`rfc3339::format`] writes them.
+    /// Microseconds since the Unix epoch, serialized by [`rfc3339::format`].
     Micros(i64),
-    /// A text of any other form, kept because a change of it shows that the holder is alive. Of a long one only as much
-    /// is kept as shows a change.
+    /// Any other text. It is kept because a change shows that the holder is alive. A long text is shortened by
+    /// `bounded`.
     Text(Arc<str>),
 }
 
@@ -77,7 +77,7 @@ impl Stamp {
         }
     }
 
-    /// The text on the wire.
+    /// The serialized form.
     pub fn text(&self) -> String {
         match self {
             Stamp::Micros(micros) => rfc3339::format(*micros),
@@ -86,21 +86,21 @@ impl Stamp {
     }
 }
 
-/// What a lock object was seen to hold.
+/// The content of a lock object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
     /// There is no record, or no object at all.
     Nothing,
     Record(Record),
-    /// There is something that is no record. The text is what stood there, or of a long one as much as shows every
-    /// change of it; `why` is what is wrong with it.
+    /// There is something that is not a record. `text` is that text, shortened if long so that every change still
+    /// shows; `why` says what is wrong with it.
     Unreadable {
         text: Arc<str>,
         why: &'static str,
     },
 }
 
-/// The record in the form it has in the annotation.
+/// The record in the form of the annotation.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AnnotationRecord<'a> {
@@ -123,7 +123,7 @@ pub fn to_annotation(record: &Record) -> String {
     serde_json::to_string(&form).unwrap_or_default() // strings and numbers always serialise
 }
 
-/// Reads the text of the annotation.
+/// Parses the text of the annotation.
 pub fn from_annotation(text: &str) -> Content {
     let unreadable = |why| Content::Unreadable { text: bounded(text), why };
     match serde_json::from_str::<&RawValue>(text) {
@@ -136,7 +136,7 @@ pub fn from_annotation(text: &str) -> Content {
     }
 }
 
-/// The fields of a Lease's `spec` that make up the record, by name.
+/// The fields of a Lease's `spec` that form the record, by name.
 pub fn to_lease_spec(record: &Record) -> [(&'static str, Value); 5] {
     [
         ("holderIdentity", Value::from(&*record.holder)),
@@ -147,14 +147,14 @@ pub fn to_lease_spec(record: &Record) -> [(&'static str, Value); 5] {
     ]
 }
 
-/// The fields of a Lease's `spec` that make up the record.
+/// The names of the fields of a Lease's `spec` that form the record.
 pub(crate) const SPEC_FIELDS: [&str; 5] =
     ["holderIdentity", "leaseDurationSeconds", "acquireTime", "renewTime", "leaseTransitions"];
 
-/// Reads a Lease's `spec`, given as the text of a JSON object.
+/// Parses a Lease's `spec`, given as the text of a JSON object.
 ///
-/// A spec without any field of the record is no record: somebody replaced the Lease or took the record out, and its
-/// holder may still lead. A released record keeps its other fields beside an empty or absent holder.
+/// A spec without any field of the record holds no record: somebody replaced the Lease or deleted the record, and its
+/// holder may still lead. A released record has an empty or absent holder, but keeps its other fields.
 pub fn from_lease_spec(text: &str) -> Content {
     let fields = Fields::of(text, "leaseTransitions");
     if fields.are_absent() {
@@ -164,10 +164,10 @@ pub fn from_lease_spec(text: &str) -> Content {
     fields.read().map_or_else(unreadable, Content::Record)
 }
 
-/// What a spec says of the record, its other fields left out.
+/// The record's fields of a spec, as text.
 fn spec_fields(spec: &str) -> Arc<str> {
     let mut fields = Vec::new();
-    // What it has been read from before.
+    // The spec was parsed before, so there is no error.
     let _ = each_field(spec, |name, value| {
         if SPEC_FIELDS.contains(&name) {
             fields.push(format!("\"{name}\":{}", value.get()));
@@ -176,7 +176,7 @@ fn spec_fields(spec: &str) -> Arc<str> {
     bounded(&fields.join(","))
 }
 
-/// The fields of a record, in either of its forms.
+/// The fields of a record, in either form.
 #[derive(Default)]
 struct Fields {
     holder: Option<Scalar>,
@@ -187,10 +187,10 @@ struct Fields {
 }
 
 impl Fields {
-    /// Of the text of a JSON object; `transitions` is the name of that field.
+    /// Parses the text of a JSON object; `transitions` is the name of that field.
     fn of(text: &str, transitions: &str) -> Fields {
         let mut fields = Fields::default();
-        // What is no object has none.
+        // If the text is not an object, there are no fields.
         let _ = each_field(text, |name, value| {
             let field = match name {
                 "holderIdentity" => &mut fields.holder,
@@ -219,7 +219,7 @@ impl Fields {
             Some(_) => return Err("holderIdentity is not a string"),
         };
         let lease_seconds = match read_lease_seconds(self.lease_seconds.as_ref()) {
-            Err(_) if holder.is_empty() => 0, // nobody holds it, however long
+            Err(_) if holder.is_empty() => 0, // without a holder the duration does not matter
             other => other?,
         };
         Ok(Record {
@@ -267,24 +267,25 @@ fn read_transitions(value: Option<&Scalar>) -> Option<u32> {
     }
 }
 
-/// The mark of one write: unique to the process and the write.
+/// The mark of one write, unique to the process and the write.
 ///
-/// It lets a candidate recognise its own write after an answer was lost. Peers that do not know it, and people, leave it
-/// standing beside their own records, so it repeats the record's holder and renewTime to be told to belong to it.
+/// With it a candidate recognises its own write after the answer was lost. Other implementations and people do not
+/// remove the mark when they write their own record. So the mark repeats the holder and the renewTime of its record,
+/// which shows whether it belongs to the current record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mark {
-    /// Drawn at random by each process.
+    /// A random number of the process.
     pub process: u128,
     /// The number of the write in the process.
     pub write: u64,
     pub holder: Arc<str>,
     pub renewed: Stamp,
-    /// Where the process runs; only where it holds the socket that no other process of its name can hold
-    /// there as long as it lives, for otherwise the host would prove nothing.
+    /// Where the process runs. Only set if the process holds the socket that allows one process per identity and host.
+    /// Without it, the host would prove nothing.
     pub host: Option<Host>,
 }
 
-/// Where a process runs, as far as abstract Unix sockets can reach it.
+/// Where a process runs: the scope of abstract Unix sockets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Host {
     /// The kernel's boot id.
@@ -293,7 +294,7 @@ pub struct Host {
     pub network: Arc<str>,
 }
 
-/// The mark in the form it has in the annotation.
+/// The mark in the form of the annotation.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MarkText {
@@ -321,7 +322,7 @@ impl Mark {
         serde_json::to_string(&form).unwrap_or_default() // strings and numbers always serialise
     }
 
-    /// Reads the text of the annotation; `None` when it is no mark of ours.
+    /// Parses the text of the annotation; `None` if it is not a mark of this program.
     pub fn from_annotation(text: &str) -> Option<Mark> {
         let form: MarkText = serde_json::from_str(text).ok().filter(|_| text.len() <= LONGEST_MARK)?;
         Some(Mark {

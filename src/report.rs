@@ -1,5 +1,4 @@
-//! What the program tells people: who leads on stdout, what went well or wrong in the log, each thing once. What it
-//! tells is also counted.
+//! What the program reports: the leader on stdout, events and problems in the log, each once, and the metrics of both.
 
 mod lock;
 pub(crate) mod log_once;
@@ -21,25 +20,25 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A claim that was found to have ended longer ago than this is a sign that the process stood still.
-const STOOD_STILL: Duration = Duration::from_secs(1);
+/// A claim that ended longer ago than this means that the process was paused.
+const PAUSED: Duration = Duration::from_secs(1);
 
-/// Remembers what was told, so that only news is.
+/// Remembers what was reported, so that only changes are.
 pub struct Report {
-    /// What it stands for.
+    /// The locks it competes for.
     locks: Arc<Locks>,
     identity: Arc<str>,
     leader: String,
     claim: Option<Claim>,
     candidacy: Candidacy,
-    /// What is checked of the application; empty where nothing is.
+    /// The address of the health check; empty if there is none.
     checked: String,
     checks: LogOnce,
-    /// What is wrong with the leader Service, in one word.
-    service_trouble: Option<&'static str>,
+    /// The class of the problem with the leader Service.
+    service_problem: Option<&'static str>,
     command_is_over: bool,
     leaving: bool,
-    /// One for each of the locks.
+    /// One for each lock.
     each: Vec<LockReport>,
     metrics: Arc<Metrics>,
 }
@@ -55,7 +54,7 @@ impl Report {
             candidacy: Candidacy::Standing,
             checked: String::new(),
             checks: LogOnce::default(),
-            service_trouble: None,
+            service_problem: None,
             command_is_over: false,
             leaving: false,
             each,
@@ -63,7 +62,7 @@ impl Report {
         }
     }
 
-    /// Tells what changed since the last call.
+    /// Reports what changed since the last call.
     pub fn state(&mut self, machines: &[Election], snapshot: &Snapshot, now: Time) {
         self.leadership(snapshot, now);
         self.candidacy(snapshot.candidacy);
@@ -72,8 +71,9 @@ impl Report {
         }
         let leader = snapshot.leader(now);
         if !leader.is_empty() && !snapshot.leads(now) {
-            // Another leads, and nothing is to be written: whether that would work now is not known.
-            self.each.iter_mut().for_each(LockReport::writes_are_over);
+            // Another candidate leads and this one writes nothing, so it is not known whether a write would succeed
+            // now.
+            self.each.iter_mut().for_each(LockReport::clear_write_errors);
         }
         if leader != self.leader {
             leader.clone_into(&mut self.leader);
@@ -82,7 +82,7 @@ impl Report {
                 say_leader(leader);
             }
             match leader {
-                "" => info!("nobody is known to lead {}", self.locks),
+                "" => info!("{} has no known leader", self.locks),
                 _ if *leader == *self.identity => {}
                 _ => info!("{leader:?} leads {}", self.locks),
             }
@@ -105,7 +105,7 @@ impl Report {
         }
     }
 
-    /// Tells whether this candidate stands, if that has changed; of the end of a term there is more to say.
+    /// Reports that this candidate stands again. The end of a term is reported by `term_lost`.
     fn candidacy(&mut self, candidacy: Candidacy) {
         let before = std::mem::replace(&mut self.candidacy, candidacy);
         match (before, candidacy) {
@@ -117,15 +117,15 @@ impl Report {
         }
     }
 
-    /// From now on the application is checked there.
+    /// The application at `target` is checked from now on.
     pub fn checks(&mut self, target: String) {
         self.checked = target;
         self.candidacy = Candidacy::Unhealthy;
     }
 
-    /// What is wrong with the leader Service, in one word; `None` when that is over.
-    pub fn service_trouble(&mut self, class: Option<&'static str>) {
-        self.service_trouble = class;
+    /// The class of the problem with the leader Service; `None` when it is over.
+    pub fn service_problem(&mut self, class: Option<&'static str>) {
+        self.service_problem = class;
     }
 
     pub fn command_started(&mut self, fencing_token: u64, pid: u32) {
@@ -133,7 +133,7 @@ impl Report {
         info!("the command runs as process {pid}, with the fencing token {fencing_token}");
     }
 
-    /// The command has ended, and everything that it started; by itself, or because it was told to.
+    /// The command and all processes that it started have ended, `by_itself` or because they were stopped.
     pub fn command_ended(&mut self, status: ExitStatus, by_itself: bool) {
         self.command_is_over = by_itself;
         match by_itself {
@@ -143,28 +143,28 @@ impl Report {
     }
 
     pub fn command_cannot_start(&self, error: &io::Error) {
-        error!("the command cannot be started: {error}; leaving, so that another candidate can lead");
+        error!("cannot start the command: {error}; stopping, so that another candidate can lead");
     }
 
-    /// A check of the application ended.
+    /// A health check of the application ended.
     pub fn checked(&mut self, result: &Result<(), String>, now: Time) {
         const TOPIC: &str = "the check";
         match result {
             Ok(()) => {
                 self.checks.over(TOPIC);
             }
-            Err(why) if self.checks.is_news(TOPIC, why, now) => {
+            Err(why) if self.checks.should_log(TOPIC, why, now) => {
                 warn!("{} is not healthy: {why}", self.checked);
             }
             Err(why) => debug!("{} is not healthy: {why}", self.checked),
         }
     }
 
-    /// A term has ended; where the next has begun already, that is all there is to say.
+    /// A term has ended. If the next one has already begun, only counts it.
     fn term_lost(&self, old: &Claim, leads_again: bool, candidacy: Candidacy, now: Time) {
         let end = match old.until {
             _ if self.leaving => TermEnd::Left,
-            until if until.saturating_add(STOOD_STILL) <= now => TermEnd::StoodStill,
+            until if until.saturating_add(PAUSED) <= now => TermEnd::StoodStill,
             until if until <= now => TermEnd::Expired,
             _ if candidacy == Candidacy::Unhealthy => TermEnd::Unhealthy,
             _ if candidacy == Candidacy::StandingBack => TermEnd::SteppedDown,
@@ -173,9 +173,9 @@ impl Report {
         self.metrics.term_lost(end);
         match end {
             _ if leads_again => {}
-            TermEnd::Left => info!("no longer leading {}: told to leave", self.locks),
+            TermEnd::Left => info!("no longer leading {}: stopping", self.locks),
             TermEnd::StoodStill => warn!(
-                "no longer leading {} for {}s already: this process, or its machine, stood still",
+                "no longer leading {}: the claim ended {}s ago, while this process or its machine was paused",
                 self.locks,
                 now.since(old.until).as_secs()
             ),
@@ -189,47 +189,47 @@ impl Report {
                 info!("no longer leading {}: the command has ended; not standing for one lease", self.locks);
             }
             TermEnd::SteppedDown => info!(
-                "no longer leading {}: asked to step down by the annotation {STEP_DOWN_ANNOTATION}; not standing for one \
-                 lease from the release on",
+                "no longer leading {}: asked to step down by the annotation {STEP_DOWN_ANNOTATION}; not standing until \
+                 one lease after the release",
                 self.locks
             ),
-            TermEnd::Replaced => warn!("no longer leading {}: another record stands in the lock", self.locks),
+            TermEnd::Replaced => warn!("no longer leading {}: the lock holds another record", self.locks),
         }
     }
 
-    /// From now on an end of leadership is as it should be. `release_delay` is that of a lock which is held.
+    /// The program stops: the end of a term is expected from now on. `release_delay` is set if a lock is held.
     pub fn leaving(&mut self, release_delay: Option<Duration>) {
         if std::mem::replace(&mut self.leaving, true) {
             return;
         }
         match release_delay {
-            None => info!("told to leave"),
-            Some(Duration::ZERO) => info!("told to leave: releasing {}", self.locks),
-            Some(delay) => info!("told to leave: keeping {} for {} more", self.locks, duration::format(delay)),
+            None => info!("stopping"),
+            Some(Duration::ZERO) => info!("stopping: releasing {}", self.locks),
+            Some(delay) => info!("stopping: keeping {} for {} more", self.locks, duration::format(delay)),
         }
     }
 
-    /// The end: whether others can take over at once, or have to wait.
+    /// The end of the program: reports whether others can take over at once or have to wait.
     pub fn left(&self, machines: &[Election]) {
         for (lock, machine) in self.each.iter().zip(machines) {
             lock.left(machine);
         }
     }
 
-    /// A request about the lock at `index` worked.
+    /// A request for the lock at `index` succeeded.
     pub fn success(&mut self, index: usize, verb: Verb) {
         self.each[index].success(verb);
     }
 
-    /// A request about the lock at `index` failed.
+    /// A request for the lock at `index` failed.
     pub fn failure(&mut self, index: usize, verb: Verb, failure: &Failure, now: Time) {
         self.each[index].failure(verb, failure, now);
     }
 
-    /// The class of what went wrong last and is not over.
+    /// The class of the last problem that is not over.
     pub fn last_error(&self) -> Option<&'static str> {
         let unhealthy = (self.candidacy == Candidacy::Unhealthy).then_some("unhealthy");
         let of_locks = || self.each.iter().rev().find_map(LockReport::last_error);
-        unhealthy.or_else(of_locks).or(self.service_trouble)
+        unhealthy.or_else(of_locks).or(self.service_problem)
     }
 }

@@ -1,20 +1,20 @@
-//! Times as the record carries them: RFC 3339 text on one side, microseconds since the Unix epoch on the other.
+//! The times in the record: RFC 3339 text, and microseconds since the Unix epoch.
 //!
-//! A Lease takes exactly six fractional digits, so a microsecond is the unit, and what does not fit it is refused
-//! rather than rounded. Dates are reckoned from days in the proleptic Gregorian calendar, as RFC 3339 asks.
+//! A Lease has exactly six fractional digits, so the unit is a microsecond; a finer time is refused, not rounded. Dates
+//! follow the proleptic Gregorian calendar, as in RFC 3339.
 
-/// `0001-01-01T00:00:00.000000Z`, the earliest time there is here.
+/// `0001-01-01T00:00:00.000000Z`, the earliest supported time.
 pub const MIN: i64 = -62_135_596_800_000_000;
 
-/// `9999-12-31T23:59:59.999999Z`, the latest.
+/// `9999-12-31T23:59:59.999999Z`, the latest supported time.
 pub const MAX: i64 = 253_402_300_799_999_999;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// Writes microseconds since the Unix epoch as `2026-01-01T00:00:00.000000Z`, always with six digits and in UTC.
+/// Formats microseconds since the Unix epoch as `2026-01-01T00:00:00.000000Z`, always with six digits and in UTC.
 ///
-/// A time outside [`MIN`] to [`MAX`] has no RFC 3339 text; the nearest of the two is written instead.
+/// A time outside [`MIN`] to [`MAX`] is clamped.
 pub fn format(micros: i64) -> String {
     let micros = micros.clamp(MIN, MAX);
     let seconds = micros.div_euclid(MICROS_PER_SECOND);
@@ -25,10 +25,10 @@ pub fn format(micros: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}Z")
 }
 
-/// Reads an RFC 3339 time as microseconds since the Unix epoch.
+/// Parses an RFC 3339 time into microseconds since the Unix epoch.
 ///
-/// `None` when it is no RFC 3339 time, names a date or time of day that does not exist (a leap second among them),
-/// is finer than a microsecond, or lies outside [`MIN`] to [`MAX`] in UTC.
+/// `None` if the text is not an RFC 3339 time, if its date or time of day does not exist (such as a leap second), if it
+/// is finer than a microsecond, or if it is outside [`MIN`] to [`MAX`] in UTC.
 pub fn parse(text: &str) -> Option<i64> {
     let (date_and_time, rest) = text.as_bytes().split_at_checked(19)?;
     let (fraction, zone) = fraction(rest)?;
@@ -37,7 +37,7 @@ pub fn parse(text: &str) -> Option<i64> {
     (MIN..=MAX).contains(&micros).then_some(micros)
 }
 
-/// Seconds since the epoch at `2026-01-01T00:00:00`, taken as UTC.
+/// Seconds since the epoch at `2026-01-01T00:00:00`, interpreted as UTC.
 fn seconds(text: &[u8]) -> Option<i64> {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b't', time @ ..] = text else { return None };
     let [h1, h2, b':', n1, n2, b':', s1, s2] = time else { return None };
@@ -50,7 +50,7 @@ fn seconds(text: &[u8]) -> Option<i64> {
     Some(days_to(year, month, day) * SECONDS_PER_DAY + hour * 3_600 + minute * 60 + second)
 }
 
-/// The microseconds in `.25`, nothing being none of them, and what comes after it.
+/// The microseconds in `.25` (0 if there is no fraction), and the text after it.
 fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     let [b'.', rest @ ..] = text else { return Some((0, text)) };
     let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -62,7 +62,7 @@ fn fraction(text: &[u8]) -> Option<(i64, &[u8])> {
     Some((digits(kept)? * 10_i64.pow(6 - kept.len() as u32), rest))
 }
 
-/// How many seconds `Z` or `+01:30` is ahead of UTC.
+/// The offset of `Z` or `+01:30` from UTC in seconds.
 fn offset(zone: &[u8]) -> Option<i64> {
     match zone {
         [b'Z' | b'z'] => Some(0),
@@ -78,7 +78,7 @@ fn within(range: std::ops::RangeInclusive<i64>, text: &[u8]) -> Option<i64> {
     digits(text).filter(|value| range.contains(value))
 }
 
-/// A number of at most a few digits, and nothing but digits.
+/// A number of a few digits, and only digits.
 fn digits(text: &[u8]) -> Option<i64> {
     text.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
 }
@@ -96,20 +96,21 @@ fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days from 1 March of the year 0 to 1 January 1970. Years that begin in March put the leap day last, where it shifts
-/// no other day of its year.
+/// Days from 1 March of the year 0 to 1 January 1970. With years that begin in March, the leap day is the last day of
+/// the year and shifts no other day.
 const EPOCH: i64 = 719_468;
 
-/// Days since the epoch of a date that exists.
+/// Days since the epoch of an existing date.
 fn days_to(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     days_to_march(year) + days_to_month(month) + (day - 1) - EPOCH
 }
 
-/// The date so many days after the epoch.
+/// The date `days` after the epoch.
 fn date_of(days: i64) -> (i64, i64, i64) {
     let days = days + EPOCH;
-    // 400 years are 146097 days; the guess is at most one year off, since no year strays two days from its mean place.
+    // 400 years have 146097 days. The guess is off by at most one year, because no year starts two days from the
+    // average.
     let guess = (days * 400).div_euclid(146_097);
     let year = if days < days_to_march(guess) {
         guess - 1
@@ -129,7 +130,8 @@ fn days_to_march(year: i64) -> i64 {
     365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400)
 }
 
-/// Days from 1 March to the first of the month that is `month` months later: 31, 30, 31, 30, 31 over and over.
+/// Days from 1 March to the first day of the month that is `month` months later. Month lengths repeat 31, 30, 31, 30,
+/// 31.
 fn days_to_month(month: i64) -> i64 {
     (153 * month + 2) / 5
 }
@@ -240,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_it_writes_it_reads_back() {
-        // A step with no factor in common with a day visits every time of day sooner or later.
+        // The step has no common factor with a day, so the loop covers all times of day.
         for micros in (MIN..=MAX).step_by(7_777_777_777_777) {
             assert_eq!(parse(&format(micros)), Some(micros));
         }

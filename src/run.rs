@@ -1,4 +1,4 @@
-//! Puts the parts together: credentials, the port, the signals, and the candidate on the calling thread.
+//! Assembles the program: credentials, the HTTP port, signals, and the candidate on the calling thread.
 
 use crate::api::Api;
 use crate::candidate::sole_instance;
@@ -27,28 +27,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How long the port may take to tell everybody the end.
-const LAST_ANSWERS: Duration = Duration::from_millis(100);
+/// How long the port may take to send the last events.
+const LAST_EVENTS_LIMIT: Duration = Duration::from_millis(100);
 
 /// A lock that was never seen to exist is created after this, or an eighth of R: many times what a leader needs to write it
 /// anew if somebody has just deleted it.
 const CREATION_DELAY: Duration = Duration::from_millis(250);
 
-/// Why the elector cannot run, or cannot go on.
+/// Why the program cannot start or continue.
 #[derive(Debug)]
 pub enum RunError {
     Credentials(CredentialsError),
     Bind(BindError),
-    /// A thread that it needs could not be started.
+    /// A thread could not be started.
     Threads(io::Error),
-    /// The candidate came to an end of its own.
+    /// The candidate ended with an error.
     Candidate(io::Error),
-    /// The port came to an end of its own, for this reason.
+    /// The HTTP port ended with an error.
     Port(String),
 }
 
 impl RunError {
-    /// Whether what it was told is wrong, rather than the place where it runs.
+    /// Whether the configuration is wrong, rather than the environment.
     pub fn is_of_config(&self) -> bool {
         matches!(self, RunError::Credentials(error) if error.is_of_config())
     }
@@ -74,16 +74,16 @@ impl From<CredentialsError> for RunError {
     }
 }
 
-/// Runs the elector until a signal has told it to leave, or the command of run mode has ended. `signals` were registered
-/// before anything else.
+/// Runs the elector until a signal stops it or the command of run mode ends. `signals` must be registered before
+/// anything else.
 ///
-/// Returns the exit code of the command, if one was run.
+/// Returns the exit code of the command in run mode.
 pub fn run(config: Config, signals: Signals) -> Result<Option<u8>, RunError> {
     if config.run_mode.is_some() {
         signals.register_forwarded().map_err(RunError::Threads)?;
     }
-    let begun = Begun::default();
-    start_signals(signals, Arc::clone(&begun)).map_err(RunError::Threads)?;
+    let started = Started::default();
+    start_signals(signals, Arc::clone(&started)).map_err(RunError::Threads)?;
     let credentials = credentials(&config)?;
     let limits = Limits { connections: config.http_max_connections, ..Limits::default() };
     let server = config.http.as_ref().map(|listen| Server::bind(listen, limits)).transpose().map_err(RunError::Bind)?;
@@ -102,14 +102,14 @@ pub fn run(config: Config, signals: Signals) -> Result<Option<u8>, RunError> {
     );
     if let Some(namespace) = credentials.namespace().filter(|namespace| *namespace != locks.namespace) {
         info!(
-            "this pod is in the namespace {namespace:?}, and the lock in {:?}, as --election-namespace says",
+            "this pod is in the namespace {namespace:?}; --election-namespace puts the lock into {:?}",
             locks.namespace
         );
     }
     let credentials = Arc::new(credentials);
     let api = Api::new(Arc::clone(&credentials), settings.retry_period.saturating_mul(2));
     let service_api = api.fresh();
-    let mut begins = begun.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut slot = started.lock().unwrap_or_else(PoisonError::into_inner);
     let mut candidate =
         Candidate::start(settings, locks, api, Arc::clone(&status), Arc::clone(&metrics)).map_err(RunError::Threads)?;
     if let Some(check) = config.health {
@@ -119,8 +119,8 @@ pub fn run(config: Config, signals: Signals) -> Result<Option<u8>, RunError> {
         candidate.lead_service(spec, service_api).map_err(RunError::Threads)?;
     }
     let command = config.run_mode.map(|run_mode| candidate.run_command(run_mode)).transpose();
-    *begins = Some((candidate.stop_handle(), command.map_err(RunError::Threads)?));
-    drop(begins);
+    *slot = Some((candidate.stop_handle(), command.map_err(RunError::Threads)?));
+    drop(slot);
     let plugin = start_plugin_check(Arc::clone(&credentials), candidate.stop_handle()).map_err(RunError::Threads)?;
     let (stop, shown) = (candidate.stop_handle(), Arc::clone(&status));
     let port = server
@@ -130,11 +130,11 @@ pub fn run(config: Config, signals: Signals) -> Result<Option<u8>, RunError> {
     let outcome = candidate.run();
     status.close();
     credentials.close();
-    // The port has ended, and told its last, when nobody is left to send.
-    let port_failed = port.and_then(|failures| failures.recv_timeout(LAST_ANSWERS).ok());
+    // Once the port has sent its last events, it drops the channel.
+    let port_failed = port.and_then(|failures| failures.recv_timeout(LAST_EVENTS_LIMIT).ok());
     let exit_code = outcome.map_err(RunError::Candidate)?;
-    if let Ok(useless) = plugin.try_recv() {
-        return Err(useless.into());
+    if let Ok(unusable) = plugin.try_recv() {
+        return Err(unusable.into());
     }
     match port_failed {
         Some(failure) => Err(failure),
@@ -142,7 +142,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Option<u8>, RunError> {
     }
 }
 
-/// A time for people, who do not care for less than a millisecond.
+/// A duration for messages, in milliseconds.
 fn in_millis(time: Duration) -> String {
     duration::format(Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
 }
@@ -154,7 +154,7 @@ fn credentials(config: &Config) -> Result<Credentials, CredentialsError> {
     let given = config.service_account_dir.as_deref();
     let mounted = given.unwrap_or(Path::new(SERVICE_ACCOUNT_DIR));
     match &config.server {
-        // A proxy that speaks plain HTTP has credentials of its own.
+        // A proxy that accepts plain HTTP adds its own credentials.
         Some(url) if config.use_cluster_credentials && url.starts_with("https:") => {
             Credentials::server(url, Some(mounted))
         }
@@ -191,46 +191,46 @@ fn unknown(settings: &Settings, locks: &Arc<Locks>) -> Snapshot {
     Snapshot::unknown(settings.identity.clone(), Arc::clone(locks), settings.lease, stuck_at)
 }
 
-/// What a signal ends, and the command that gets some of the signals, once there is one.
-type Begun = Arc<Mutex<Option<(Stop, Option<Command>)>>>;
+/// What a signal stops: the candidate, and the command that gets forwarded signals, once they have started.
+type Started = Arc<Mutex<Option<(Stop, Option<Command>)>>>;
 
-fn start_signals(signals: Signals, begun: Begun) -> io::Result<()> {
-    let of_command = Arc::clone(&begun);
+fn start_signals(signals: Signals, started: Started) -> io::Result<()> {
+    let of_command = Arc::clone(&started);
     let forward = move |signal| {
         if let Some((_, Some(command))) = &*of_command.lock().unwrap_or_else(PoisonError::into_inner) {
             command.forward(signal);
         }
     };
-    let tell = move |signal| {
-        info!("{signal} came");
-        if let Some((stop, _)) = &*begun.lock().unwrap_or_else(PoisonError::into_inner) {
+    let on_signal = move |signal| {
+        info!("received {signal}");
+        if let Some((stop, _)) = &*started.lock().unwrap_or_else(PoisonError::into_inner) {
             return stop.stop();
         }
-        // Nothing was sent yet. What the start waits for, a file on a network perhaps, may never come.
-        output::flush(LAST_ANSWERS);
+        // Nothing was sent yet. Exit at once, because startup may be blocked, for example on a network file system.
+        output::flush(LAST_EVENTS_LIMIT);
         std::process::exit(0);
     };
-    thread::Builder::new().name("signals".into()).spawn(move || signals.run(forward, tell))?;
+    thread::Builder::new().name("signals".into()).spawn(move || signals.run(forward, on_signal))?;
     Ok(())
 }
 
-/// Ends the candidacy when the plugin of a kubeconfig turns out to hand out what is of no use; what comes out of the
-/// channel then says why. Nothing waits for that: a plugin may take its time.
+/// Stops the candidate if the credential plugin returns unusable credentials; the channel then holds the error. Nothing
+/// waits for this check, because a plugin may be slow.
 fn start_plugin_check(credentials: Arc<Credentials>, stop: Stop) -> io::Result<Receiver<CredentialsError>> {
-    let (useless, said) = channel();
+    let (unusable, errors) = channel();
     if credentials.has_plugin() {
         thread::Builder::new().name("plugin check".into()).spawn(move || {
             if let Err(error) = credentials.first_answer() {
-                let _ = useless.send(error); // whoever would listen has ended
+                let _ = unusable.send(error); // the receiver may be gone
                 stop.stop();
             }
         })?;
     }
-    Ok(said)
+    Ok(errors)
 }
 
-/// Serves the port. Without it nobody can be told who leads, so its end is the end of the candidacy; what comes out of
-/// the channel then says why.
+/// Serves the port. Without it nobody learns who leads, so if it fails, the candidate stops; the channel then holds the
+/// error.
 fn start_http(
     server: Server,
     max_connections: usize,
@@ -243,8 +243,8 @@ fn start_http(
     }
     if server.max_connections() < max_connections {
         warn!(
-            "serving at most {} HTTP connections at a time, not {max_connections}: this process may not open more files \
-             (see ulimit -n)",
+            "serving at most {} HTTP connections at a time, not {max_connections}: this process may not open more \
+             files (see ulimit -n)",
             server.max_connections()
         );
     }
@@ -257,7 +257,7 @@ fn start_http(
         };
         let failure = RunError::Port(why);
         error!("{failure}");
-        let _ = failed.send(failure); // whoever would listen has ended
+        let _ = failed.send(failure); // the receiver may be gone
         stop.stop();
     })?;
     Ok(failures)

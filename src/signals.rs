@@ -1,10 +1,10 @@
-//! SIGTERM and SIGINT: the first asks the program to stop, a later one stops it. In run mode the command gets the signals
-//! that people send to it through the program, as through an init: SIGINT, which asks the program to stop all the same, so
-//! that Ctrl-C ends what it has begun, and SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH.
+//! SIGTERM and SIGINT: the first asks the program to stop, a later one stops it at once. In run mode other signals are
+//! forwarded to the command, as an init does: SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 and SIGWINCH. SIGINT is forwarded too,
+//! so that Ctrl-C also ends the command.
 //!
-//! The kernel withholds from the first process of a container every signal that it has no handler for, so the handlers
-//! come before anything else; what arrives before somebody waits for it is kept. SIGPIPE is ignored by Rust, and
-//! outside run mode SIGHUP keeps its default.
+//! The kernel does not deliver a signal without a handler to process 1 of a container. So the handlers are registered
+//! first, and early signals are kept until a thread waits for them. Rust ignores SIGPIPE. Outside run mode, SIGHUP
+//! keeps its default action.
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator;
@@ -12,18 +12,18 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Some who end a process send it the same signal twice, to itself and to its process group, or through an init that
-/// passes it on: what comes so soon is the same request.
+/// Some tools send the same signal twice: to the process and its group, or through an init that forwards it. A signal
+/// this soon after the first counts as the same request.
 const SAME_REQUEST: Duration = Duration::from_millis(100);
 
-/// What the command of run mode gets, besides SIGINT.
+/// The signals forwarded to the command of run mode, besides SIGINT.
 const FORWARDED: [i32; 5] = [SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH];
 
-/// The signals that end the program, caught from [`Signals::register`] on.
+/// The signals that end the program, caught since [`Signals::register`].
 #[derive(Debug)]
 pub struct Signals(iterator::Signals);
 
-/// One of them.
+/// A signal that ends the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     Int,
@@ -31,23 +31,24 @@ pub enum Signal {
 }
 
 impl Signals {
-    /// Takes both signals over, before anything else that takes time.
+    /// Registers handlers for both signals. Call it before anything that takes time.
     ///
-    /// Fails when the process is out of file descriptors.
+    /// Fails if the process is out of file descriptors.
     pub fn register() -> io::Result<Signals> {
         iterator::Signals::new([SIGTERM, SIGINT]).map(Signals)
     }
 
-    /// Takes those over as well that are for the command. Without it they keep their defaults.
+    /// Also catches the signals for the command. Without this call they keep their defaults.
     pub fn register_forwarded(&self) -> io::Result<()> {
         FORWARDED.iter().try_for_each(|signal| self.0.add_signal(*signal))
     }
 
-    /// Waits for the first signal and calls `on_first`; at one that comes later than `SAME_REQUEST` it exits on the spot.
-    /// Before that `forward` gets each signal that is for a command, a SIGINT included. Neither may block.
+    /// Waits for the first signal and calls `on_first`. A signal later than `SAME_REQUEST` after that exits the process
+    /// at once. `forward` is called first for each signal for the command, including SIGINT. Neither callback may
+    /// block.
     ///
-    /// The exit code is then what a shell shows for that signal: 130 for SIGINT, 143 for SIGTERM. Does not return: give
-    /// it a thread.
+    /// The exit code is the one a shell shows for the signal: 130 for SIGINT, 143 for SIGTERM. This function does not
+    /// return, so call it in a thread of its own.
     pub fn run(mut self, forward: impl Fn(i32), on_first: impl FnOnce(Signal)) {
         let forwarded = |number: &i32| {
             if *number != SIGTERM {
@@ -59,7 +60,7 @@ impl Signals {
         let came = Instant::now();
         on_first(first);
         if let Some(later) = signals.find(|_| came.elapsed() >= SAME_REQUEST) {
-            // Not the exit of the standard library, which waits for whatever is registered to run at an exit.
+            // Unlike `std::process::exit`, this does not wait for exit handlers.
             signal_hook::low_level::exit(later.exit_code());
         }
     }
@@ -74,7 +75,7 @@ impl Signal {
         }
     }
 
-    /// What a shell shows for a process that this signal ended.
+    /// The exit code that a shell shows for a process ended by this signal.
     pub fn exit_code(self) -> i32 {
         match self {
             Signal::Int => 128 + SIGINT,
@@ -83,7 +84,7 @@ impl Signal {
     }
 }
 
-/// `SIGTERM`, as messages name it.
+/// The name in messages, such as `SIGTERM`.
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,8 +1,8 @@
-//! What the rest of the process may know of the election: a snapshot with its own expiry inside.
+//! What the rest of the process knows about the election: a snapshot that contains its own expiry.
 //!
-//! The candidate publishes a [`Snapshot`] at each of its steps; everybody else asks the snapshot together
-//! with a clock reading taken *after* fetching it, so that an answer was true at some instant between the
-//! question and the reply, even when the process was stopped in between.
+//! The candidate publishes a [`Snapshot`] after each step. Readers fetch the snapshot first and read the clock second.
+//! An answer computed from both was therefore true at some moment between the question and the reply, even if the
+//! process was paused in between.
 
 use crate::clock;
 use crate::election::{Candidacy, Claim, Holder};
@@ -17,38 +17,38 @@ use std::time::Duration;
 /// The state of the election as the candidate last knew it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Who this candidate is.
+    /// This candidate.
     pub identity: Arc<str>,
-    /// What it stands for.
+    /// The locks it competes for.
     pub locks: Arc<Locks>,
     /// This candidate's own leadership, if it has any.
     pub claim: Option<Claim>,
     /// When the last acknowledged write of the claim was sent.
     pub renewed: Option<Time>,
-    /// Whether it would lead if the lock were free.
+    /// Whether this candidate would take a free lock.
     pub candidacy: Candidacy,
-    /// What each lock was last seen to hold, the one that says who leads first: of two locks, the second.
+    /// The content of each lock. The lock that decides who leads comes first; of two locks that is the second.
     pub seen: Vec<Seen>,
-    /// When the lock was first read or seen, whether it existed or not; `None` before.
+    /// When the lock was first read, whether it existed or not; `None` before that.
     pub lock_seen: Option<Time>,
-    /// A moment at or after which the API server gave an answer that shows it works: the sending of the request.
+    /// The sending time of the last request that the API server answered in a way that shows it works.
     pub server_reached: Option<Time>,
-    /// The class of what went wrong last and is not over: never a text, for the port may face the cluster.
+    /// The class of the last problem that is not over. Never a free text, since the port may face the cluster.
     pub last_error: Option<&'static str>,
     /// The lease duration, L.
     pub lease_duration: Duration,
-    /// The moment by which the election thread will have run again, with a generous allowance.
+    /// The election thread runs before this moment unless it is stuck; the allowance is generous.
     pub stuck_at: Time,
 }
 
-/// What a lock was last seen to hold.
+/// The content of a lock when last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Another candidate that holds it, if one does. Never this candidate itself.
+    /// The other candidate that holds it, if one does. Never this candidate.
     pub other: Option<Holder>,
-    /// Its record, whoever wrote it; `None` where there is none that can be read.
+    /// Its record, whoever wrote it; `None` if there is no readable one.
     pub record: Option<Record>,
-    /// When that other candidate was first seen to have written it so.
+    /// When this record of the other candidate was first seen.
     pub renewed: Option<Time>,
 }
 
@@ -59,7 +59,7 @@ impl Seen {
 }
 
 impl Snapshot {
-    /// What is known before the lock was read for the first time.
+    /// The snapshot before the first read of the lock.
     pub fn unknown(identity: Arc<str>, locks: Arc<Locks>, lease_duration: Duration, stuck_at: Time) -> Snapshot {
         Snapshot {
             identity,
@@ -81,35 +81,36 @@ impl Snapshot {
         self.claim_at(now).is_some()
     }
 
-    /// This candidate's leadership, if it has any at `now`.
+    /// This candidate's claim, if it is valid at `now`.
     pub fn claim_at(&self, now: Time) -> Option<Claim> {
         self.claim.filter(|claim| now < claim.until)
     }
 
-    /// Who leads at `now`, empty when nobody is known to.
+    /// The leader at `now`; empty if none is known.
     pub fn leader(&self, now: Time) -> &str {
         self.leadership(now).map_or("", |(leader, _)| leader)
     }
 
-    /// Who leads at `now`, and until when unless it renews; `None` when nobody is known to.
+    /// The leader at `now`, and until when if it does not renew; `None` if no leader is known.
     pub fn leadership(&self, now: Time) -> Option<(&Arc<str>, Time)> {
         let own = self.claim_at(now).map(|claim| (&self.identity, claim.until));
         let mut others = self.seen.iter().filter_map(|seen| seen.other_at(now));
         own.or_else(|| others.next().map(|other| (&other.identity, other.until)))
     }
 
-    /// The record of whoever leads at `now`; where nobody is known to, the last one of whoever led, if it is there still.
+    /// The record of the leader at `now`. If no leader is known, the record of the last leader, if it is still in the
+    /// lock.
     pub fn record(&self, now: Time) -> Option<&Record> {
         self.decisive(now)?.record.as_ref()
     }
 
-    /// When whoever leads at `now`, or was the last to lead, renewed: for this candidate the sending of the write, for
-    /// another the sight of it.
+    /// When the leader at `now`, or the last leader, renewed: for this candidate when it sent the write, for another
+    /// candidate when the write was seen.
     pub fn renewed(&self, now: Time) -> Option<Time> {
         self.claim.and(self.renewed).or_else(|| self.decisive(now)?.renewed)
     }
 
-    /// What the lock shows that says who leads: the first one with a holder, or else with one whose lease has run out.
+    /// The lock that decides who leads: the first with a valid holder, or else the first with an expired one.
     fn decisive(&self, now: Time) -> Option<&Seen> {
         let own = self.seen.first().filter(|_| self.leads(now));
         let other = || self.seen.iter().find(|seen| seen.other_at(now).is_some());
@@ -117,7 +118,7 @@ impl Snapshot {
         own.or_else(other).or_else(past)
     }
 
-    /// Whether the lock has been read, and the API server was reached within the lease duration.
+    /// Whether the lock has been read and the API server answered within the lease duration.
     pub fn ready(&self, now: Time) -> bool {
         self.lock_seen.is_some() && self.server_reached.is_some_and(|at| now < at.saturating_add(self.lease_duration))
     }
@@ -128,26 +129,30 @@ impl Snapshot {
     }
 }
 
-/// Proof that a snapshot was published: what follows from it may be done now (S5).
+/// Proof that a snapshot was published, so that actions that depend on it may follow (S5).
 #[derive(Debug)]
 pub struct Published(());
 
-/// Where the candidate leaves the latest snapshot for everybody else.
+/// Holds the latest snapshot for the other threads.
 pub struct Status {
     latest: Mutex<Arc<Snapshot>>,
-    ring: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    on_publish_hook: OnceLock<Box<dyn Fn() + Send + Sync>>,
     closed: AtomicBool,
 }
 
 impl Status {
     pub fn new(snapshot: Snapshot) -> Status {
-        Status { latest: Mutex::new(Arc::new(snapshot)), ring: OnceLock::new(), closed: AtomicBool::new(false) }
+        Status {
+            latest: Mutex::new(Arc::new(snapshot)),
+            on_publish_hook: OnceLock::new(),
+            closed: AtomicBool::new(false),
+        }
     }
 
-    /// Replaces the snapshot; whoever asks from now on gets this one.
+    /// Replaces the snapshot. Later readers get the new one.
     pub fn publish(&self, snapshot: Snapshot) -> Published {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
-        self.ring();
+        self.on_publish_hook();
         Published(())
     }
 
@@ -156,33 +161,33 @@ impl Status {
         Arc::clone(&self.latest.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The latest snapshot, and what the clock said after it was fetched (S1): the other way round, a snapshot newer than
-    /// the reading could make a lease that has run out look valid.
+    /// The latest snapshot, then a reading of the clock (S1). In the other order, a snapshot newer than the reading
+    /// could make an expired lease look valid.
     pub fn now(&self) -> (Arc<Snapshot>, Time) {
         let snapshot = self.snapshot();
         (snapshot, clock::now())
     }
 
-    /// Has `ring` called after each [`Status::publish`], by the thread that published, which is the election's: so it
-    /// must not wait for anything. Only the first call counts.
-    pub fn on_publish(&self, ring: impl Fn() + Send + Sync + 'static) {
-        let _ = self.ring.set(Box::new(ring));
+    /// Calls `hook` after each [`Status::publish`], on the candidate thread, so it must not block. Only the first
+    /// registration counts.
+    pub fn on_publish(&self, hook: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_publish_hook.set(Box::new(hook));
     }
 
-    /// Says that nothing will be published any more, and that the process is about to end.
+    /// Marks that no snapshot will follow, because the process is about to exit.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.ring();
+        self.on_publish_hook();
     }
 
-    /// Whether nothing will be published any more. A snapshot fetched after a `true` is the last one.
+    /// Whether no snapshot will follow. A snapshot fetched after `true` is the last one.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn ring(&self) {
-        if let Some(ring) = self.ring.get() {
-            ring();
+    fn on_publish_hook(&self) {
+        if let Some(on_publish_hook) = self.on_publish_hook.get() {
+            on_publish_hook();
         }
     }
 }
@@ -202,7 +207,7 @@ mod tests {
         Time::after_boot(Duration::from_secs(seconds))
     }
 
-    /// Known since 100 s: this candidate leads until 110 s, another one's lease runs out at 120 s, L is 15 s.
+    /// At 100 s: this candidate leads until 110 s, another one's lease expires at 120 s, L is 15 s.
     fn snapshot() -> Snapshot {
         let lock = Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() };
         Snapshot {
@@ -268,9 +273,9 @@ mod tests {
     #[test]
     fn it_rings_after_each_snapshot_and_at_the_end() {
         let status = Arc::new(Status::new(snapshot()));
-        let (ring, rung) = std::sync::mpsc::channel();
+        let (on_publish_hook, rung) = std::sync::mpsc::channel();
         let seen = Arc::clone(&status);
-        status.on_publish(move || ring.send((seen.snapshot().lock_seen, seen.is_closed())).unwrap());
+        status.on_publish(move || on_publish_hook.send((seen.snapshot().lock_seen, seen.is_closed())).unwrap());
         status.publish(Snapshot { lock_seen: Some(at(1)), ..snapshot() });
         status.close();
         assert_eq!(rung.try_iter().collect::<Vec<_>>(), [(Some(at(1)), false), (Some(at(1)), true)]);

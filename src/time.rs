@@ -1,47 +1,47 @@
-//! Readings of the clock that decisions are made by, and the pauses after failures.
+//! A reading of the clock, and the backoff after failures.
 
 use std::time::Duration;
 
-/// A reading of the boot-time clock: the time since this machine booted, sleep included.
+/// A reading of the boot-time clock: the time since this machine booted, including sleep.
 ///
-/// Readings are compared with readings of the same machine only; they never go on the wire. A result that would be before
-/// the first or after the last moment is that moment.
+/// Readings are only comparable on the same machine and are never sent. Arithmetic saturates at the first and last
+/// reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(Duration);
 
 impl Time {
-    /// The moment at which the machine booted: before everything that happens.
+    /// The boot of the machine, before every other reading.
     pub const ZERO: Time = Time(Duration::ZERO);
-    /// After everything that happens.
+    /// After every other reading.
     pub const MAX: Time = Time(Duration::MAX);
 
-    /// The moment so long after the machine booted.
+    /// The reading `uptime` after boot.
     pub const fn after_boot(uptime: Duration) -> Time {
         Time(uptime)
     }
 
-    /// For how long the machine had been up at this moment.
+    /// The time from boot to this reading.
     pub const fn uptime(self) -> Duration {
         self.0
     }
 
-    /// So much later.
+    /// The reading `duration` later.
     pub const fn saturating_add(self, duration: Duration) -> Time {
         Time(self.0.saturating_add(duration))
     }
 
-    /// So much earlier.
+    /// The reading `duration` earlier.
     pub const fn saturating_sub(self, duration: Duration) -> Time {
         Time(self.0.saturating_sub(duration))
     }
 
-    /// The time from an earlier moment to this one, and zero from a later one.
+    /// The time since an earlier reading; zero if that is later.
     pub const fn since(self, earlier: Time) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// The pause after so many failures in a row: twice the one before it, from the first to the longest.
+/// The pause after `failures` failures in a row. It starts at `first`, doubles each time, and is at most `longest`.
 pub fn backoff(first: Duration, failures: u32, longest: Duration) -> Duration {
     let times = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
     first.saturating_mul(times).min(longest)

@@ -1,4 +1,4 @@
-//! From a socket address to a connection: TCP, and TLS on top of it.
+//! Opens connections: TCP, and TLS on top of it.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -14,13 +14,12 @@ use ureq::unversioned::transport::{
 
 use crate::credentials::Tls;
 
-/// Makes the connections of an agent.
+/// Opens the connections of an agent.
 ///
-/// The client's own connector builds a new TLS configuration for every connection of a request that
-/// has settings of its own, so that no session ever resumes; it panics where a configuration cannot
-/// be built, and does not say whose certificate was wrong. This one takes the configuration ready
-/// made.
-pub(super) struct Dial {
+/// ureq's own connector builds a new TLS configuration for each connection of a request with its own settings, so TLS
+/// sessions never resume. It also panics if a configuration cannot be built, and does not say whose certificate is
+/// invalid. This connector uses a given configuration.
+pub(super) struct TlsConnector {
     tcp: TcpConnector,
     /// `None` for plain HTTP.
     tls: Option<Tls>,
@@ -28,9 +27,9 @@ pub(super) struct Dial {
     server: String,
 }
 
-impl Dial {
-    pub(super) fn new(server: String, tls: Option<Tls>) -> Dial {
-        Dial { tcp: TcpConnector::default(), tls, server }
+impl TlsConnector {
+    pub(super) fn new(server: String, tls: Option<Tls>) -> TlsConnector {
+        TlsConnector { tcp: TcpConnector::default(), tls, server }
     }
 
     fn open_tcp(&self, details: &ConnectionDetails) -> Result<Box<dyn Transport>, Error> {
@@ -38,11 +37,11 @@ impl Dial {
         match Connector::<()>::connect(&self.tcp, details, None) {
             Ok(Some(transport)) => Ok(Box::new(transport)),
             Ok(None) => Err(Error::ConnectionFailed),
-            Err(Error::Timeout(_)) => Err(DialError::timed_out(format!("no connection to {server}")).into()),
+            Err(Error::Timeout(_)) => Err(ConnectError::timed_out(format!("no connection to {server}")).into()),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Err(DialError::new(format!("connection refused by {server}")).into())
+                Err(ConnectError::new(format!("connection refused by {server}")).into())
             }
-            Err(Error::Io(error)) => Err(DialError::new(format!("cannot connect to {server}: {error}")).into()),
+            Err(Error::Io(error)) => Err(ConnectError::new(format!("cannot connect to {server}: {error}")).into()),
             Err(other) => Err(other),
         }
     }
@@ -63,7 +62,7 @@ impl Dial {
                 Some(error) => describe(error, tls, server),
                 None => match Error::from(error) {
                     Error::Timeout(_) => {
-                        return Err(DialError::timed_out(format!("no TLS handshake with {server}")).into());
+                        return Err(ConnectError::timed_out(format!("no TLS handshake with {server}")).into());
                     }
                     Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                         format!("{server} closed the connection in the TLS handshake")
@@ -71,38 +70,38 @@ impl Dial {
                     other => format!("the TLS handshake with {server} failed: {other}"),
                 },
             };
-            return Err(DialError::new(problem).into());
+            return Err(ConnectError::new(problem).into());
         }
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Box::new(TlsTransport { buffers, stream: StreamOwned::new(connection, socket) }))
     }
 }
 
-impl Connector<()> for Dial {
+impl Connector<()> for TlsConnector {
     type Out = Box<dyn Transport>;
 
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Box<dyn Transport>>, Error> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let tcp = self.open_tcp(details)?;
         let Some(tls) = &self.tls else {
             return Ok(Some(tcp));
         };
-        // The time given is for all of this; what TCP took of it is gone.
+        // The timeout covers TCP and TLS, so subtract the time that TCP took.
         let left = match details.timeout.after {
-            Duration::Exact(given) => Duration::Exact(given.saturating_sub(begun.elapsed())),
+            Duration::Exact(given) => Duration::Exact(given.saturating_sub(started.elapsed())),
             Duration::NotHappening => Duration::NotHappening,
         };
         self.open_tls(tls, tcp, details, NextTimeout { after: left, ..details.timeout }).map(Some)
     }
 }
 
-impl fmt::Debug for Dial {
+impl fmt::Debug for TlsConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Dial({})", self.server)
+        write!(f, "TlsConnector({})", self.server)
     }
 }
 
-/// What is wrong with the other side's TLS, and what to do about it.
+/// Describes a TLS error of the server, and what to do about it.
 fn describe(error: &rustls::Error, tls: &Tls, server: &str) -> String {
     let rustls::Error::InvalidCertificate(problem) = error else {
         return match error {
@@ -116,11 +115,11 @@ fn describe(error: &rustls::Error, tls: &Tls, server: &str) -> String {
     let trusted = &tls.trusted;
     match problem {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-            "the certificate of {server} is not signed by a CA in {trusted}; give the CA certificate of this cluster"
+            "the certificate of {server} is not signed by a CA in {trusted}; use the CA certificate of this cluster"
         ),
-        // rustls has no name of its own for this one, so its text is looked at.
+        // rustls has no variant for this error, so match its text.
         CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => format!(
-            "{server} shows a CA certificate as its own, which is refused even if it is the one in {trusted}; give \
+            "{server} uses a CA certificate as its own, which is not accepted even if it is the one in {trusted}; give \
              the server a certificate that is signed by the CA"
         ),
         CertificateError::Expired
@@ -136,11 +135,11 @@ fn describe(error: &rustls::Error, tls: &Tls, server: &str) -> String {
     }
 }
 
-/// What to do about an alert of the server, as it may end a sentence. Most are about who this client is.
+/// What to do about an alert of the server, as the end of a sentence. Most are about the client certificate.
 pub(super) fn what_to_do(alert: AlertDescription) -> &'static str {
     match alert {
         AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
-            "; it wants a client certificate, and was shown none"
+            "; it requires a client certificate, but none is configured"
         }
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
@@ -149,38 +148,38 @@ pub(super) fn what_to_do(alert: AlertDescription) -> &'static str {
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied => "; it does not accept the client certificate",
-        AlertDescription::DecryptError => "; the client certificate may not be the one of its key",
+        AlertDescription::DecryptError => "; the client certificate may not belong to the client key",
         _ => "",
     }
 }
 
-/// Why there is no connection, in words that end where `within 2s` would follow.
+/// Why connecting failed, phrased so that `within 2s` can follow.
 #[derive(Debug)]
-pub(super) struct DialError {
+pub(super) struct ConnectError {
     what: String,
     pub(super) timed_out: bool,
 }
 
-impl DialError {
-    pub(super) fn new(what: String) -> DialError {
-        DialError { what, timed_out: false }
+impl ConnectError {
+    pub(super) fn new(what: String) -> ConnectError {
+        ConnectError { what, timed_out: false }
     }
 
-    pub(super) fn timed_out(what: String) -> DialError {
-        DialError { what, timed_out: true }
+    pub(super) fn timed_out(what: String) -> ConnectError {
+        ConnectError { what, timed_out: true }
     }
 }
 
-impl fmt::Display for DialError {
+impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)
     }
 }
 
-impl StdError for DialError {}
+impl StdError for ConnectError {}
 
-impl From<DialError> for Error {
-    fn from(error: DialError) -> Error {
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Error {
         Error::Other(Box::new(error))
     }
 }
@@ -199,7 +198,7 @@ impl Transport for TlsTransport {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.stream.sock.set_timeout(timeout);
         io::Write::write_all(&mut self.stream, &self.buffers.output()[..amount])?;
-        // A write swallows what goes wrong below TLS; a flush says it.
+        // A write hides errors of the layers below TLS; a flush returns them.
         io::Write::flush(&mut self.stream)?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! One request and its answer, as ureq is made to do them.
+//! One request and its answer, with ureq.
 
 use std::io::Read;
 use std::time::Duration;
@@ -7,53 +7,52 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, 
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use ureq::{Agent, AsSendBody, Body, Error};
 
-use super::dial::{Dial, DialError, what_to_do};
+use super::dial::{ConnectError, TlsConnector, what_to_do};
 use super::failure::{Failure, FailureKind, Refusal, Verb, bounded_seconds};
 use super::names::Names;
 use super::object_name::{self, ObjectName};
 use crate::credentials::{Tls, Token};
 
-/// The largest object that is read. An API server takes no request body above 3 MiB (etcd no object above 1.5 MiB), so
-/// what is larger could not be written back: no lock is. Nothing larger is kept, nor anything built from what is not the
-/// record's: with an object of this size at hand, and its events and answers coming in, the process stays below 32 MiB.
+/// The largest object that is read. An API server accepts request bodies up to 3 MiB, and etcd objects up to 1.5 MiB,
+/// so a larger object could not be written back and cannot be a lock. Larger answers are not stored. With an object of
+/// this size, its events and its answers, the process stays below 32 MiB.
 pub(super) const MAX_OBJECT_BYTES: usize = 3 * 1024 * 1024;
 
-/// The longest time that is taken at its word, so that no sum of times overflows.
+/// Longer durations are capped to this, so that sums of durations do not overflow.
 pub(super) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// As much of the body of a refusal as is read: a `Status` is far smaller.
+/// How much of the body of a refusal is read. A `Status` is far smaller.
 const MAX_REFUSAL_BYTES: u64 = 64 * 1024;
 
-/// ureq's own buffers are 128 KiB each, two to a connection, and two more where there is TLS.
+/// ureq's own buffers are 128 KiB each. A connection has two, and with TLS four.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Less than the input buffer: a head that fills it whole would be reported as a lost connection.
+/// Less than the input buffer, because ureq reports a head that fills the buffer as a lost connection.
 const MAX_HEAD_BYTES: usize = 12 * 1024;
 
-/// An agent: connections to one server, and the threads of their own that they do not need. `server` is its address,
-/// for messages.
+/// An agent for one server: its connections and settings. `server` is its address, for messages.
 pub(super) fn agent(server: String, tls: Option<Tls>, names: Names) -> Agent {
     let config = Agent::config_builder()
-        // Taken from the environment otherwise, token and all.
+        // Otherwise ureq takes it from the environment, and sends it the token.
         .proxy(None)
-        // A 3xx comes back as the answer, so the token goes nowhere else.
+        // A 3xx is returned as the answer, so the token is sent to no other server.
         .max_redirects(0)
-        // Answers other than 2xx have a body that says why.
+        // Answers other than 2xx have a body with the reason.
         .http_status_as_error(false)
         .user_agent(concat!("leader-elector/", env!("CARGO_PKG_VERSION")))
         .accept("application/json")
-        // The pool's clock stops while the machine sleeps, so the age is for the caller to judge.
+        // The clock of the pool stops while the machine sleeps, so the caller checks the age.
         .max_idle_age(LONGEST)
-        // One, so that the connection that is kept is the one that was used last.
+        // One, so that the pooled connection is the most recently used one.
         .max_idle_connections(1)
         .max_response_header_size(MAX_HEAD_BYTES)
         .input_buffer_size(BUFFER_BYTES)
         .output_buffer_size(BUFFER_BYTES)
         .build();
-    Agent::with_parts(config, Dial::new(server, tls), names)
+    Agent::with_parts(config, TlsConnector::new(server, tls), names)
 }
 
-/// What is asked of the server.
+/// A request to the API server.
 pub(super) struct ApiCall<'a> {
     pub(super) verb: Verb,
     pub(super) object: &'a dyn ObjectName,
@@ -62,12 +61,12 @@ pub(super) struct ApiCall<'a> {
     body: Option<&'a [u8]>,
 }
 
-/// How long a request may take.
+/// The timeouts of a request.
 #[derive(Clone, Copy)]
-pub(super) enum Patience {
-    /// All of it, to the last byte of the body; on a connection that is there already, or not.
+pub(super) enum Timeouts {
+    /// For the whole request including the body. `reuse` allows a pooled connection.
     Whole { timeout: Duration, reuse: bool },
-    /// Each step up to the head, and then each wait for more of the body.
+    /// For each step up to the head, then for each wait for more of the body.
     Stream { step: Duration, silence: Duration },
 }
 
@@ -75,7 +74,7 @@ impl<'a> ApiCall<'a> {
     pub(super) fn new(verb: Verb, object: &'a dyn ObjectName, body: Option<&'a [u8]>) -> Result<ApiCall<'a>, Failure> {
         for (what, name) in [("name", object.name()), ("namespace", object.namespace())] {
             if !is_one_path_segment(name) {
-                let what = format!("the {what} {name:?} holds more than letters, digits, \"-\" and \".\"");
+                let what = format!("the {what} {name:?} may contain only letters, digits, \"-\" and \".\"");
                 return Err(Failure::new(FailureKind::Invalid, verb, object, what));
             }
         }
@@ -96,13 +95,13 @@ impl<'a> ApiCall<'a> {
         Failure::new(kind, self.verb, self.object, what)
     }
 
-    /// Sends the request and reads the head of the answer, whatever its status.
+    /// Sends the request and reads the head of the answer, with any status.
     pub(super) fn send(
         &self,
         agent: &Agent,
         base: &str,
         token: Option<&Token>,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> Result<Response<Body>, Error> {
         let method = match self.verb {
             Verb::Get | Verb::Watch => Method::GET,
@@ -114,12 +113,12 @@ impl<'a> ApiCall<'a> {
             request = request.header(AUTHORIZATION, token.header());
         }
         match self.body {
-            None => run(agent, request.body(())?, patience),
-            Some(body) => run(agent, request.header(CONTENT_TYPE, "application/json").body(body)?, patience),
+            None => run(agent, request.body(())?, timeouts),
+            Some(body) => run(agent, request.header(CONTENT_TYPE, "application/json").body(body)?, timeouts),
         }
     }
 
-    /// Makes an answer other than 2xx a failure. Its status counts even if its body is cut short.
+    /// Turns an answer other than 2xx into a failure. Its status counts even if its body is incomplete.
     pub(super) fn refuse(&self, response: Response<Body>, sent_token: bool) -> Failure {
         let (head, body) = response.into_parts();
         let mut said = Vec::new();
@@ -135,11 +134,11 @@ impl<'a> ApiCall<'a> {
         Failure::refused(self.verb, self.object, &refusal)
     }
 
-    /// Reads the body of a 2xx answer to its end, which has to be one that can be told from a cut.
+    /// Reads the body of a 2xx answer. Its end must be marked, so that a truncated body is noticed.
     pub(super) fn read_whole(&self, response: Response<Body>, timeout: Duration) -> Result<Vec<u8>, Failure> {
         let too_large = || {
             let what =
-                format!("the answer is larger than {} MiB, which no lock can be", MAX_OBJECT_BYTES / (1024 * 1024));
+                format!("the answer is larger than {} MiB, the limit for a lock", MAX_OBJECT_BYTES / (1024 * 1024));
             self.fail(FailureKind::Unknown, what)
         };
         if !has_an_end(&response) {
@@ -160,7 +159,7 @@ impl<'a> ApiCall<'a> {
     }
 }
 
-/// What a request came to that got no answer, or not the whole of one.
+/// Describes a request without a complete answer.
 pub(crate) fn explain(error: Error, timeout: Duration) -> String {
     let within = format!("within {:?}", Duration::from_millis(timeout.as_millis() as u64));
     match error {
@@ -170,7 +169,7 @@ pub(crate) fn explain(error: Error, timeout: Duration) -> String {
             | std::io::ErrorKind::ConnectionReset
             | std::io::ErrorKind::ConnectionAborted
             | std::io::ErrorKind::BrokenPipe => "the connection was lost before the whole answer was there".into(),
-            // With TLS 1.3 a server says what it thinks of the client only when the handshake is over for the client.
+            // In TLS 1.3 a server checks the client certificate after the client has finished the handshake.
             _ => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
                 Some(rustls::Error::AlertReceived(alert)) => {
                     format!("the API server ended the connection: {error}{}", what_to_do(*alert))
@@ -180,7 +179,7 @@ pub(crate) fn explain(error: Error, timeout: Duration) -> String {
         },
         Error::Protocol(error) => format!("the answer is not HTTP: {error}"),
         Error::LargeResponseHeader(..) => format!("the head of the answer is larger than {MAX_HEAD_BYTES} bytes"),
-        Error::Other(other) => match other.downcast_ref::<DialError>() {
+        Error::Other(other) => match other.downcast_ref::<ConnectError>() {
             Some(error) if error.timed_out => format!("{error} {within}"),
             _ => other.to_string(),
         },
@@ -188,13 +187,13 @@ pub(crate) fn explain(error: Error, timeout: Duration) -> String {
     }
 }
 
-fn run<B: AsSendBody>(agent: &Agent, request: Request<B>, patience: Patience) -> Result<Response<Body>, Error> {
+fn run<B: AsSendBody>(agent: &Agent, request: Request<B>, timeouts: Timeouts) -> Result<Response<Body>, Error> {
     let config = agent.configure_request(request);
-    let config = match patience {
-        Patience::Whole { timeout, reuse } => {
+    let config = match timeouts {
+        Timeouts::Whole { timeout, reuse } => {
             config.timeout_per_call(Some(timeout)).max_idle_age(if reuse { LONGEST } else { Duration::ZERO })
         }
-        Patience::Stream { step, silence } => config
+        Timeouts::Stream { step, silence } => config
             .timeout_resolve(Some(step))
             .timeout_connect(Some(step))
             .timeout_send_request(Some(step))
@@ -204,8 +203,8 @@ fn run<B: AsSendBody>(agent: &Agent, request: Request<B>, patience: Patience) ->
     agent.run(config.build())
 }
 
-/// Whether the end of a body is marked. Where it is only the end of the connection, ureq takes even
-/// a reset for it.
+/// Whether the end of the body is marked. Otherwise it ends with the connection, and ureq accepts even a reset as the
+/// end.
 fn has_an_end(response: &Response<Body>) -> bool {
     let headers = response.headers();
     let codings = headers.get_all(TRANSFER_ENCODING).iter().filter_map(|value| value.to_str().ok());
@@ -215,12 +214,12 @@ fn has_an_end(response: &Response<Body>) -> bool {
         || response.status() == StatusCode::NO_CONTENT
 }
 
-/// The seconds of a Retry-After header; one with a date is passed over.
+/// The seconds of a Retry-After header; a date is ignored.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(bounded_seconds)
 }
 
-/// Whether a name goes into a path as it is, and does not lead out of it.
+/// Whether a name is one plain path segment.
 fn is_one_path_segment(name: &str) -> bool {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._".contains(&c);
     !name.is_empty() && name != "." && name != ".." && name.bytes().all(plain)
@@ -234,7 +233,7 @@ mod tests {
     #[test]
     fn what_a_server_thinks_of_the_client_is_told() {
         for (alert, advice) in [
-            (CertificateRequired, "CertificateRequired; it wants a client certificate, and was shown none"),
+            (CertificateRequired, "CertificateRequired; it requires a client certificate, but none is configured"),
             (UnknownCA, "UnknownCA; it does not accept the client certificate"),
             (InternalError, "InternalError"),
         ] {

@@ -1,4 +1,4 @@
-//! What a request that did not succeed came to, and how to say so in one line.
+//! Failed requests, and their one-line messages.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,41 +7,41 @@ use super::object_name::{ObjectName, collection_path};
 use crate::json::{Scalar, each_field};
 use crate::logging::escape::escaped;
 
-/// A request that did not succeed.
+/// A failed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub kind: FailureKind,
-    /// The status of the answer, where there was one and it was not 2xx.
+    /// The status of the answer, if there was one.
     pub code: Option<u16>,
     /// One line: what was attempted, on what, what came back, and what to do.
     pub message: String,
-    /// How long the server asks to be left alone.
+    /// How long the server asks to wait before the next request.
     pub retry_after: Option<Duration>,
 }
 
 /// What a failure means for the object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// 404 with a `Status` that names the object as the one that was not found; to a create, the namespace.
+    /// 404 with a `Status` that names the object (for a create: the namespace) as not found.
     Absent,
-    /// 409: the object exists already, or is not the one that was to be replaced.
+    /// 409: the object exists already, or is not the version to be replaced.
     Conflict,
     /// 401 or 403.
     Denied,
-    /// 400 or 422; or a name that no request can be sent for.
+    /// 400 or 422, or a name that cannot be used in a request.
     Invalid,
     /// 429.
     Busy,
-    /// 410 to a watch: it has to begin afresh.
+    /// 410 for a watch: it must be restarted.
     Expired,
-    /// A watch was broken off from within this process.
-    BrokenOff,
-    /// Anything else. Nothing is known of what the server did: a write may have been carried out,
-    /// or be carried out yet; to a read the server is merely unavailable.
+    /// This process aborted the watch.
+    Aborted,
+    /// Anything else. It is unknown what the server did: a write may have been done, or may still be done. For a read,
+    /// the server is unavailable.
     Unknown,
 }
 
-/// A failure in one word, for whoever must not be told more, such as a server's own text.
+/// The class of a failure, for output that must not contain a server's free text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// 403.
@@ -56,9 +56,9 @@ pub enum Class {
     Conflict,
     /// 429.
     Throttled,
-    /// 410 to a watch.
+    /// 410 for a watch.
     Expired,
-    /// No answer in time, none that could be used, or any other status.
+    /// No answer in time, an unusable answer, or any other status.
     Unavailable,
 }
 
@@ -74,7 +74,7 @@ impl Class {
         Class::Unavailable,
     ];
 
-    /// Lower-case letters and `_`, the same in JSON and in labels of metrics.
+    /// Lower-case letters and `_`, for JSON and metric labels.
     pub fn name(self) -> &'static str {
         match self {
             Class::Forbidden => "forbidden",
@@ -89,7 +89,7 @@ impl Class {
     }
 }
 
-/// What is done to an object, by its name in RBAC rules.
+/// The operation on an object, named by its verb in RBAC rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
     Get,
@@ -111,7 +111,7 @@ impl Verb {
     }
 }
 
-/// `get endpoints` reads as `read endpoints` in a message to people.
+/// Messages say `read endpoints`, not `get endpoints`.
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -144,14 +144,14 @@ impl Failure {
             FailureKind::Busy => Class::Throttled,
             FailureKind::Expired => Class::Expired,
             FailureKind::Unknown if self.code == Some(404) => Class::NotFound,
-            FailureKind::BrokenOff | FailureKind::Unknown => Class::Unavailable,
+            FailureKind::Aborted | FailureKind::Unknown => Class::Unavailable,
         }
     }
 
-    /// A 2xx answer that is not what was asked for: the caller decides that, having read it, and says why.
+    /// A 2xx answer that is unusable. The caller decides that and gives the reason.
     pub fn unreadable(verb: Verb, object: &dyn ObjectName, body: &[u8], why: &str) -> Failure {
         let start = escaped(&body[..body.len().min(FIRST_BYTES)]);
-        let what = format!("the answer is no Kubernetes object to rely on: {why} (first bytes \"{start}\")");
+        let what = format!("the answer is not a usable Kubernetes object: {why} (first bytes \"{start}\")");
         Failure::new(FailureKind::Unknown, verb, object, what)
     }
 
@@ -179,13 +179,13 @@ impl Failure {
     }
 }
 
-/// As much of a body as is shown where it was to be JSON.
+/// How much of a body is quoted that should be JSON.
 const FIRST_BYTES: usize = 60;
 
 /// The parts of an answer with a status other than 2xx.
 pub(super) struct Refusal {
     pub(super) code: u16,
-    /// The phrase that goes with the code.
+    /// The standard reason phrase of the code.
     pub(super) reason: &'static str,
     pub(super) retry_after: Option<Duration>,
     pub(super) location: Option<Vec<u8>>,
@@ -215,10 +215,10 @@ fn advice(
     match refusal.code {
         300..=399 => {
             let target = escaped(refusal.location.as_deref().unwrap_or_default());
-            Some(format!("a redirect, to \"{target}\", is never followed; give the address of the API server itself"))
+            Some(format!("a redirect, to \"{target}\", is not followed; give the address of the API server itself"))
         }
         400 if said.contains("HTTP request to an HTTPS server") => Some("give an https:// address".into()),
-        401 if refusal.sent_token => Some("the token was not accepted; is it of this cluster, and still valid?".into()),
+        401 if refusal.sent_token => Some("the token was not accepted; is it of this cluster and still valid?".into()),
         401 => Some("no token was sent".into()),
         403 => grant(verb, object, said),
         404 => match status {
@@ -228,17 +228,17 @@ fn advice(
                 object.namespace()
             )),
             Some(status) if status.subject == (None, None) => {
-                Some(format!("this API server knows no {} at {}", object.resource(), collection_path(object)))
+                Some(format!("this API server has no {} at {}", object.resource(), collection_path(object)))
             }
             Some(_) => None,
         },
-        410 => Some("begin afresh, without a resourceVersion".into()),
+        410 => Some("start again without a resourceVersion".into()),
         _ => None,
     }
 }
 
-/// The rule that is missing, ready to be pasted into a Role. `None` where the server's reason is
-/// another: a namespace that is going away, an admission webhook.
+/// The missing RBAC rule, ready to paste into a Role. `None` if the server refused for another reason, such as a
+/// namespace in deletion or an admission webhook.
 fn grant(verb: Verb, object: &dyn ObjectName, said: &str) -> Option<String> {
     let for_want_of_rights = said.contains(&format!(" cannot {} resource ", verb.in_rules()));
     if !said.is_empty() && !for_want_of_rights {
@@ -246,7 +246,7 @@ fn grant(verb: Verb, object: &dyn ObjectName, said: &str) -> Option<String> {
     }
     let user = said.split_once("User \"").and_then(|(_, rest)| rest.split_once('"')).map(|(user, _)| user);
     let (name, namespace, resource) = (object.name(), object.namespace(), object.resource());
-    // A rule for create cannot name the object: it does not exist yet when the rule is asked.
+    // A rule for create cannot have resourceNames: the object does not exist yet when the rule is checked.
     let (named, names) = match verb {
         Verb::Create => (String::new(), String::new()),
         _ => (format!(" named \"{name}\""), format!("resourceNames: [\"{name}\"], ")),
@@ -265,21 +265,20 @@ fn grant(verb: Verb, object: &dyn ObjectName, said: &str) -> Option<String> {
     ))
 }
 
-/// A Kubernetes `Status`, as far as it can be made out: the body of a refusal, or the object of an
-/// `ERROR` event.
+/// A Kubernetes `Status`: the body of a refusal, or the object of an `ERROR` event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiStatus {
     pub message: Option<String>,
     pub reason: Option<String>,
     pub code: Option<u16>,
     pub retry_after: Option<Duration>,
-    /// The resource and the name of the object that it is about. Neither: there is no such resource, or no such path.
+    /// The resource and the name of the object in question. Both `None`: there is no such resource or path.
     subject: (Option<String>, Option<String>),
 }
 
 impl ApiStatus {
-    /// `None` if these bytes are no Status at all; fields that are missing or of another type are
-    /// passed over. Long texts are cut.
+    /// `None` if these bytes are not a Status. Fields that are missing or have another type are ignored. Long strings
+    /// are shortened.
     pub fn parse(json: &[u8]) -> Option<ApiStatus> {
         let [mut kind, mut message, mut reason, mut code] = [const { Scalar::Null }; 4];
         let [mut of_kind, mut of_name, mut seconds] = [const { Scalar::Null }; 3];
@@ -296,7 +295,7 @@ impl ApiStatus {
         if kind.text().map(|kind| &**kind) != Some("Status") {
             return None;
         }
-        // Details of another type say nothing.
+        // Ignore details of another type.
         let _ = each_field(details, |name, value| match name {
             "kind" => of_kind = Scalar::of(value),
             "name" => of_name = Scalar::of(value),
@@ -313,7 +312,7 @@ impl ApiStatus {
         })
     }
 
-    /// Whether the API server itself says that there is nothing to read or to replace, or nowhere to create it.
+    /// Whether the API server itself says that the object, or the namespace to create it in, does not exist.
     fn is_about_absence(&self, verb: Verb, object: &dyn ObjectName) -> bool {
         let found_nothing = match verb {
             Verb::Create => self.is_about("namespaces", object.namespace()),
@@ -328,7 +327,7 @@ impl ApiStatus {
     }
 }
 
-/// Nobody waits longer than an hour because a server said so.
+/// Caps a requested wait at one hour.
 pub(super) fn bounded_seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds.min(3600))
 }

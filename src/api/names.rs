@@ -1,4 +1,4 @@
-//! From the host in the server's address to socket addresses.
+//! Resolves the host of the server's address.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -12,17 +12,15 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-use super::dial::DialError;
+use super::dial::ConnectError;
 
-/// The time for a connection is shared out among the addresses of a name; more of them would each
-/// get too little.
+/// The time for connecting is divided among the addresses of a name. With more addresses, each would get too little.
 const MAX_ADDRESSES: usize = 4;
 
-/// A resolver for the one server that is spoken to.
+/// A resolver for one server.
 ///
-/// The client's own one starts a thread for every request, even where the address is a literal or
-/// the connection is there already. This one takes literals and `localhost` as they are, and
-/// remembers a name until [`Names::doubt`].
+/// ureq's own resolver starts a thread for each request, even for an IP address or a pooled connection. This one needs
+/// no thread for IP addresses and `localhost`, and caches a name until [`Names::invalidate`].
 #[derive(Clone)]
 pub(crate) struct Names {
     shared: Arc<Shared>,
@@ -38,9 +36,9 @@ struct Shared {
 #[derive(Default)]
 struct Known {
     addresses: Vec<SocketAddr>,
-    /// No request has failed since these addresses were looked up.
+    /// No request has failed since the lookup.
     proven: bool,
-    /// A thread is looking; there is never more than one, however long it takes.
+    /// A lookup is in progress. There is at most one, however long it takes.
     looking: bool,
     error: String,
 }
@@ -54,13 +52,12 @@ impl Names {
         Names { shared: Arc::default(), lookup }
     }
 
-    /// Looks the name up again before the next request: one has failed. Until an answer comes, the
-    /// old addresses are better than none.
-    pub(super) fn doubt(&self) {
+    /// A request has failed: the next request looks the name up again. Until that succeeds, the old addresses are used.
+    pub(super) fn invalidate(&self) {
         self.shared.lock().proven = false;
     }
 
-    /// Opens a TCP connection, and closes it; `timeout` covers all of that. The error says what kept it from that.
+    /// Opens a TCP connection and closes it, within `timeout`. The error says what failed.
     pub(crate) fn connect(&self, host: &str, port: u16, timeout: Duration) -> Result<(), String> {
         let deadline = Instant::now() + timeout;
         let mut addresses = self.addresses(host, port, timeout).map_err(|error| error.to_string())?;
@@ -68,7 +65,7 @@ impl Names {
         let mut problem = String::new();
         for (index, address) in addresses.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now()) / (addresses.len() - index) as u32;
-            // No time at all is an error of its own.
+            // A timeout of zero would be an error.
             match TcpStream::connect_timeout(address, left.max(Duration::from_millis(1))) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -80,12 +77,12 @@ impl Names {
                 Err(error) => problem = format!("cannot connect to {address}: {error}"),
             }
         }
-        self.doubt();
+        self.invalidate();
         Err(problem)
     }
 
-    fn addresses(&self, host: &str, port: u16, budget: Duration) -> Result<Vec<SocketAddr>, DialError> {
-        if let Some(addresses) = without_asking(host, port) {
+    fn addresses(&self, host: &str, port: u16, budget: Duration) -> Result<Vec<SocketAddr>, ConnectError> {
+        if let Some(addresses) = without_lookup(host, port) {
             return Ok(addresses);
         }
         let mut known = self.shared.lock();
@@ -93,17 +90,17 @@ impl Names {
             return Ok(known.addresses.clone());
         }
         if !known.looking {
-            self.look_up(host, port).map_err(|error| DialError::new(format!("cannot start a thread: {error}")))?;
+            self.look_up(host, port).map_err(|error| ConnectError::new(format!("cannot start a thread: {error}")))?;
             known.looking = true;
         }
-        // What the name service does not need is left for the connection.
-        let patience = if known.addresses.is_empty() { budget } else { budget / 2 };
-        let waited = self.shared.answered.wait_timeout_while(known, patience, |known| known.looking);
+        // The rest of the time is for connecting.
+        let timeouts = if known.addresses.is_empty() { budget } else { budget / 2 };
+        let waited = self.shared.answered.wait_timeout_while(known, timeouts, |known| known.looking);
         let (known, _) = waited.unwrap_or_else(PoisonError::into_inner);
         match (known.addresses.is_empty(), known.looking) {
             (false, _) => Ok(known.addresses.clone()),
-            (true, true) => Err(DialError::timed_out(format!("no address found for {host}"))),
-            (true, false) => Err(DialError::new(format!("no address found for {host}: {}", known.error))),
+            (true, true) => Err(ConnectError::timed_out(format!("no address found for {host}"))),
+            (true, false) => Err(ConnectError::new(format!("no address found for {host}: {}", known.error))),
         }
     }
 
@@ -127,9 +124,8 @@ impl Names {
     }
 }
 
-/// Addresses that nobody has to be asked for. `localhost` is one of them, so that what is meant for
-/// this machine alone does not depend on a name service.
-fn without_asking(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
+/// Addresses that need no lookup. `localhost` is one of them, so that local traffic does not depend on a name service.
+fn without_lookup(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
     if host.eq_ignore_ascii_case("localhost") {
         let both: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         return Some(both.map(|address| SocketAddr::new(address, port)).into());
@@ -200,7 +196,7 @@ mod tests {
         assert_eq!(first(&names), "10.0.0.1:443");
         assert_eq!(first(&names), "10.0.0.1:443");
         assert_eq!(ASKED.load(Ordering::SeqCst), 1);
-        names.doubt();
+        names.invalidate();
         assert_eq!(first(&names), "10.0.0.1:443", "the old address is better than none");
         assert_eq!(first(&names), "10.0.0.2:443");
         assert_eq!(ASKED.load(Ordering::SeqCst), 3);

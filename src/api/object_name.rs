@@ -1,9 +1,9 @@
-//! Which object a request is about: what its path and the messages about it are made of.
+//! The object of a request, for its path and for messages.
 
 use crate::lock::LockName;
 use std::fmt;
 
-/// The name of an object, of one resource in one namespace. Shown as messages name it: `endpoints default/example`.
+/// The name of an object of one resource in one namespace. `Display` prints it like `endpoints default/example`.
 pub trait ObjectName: fmt::Display {
     /// The API group, empty for the core group. Its version is always `v1`.
     fn api_group(&self) -> &str;
@@ -16,7 +16,7 @@ pub trait ObjectName: fmt::Display {
     fn name(&self) -> &str;
 }
 
-/// The path of all objects of this resource in the namespace: where one is created or watched.
+/// The path of the collection, for create and watch.
 pub(super) fn collection_path(object: &dyn ObjectName) -> String {
     let prefix = match object.api_group() {
         "" => "/api".to_owned(),

@@ -1,4 +1,4 @@
-//! A stream of events, and the handle that breaks it off.
+//! A watch: a stream of events, and the handle to abort it.
 
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,22 +10,22 @@ use super::exchange::{MAX_OBJECT_BYTES, explain};
 use super::failure::{Failure, FailureKind, Verb};
 use crate::lock::LockName;
 
-/// An event is an object and a few words around it.
+/// An event is an object and a few more bytes.
 const MAX_LINE_BYTES: usize = MAX_OBJECT_BYTES + 1024;
 
 const READ_BYTES: usize = 16 * 1024;
 
-/// What is left allocated between events.
+/// The maximum capacity kept between events.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// The events of one object, one line of JSON each, as they come.
+/// The events of one object, each a line of JSON.
 pub struct Watch {
     body: BodyReader<'static>,
-    /// What has come and was not yet handed out.
+    /// Received bytes that were not returned yet.
     pending: Vec<u8>,
-    /// How much of it is known to hold no line break.
+    /// The number of bytes in `pending` that were searched for a line break.
     searched: usize,
-    /// How the stream ended: what every later call gets.
+    /// How the stream ended; later calls return this again.
     ended: Option<Result<(), Failure>>,
     lock: LockName,
     silence: Duration,
@@ -38,8 +38,8 @@ impl Watch {
         Watch { body: body.into_reader(), pending, searched, ended, lock, silence, running }
     }
 
-    /// Waits for the next event and returns its line, without the line break; `None` once the
-    /// server has ended the stream after a whole line. After a failure the watch is of no use.
+    /// Blocks until the next event and returns its line without the line break. `None` if the server ended the stream
+    /// after a complete line. After a failure the watch is unusable.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         loop {
@@ -75,14 +75,16 @@ impl Watch {
 
     fn read_more(&mut self) -> Result<(), String> {
         if self.pending.len() > MAX_LINE_BYTES {
-            return Err(format!("an event is longer than {MAX_LINE_BYTES} bytes, which no lock can be"));
+            return Err(format!("an event is longer than {MAX_LINE_BYTES} bytes, the limit for a lock"));
         }
         if self.pending.is_empty() && self.pending.capacity() > KEPT_BYTES {
             self.pending = Vec::new();
         }
         let mut chunk = [0; READ_BYTES];
         let amount = self.body.read(&mut chunk).map_err(|error| match Error::from(error) {
-            Error::Timeout(_) => format!("nothing came for {:?}, though the stream was to end by then", self.silence),
+            Error::Timeout(_) => {
+                format!("nothing arrived for {:?}, although the stream should have ended", self.silence)
+            }
             other => explain(other, self.silence),
         })?;
         self.pending.extend_from_slice(&chunk[..amount]);
@@ -93,29 +95,28 @@ impl Watch {
             return Err("the stream was cut in the middle of an event".into());
         }
         if self.running.is_woken() {
-            return Err(WOKEN.into());
+            return Err(ABORTED.into());
         }
         self.ended = Some(Ok(()));
         Ok(())
     }
 }
 
-const WOKEN: &str = "the watch was broken off from within this process";
+const ABORTED: &str = "the watch was aborted by this process";
 
-/// Breaks off a watch from another thread.
+/// Aborts a watch from another thread.
 ///
-/// It works like the token of `std::thread::park`: [`WatchHandle::wake`] breaks off the watch that
-/// runs with this handle, or is being opened; where there is none, the next one fails at once. One
-/// watch at a time runs with a handle.
+/// It works like the token of `std::thread::park`: [`WatchHandle::wake`] aborts the watch that runs with this handle or
+/// is being opened. If there is none, the next one fails at once. A handle serves one watch at a time.
 #[derive(Clone, Default)]
 pub struct WatchHandle(Arc<Mutex<Slot>>);
 
 #[derive(Default)]
 struct Slot {
-    /// The watch that runs; each has a number of its own.
+    /// The running watch; each has its own number.
     running: Option<(u64, Agent)>,
     last: u64,
-    /// The watch with the last number was woken, or the next one is to be.
+    /// `wake` was called for the watch with the last number, or for the next one.
     woken: bool,
 }
 
@@ -124,8 +125,8 @@ impl WatchHandle {
         WatchHandle::default()
     }
 
-    /// Makes a blocked [`Watch::next`] return at once, with a failure. A connection that is still
-    /// being made is not interrupted, and fails once it is there or its time is up.
+    /// Makes a blocked [`Watch::next`] fail at once. A connection that is still being opened is not interrupted; it
+    /// fails when it is open or times out.
     pub fn wake(&self) {
         let agent = {
             let mut slot = self.lock();
@@ -137,11 +138,11 @@ impl WatchHandle {
         }
     }
 
-    /// Makes this agent the one to shut down; an error if the handle was woken before.
+    /// Registers the agent that `wake` shuts down. An error if `wake` was called before.
     pub(super) fn begin(&self, agent: Agent) -> Result<Running, &'static str> {
         let mut slot = self.lock();
         if std::mem::take(&mut slot.woken) {
-            return Err(WOKEN);
+            return Err(ABORTED);
         }
         slot.last += 1;
         let number = slot.last;
@@ -154,7 +155,7 @@ impl WatchHandle {
     }
 }
 
-/// A watch's claim on its handle.
+/// A watch's registration with its handle.
 pub(super) struct Running {
     handle: WatchHandle,
     number: u64,
@@ -166,9 +167,9 @@ impl Running {
         slot.woken && slot.last == self.number
     }
 
-    /// The true reason for a failure, if it is that somebody woke the watch.
+    /// The real reason of a failure, if `wake` caused it.
     pub(super) fn why(&self, verb: Verb, lock: &LockName) -> Option<Failure> {
-        self.is_woken().then(|| Failure::new(FailureKind::BrokenOff, verb, lock, WOKEN))
+        self.is_woken().then(|| Failure::new(FailureKind::Aborted, verb, lock, ABORTED))
     }
 }
 
@@ -176,7 +177,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let mut slot = self.handle.lock();
         if slot.last == self.number {
-            // A wake that this watch has answered to, or came as it ended, is spent.
+            // A wake-up of this watch, or one that came as it ended, is used up.
             slot.woken = false;
             slot.running = None;
         }

@@ -119,7 +119,7 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
                 fruitless = 0; // it took its time: no reason to take more
             }
             // To be broken off for a new one is no failure, and no reason to wait.
-            let broken_off = ended.as_ref().is_some_and(|failure| failure.kind == FailureKind::BrokenOff)
+            let broken_off = ended.as_ref().is_some_and(|failure| failure.kind == FailureKind::Aborted)
                 || self.from_the_start.load(Ordering::Acquire);
             let failure = ended.filter(|_| !broken_off);
             let pause = if broken_off { Duration::ZERO } else { self.pause(failure.as_ref(), fruitless) };

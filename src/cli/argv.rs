@@ -1,23 +1,23 @@
-//! Brings argv into the one order that pico-args reads without surprises.
+//! Normalises argv for pico-args.
 //!
-//! On its own pico-args takes the first of several equal flags, and finds a flag inside the value of another. So it is
-//! handed each flag once, by its full name, and each value behind an equals sign, which no flag begins with.
+//! pico-args takes the first of several equal flags, and finds a flag inside the value of another flag. So it gets each
+//! flag once, by its full name, and each value with an equals sign, with which no flag begins.
 
 use super::UsageError;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 
-/// An argv brought into order.
+/// A normalised argv.
 pub(super) struct Argv {
-    /// `--flag` and `=value` by turns; `=true` for a flag without a value.
+    /// Alternating `--flag` and `=value`; `=true` for a flag without a value.
     pub pairs: Vec<OsString>,
-    /// The arguments that mean nothing here, in the order they came.
+    /// The ignored arguments in order.
     pub ignored: Vec<String>,
-    /// What stands behind `--`; `None` without that.
+    /// The arguments after `--`; `None` without `--`.
     pub command: Option<Vec<String>>,
 }
 
-/// Sorts an argv into flags with their values and the rest.
+/// Splits an argv into flags with values, ignored arguments and the command.
 pub(super) fn normalise(args: impl IntoIterator<Item = OsString>) -> Result<Argv, UsageError> {
     let mut rest = Arguments::new(args)?;
     let mut given = BTreeMap::new();
@@ -37,10 +37,10 @@ pub(super) fn normalise(args: impl IntoIterator<Item = OsString>) -> Result<Argv
             (_, Some(value)) => value.to_owned(),
             (Takes::Nothing, None) => "true".to_owned(),
             (Takes::Value(example), None) => rest
-                .take_as_it_is()
+                .next_value()
                 .ok_or_else(|| UsageError(format!("{} needs a value, such as {}={example}", flag.name, flag.name)))?,
         };
-        match flag.of_glog {
+        match flag.is_glog {
             true => ignored.push(format!("{}={value}", flag.name)),
             false => drop(given.insert(flag.name, value)),
         }
@@ -49,7 +49,7 @@ pub(super) fn normalise(args: impl IntoIterator<Item = OsString>) -> Result<Argv
     Ok(Argv { pairs, ignored, command })
 }
 
-/// The arguments that are still to be read.
+/// The arguments not yet parsed.
 struct Arguments(VecDeque<String>);
 
 impl Arguments {
@@ -64,7 +64,7 @@ impl Arguments {
             .map(Arguments)
     }
 
-    /// The next argument where a flag may stand: one that holds several flags comes apart here.
+    /// The next argument where a flag may be. An argument with several flags is split here.
     fn next(&mut self) -> Option<String> {
         let argument = self.0.pop_front()?;
         if !argument.trim_start().starts_with("--") {
@@ -76,26 +76,26 @@ impl Arguments {
         self.0.pop_front()
     }
 
-    /// The next argument where a value stands: whatever it is, dashes and spaces included, as pflag takes it.
-    fn take_as_it_is(&mut self) -> Option<String> {
+    /// The next argument as a value, unchanged, including dashes and spaces, as pflag does.
+    fn next_value(&mut self) -> Option<String> {
         self.0.pop_front()
     }
 }
 
-/// A flag that is known.
+/// A known flag.
 #[derive(Clone, Copy)]
 struct Flag {
     name: &'static str,
     takes: Takes,
-    /// Linked into 0.5 with its log library. Manifests still carry it, and it is accepted without effect.
-    of_glog: bool,
+    /// A flag of glog, which 0.5 used. Manifests still contain it; it is accepted and has no effect.
+    is_glog: bool,
 }
 
 #[derive(Clone, Copy)]
 enum Takes {
-    /// A value, and an example of one.
+    /// A value, with an example.
     Value(&'static str),
-    /// No value, or one behind an equals sign.
+    /// A boolean, optionally with `=value`.
     Nothing,
 }
 
@@ -140,14 +140,14 @@ const FLAGS: [Flag; 37] = [
 ];
 
 const fn flag(name: &'static str, takes: Takes) -> Flag {
-    Flag { name, takes, of_glog: false }
+    Flag { name, takes, is_glog: false }
 }
 
 const fn glog(name: &'static str, takes: Takes) -> Flag {
-    Flag { name, takes, of_glog: true }
+    Flag { name, takes, is_glog: true }
 }
 
-/// The flag that an argument names, and the value behind its equals sign.
+/// The flag of an argument, and the value after its equals sign.
 fn read(argument: &str) -> Result<(Flag, Option<&str>), UsageError> {
     let body = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')).unwrap_or(argument);
     if body.starts_with(['-', '=']) {
@@ -160,7 +160,7 @@ fn read(argument: &str) -> Result<(Flag, Option<&str>), UsageError> {
     if let Some(flag) = find(name) {
         return Ok((flag, value));
     }
-    // The one flag of 0.5 with a short form takes its number without a space, too: -v4.
+    // The only short flag of 0.5 also accepts its number without a space: -v4.
     match (find("v"), argument.strip_prefix("-v")) {
         (Some(flag), Some(level)) if level.bytes().all(|byte| byte.is_ascii_digit()) => Ok((flag, Some(level))),
         _ => Err(unknown(name)),
@@ -173,8 +173,8 @@ fn find(name: &str) -> Option<Flag> {
     }
     FLAGS.into_iter().find(|flag| {
         let known = &flag.name[2..];
-        // glog spells its own flags with underscores.
-        name == known || flag.of_glog && name.replace('_', "-") == known
+        // glog writes its flags with underscores.
+        name == known || flag.is_glog && name.replace('_', "-") == known
     })
 }
 
@@ -189,9 +189,9 @@ fn unknown(name: &str) -> UsageError {
     })
 }
 
-/// How many characters to insert, remove or replace to turn one text into the other.
+/// The edit distance of two texts: characters to insert, delete or replace.
 fn edits(from: &str, to: &str) -> usize {
-    // One row of the table: the edits from what was read of `from` to each beginning of `to`.
+    // One row of the table: the distance from the part of `from` read so far to each prefix of `to`.
     let mut row: Vec<usize> = (0..=to.chars().count()).collect();
     for (read, a) in from.chars().enumerate() {
         let mut diagonal = row[0];

@@ -6,16 +6,16 @@ use crate::health::HealthCheck;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-const USUAL_INTERVAL: Duration = Duration::from_secs(2);
-const USUAL_TIMEOUT: Duration = Duration::from_secs(1);
-const USUAL_FAILURES: u32 = 3;
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
+const DEFAULT_FAILURES: u32 = 3;
 
-/// More often, the checks would be a load of their own; less often, they would say nothing about now.
+/// A shorter interval would load the application; a longer one would say nothing about its current state.
 const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60 * 60);
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 const MOST_FAILURES: u32 = 1000;
 
-/// The health check, if one was asked for.
+/// The health check, if one is configured.
 pub(super) fn check(flags: &mut Flags) -> Result<Option<HealthCheck>, UsageError> {
     let target = flags.text("--health-check")?.filter(|target| !target.is_empty());
     let [interval, timeout] = [flags.duration("--health-interval")?, flags.duration("--health-timeout")?];
@@ -29,15 +29,15 @@ pub(super) fn check(flags: &mut Flags) -> Result<Option<HealthCheck>, UsageError
         return match given.iter().find(|(_, given)| *given) {
             None => Ok(None),
             Some((flag, _)) => Err(UsageError(format!(
-                "{flag} means nothing without --health-check=URL, such as --health-check=http://127.0.0.1:8080/healthz"
+                "{flag} has no effect without --health-check=URL, such as --health-check=http://127.0.0.1:8080/healthz"
             ))),
         };
     };
     Ok(Some(HealthCheck {
         target: target.parse().map_err(|error| UsageError(format!("--health-check: {error}")))?,
-        interval: within("--health-interval", interval.unwrap_or(USUAL_INTERVAL), &INTERVALS)?,
-        timeout: within("--health-timeout", timeout.unwrap_or(USUAL_TIMEOUT), &TIMEOUTS)?,
-        failures: failures.map_or(Ok(USUAL_FAILURES), |text| number_of_failures(&text))?,
+        interval: within("--health-interval", interval.unwrap_or(DEFAULT_INTERVAL), &INTERVALS)?,
+        timeout: within("--health-timeout", timeout.unwrap_or(DEFAULT_TIMEOUT), &TIMEOUTS)?,
+        failures: failures.map_or(Ok(DEFAULT_FAILURES), |text| number_of_failures(&text))?,
     }))
 }
 
@@ -50,7 +50,7 @@ fn within(flag: &str, value: Duration, range: &RangeInclusive<Duration>) -> Resu
 }
 
 fn number_of_failures(text: &str) -> Result<u32, UsageError> {
-    // `+1` is a number to Rust.
+    // Rust also parses `+1`.
     let number = Some(text).filter(|text| !text.starts_with('+')).and_then(|text| text.parse().ok());
     number
         .filter(|number| (1..=MOST_FAILURES).contains(number))

@@ -1,4 +1,4 @@
-//! `--leader-service` and `--pod-ip`, and what the environment says of the pod.
+//! `--leader-service` and `--pod-ip`, and the pod's environment variables.
 
 use super::{Environment, PodVariables, UsageError, bad, label_fault, too_long};
 use crate::leader_service::{Addresses, Pod, Port, Spec};
@@ -14,7 +14,7 @@ const SERVICE: &str = "--leader-service";
 const POD_IP: &str = "--pod-ip";
 
 impl Given {
-    /// `None` where no Service is to lead to the leader.
+    /// `None` if there is no leader Service.
     pub(super) fn complete(
         self,
         election: &str,
@@ -25,7 +25,7 @@ impl Given {
         let Some(given) = self.service else {
             return match self.pod_ip {
                 None => Ok(None),
-                Some(_) => Err(UsageError(format!("{POD_IP} is of no use without {SERVICE}: leave it out"))),
+                Some(_) => Err(UsageError(format!("{POD_IP} has no effect without {SERVICE}: leave it out"))),
             };
         };
         let (service, ports) = service(&given).map_err(|fault| bad(SERVICE, &given, &fault))?;
@@ -42,7 +42,7 @@ impl Given {
     }
 }
 
-/// `NAME:PORT[,PORT…]`, where a port is a number or, if the port of the Service has a name, `name=number`.
+/// `NAME:PORT[,PORT…]`. A port is a number or, if the port of the Service has a name, `name=number`.
 fn service(text: &str) -> Result<(String, Vec<Port>), String> {
     let form = "write it like my-service:8080 or my-service:http=8080,metrics=9090";
     let (name, list) = text.split_once(':').ok_or_else(|| format!("the port is missing; {form}"))?;
@@ -58,7 +58,7 @@ fn service(text: &str) -> Result<(String, Vec<Port>), String> {
         ports[..index].iter().any(|before| before.name == port.name).then(|| port.name.clone())
     };
     match ports.iter().enumerate().find_map(twice) {
-        Some(name) => Err(format!("the port {name:?} is there twice; {form}")),
+        Some(name) => Err(format!("the port {name:?} occurs twice; {form}")),
         None => Ok((name.to_owned(), ports)),
     }
 }
@@ -70,16 +70,16 @@ fn port(text: &str) -> Result<Port, String> {
     if text.contains('=') {
         let fault = if name.len() > LONGEST_LABEL { Some(too_long(name, LONGEST_LABEL)) } else { label_fault(name) };
         if let Some(fault) = fault {
-            return Err(format!("the name of the port {text:?} is of no use: {fault}"));
+            return Err(format!("the name of the port {text:?} is invalid: {fault}"));
         }
     }
-    // `+1` is a number to Rust.
+    // Rust also parses `+1`.
     let read = Some(number).filter(|it| !it.starts_with('+')).and_then(|it| it.parse().ok()).filter(|it| *it > 0);
-    let number = read.ok_or_else(|| format!("{number:?} is no port from 1 to 65535"))?;
+    let number = read.ok_or_else(|| format!("{number:?} is not a port from 1 to 65535"))?;
     Ok(Port { name: name.to_owned(), number })
 }
 
-/// The addresses of the pod: as given, or as Kubernetes says.
+/// The addresses of the pod, from the flag or from the environment.
 fn addresses(given: Option<&str>, variables: &PodVariables) -> Result<Addresses, UsageError> {
     let found = [(POD_IP, given), ("$POD_IPS", variables.ips.as_deref()), ("$POD_IP", variables.ip.as_deref())];
     let Some((origin, list)) = found.into_iter().find_map(|(origin, list)| Some((origin, list?))) else {
@@ -91,9 +91,11 @@ fn addresses(given: Option<&str>, variables: &PodVariables) -> Result<Addresses,
     let mut addresses = Addresses::default();
     for text in list.split(',').map(str::trim) {
         let fault = |what: &str| bad(origin, list, what);
-        let address: IpAddr = text.parse().map_err(|_| fault(&format!("{text:?} is no IP address")))?;
-        if is_of_no_use_to_others(address) {
-            return Err(fault(&format!("{address} cannot be reached from elsewhere; give the address of the pod")));
+        let address: IpAddr = text.parse().map_err(|_| fault(&format!("{text:?} is not an IP address")))?;
+        if is_unroutable(address) {
+            return Err(fault(&format!(
+                "{address} cannot be reached from other machines; give the address of the pod"
+            )));
         }
         let before = match address {
             IpAddr::V4(address) => addresses.v4.replace(address).map(IpAddr::V4),
@@ -106,8 +108,8 @@ fn addresses(given: Option<&str>, variables: &PodVariables) -> Result<Addresses,
     Ok(addresses)
 }
 
-/// The addresses that an API server refuses in an EndpointSlice.
-fn is_of_no_use_to_others(address: IpAddr) -> bool {
+/// The addresses that an API server does not accept in an EndpointSlice.
+fn is_unroutable(address: IpAddr) -> bool {
     let is_link_local = match address {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local() || address.to_ipv4_mapped().is_some(),
@@ -149,16 +151,16 @@ mod tests {
             (":80", "is empty"),
             ("Web:80", "'W' is not allowed"),
             ("a.b:80", "'.' is not allowed"),
-            ("web:", "\"\" is no port"),
-            ("web:0", "\"0\" is no port"),
-            ("web:65536", "is no port"),
-            ("web:+80", "is no port"),
-            ("web:http", "is no port"),
+            ("web:", "\"\" is not a port"),
+            ("web:0", "\"0\" is not a port"),
+            ("web:65536", "is not a port"),
+            ("web:+80", "is not a port"),
+            ("web:http", "is not a port"),
             ("web:=80", "is empty"),
             ("web:HTTP=80", "'H' is not allowed"),
             ("web:80,81", "several ports need the names"),
             ("web:http=80,81", "several ports need the names"),
-            ("web:http=80,http=81", "\"http\" is there twice"),
+            ("web:http=80,http=81", "\"http\" occurs twice"),
         ] {
             let error = spec(service, Some("10.0.0.1"), PodVariables::default()).unwrap_err();
             assert!(error.starts_with(&format!("--leader-service={service:?}: ")) && error.contains(fault), "{error}");
@@ -178,15 +180,15 @@ mod tests {
         let missing = addresses_of(None, None, None).unwrap_err();
         assert!(missing.contains("--pod-ip=10.0.0.1") && missing.contains("status.podIPs"), "{missing}");
         for (list, fault) in [
-            ("", "\"\" is no IP address"),
-            ("web-0", "\"web-0\" is no IP address"),
+            ("", "\"\" is not an IP address"),
+            ("web-0", "\"web-0\" is not an IP address"),
             ("10.0.0.1,10.0.0.2", "at most one IPv4"),
-            ("127.0.0.1", "cannot be reached from elsewhere"),
-            ("169.254.1.1", "cannot be reached from elsewhere"),
-            ("0.0.0.0", "cannot be reached from elsewhere"),
-            ("::1", "cannot be reached from elsewhere"),
-            ("fe80::1", "cannot be reached from elsewhere"),
-            ("::ffff:10.0.0.1", "cannot be reached from elsewhere"),
+            ("127.0.0.1", "cannot be reached from other machines"),
+            ("169.254.1.1", "cannot be reached from other machines"),
+            ("0.0.0.0", "cannot be reached from other machines"),
+            ("::1", "cannot be reached from other machines"),
+            ("fe80::1", "cannot be reached from other machines"),
+            ("::ffff:10.0.0.1", "cannot be reached from other machines"),
         ] {
             let error = addresses_of(Some(list), None, None).unwrap_err();
             assert!(error.starts_with(&format!("--pod-ip={list:?}: ")) && error.contains(fault), "{error}");

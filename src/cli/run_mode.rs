@@ -1,4 +1,4 @@
-//! Run mode: the command behind `--`, and the flags that go with it.
+//! Run mode: the command after `--`, and its flags.
 
 use super::{Flags, Timing, UsageError, bad};
 use crate::command::{KILL_MARGIN, OnExit, RunMode};
@@ -21,22 +21,22 @@ pub(super) fn run_mode(
         return match given.iter().find(|(_, given)| *given) {
             None => Ok(None),
             Some((flag, _)) => Err(UsageError(format!(
-                "{flag} means nothing without a command: write it behind --, such as -- /app/server --port=80"
+                "{flag} has no effect without a command: write it after --, such as -- /app/server --port=80"
             ))),
         };
     };
     if argv.first().is_none_or(String::is_empty) {
-        return Err(UsageError("the command behind -- is missing: write it like -- /app/server --port=80".to_owned()));
+        return Err(UsageError("the command after -- is missing: write it like -- /app/server --port=80".to_owned()));
     }
     if let Some(argument) = argv.iter().find(|argument| argument.contains('\0')) {
-        return Err(bad("--", argument, "no argument may hold a zero byte"));
+        return Err(bad("--", argument, "an argument must not contain a zero byte"));
     }
     let stop_timeout = stop_timeout.unwrap_or(timing.renew_deadline / 3);
     fits(timing, stop_timeout)?;
     Ok(Some(RunMode { argv, stop_timeout, on_exit: on_exit.unwrap_or_default() }))
 }
 
-/// Between two renewals, one of which may be lost, nothing is to be stopped: 2R ≤ D − stop timeout.
+/// The command is stopped only after two failed renewals: 2R ≤ D − stop timeout.
 fn fits(timing: &Timing, stop_timeout: Duration) -> Result<(), UsageError> {
     let Timing { renew_deadline, retry_period, .. } = timing;
     let stops = stop_timeout.max(KILL_MARGIN);
@@ -48,14 +48,14 @@ fn fits(timing: &Timing, stop_timeout: Duration) -> Result<(), UsageError> {
     let instead = if longest >= KILL_MARGIN {
         format!("set --stop-timeout={} or less, or raise --ttl", format(whole_millis(longest)))
     } else {
-        format!("raise --ttl: a command needs {} of the renew deadline to be stopped in", format(KILL_MARGIN))
+        format!("raise --ttl: stopping a command needs {} of the renew deadline", format(KILL_MARGIN))
     };
     Err(UsageError(format!(
         "--stop-timeout={stop} and two retry periods of {retry} must fit into the renew deadline of {deadline}: {instead}"
     )))
 }
 
-/// Cut off to what people like to type.
+/// Rounded down to a value that is easy to type.
 fn whole_millis(time: Duration) -> Duration {
     Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,40 +1,40 @@
-//! The four times of an election, and what they owe one another.
+//! The four durations of an election, and their constraints.
 
 use super::UsageError;
 use crate::duration::format;
 use crate::record::LONGEST_LEASE;
 use std::time::Duration;
 
-/// How long a lease lasts, how long it may be relied on, and how often it is renewed.
+/// The lease duration, how long a leader may rely on it, and how often it is renewed.
 ///
-/// `2 × retry_period ≤ renew_deadline < lease_duration` holds, and two requests that hang for the whole of
-/// `request_timeout` fit between a renewal and the moment the leader has to stop.
+/// `2 × retry_period ≤ renew_deadline < lease_duration` holds. Two requests that take the whole `request_timeout` fit
+/// between a renewal and the end of the claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// L: a lock that has not changed for so long may be taken.
+    /// L: another candidate may take a lock that has not changed for this long.
     pub lease_duration: Duration,
-    /// D: so long after its last acknowledged write was sent, a leader no longer leads.
+    /// D: a claim ends this long after the last acknowledged write was sent.
     pub renew_deadline: Duration,
-    /// R: the time from one write to the next.
+    /// R: the time from one renewal to the next.
     pub retry_period: Duration,
-    /// T: the time after which a request is given up.
+    /// T: the timeout of a request.
     pub request_timeout: Duration,
 }
 
 impl Timing {
-    /// What follows from `--ttl` alone.
+    /// The durations for `--ttl` alone.
     pub fn from_ttl(ttl: Duration) -> Result<Timing, UsageError> {
         Given { ttl: Some(ttl), ..Given::default() }.complete().map_err(UsageError)
     }
 }
 
-/// Below this a request would have to be answered within 20 ms, which an API server under load does not do.
+/// For a shorter lease, requests would need an answer within 20 ms. An API server under load is slower.
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 
-/// A hundred writes a second to one object; more is an attack on the API server.
+/// A hundred writes a second to one object. More would overload the API server.
 const SHORTEST_RETRY: Duration = Duration::from_millis(10);
 
-/// What the flags say.
+/// The values of the flags.
 #[derive(Default)]
 pub(super) struct Given {
     pub ttl: Option<Duration>,
@@ -44,7 +44,7 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// Fills in what was not given, or says which number to change and to what.
+    /// Sets the defaults. The error says which value to change and to what.
     pub fn complete(self) -> Result<Timing, String> {
         let (lease, origin) = self.lease()?;
         let deadline = self.deadline(lease, origin)?;
@@ -53,7 +53,7 @@ impl Given {
         Ok(Timing { lease_duration: lease, renew_deadline: deadline, retry_period: retry, request_timeout })
     }
 
-    /// The lease duration and the flag it comes from.
+    /// The lease duration and its flag.
     fn lease(&self) -> Result<(Duration, &'static str), String> {
         let (lease, origin) = match (self.lease_duration, self.ttl) {
             (Some(lease), _) => (lease, "--lease-duration"),
@@ -65,7 +65,7 @@ impl Given {
         if lease > LONGEST_LEASE {
             let lease = format(lease);
             return Err(format!(
-                "{origin}={lease} is too long, others could not read the lease: set {origin}=24h or less"
+                "{origin}={lease} is too long for the other candidates to accept: set {origin}=24h or less"
             ));
         }
         Ok((lease, origin))
@@ -109,10 +109,10 @@ impl Given {
 
 fn too_short(flag: &str, value: Duration, shortest: Duration) -> String {
     let (value, shortest) = (format(value), format(shortest));
-    format!("{flag}={value} is too short for an API server to keep up with: set {flag}={shortest} or more")
+    format!("{flag}={value} is too short for an API server: set {flag}={shortest} or more")
 }
 
-/// Cut off to what people like to type.
+/// Rounded down to a value that is easy to type.
 fn whole_millis(duration: Duration) -> Duration {
     duration - Duration::from_nanos(u64::from(duration.subsec_nanos() % 1_000_000))
 }

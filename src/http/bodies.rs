@@ -1,4 +1,4 @@
-//! The bodies that hold more than a name: `/status` and the events of `/events`. Pure.
+//! The bodies of `/status` and `/events`. No I/O.
 
 use crate::election::Candidacy;
 use crate::record::{Record, Stamp};
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The body of `/status`: every field is always there, and null where there is nothing to say.
+/// The body of `/status`. Every field is always present; a field without a value is null.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct State<'a> {
@@ -16,9 +16,9 @@ struct State<'a> {
     namespace: &'a str,
     /// The kind of the lock, as `--lock` names it.
     lock: &'static str,
-    /// The only place that shows it while another leads, or nobody: who asks here wants to know it.
+    /// This candidate, also while another one leads. No other path shows it then.
     id: &'a str,
-    /// Empty when nobody is known to lead now, as in `/`.
+    /// Empty if no leader is known, as in `/`.
     leader: &'a str,
     is_leader: bool,
     /// Whether this candidate would lead if the lock were free, or why not.
@@ -31,7 +31,7 @@ struct State<'a> {
     last_error: Option<&'static str>,
 }
 
-/// What `/status` says at `now`.
+/// The body of `/status` at `now`.
 pub fn state(snapshot: &Snapshot, now: Time) -> String {
     let leader = snapshot.leader(now);
     let record = snapshot.record(now);
@@ -66,25 +66,25 @@ struct LeaderEvent<'a> {
     valid_for_seconds: Seconds,
 }
 
-/// What a client of `/events` was told last: who leads, and until when.
+/// What an event contains: who leads, and until when.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told(Option<(Arc<str>, Time)>);
+pub struct LeaderState(Option<(Arc<str>, Time)>);
 
-/// What keeps proxies, and clients, from taking a quiet stream for a dead one.
+/// A comment that keeps proxies and clients from closing a quiet stream.
 pub const HEARTBEAT: &[u8] = b":\n\n";
 
-impl Told {
-    /// What is to be told at `now`.
-    pub fn at(snapshot: &Snapshot, now: Time) -> Told {
-        Told(snapshot.leadership(now).map(|(leader, until)| (Arc::clone(leader), until)))
+impl LeaderState {
+    /// The state at `now`.
+    pub fn at(snapshot: &Snapshot, now: Time) -> LeaderState {
+        LeaderState(snapshot.leadership(now).map(|(leader, until)| (Arc::clone(leader), until)))
     }
 
-    /// The event that tells it, at `now` (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+    /// The event at `now` (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
     pub fn event(&self, now: Time) -> String {
         format!("data: {}\n\n", self.data(now))
     }
 
-    /// The event that a stream begins with. It also has the client come back soon when the stream has ended.
+    /// The first event of a stream. It also tells the client to reconnect after 1 s if the stream ends.
     pub fn first_event(&self, now: Time) -> String {
         format!("data: {}\nretry: 1000\n\n", self.data(now))
     }
@@ -99,7 +99,7 @@ fn valid_for(snapshot: &Snapshot, now: Time) -> Duration {
     snapshot.leadership(now).map_or(Duration::ZERO, |(_, until)| until.since(now))
 }
 
-/// A time as a number of seconds, rounded down to a thousandth: never more than there is.
+/// A duration in seconds, rounded down to milliseconds.
 struct Seconds(Duration);
 
 impl Serialize for Seconds {
@@ -107,7 +107,7 @@ impl Serialize for Seconds {
         let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
         match millis % 1000 {
             0 => serializer.serialize_u64(millis / 1000),
-            // The double nearest to a number of thousandths prints as just that: a sum of two doubles need not.
+            // The `f64` nearest to a decimal with three places prints as that decimal. A sum of two `f64` may not.
             _ => serializer.serialize_f64(millis as f64 / 1000.0),
         }
     }

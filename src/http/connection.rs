@@ -1,18 +1,18 @@
-//! One connection as a state machine: bytes and clock readings in, requests and bytes out. It has no socket, no
-//! clock and no knowledge of the election.
+//! One connection as a state machine: bytes and clock readings in, requests and bytes out. It has no socket, reads no
+//! clock and does not know the election.
 //!
 //! ```text
 //!              first byte            last byte             all written
 //!       Idle ─────────────► Head ─────────────► Answering ─────────────► Idle, or Head if more has come
-//!                                                   │ all written, and this was the last answer
+//!                                                   │ all written, last reply
 //!                                                   ├───────────────────► Closed
-//!                                                   ├─ a body was coming ► Draining ──► Closed
-//!                                                   └─ events are to come ► Streaming ─► Closed, by the client
+//!                                                   ├─ a body is expected ► Draining ──► Closed
+//!                                                   └─ the path is /events ► Streaming ─► Closed, by the client
 //! ```
 //!
-//! Each state has a deadline, and a connection that misses it is closed without a word; a stream has one while it has
-//! something to write. Nothing is read while answers wait to be written, so that a client that does not read cannot
-//! make work.
+//! Each state has a deadline. A connection that misses it is closed without a reply. A stream has a deadline only while
+//! it has output to write. While replies wait to be written, nothing is read, so a client that does not read cannot
+//! cause work.
 
 use super::Limits;
 use super::head::{self, Request};
@@ -20,7 +20,7 @@ use super::reply::{Body, Persistence, Reply, StatusCode};
 use crate::time::Time;
 use std::time::Duration;
 
-/// Buffers up to this size stay with an idle connection, so that the common request allocates nothing.
+/// An idle connection keeps buffers up to this size, so a typical request allocates nothing.
 const KEPT_BYTES: usize = 1024;
 
 #[derive(Debug)]
@@ -29,19 +29,19 @@ pub struct Connection {
     state: State,
     /// When the state began or, while answering, when the client last took a byte.
     since: Time,
-    /// What came and was not used yet, from `used` on.
+    /// Received bytes; those from `used` on are not parsed yet.
     input: Vec<u8>,
     used: usize,
-    /// Whether looking for a head in `input` can find one.
-    look: bool,
-    /// What is to be written, from `written` on.
+    /// Whether `input` may hold a complete head or an invalid one.
+    may_hold_head: bool,
+    /// Bytes to write; those from `written` on are not written yet.
     output: Vec<u8>,
     written: usize,
-    /// What follows the last answer, once that is in `output`.
+    /// What follows the last reply, once that is in `output`.
     ending: Option<Ending>,
-    /// The client has sent all it will ever send. It may still read.
+    /// The client has closed its sending half. It may still read.
     input_ended: bool,
-    /// What was no request was refused with this, and nobody has taken note of it yet.
+    /// The status of the last refused request, until [`Connection::take_refusal`] takes it.
     refusal: Option<StatusCode>,
 }
 
@@ -53,8 +53,8 @@ enum State {
     Draining {
         bytes_left: usize,
     },
-    /// The client is told events. What it sends is thrown away, and its end is the end: a client that went away is
-    /// noticed at once that way, and whoever only ended its half was no listener that stays.
+    /// The client receives events. Its input is discarded. The stream ends when the client closes or half-closes the
+    /// connection, so a client that has gone is noticed at once.
     Streaming,
     Closed,
 }
@@ -62,27 +62,27 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     Close,
-    /// Closing a socket that holds unread bytes resets the connection, and the answer can be lost with it. So
-    /// first only the writing ends, and what still comes is read and thrown away, for a while.
+    /// Closing a socket that holds unread bytes resets the connection, and the client may lose the reply. So only the
+    /// writing half is closed first, and input is read and discarded for a while.
     Drain,
-    /// Nothing: events follow it.
+    /// Keep the connection open for events.
     Stream,
 }
 
-/// What the connection needs done with its socket.
+/// What the connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Call [`Connection::receive`] once bytes are there.
+    /// Call [`Connection::receive`] when bytes arrive.
     Read,
-    /// Go on with requests and output once the socket takes bytes.
+    /// Continue with requests and output when the socket accepts bytes.
     Write,
-    /// End the writing half, then call [`Connection::writing_ended`].
+    /// Close the writing half, then call [`Connection::writing_ended`].
     EndWriting,
     Close,
 }
 
 impl Connection {
-    /// A connection accepted at `now`. Its first head is due from now on, not from its first byte.
+    /// A connection accepted at `now`. The time for its first head starts now, not at its first byte.
     pub fn new(limits: Limits, now: Time) -> Connection {
         Connection {
             limits,
@@ -90,7 +90,7 @@ impl Connection {
             since: now,
             input: Vec::new(),
             used: 0,
-            look: false,
+            may_hold_head: false,
             output: Vec::new(),
             written: 0,
             ending: None,
@@ -99,17 +99,17 @@ impl Connection {
         }
     }
 
-    /// How many bytes [`Connection::receive`] takes at most.
+    /// The maximum number of bytes for [`Connection::receive`].
     pub fn room(&self) -> usize {
         self.limits.head_bytes.saturating_sub(self.input.len() - self.used)
     }
 
-    /// Whether what comes is thrown away.
+    /// Whether input is discarded.
     pub fn is_draining(&self) -> bool {
         matches!(self.state, State::Draining { .. })
     }
 
-    /// Takes bytes that the client sent; none means that it has sent all it will.
+    /// Takes bytes from the client. An empty slice means that the client closed its sending half.
     pub fn receive(&mut self, bytes: &[u8], now: Time) {
         if let State::Draining { bytes_left } = self.state {
             let bytes_left = bytes_left.saturating_sub(bytes.len());
@@ -129,28 +129,28 @@ impl Connection {
         }
         self.input.drain(..self.used);
         self.used = 0;
-        // A head ends in a line end. Looking only when one came keeps a head that drips in from being parsed
-        // from its start at every byte; looking at the first bytes tells at once what is not HTTP at all, and
-        // looking when the room is full what has no end.
+        // A head ends in a line end, so input without a new line end is not parsed. A head that arrives byte by byte is
+        // therefore not parsed from its start at every byte. The first bytes are parsed at once, to refuse what is not
+        // HTTP; a full buffer is parsed, to refuse a head that is too long.
         let first = self.input.is_empty();
         self.input.extend_from_slice(bytes);
-        self.look |= first || bytes.contains(&b'\n') || self.room() == 0;
+        self.may_hold_head |= first || bytes.contains(&b'\n') || self.room() == 0;
     }
 
-    /// The next request that came whole, to be answered with [`Connection::reply`]; `None` when there is none,
-    /// or when enough answers wait to be written. What is no request is refused here.
+    /// The next complete request, to be answered with [`Connection::reply`]. `None` if there is none, or if enough
+    /// replies wait to be written. An invalid request is refused here.
     pub fn next_request(&mut self, now: Time) -> Option<Request> {
         let enough_waits = self.written > 0 || self.output.len() >= self.limits.answers_ahead_bytes;
-        if !self.look || enough_waits {
+        if !self.may_hold_head || enough_waits {
             return None;
         }
         match head::parse(&self.input[self.used..]) {
             Ok(Some((request, length))) => {
                 self.used += length;
-                self.look = self.used < self.input.len();
+                self.may_hold_head = self.used < self.input.len();
                 return Some(request);
             }
-            Ok(None) if self.room() > 0 => self.look = false,
+            Ok(None) if self.room() > 0 => self.may_hold_head = false,
             Ok(None) => self.refuse(StatusCode::HeadTooLarge, now),
             Err(status) => self.refuse(status, now),
         }
@@ -159,20 +159,27 @@ impl Connection {
 
     fn refuse(&mut self, status: StatusCode, now: Time) {
         self.refusal = Some(status);
-        self.say(&Reply::refusal(status), false, Persistence::Close, true, now);
+        self.queue_reply(&Reply::refusal(status), false, Persistence::Close, true, now);
     }
 
-    /// The status with which something was refused since the last call.
+    /// The status of a refusal since the last call.
     pub fn take_refusal(&mut self) -> Option<StatusCode> {
         self.refusal.take()
     }
 
-    /// Answers `request`, the one that [`Connection::next_request`] gave last.
+    /// Queues the reply to `request`, the last one from [`Connection::next_request`].
     pub fn reply(&mut self, request: Request, reply: &Reply, now: Time) {
-        self.say(reply, request.without_body, request.persistence, request.body_announced, now);
+        self.queue_reply(reply, request.without_body, request.persistence, request.body_announced, now);
     }
 
-    fn say(&mut self, reply: &Reply, without_body: bool, persistence: Persistence, more_announced: bool, now: Time) {
+    fn queue_reply(
+        &mut self,
+        reply: &Reply,
+        without_body: bool,
+        persistence: Persistence,
+        more_announced: bool,
+        now: Time,
+    ) {
         if self.state != State::Answering {
             self.enter(State::Answering, now);
         }
@@ -184,24 +191,24 @@ impl Connection {
                 _ if more_comes => Ending::Drain,
                 _ => Ending::Close,
             });
-            self.look = false;
+            self.may_hold_head = false;
             self.input.clear();
             self.used = 0;
         }
     }
 
-    /// Whether events may be pushed, now or once what waits is written.
+    /// Whether this is a stream, possibly one whose first reply is not written yet.
     pub fn is_streaming(&self) -> bool {
         self.state == State::Streaming || self.ending == Some(Ending::Stream)
     }
 
-    /// Adds to a stream. To be called when nothing waits to be written, so that nothing piles up.
+    /// Appends to a stream. Call it only if no output waits, so that output cannot accumulate.
     pub fn push(&mut self, bytes: &[u8], now: Time) {
         self.output.extend_from_slice(bytes);
         self.since = now;
     }
 
-    /// What is to be written now.
+    /// The bytes to write now.
     pub fn output(&self) -> &[u8] {
         &self.output[self.written..]
     }
@@ -216,12 +223,12 @@ impl Connection {
         }
     }
 
-    /// What the socket is needed for next. To be asked when no request and no writable output is left.
+    /// What the connection waits for next. Call it after all requests are answered and all possible output is written.
     pub fn need(&mut self, now: Time) -> Need {
         match (self.state, self.ending) {
             (State::Closed, _) => Need::Close,
             (State::Draining { .. }, _) => Need::Read,
-            _ if !self.output().is_empty() || self.look => Need::Write,
+            _ if !self.output().is_empty() || self.may_hold_head => Need::Write,
             (_, Some(Ending::Close)) => Need::Close,
             _ if self.input_ended => Need::Close,
             (_, Some(Ending::Drain)) => Need::EndWriting,
@@ -238,7 +245,7 @@ impl Connection {
         }
     }
 
-    /// The writing half was ended, as [`Need::EndWriting`] asked.
+    /// The writing half is closed, as [`Need::EndWriting`] asked.
     pub fn writing_ended(&mut self, now: Time) {
         self.enter(State::Draining { bytes_left: self.limits.linger_bytes }, now);
     }
@@ -254,7 +261,7 @@ impl Connection {
         }
     }
 
-    /// The moment at which the connection is to be closed, unless it moves on before.
+    /// When to close the connection unless its state changes before.
     pub fn deadline(&self) -> Time {
         let time = match self.state {
             State::Idle => self.limits.idle_time,
@@ -268,12 +275,13 @@ impl Connection {
         self.since.saturating_add(time)
     }
 
-    /// Since when the connection has made no progress: the lowest is the first to go when there are too many.
+    /// Since when the connection has made no progress. If there are too many, the one with the lowest value is closed
+    /// first.
     ///
-    /// Bytes of a head that drips in are no progress. A client that is reading its answer is given some time
-    /// before it counts as one that does not, so that whoever waits for a request goes before it. A stream whose client
-    /// has taken all there was is where it ought to be, however long nothing happens: it goes last, or a flood of idle
-    /// connections would cut off everybody who listens. There are never so many streams that they leave no others.
+    /// Bytes of an incomplete head are no progress. A client that is reading its reply counts as stalled only after
+    /// half of `write_time`, so clients that wait for a request are closed before it. A stream with no output left
+    /// never stalls: otherwise a flood of idle connections would evict all subscribers. `subscribers` limits the number
+    /// of streams, so other connections always remain possible.
     pub fn stalled_since(&self) -> Time {
         match self.state {
             State::Streaming if self.output.is_empty() => Time::MAX,
@@ -282,7 +290,7 @@ impl Connection {
         }
     }
 
-    /// How many bytes of memory the connection holds.
+    /// The size of the connection's buffers.
     pub fn held_bytes(&self) -> usize {
         self.input.capacity() + self.output.capacity()
     }

@@ -1,29 +1,29 @@
-//! The bytes of one request head to what it asks for, and what becomes of the connection after it.
+//! Parses a request head, and decides whether the connection persists.
 //!
-//! Bodies are never used, so that all that matters of one is whether it was announced: the bytes behind such a
-//! head are never taken for a request, and the connection ends with its answer. That leaves nothing to smuggle.
+//! Bodies are not used. If a head announces a body, the bytes after it are never parsed as a request, and the
+//! connection ends with the reply. Request smuggling is therefore impossible.
 
 use super::reply::{Persistence, StatusCode};
 use super::routes::{Route, route};
 use httparse::{EMPTY_HEADER, Error, Header};
 
-/// More headers than any client or proxy sends, few enough to be parsed on the stack.
+/// More headers than any client or proxy sends, and few enough to parse on the stack.
 const MAX_HEADERS: usize = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     pub route: Route,
-    /// A HEAD is answered without the body.
+    /// The reply to HEAD has no body.
     pub without_body: bool,
     pub persistence: Persistence,
-    /// More than this head is on its way: the answer has to survive it.
+    /// The client may still be sending, so the reply must survive unread input.
     pub body_announced: bool,
 }
 
-/// The request whose head `input` begins with and the length of that head, or `None` while it is not whole.
+/// The request at the start of `input` and the length of its head; `None` if the head is incomplete.
 ///
-/// Empty lines before a head are skipped and a lone LF ends a line, as RFC 9112, section 2.2 allows. A missing
-/// `Host` is no error: 0.5 took it, and there is one host here. The error is the status to refuse with.
+/// Empty lines before a head are skipped, and a bare LF ends a line (RFC 9112, section 2.2). A missing `Host` is
+/// accepted, as in 0.5, because there is only one host. The error is the status of the refusal.
 pub fn parse(input: &[u8]) -> Result<Option<(Request, usize)>, StatusCode> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
@@ -31,7 +31,7 @@ pub fn parse(input: &[u8]) -> Result<Option<(Request, usize)>, StatusCode> {
         Ok(httparse::Status::Complete(length)) => Ok(Some((request(&head)?, length))),
         Ok(httparse::Status::Partial) => Ok(None),
         Err(Error::TooManyHeaders) => Err(StatusCode::HeadTooLarge),
-        // Found at the first byte of the version, when the rest of it may not be here yet.
+        // httparse reports this at the first byte of the version, when the line may still be incomplete.
         Err(Error::Version) => match request_line(input) {
             None => Ok(None),
             Some(line) if names_other_version(line) => Err(StatusCode::VersionNotSupported),
@@ -54,7 +54,7 @@ fn request(head: &httparse::Request) -> Result<Request, StatusCode> {
     Ok(Request { route, without_body: head.method == Some("HEAD"), persistence, body_announced: fields.body_announced })
 }
 
-/// What the header fields say that matters here.
+/// The header fields that matter here.
 #[derive(Default)]
 struct Fields<'a> {
     close: bool,
@@ -86,8 +86,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// RFC 9112, section 6.3: a length that is no number, or two that differ, is an error. How large it is does
-    /// not matter here, so it is never made a number of: 2^64 is as good as 1.
+    /// A length that is not a number, or two different lengths, is an error (RFC 9112, section 6.3). The value is not
+    /// converted to an integer, so it cannot overflow.
     fn content_length(&mut self, value: &'a [u8]) -> Result<(), StatusCode> {
         let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         if !is_number || self.content_length.is_some_and(|earlier| earlier != value) {
@@ -99,15 +99,15 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The first line that is not empty, once its end is here.
+/// The first non-empty line, if it is complete.
 fn request_line(input: &[u8]) -> Option<&[u8]> {
     let input = input.trim_ascii_start();
     let end = input.iter().position(|byte| *byte == b'\n')?;
     Some(input[..end].trim_ascii_end())
 }
 
-/// Whether a request line ends in a version of HTTP that is well formed, but not 1.0 or 1.1: the HTTP/2
-/// preface does, `GET /two words HTTP/1.1` does not.
+/// Whether a request line ends in a well-formed HTTP version other than 1.0 and 1.1. The HTTP/2 preface does; `GET /two
+/// words HTTP/1.1` does not.
 fn names_other_version(line: &[u8]) -> bool {
     let last_word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
     match last_word.strip_prefix(b"HTTP/") {

@@ -1,4 +1,4 @@
-//! The value of `--http`, and the listening sockets that it stands for.
+//! The value of `--http`, and its listening sockets.
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
@@ -7,19 +7,19 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::str::FromStr;
 
-/// How many connections the kernel keeps until they are accepted. Linux lowers it to its own limit.
+/// The number of connections that the kernel queues until they are accepted. Linux caps it at its own limit.
 const BACKLOG: i32 = 1024;
-/// What the kernel may hold for one connection, each way; Linux doubles it, and counts it as the container's
-/// memory. By default hostile clients could fill some hundred MB. Answers are small and bodies are thrown
-/// away, so that more would serve nobody.
+/// The kernel's buffer for one connection in each direction. Linux doubles it and charges it to the container's memory.
+/// With the default, hostile clients could fill hundreds of MB. Replies are small and request bodies are discarded, so
+/// more brings nothing.
 const SOCKET_BUFFER_BYTES: usize = 8 * 1024;
-/// How many free ports are tried until one is free on every address of the name.
+/// How often a free port is tried until it is free on every address of the name.
 const FREE_PORT_ATTEMPTS: u32 = 16;
 
 /// Where to listen: `host:port`, or `:port` for every interface.
 ///
-/// As with 0.5, `0.0.0.0` and `[::]` mean every interface of IPv4 and IPv6 alike. A name, `localhost` among
-/// them, stands for all its addresses, and is looked up at bind. Port 0 is any free port.
+/// As in 0.5, `0.0.0.0` and `[::]` both mean every interface, IPv4 and IPv6. A name, such as `localhost`, means all its
+/// addresses; it is resolved at bind. Port 0 means any free port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddress {
     host: Host,
@@ -44,8 +44,8 @@ impl ListenAddress {
         bound.map_err(|reason| BindError { address: self.clone(), reason })
     }
 
-    /// `host:port` as a client in the same pod puts it into a URL; `None` where the port is any free one.
-    pub fn from_beside(&self) -> Option<String> {
+    /// `host:port` for a URL of a client in the same pod; `None` if the port is any free one.
+    pub fn local_address(&self) -> Option<String> {
         let beside = match &self.host {
             Host::EveryInterface => ListenAddress { host: Host::Name("localhost".to_owned()), port: self.port },
             Host::Address(_) | Host::Name(_) => self.clone(),
@@ -54,7 +54,7 @@ impl ListenAddress {
     }
 }
 
-/// One socket for both families where there is IPv6, else one for IPv4.
+/// One socket for IPv4 and IPv6 if there is IPv6, else one for IPv4.
 fn bind_every_interface(port: u16) -> io::Result<TcpListener> {
     match listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)) {
         Err(error) if is_missing(&error) => listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
@@ -62,7 +62,7 @@ fn bind_every_interface(port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// The addresses of `name`. Those of `localhost` are known, also where the image has no `/etc/hosts`.
+/// The addresses of `name`. `localhost` is not looked up, since an image may have no `/etc/hosts`.
 fn addresses(name: &str) -> io::Result<Vec<IpAddr>> {
     if name.eq_ignore_ascii_case("localhost") {
         return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
@@ -76,13 +76,13 @@ fn addresses(name: &str) -> io::Result<Vec<IpAddr>> {
     Ok(ips)
 }
 
-/// Listens on every one of `ips` that this machine has, on the same port, which is a free one if `port` is 0.
+/// Listens on each of `ips` that this machine has, all on the same port. Port 0 means any free port.
 fn bind_all(ips: &[IpAddr], port: u16) -> io::Result<Vec<TcpListener>> {
     let mut attempts = if port == 0 { FREE_PORT_ATTEMPTS } else { 1 };
     loop {
         attempts -= 1;
         match try_bind_all(ips, port) {
-            // The port that was free on the first address is taken on another one.
+            // The port was free on the first address but is in use on another one.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && attempts > 0 => continue,
             bound => return bound,
         }
@@ -105,7 +105,7 @@ fn try_bind_all(ips: &[IpAddr], mut port: u16) -> io::Result<Vec<TcpListener>> {
     if listeners.is_empty() { Err(missing) } else { Ok(listeners) }
 }
 
-/// Whether the machine lacks the address or its whole family, as opposed to not letting us have it.
+/// Whether the machine lacks the address or its family, as opposed to refusing it.
 fn is_missing(error: &io::Error) -> bool {
     let missing = [Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT, Errno::PROTONOSUPPORT];
     missing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
@@ -116,12 +116,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::STREAM, flags, None)?;
     if address.is_ipv6() {
-        // Whatever the system's default is: every interface means both families, an address means itself.
+        // Independent of the system's default: every interface means both families, one address means itself only.
         sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
     }
-    // Without it a restart fails while connections of the process before are still in TIME_WAIT.
+    // Without it a restart fails while connections of the previous process are in TIME_WAIT.
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    // Linux hands these three on to every accepted connection.
+    // Accepted connections inherit these three options on Linux.
     sockopt::set_tcp_nodelay(&socket, true)?;
     sockopt::set_socket_send_buffer_size(&socket, SOCKET_BUFFER_BYTES)?;
     sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BUFFER_BYTES)?;
@@ -173,7 +173,7 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// The value is no address to listen on.
+/// The value is not an address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenAddressError {
     value: String,
@@ -183,8 +183,8 @@ impl fmt::Display for ListenAddressError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(
             f,
-            "{:?} is no address to listen on: give host:port, like localhost:4040, 127.0.0.1:4040 or [::1]:4040, \
-             or :4040 for every interface; the port is a number from 0 to 65535",
+            "{:?} is not an address to listen on: give host:port, for example localhost:4040, 127.0.0.1:4040 or \
+             [::1]:4040, or :4040 for every interface; the port is a number from 0 to 65535",
             self.value
         )
     }
@@ -204,8 +204,10 @@ impl fmt::Display for BindError {
         write!(f, "cannot listen on {}: {}", self.address, self.reason)?;
         match self.reason.kind() {
             io::ErrorKind::AddrInUse => write!(f, "; choose a port that nothing else in this pod listens on"),
-            io::ErrorKind::PermissionDenied => write!(f, "; choose a port from 1024 on"),
-            io::ErrorKind::AddrNotAvailable => write!(f, "; choose an address of this pod, or none for all"),
+            io::ErrorKind::PermissionDenied => write!(f, "; choose a port of 1024 or more"),
+            io::ErrorKind::AddrNotAvailable => {
+                write!(f, "; choose an address of this pod, or omit it to listen on all")
+            }
             _ => Ok(()),
         }
     }
@@ -249,7 +251,7 @@ mod tests {
             (":0", None),
         ];
         for (value, beside) in cases {
-            assert_eq!(value.parse::<ListenAddress>().unwrap().from_beside().as_deref(), beside, "{value}");
+            assert_eq!(value.parse::<ListenAddress>().unwrap().local_address().as_deref(), beside, "{value}");
         }
     }
 

@@ -1,10 +1,10 @@
-//! One client: its socket, and the connection that says what to do with it.
+//! One client: its socket and its connection.
 
 use super::Limits;
-use super::bodies::{HEARTBEAT, Told};
+use super::bodies::{HEARTBEAT, LeaderState};
 use super::connection::{Connection, Need};
 use super::routes::{self, Route};
-use crate::metrics::{Metrics, Presence};
+use crate::metrics::{GaugeGuard, Metrics};
 use crate::status::Snapshot;
 use crate::time::Time;
 use rustix::event::epoll;
@@ -14,8 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// How often a turn reads from a client whose bytes are thrown away, so that a long body does not cost a wake-up
-/// for each bufferful.
+/// How many reads one turn does from a client whose input is discarded, so that a long body does not cost a wake-up per
+/// buffer.
 const DRAINING_READS: u32 = 4;
 
 #[derive(Debug)]
@@ -24,38 +24,38 @@ pub struct Peer {
     pub connection: Connection,
     need: Need,
     watched: Option<epoll::EventFlags>,
-    /// What makes it one that is told events.
+    /// Set for a client of `/events`.
     pub subscription: Option<Subscription>,
-    _open: Presence,
+    _open: GaugeGuard,
 }
 
 /// A client of `/events`.
 #[derive(Debug)]
 pub struct Subscription {
-    /// Where it comes from, as far as the system knows.
+    /// The address it connected from, if the system knows it.
     pub address: Option<IpAddr>,
     pub since: Time,
-    told: Told,
-    _open: Presence,
+    sent: LeaderState,
+    _open: GaugeGuard,
 }
 
 /// What a turn needs besides its client.
 pub struct Context<'a, Ask> {
-    /// Gives the latest snapshot, and a reading of the clock that is not older.
+    /// Returns the latest snapshot, and a later reading of the clock.
     pub ask: &'a Ask,
     pub metrics: &'a Metrics,
 }
 
 impl Peer {
-    pub fn new(socket: OwnedFd, limits: Limits, open: Presence, now: Time) -> Peer {
+    pub fn new(socket: OwnedFd, limits: Limits, open: GaugeGuard, now: Time) -> Peer {
         let connection = Connection::new(limits, now);
         Peer { socket, connection, need: Need::Read, watched: None, subscription: None, _open: open }
     }
 
-    /// Does what can be done without waiting: at most one read of requests, and one write of their answers. A client
-    /// that is told events is told what it does not know yet, unless it has still to take what it was told before.
+    /// Does what does not block: at most one read of requests and one write of replies. A subscriber gets the current
+    /// state if that changed, unless its previous output is not written yet.
     ///
-    /// The context is asked for each request once its head is here whole. `buffer` holds nothing between calls.
+    /// Each complete request calls `context.ask`. `buffer` is scratch space.
     pub fn turn<Ask: Fn() -> (Arc<Snapshot>, Time)>(
         &mut self,
         buffer: &mut [u8],
@@ -67,7 +67,7 @@ impl Peer {
         }
         self.answer(context, now);
         self.write(now)?;
-        if self.tell(context, now) {
+        if self.push_event(context, now) {
             self.write(now)?;
         }
         self.need = self.connection.need(now);
@@ -86,7 +86,7 @@ impl Peer {
             context.metrics.http_request(request.route.label(), reply.status.code());
             self.connection.reply(request, &reply, now);
             if request.route == Route::Events && self.connection.is_streaming() {
-                self.subscribe(Told::at(&snapshot, at), context.metrics, now);
+                self.subscribe(LeaderState::at(&snapshot, at), context.metrics, now);
             }
         }
         if let Some(status) = self.connection.take_refusal() {
@@ -94,29 +94,29 @@ impl Peer {
         }
     }
 
-    fn subscribe(&mut self, told: Told, metrics: &Metrics, now: Time) {
+    fn subscribe(&mut self, sent: LeaderState, metrics: &Metrics, now: Time) {
         let address = getpeername(&self.socket).ok().flatten().and_then(ip);
-        self.subscription = Some(Subscription { address, since: now, told, _open: metrics.subscriber() });
+        self.subscription = Some(Subscription { address, since: now, sent, _open: metrics.subscriber() });
     }
 
-    /// Whether there was something to tell that can be written now.
-    fn tell<Ask: Fn() -> (Arc<Snapshot>, Time)>(&mut self, context: &Context<'_, Ask>, now: Time) -> bool {
+    /// Whether an event was queued that can be written now.
+    fn push_event<Ask: Fn() -> (Arc<Snapshot>, Time)>(&mut self, context: &Context<'_, Ask>, now: Time) -> bool {
         let Some(subscription) = &mut self.subscription else { return false };
         if !self.connection.output().is_empty() {
-            return false; // the newest state is told once that is taken, and what was between is not
+            return false; // the next event contains the newest state; states in between are skipped
         }
         let (snapshot, at) = (context.ask)();
-        let news = Told::at(&snapshot, at);
-        if news == subscription.told {
+        let current = LeaderState::at(&snapshot, at);
+        if current == subscription.sent {
             return false;
         }
-        self.connection.push(news.event(at).as_bytes(), now);
-        subscription.told = news;
+        self.connection.push(current.event(at).as_bytes(), now);
+        subscription.sent = current;
         true
     }
 
-    /// Has the next turn of a client that is told events show it that the connection is alive.
-    pub fn beat(&mut self, now: Time) {
+    /// Queues a heartbeat if all output is written.
+    pub fn push_heartbeat(&mut self, now: Time) {
         if self.subscription.is_some() && self.connection.output().is_empty() {
             self.connection.push(HEARTBEAT, now);
         }
@@ -152,7 +152,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Has `epoll` report, as `token`, when the next turn can do something.
+    /// Makes `epoll` report `token` when the next turn can do something.
     pub fn watch(&mut self, epoll: &OwnedFd, token: u64) -> Result<(), Errno> {
         let flags = if self.need == Need::Write { epoll::EventFlags::OUT } else { epoll::EventFlags::IN };
         if self.watched == Some(flags) {

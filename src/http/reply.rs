@@ -1,8 +1,8 @@
-//! A reply, and its bytes on the wire (RFC 9112).
+//! A reply, and its serialization (RFC 9112).
 //!
-//! Headers are few. `Cache-Control: no-store`, because an answer is true at one instant: a cache that replays
-//! it would let a candidate lead past its lease. No `Date`, which RFC 9110, section 6.6.1 asks only of a server
-//! with a clock to trust: no answer of this one rests on the time of day, and proxies add it by themselves.
+//! There are few headers. `Cache-Control: no-store`, because a reply is true only at one moment: a cached reply could
+//! claim leadership after the lease expired. No `Date`: RFC 9110, section 6.6.1 requires it only of servers with a
+//! reliable clock, replies do not depend on the time of day, and proxies add it.
 
 use std::io::Write;
 
@@ -24,22 +24,22 @@ pub enum StatusCode {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body<'a> {
-    /// `{"name":"<holder>"}`, byte for byte what 0.5 said.
+    /// `{"name":"<holder>"}`, byte for byte as in 0.5.
     Name(&'a str),
-    /// `{"isLeader": true}` or `{"isLeader": false}`, spaced like that.
+    /// `{"isLeader": true}` or `{"isLeader": false}`, with this space.
     IsLeader(bool),
     Text(&'static str),
     Json(String),
     /// Prometheus text format 0.0.4.
     Metrics(String),
-    /// The first event of a stream that goes on as long as the connection does.
+    /// The first event of a stream that lasts as long as the connection.
     Events(String),
 }
 
-/// What the `Connection` header says.
+/// The value of the `Connection` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
-    /// Nothing, which in HTTP/1.1 means that the connection stays open.
+    /// No header. In HTTP/1.1 the connection then stays open.
     Implied,
     /// `keep-alive`, for an HTTP/1.0 client that asked for it.
     KeepAlive,
@@ -47,12 +47,12 @@ pub enum Persistence {
 }
 
 impl Reply<'_> {
-    /// The refusal of a request that could not be understood: its status line is its body, as with Go.
+    /// The refusal of an invalid request. The status line is the body, as in Go.
     pub fn refusal(status: StatusCode) -> Reply<'static> {
         Reply { status, body: Body::Text(status.line()) }
     }
 
-    /// Appends this reply to `out`; without its body, but with its length, when it answers a HEAD.
+    /// Appends this reply to `out`. The reply to a HEAD has the length of the body but not the body.
     pub fn write(&self, out: &mut Vec<u8>, without_body: bool, persistence: Persistence) {
         let start = out.len();
         self.body.write(out);
@@ -63,18 +63,18 @@ impl Reply<'_> {
         let sent = out.len() - start;
         let _ = write!(out, "HTTP/1.1 {}\r\nContent-Type: {}\r\n", self.status.line(), self.body.content_type());
         let _ = match self.body {
-            // It ends with the connection; nginx and its like pass it on byte by byte only when told to.
+            // Its end is the end of the connection. nginx and similar proxies buffer a response without this header.
             Body::Events(_) => write!(out, "X-Accel-Buffering: no\r\n"),
             _ => write!(out, "Content-Length: {length}\r\n"),
         };
         let _ = write!(out, "Cache-Control: no-store\r\n{}\r\n", persistence.header());
-        // The length comes before the body, and is known only once the body, escaped as JSON, has been written.
+        // The length precedes the body, but is known only after the body is written as JSON.
         out[start..].rotate_left(sent);
     }
 }
 
 impl StatusCode {
-    /// Its number, as a label.
+    /// The number, as a label.
     pub fn code(self) -> &'static str {
         &self.line()[..3]
     }
@@ -101,7 +101,7 @@ impl Body<'_> {
         }
     }
 
-    // Writing to a Vec cannot fail, so that the results below say nothing.
+    // Writing to a Vec cannot fail, so the results below are ignored.
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Body::Name(name) => {

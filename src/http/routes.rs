@@ -1,37 +1,37 @@
-//! What is asked, and what is known of the election at that moment, to the reply. Pure.
+//! Computes the reply from the route and the snapshot. No I/O.
 //!
-//! The method never matters, as it did not to 0.5: a HEAD is its GET without the body, which is the
-//! connection's business.
+//! The method is ignored, as in 0.5. [`Connection`](super::connection::Connection) omits the body of the reply to a
+//! HEAD.
 
-use super::bodies::{self, Told};
+use super::bodies::{self, LeaderState};
 use super::reply::{Body, Reply, StatusCode};
 use crate::metrics::Metrics;
 use crate::status::Snapshot;
 use crate::time::Time;
 
-/// What a request target asks for.
+/// What a request target selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// Who leads: `/`, and everything that is not named below.
+    /// Who leads: `/`, and every path that is not listed below.
     Name,
     /// `/isLeader`: whether this candidate leads.
     IsLeader,
     /// `/leader`: the same as a status code, for readiness probes and load balancers.
     Leader,
-    /// `/status`: all that is known.
+    /// `/status`: all details.
     State,
-    /// `/events`: who leads, now and at every change.
+    /// `/events`: who leads, now and after each change.
     Events,
-    /// `/healthz` and `/livez`: whether the election thread makes progress.
+    /// `/healthz` and `/livez`: whether the candidate thread makes progress.
     Alive,
-    /// `/readyz`: whether what this candidate says rests on a recent word of the API server.
+    /// `/readyz`: whether this candidate has heard from the API server within the lease duration.
     Ready,
-    /// `/metrics`: what was counted, for Prometheus.
+    /// `/metrics`: counters and gauges for Prometheus.
     Metrics,
 }
 
 impl Route {
-    /// The path as a label of metrics: one of a fixed list, whatever was asked for.
+    /// The path as a metric label, one of a fixed list.
     pub fn label(self) -> &'static str {
         match self {
             Route::Name => "/",
@@ -71,9 +71,9 @@ fn path(target: &str) -> &str {
     }
 }
 
-/// The reply to `route` by a candidate that knows `snapshot` and has counted `metrics`, at `now`.
+/// The reply to `route` at `now`.
 ///
-/// The candidate's own identity is in it only while this candidate leads, or where it is asked for: in `/status`.
+/// The candidate's own identity appears only if this candidate leads, or in `/status`.
 pub fn reply<'a>(route: Route, snapshot: &'a Snapshot, metrics: &Metrics, now: Time) -> Reply<'a> {
     let ok = |body| Reply { status: StatusCode::Ok, body };
     let unavailable = |body| Reply { status: StatusCode::ServiceUnavailable, body };
@@ -84,7 +84,7 @@ pub fn reply<'a>(route: Route, snapshot: &'a Snapshot, metrics: &Metrics, now: T
         Route::Leader if snapshot.leads(now) => ok(name()),
         Route::Leader => unavailable(name()),
         Route::State => ok(Body::Json(bodies::state(snapshot, now))),
-        Route::Events => ok(Body::Events(Told::at(snapshot, now).first_event(now))),
+        Route::Events => ok(Body::Events(LeaderState::at(snapshot, now).first_event(now))),
         Route::Alive if snapshot.alive(now) => ok(Body::Text("ok")),
         Route::Alive => {
             Reply { status: StatusCode::InternalServerError, body: Body::Text("the election thread makes no progress") }

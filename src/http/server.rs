@@ -1,10 +1,10 @@
-//! The epoll loop: sockets, limits and deadlines. What is said to whom is decided elsewhere.
+//! The epoll loop: sockets, limits and deadlines. Other modules compute the replies.
 //!
-//! Three things wake it: a socket, a snapshot that was published, and a moment at which what clients of `/events` were
-//! told ceases to be true, or they are due a sign of life.
+//! Three things wake it: a socket, a published snapshot, and a timer. The timer is set to the next heartbeat, or to the
+//! end of the lease that subscribers were told about.
 //!
-//! It is level-triggered: what a turn leaves undone, because turns are bounded, is reported again by itself. In
-//! the usual case a request costs three system calls: wait, receive, send.
+//! It is level-triggered: if a bounded turn leaves work, epoll reports it again. A typical request costs three system
+//! calls: wait, receive, send.
 
 mod accepting;
 mod subscribers;
@@ -28,20 +28,20 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Descriptors that clients never get, because the election cannot do without.
+/// Descriptors reserved for the election; clients cannot use them.
 const RESERVED_DESCRIPTORS: u64 = 64;
-/// How many clients have their bytes thrown away before those that wait for an answer have their turn again.
+/// How many discarding clients get a turn before the others get their next one.
 const DRAINS_PER_TURN: usize = 16;
-/// A connection that holds no more than this is not worth closing for its memory.
-const LITTLE_BYTES: usize = 2048;
-/// The events of the first listener carry this token, those of a client its place in the table.
+/// A connection that holds no more than this is not evicted for its memory.
+const SMALL_BYTES: usize = 2048;
+/// The token of the first listener. The token of a client is its index in `peers`.
 const FIRST_LISTENER: u64 = 1 << 32;
-/// A snapshot was published.
-const BELL: u64 = u64::MAX;
-/// A moment that was waited for has come.
+/// The token of the eventfd: a snapshot was published.
+const PUBLISHED: u64 = u64::MAX;
+/// The token of the timer.
 const TIMER: u64 = u64::MAX - 1;
 
-/// Listening sockets, not served yet: [`Server::run`] does that.
+/// Listening sockets. [`Server::run`] serves them.
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<TcpListener>,
@@ -49,7 +49,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on `listen`. Clients that connect from now on are answered once [`Server::run`] is called.
+    /// Listens on `listen`. Clients can connect from now on; [`Server::run`] answers them.
     pub fn bind(listen: &ListenAddress, mut limits: Limits) -> Result<Server, BindError> {
         let descriptors = getrlimit(Resource::Nofile).current;
         limits.connections = affordable_connections(limits.connections, descriptors);
@@ -57,17 +57,17 @@ impl Server {
         Ok(Server { listeners: listen.bind()?, limits })
     }
 
-    /// How many connections it has at a time: fewer than it was told to where the process may not have the descriptors.
+    /// The maximum number of connections, lower than configured if the process may not open enough descriptors.
     pub fn max_connections(&self) -> usize {
         self.limits.connections
     }
 
-    /// Where it listens: one address, or one for each address of a name.
+    /// The addresses it listens on: one, or one for each address of a name.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
-    /// Answers from `status` until that is closed; an error is what made it impossible to go on. Call it in a thread.
+    /// Serves `status` until that is closed. An error ends it early. Blocks, so call it in a thread of its own.
     pub fn run(self, status: Arc<Status>, metrics: Arc<Metrics>) -> io::Result<()> {
         self.run_with(&status, metrics, || status.now())
     }
@@ -82,7 +82,7 @@ impl Server {
     }
 }
 
-/// How many connections there may be where the process may have so many descriptors; `None` is no limit.
+/// The number of connections that fit into the limit of `descriptors`; `None` means no limit.
 fn affordable_connections(wanted: usize, descriptors: Option<u64>) -> usize {
     let for_clients = descriptors.map_or(u64::MAX, |all| all.saturating_sub(RESERVED_DESCRIPTORS));
     wanted.min(usize::try_from(for_clients).unwrap_or(usize::MAX)).max(1)
@@ -95,21 +95,21 @@ struct EventLoop<'a, Ask> {
     status: &'a Status,
     metrics: Arc<Metrics>,
     ask: Ask,
-    /// Readable when a snapshot was published since it was last read.
-    bell: Arc<OwnedFd>,
-    /// Set to when those who are told events have to be told something though nothing was published.
+    /// Readable if a snapshot was published since the last read.
+    published: Arc<OwnedFd>,
+    /// Set to the next moment at which subscribers need an event or a heartbeat without a new snapshot.
     timer: Timer,
     next_heartbeat: Time,
     peers: Vec<Option<Peer>>,
     buffer: Vec<u8>,
-    /// The place from which on clients have their bytes thrown away next.
+    /// The index in `peers` at which the next round of discarding starts.
     next_drain: usize,
-    /// No connection's deadline is before this. They may all be later, which costs one look in vain.
+    /// No connection's deadline is earlier. All may be later, which costs one useless scan.
     next_deadline: Option<Time>,
-    /// When accepting goes on, after the system had nothing to accept with.
+    /// When accepting resumes, after the system had no descriptor or memory.
     accept_again: Option<Time>,
-    /// Whether that has been said. It is, once, until a connection is accepted again.
-    trouble_said: bool,
+    /// Whether that was logged. It is logged once until a connection is accepted again.
+    failure_logged: bool,
 }
 
 impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
@@ -121,7 +121,7 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
             status,
             metrics,
             ask,
-            bell: Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?),
+            published: Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?),
             timer: Timer::new()?,
             next_heartbeat: Time::ZERO,
             peers: Vec::new(),
@@ -129,26 +129,27 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
             next_drain: 0,
             next_deadline: None,
             accept_again: None,
-            trouble_said: false,
+            failure_logged: false,
         };
-        let EventLoop { epoll, listeners, bell, timer, .. } = &event_loop;
+        let EventLoop { epoll, listeners, published, timer, .. } = &event_loop;
         for (listener, token) in listeners.iter().zip(FIRST_LISTENER..) {
             epoll::add(epoll, listener, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
         }
-        epoll::add(epoll, bell, epoll::EventData::new_u64(BELL), epoll::EventFlags::IN)?;
+        epoll::add(epoll, published, epoll::EventData::new_u64(PUBLISHED), epoll::EventFlags::IN)?;
         epoll::add(epoll, timer, epoll::EventData::new_u64(TIMER), epoll::EventFlags::IN)?;
-        let bell = Arc::clone(bell);
-        // All that the election's thread does for this one. It fails only where it has been done 2^64 - 2 times since
-        // this one last looked.
+        let published = Arc::clone(published);
+        // This is all that the candidate thread does for the HTTP thread. The write fails only after 2^64 - 2 unread
+        // notifications.
         status.on_publish(move || {
-            let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
+            let _ = rustix::io::write(&*published, &1u64.to_ne_bytes());
         });
         Ok(event_loop)
     }
 
     fn run(&mut self) -> io::Result<()> {
-        // Room for everybody: after a stop of the whole process, whoever has sent something is answered before
-        // deadlines are looked at. So none are when the wait was interrupted, as it is by such a stop.
+        // The capacity covers all clients: after a pause of the whole process, every client that has sent something is
+        // served before deadlines are checked. An interrupted wait does not check deadlines, since such a pause
+        // interrupts it.
         let mut events = Vec::with_capacity(self.limits.connections + self.listeners.len() + 2);
         loop {
             events.clear();
@@ -159,24 +160,25 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
             }
             let now = clock::now();
             if self.status.is_closed() {
-                self.tell_subscribers(now);
+                self.notify_subscribers(now);
                 return Ok(());
             }
-            self.take_news(&events, now)?;
-            self.take_turns(&events, now);
+            self.handle_wake_ups(&events, now)?;
+            self.serve_clients(&events, now);
             self.close_overdue(now);
             self.resume_accepting(now)?;
         }
     }
 
-    /// News goes before everything else: it may be that this candidate no longer leads.
-    fn take_news(&mut self, events: &[epoll::Event], now: Time) -> io::Result<()> {
+    /// Subscribers come first: this candidate may no longer lead.
+    fn handle_wake_ups(&mut self, events: &[epoll::Event], now: Time) -> io::Result<()> {
         let happened = |token| events.iter().any(|event| event.data.u64() == token);
-        if happened(BELL) {
-            let _ = rustix::io::read(&*self.bell, &mut [0; 8]); // before the snapshot is fetched, not after it
+        if happened(PUBLISHED) {
+            // Read it before the snapshot is fetched, so that a later publish wakes this thread again.
+            let _ = rustix::io::read(&*self.published, &mut [0; 8]);
         }
-        if happened(BELL) || happened(TIMER) {
-            self.tell_subscribers(now);
+        if happened(PUBLISHED) || happened(TIMER) {
+            self.notify_subscribers(now);
             self.set_timer()?;
         }
         Ok(())
@@ -192,9 +194,9 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
         Timespec::try_from(next.since(clock::now())).ok()
     }
 
-    /// Clients that are here already first, so that nobody is evicted whose request has come; those that were
-    /// answered last, and only some of them, or a crowd with long bodies would keep the others waiting.
-    fn take_turns(&mut self, events: &[epoll::Event], now: Time) {
+    /// Existing clients come first, so that none is evicted although its request has arrived. Discarding clients come
+    /// last and only some of them, so that many long bodies do not delay the others.
+    fn serve_clients(&mut self, events: &[epoll::Event], now: Time) {
         let tokens = || events.iter().map(|event| event.data.u64());
         let mut draining = Vec::new();
         for index in tokens().filter(|token| *token < FIRST_LISTENER).map(|token| token as usize) {
@@ -214,7 +216,7 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
         self.peers.get(index).and_then(Option::as_ref).is_some_and(|peer| peer.connection.is_draining())
     }
 
-    /// A turn of some of these, round robin.
+    /// Gives a turn to some of `indices`, round robin.
     fn drain(&mut self, mut indices: Vec<usize>, now: Time) {
         indices.sort_unstable();
         let first = indices.partition_point(|index| *index < self.next_drain);
@@ -225,7 +227,7 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
         }
     }
 
-    /// A turn of the client at `index`. What it does, and be it a panic, costs nobody but that client.
+    /// One turn of the client at `index`. An error or a panic closes only this client's connection.
     fn turn(&mut self, index: usize, now: Time) {
         let Some(peer) = self.peers.get_mut(index).and_then(Option::as_mut) else { return };
         let context = Context { ask: &self.ask, metrics: &self.metrics };
@@ -244,27 +246,27 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
                 if is_new_subscriber {
                     self.subscribed(index, now);
                 }
-                self.keep(index);
+                self.after_turn(index);
             }
             Err(_) => {
-                error!("a connection was closed because of a bug in serving it: see the panic above");
+                error!("closed an HTTP connection because of a bug: see the panic above");
                 self.peers[index] = None;
             }
         }
     }
 
-    fn keep(&mut self, index: usize) {
+    fn after_turn(&mut self, index: usize) {
         let Some(peer) = &self.peers[index] else { return };
         let deadline = peer.connection.deadline();
         self.next_deadline = Some(self.next_deadline.map_or(deadline, |next| next.min(deadline)));
-        if peer.connection.held_bytes() > LITTLE_BYTES {
+        if peer.connection.held_bytes() > SMALL_BYTES {
             self.limit_held_bytes();
         }
     }
 
     fn limit_held_bytes(&mut self) {
         while self.held_bytes() > self.limits.held_bytes {
-            let Some(index) = self.most_stalled(|peer| peer.connection.held_bytes() > LITTLE_BYTES) else { return };
+            let Some(index) = self.most_stalled(|peer| peer.connection.held_bytes() > SMALL_BYTES) else { return };
             self.evict(index, Eviction::Memory);
         }
     }
@@ -273,7 +275,7 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
         self.peers.iter().flatten().map(|peer| peer.connection.held_bytes()).sum()
     }
 
-    /// The client, among some, that has made no progress for longest.
+    /// The client that has made no progress for longest, among those that `among` selects.
     fn most_stalled(&self, among: impl Fn(&Peer) -> bool) -> Option<usize> {
         let candidates = self.peers.iter().enumerate();
         candidates

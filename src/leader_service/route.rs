@@ -292,7 +292,7 @@ impl Route {
 /// Whether a write that failed like this may have been carried out, or be carried out yet.
 fn is_in_doubt(kind: FailureKind) -> bool {
     match kind {
-        FailureKind::Unknown | FailureKind::BrokenOff | FailureKind::Expired => true,
+        FailureKind::Unknown | FailureKind::Aborted | FailureKind::Expired => true,
         FailureKind::Absent
         | FailureKind::Conflict
         | FailureKind::Denied

@@ -1,4 +1,4 @@
-//! How the record sits in the lock object, and the events of a watch that show it.
+//! Reads and writes the record in a lock object, and parses watch events.
 
 use super::{LockKind, LockName};
 use crate::election::{Purpose, Sight, Version, Write};
@@ -13,9 +13,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
-/// A lock object as the API server sent it, kept so that it goes back with every field it came with.
+/// A lock object as the API server sent it. A write sends every field back unchanged, except the record's.
 ///
-/// Only the record is taken apart; all else stays the JSON text it was, in one piece.
+/// Only the record is parsed; the rest stays one JSON text.
 #[derive(Clone, Debug)]
 pub struct Object {
     kind: LockKind,
@@ -27,10 +27,10 @@ pub struct Object {
 }
 
 impl Object {
-    /// Reads an object from an answer or a watch event.
+    /// Parses an object from an answer or a watch event.
     ///
-    /// The error says what keeps the text from being this lock, and an object that can be written back safely: it must
-    /// have a uid and a numeric resourceVersion above 0, for a write without them would be unconditional.
+    /// The error says why the text is not this lock, or cannot be written back safely. The object must have a uid and a
+    /// numeric resourceVersion above 0, since a write without them would be unconditional.
     pub fn parse(lock: &LockName, text: &[u8]) -> Result<Object, String> {
         let text = std::str::from_utf8(text).map_err(|error| format!("it is not JSON: {error}"))?;
         let fields = Fields::of(text)?;
@@ -62,7 +62,7 @@ impl Object {
         &self.version
     }
 
-    /// What the state machine sees of it.
+    /// What the state machine needs to know of it.
     pub fn sight(&self) -> Sight {
         Sight {
             version: Some(self.version.clone()),
@@ -72,8 +72,8 @@ impl Object {
         }
     }
 
-    /// The body that replaces this very version of the object with one that holds the record and the mark. An acquisition
-    /// takes out whom the last holder's term left asked to step down.
+    /// The body that replaces exactly this version of the object, with the record and the mark of `write`. An
+    /// acquisition deletes the step-down annotation of the last term.
     pub fn updated(&self, write: &Write) -> Vec<u8> {
         let Write { record, mark, purpose, .. } = write;
         let mark = (MARK_ANNOTATION, Value::from(mark.to_annotation()));
@@ -120,7 +120,7 @@ impl Object {
     }
 }
 
-/// Writes the metadata again, without one annotation and with these in the place of those of the same names.
+/// Copies the metadata without the annotation `dropped`, and with the annotations `new`.
 fn write_metadata<const N: usize>(
     object: &mut ObjectWriter,
     metadata: Option<&str>,
@@ -137,7 +137,7 @@ fn write_metadata<const N: usize>(
     });
 }
 
-/// The parts of an object that count here.
+/// The needed fields of an object.
 #[derive(Default)]
 struct Fields<'a> {
     kind: Option<&'a RawValue>,
@@ -163,13 +163,13 @@ impl<'a> Fields<'a> {
         check_kind(self.kind, kind.api_version_and_kind().1)
     }
 
-    /// What to call an object that is not the lock.
+    /// The name of the object, if it is not the lock.
     fn other_name(&self, lock: &LockName) -> Option<String> {
         self.metadata.other_name(&lock.namespace, &lock.name)
     }
 }
 
-/// The annotations that count here, each as the text it is.
+/// The needed annotations, unparsed.
 #[derive(Default)]
 struct Annotations<'a> {
     record: Option<&'a RawValue>,
@@ -195,23 +195,23 @@ impl<'a> Annotations<'a> {
     }
 }
 
-/// One line of a watch stream.
+/// One line of a watch.
 #[derive(Debug)]
 pub enum WatchEvent {
-    /// The object as it is after a change, or at the start of the watch.
+    /// The object after a change, or at the start of the watch.
     Object(Object),
     /// The object was deleted, at this resourceVersion.
     Deleted { resource_version: u64 },
-    /// Nothing changed up to this resourceVersion.
+    /// No changes up to this resourceVersion.
     Bookmark { resource_version: u64 },
-    /// The watch cannot go on; the text of the Status that says why.
+    /// The watch cannot continue; contains the text of the `Status`.
     Error(Vec<u8>),
-    /// An event of another object, and what to call that: somebody on the way drops the `fieldSelector`.
+    /// An event of another object, with its name: a proxy dropped the `fieldSelector`.
     Other(String),
 }
 
 impl WatchEvent {
-    /// Reads one line of a watch of this lock; the error says what is wrong with it.
+    /// Parses one line of a watch of this lock. The error says what is wrong with it.
     pub fn parse(lock: &LockName, line: &[u8]) -> Result<WatchEvent, String> {
         #[derive(Deserialize)]
         struct Line<'a> {

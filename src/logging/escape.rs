@@ -1,10 +1,10 @@
-//! Text from elsewhere, as a message may repeat it.
+//! Escapes text from other programs for use in messages.
 
-/// As much of somebody else's text as a message repeats, in characters.
+/// The maximum length of quoted text, in characters.
 const MAX_QUOTED: usize = 300;
 
-/// Text from elsewhere, made fit for one line of a log: nothing that moves the cursor, breaks the
-/// line or turns the writing round, and not without end.
+/// Text from another program, escaped for one line of a log. Characters that break lines, move the cursor or reorder
+/// text are escaped; long text is cut at the end.
 pub fn escaped(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let shown: Vec<String> = text.chars().take(MAX_QUOTED + 1).map(show).collect();
@@ -14,7 +14,7 @@ pub fn escaped(text: &[u8]) -> String {
     }
 }
 
-/// The same, but where it is too long the end of it: there a program says why it failed.
+/// The same, but long text is cut at the start, since a program says at the end why it failed.
 pub fn escaped_end(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let mut shown: Vec<String> = text.chars().rev().take(MAX_QUOTED + 1).map(show).collect();
@@ -33,14 +33,14 @@ fn show(c: char) -> String {
     }
 }
 
-/// How many of them may be repeated.
+/// How many of `shown` fit into [`MAX_QUOTED`].
 fn fitting<'a>(shown: impl Iterator<Item = &'a String>) -> usize {
     let mut left = MAX_QUOTED;
     let mut fits = |shown: &&String| left.checked_sub(shown.chars().count()).inspect(|rest| left = *rest).is_some();
     shown.take_while(|it| fits(it)).count()
 }
 
-/// Line and paragraph separators, zero-width characters, and marks that reorder what follows.
+/// Line and paragraph separators, zero-width characters, and marks that reorder text.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -1,8 +1,7 @@
-//! Lines for stdout and stderr, each written by a thread of its own.
+//! Writes lines to stdout and stderr, each on a thread of its own.
 //!
-//! Whoever reads the other end of a pipe may stop reading. That must cost lines of that pipe, and neither the
-//! leadership nor the lines of the other one, so nobody who puts a line here ever waits; when a queue is full,
-//! lines are lost and their number is told in the log.
+//! The reader of a pipe may stop reading. That must not affect leadership or the other pipe, so writing a line never
+//! blocks. If a queue is full, lines are lost, and the log says how many.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
@@ -11,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Lines that wait to be written at most.
+/// The maximum number of queued lines.
 const QUEUE: usize = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +21,13 @@ pub enum Stream {
 
 enum Message {
     Line(Vec<u8>),
-    /// Answer when everything before this is written.
+    /// Send a message when everything before this is written.
     Flush(Sender<()>),
 }
 
-/// What waits to be written to one stream.
+/// The queued lines of one stream.
 struct Queue {
-    /// Started with the first line.
+    /// Starts with the first line.
     writer: OnceLock<SyncSender<Message>>,
     lost: AtomicU64,
 }
@@ -36,9 +35,9 @@ struct Queue {
 static STDOUT: Queue = Queue { writer: OnceLock::new(), lost: AtomicU64::new(0) };
 static STDERR: Queue = Queue { writer: OnceLock::new(), lost: AtomicU64::new(0) };
 
-/// Has these bytes written after those that were put before; they should be whole lines.
+/// Queues bytes, which should be whole lines.
 ///
-/// A write that fails is forgotten: that nobody listens any more is no reason to stop electing.
+/// Write errors are ignored: a closed stream must not stop the election.
 pub fn put(stream: Stream, bytes: Vec<u8>) {
     let queue = stream.queue();
     if queue.writer(stream).try_send(Message::Line(bytes)).is_err() {
@@ -46,7 +45,7 @@ pub fn put(stream: Stream, bytes: Vec<u8>) {
     }
 }
 
-/// Waits until what was put so far is written, but not for longer than `limit`.
+/// Waits until everything queued so far is written, at most for `limit`.
 pub fn flush(limit: Duration) {
     let (done, are_done) = channel();
     let writers = [&STDOUT, &STDERR].into_iter().filter_map(|queue| queue.writer.get());
@@ -70,7 +69,7 @@ impl Queue {
     fn writer(&'static self, stream: Stream) -> &'static SyncSender<Message> {
         self.writer.get_or_init(|| {
             let (queue, messages) = sync_channel(QUEUE);
-            // Without the thread the queue fills and lines are lost, as behind a pipe that nobody reads.
+            // Without the thread the queue fills and lines are lost, as for a pipe without a reader.
             let _ = thread::Builder::new().name("output".into()).spawn(move || self.write_all(stream, &messages));
             queue
         })
@@ -81,12 +80,12 @@ impl Queue {
             match message {
                 Message::Line(bytes) => write(stream, &bytes),
                 Message::Flush(done) => {
-                    let _ = done.send(()); // it may have stopped waiting
+                    let _ = done.send(()); // the caller may no longer wait
                 }
             }
             let lost = self.lost.swap(0, Ordering::Relaxed);
             if lost > 0 {
-                let what = format!("({lost} lines of {stream:?} were lost: nobody read them in time)\n");
+                let what = format!("({lost} lines of {stream:?} were lost: they were not read in time)\n");
                 match stream {
                     Stream::Stdout => put(Stream::Stderr, what.into_bytes()),
                     Stream::Stderr => write(stream, what.as_bytes()),

@@ -1,4 +1,4 @@
-//! What people are told of one lock: what is in it, and which requests fail.
+//! What is reported about one lock: its content, and failing requests.
 
 use crate::api::{Failure, FailureKind, Verb};
 use crate::duration;
@@ -11,10 +11,10 @@ use crate::time::Time;
 use log::{debug, error, info, warn};
 use std::sync::Arc;
 
-/// The topic of troubles with what the lock holds; those of requests are named after their verbs.
+/// The topic of problems with the record. The topics of failing requests are the names of their verbs.
 const RECORD: &str = "the record";
 
-/// Remembers what was told of one lock.
+/// Remembers what was reported about one lock.
 pub(super) struct LockReport {
     lock: LockName,
     identity: Arc<str>,
@@ -23,10 +23,10 @@ pub(super) struct LockReport {
     /// Whether the object was there when it was last seen.
     exists: bool,
     log_once: LogOnce,
-    /// Why the last write failed, if the last one did.
+    /// Why the last write failed; `None` if it succeeded.
     failed_write: Option<String>,
-    /// What is wrong and not over, by topic, the newest last, in one word each.
-    wrong: Vec<(&'static str, &'static str)>,
+    /// The classes of the current problems by topic, the newest last.
+    failing: Vec<(&'static str, &'static str)>,
 }
 
 impl LockReport {
@@ -39,11 +39,11 @@ impl LockReport {
             exists: false,
             log_once: LogOnce::default(),
             failed_write: None,
-            wrong: Vec::new(),
+            failing: Vec::new(),
         }
     }
 
-    /// Why the lock could not be renewed, as far as is known, to be put behind a sentence.
+    /// Why the lock was not renewed, if known, as the end of a sentence.
     pub(super) fn why_not_renewed(&self) -> Option<String> {
         match &self.failed_write {
             _ if self.unreadable.is_some() => Some(format!("; the record in {} cannot be read", self.lock)),
@@ -52,31 +52,31 @@ impl LockReport {
         }
     }
 
-    /// Nothing is to be written for now: whether that would work is not known.
-    pub(super) fn writes_are_over(&mut self) {
-        self.right(name(Verb::Create));
-        self.right(name(Verb::Update));
+    /// This candidate writes nothing for now, so earlier write errors no longer count.
+    pub(super) fn clear_write_errors(&mut self) {
+        self.resolved(name(Verb::Create));
+        self.resolved(name(Verb::Update));
     }
 
-    /// Tells what stands in the lock, if that is news.
+    /// Reports the content of the lock if it changed.
     pub(super) fn content(&mut self, machine: &Election, now: Time) {
         self.existence(machine, now);
         let content = machine.lock().map(|lock| &lock.content);
         let unreadable = content.filter(|content| matches!(content, Content::Unreadable { .. }));
         if unreadable != self.unreadable.as_ref() {
             if let Some(Content::Unreadable { text, why }) = unreadable
-                && self.log_once.is_news(RECORD, why, now)
+                && self.log_once.should_log(RECORD, why, now)
             {
                 let text = escaped(text.as_bytes());
                 error!(
                     "the record in {} cannot be read ({why}): \"{text}\"; it counts as held until it has not changed \
-                     for one lease, then it is overwritten",
+                     for one lease, and is then overwritten",
                     self.lock
                 );
             }
             match unreadable {
-                Some(_) => self.wrong(RECORD, "unreadable"),
-                None => self.right(RECORD),
+                Some(_) => self.failing(RECORD, "unreadable"),
+                None => self.resolved(RECORD),
             }
             self.unreadable = unreadable.cloned();
         }
@@ -87,7 +87,7 @@ impl LockReport {
     fn existence(&mut self, machine: &Election, now: Time) {
         let Some(sight) = machine.lock() else { return };
         let existed = std::mem::replace(&mut self.exists, sight.version.is_some());
-        if existed && !self.exists && self.log_once.is_news("the object", "", now) {
+        if existed && !self.exists && self.log_once.should_log("the object", "", now) {
             let lock = &self.lock;
             let advice = match lock.kind {
                 LockKind::Endpoints => format!(
@@ -101,7 +101,7 @@ impl LockReport {
         }
     }
 
-    /// S9: a record under the own name that this process did not write, once or again and again.
+    /// S9: a record with this candidate's identity that this process did not write, once or repeatedly.
     fn clone_of_this(&mut self, machine: &Election, record: Option<&Content>, now: Time) {
         if record == self.name_taken_by.as_ref() {
             return;
@@ -111,11 +111,11 @@ impl LockReport {
         match (record, before) {
             (Some(_), None) if machine.claim().is_none() => info!(
                 "{} is held under this candidate's own name, {identity:?}, in a record that this process did not write: \
-                 it is left alone until its lease has run out, or its writer is known to be dead",
+                 it is left alone until its lease expires or its writer is known to be dead",
                 self.lock
             ),
-            // Each of its renewals comes here.
-            (Some(_), Some(_)) if self.log_once.is_news("the name", "", now) => error!(
+            // Each renewal by the other process comes here.
+            (Some(_), Some(_)) if self.log_once.should_log("the name", "", now) => error!(
                 "another process renews {} under this candidate's own name, {identity:?}: give each replica an --id of \
                  its own (the default, the hostname, is the same for pods that use the host's network)",
                 self.lock
@@ -124,26 +124,26 @@ impl LockReport {
         }
     }
 
-    /// The end: whether others can take over at once, or have to wait.
+    /// The end of the program: reports whether others can take over at once or have to wait.
     pub(super) fn left(&self, machine: &Election) {
         let lock = &self.lock;
         match machine.lock().map(|lock| &lock.content) {
-            Some(Content::Record(record)) if record.is_free() => info!("nobody holds {lock} any more: leaving"),
+            Some(Content::Record(record)) if record.is_free() => info!("{lock} is free; exiting"),
             Some(Content::Record(record)) if record.holder == self.identity && !machine.name_is_taken() => {
                 let lease = duration::format(record.lease());
-                warn!("{lock} could not be released: it can be taken only when its lease of {lease} has run out");
+                warn!("{lock} could not be released: others can take it only after its lease of {lease} expires");
             }
             _ => {}
         }
     }
 
-    /// A request worked.
+    /// A request succeeded.
     pub(super) fn success(&mut self, verb: Verb) {
         if is_write(verb) {
             self.failed_write = None;
-            self.right(name(Verb::Create)); // the object that could not be created is there
+            self.resolved(name(Verb::Create)); // the object exists now
         }
-        self.right(name(verb));
+        self.resolved(name(verb));
         if self.log_once.over(name(verb)) {
             info!("{} {} works again", name(verb), self.lock);
         }
@@ -159,33 +159,33 @@ impl LockReport {
         if verb == Verb::Get && failure.kind == FailureKind::Absent {
             self.success(verb);
         }
-        // To lose a race, or to find the lock gone, is part of an election.
+        // A lost race and a missing lock are normal in an election.
         let expected = matches!(failure.kind, FailureKind::Conflict | FailureKind::Expired)
             || failure.kind == FailureKind::Absent && verb != Verb::Create;
         if expected {
-            self.right(name(verb));
+            self.resolved(name(verb));
         } else {
-            self.wrong(name(verb), failure.class().name());
+            self.failing(name(verb), failure.class().name());
         }
-        if expected || !self.log_once.is_news(name(verb), &message, now) {
+        if expected || !self.log_once.should_log(name(verb), &message, now) {
             debug!("{message}");
         } else {
             warn!("{message}");
         }
     }
 
-    /// The class of what went wrong last and is not over.
+    /// The class of the last problem that is not over.
     pub(super) fn last_error(&self) -> Option<&'static str> {
-        self.wrong.last().map(|(_, class)| *class)
+        self.failing.last().map(|(_, class)| *class)
     }
 
-    fn wrong(&mut self, topic: &'static str, class: &'static str) {
-        self.right(topic);
-        self.wrong.push((topic, class));
+    fn failing(&mut self, topic: &'static str, class: &'static str) {
+        self.resolved(topic);
+        self.failing.push((topic, class));
     }
 
-    fn right(&mut self, topic: &'static str) {
-        self.wrong.retain(|(wrong, _)| *wrong != topic);
+    fn resolved(&mut self, topic: &'static str) {
+        self.failing.retain(|(failing, _)| *failing != topic);
     }
 }
 

@@ -1,49 +1,49 @@
-//! Which troubles are worth a line of the log: each once, and again after a while if it lasts.
+//! Limits the log: each problem is logged once, and again after a while if it lasts.
 
 use crate::time::Time;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// A trouble that lasts is told again after this long.
+/// A problem that lasts is logged again after this time.
 const REMIND_AFTER: Duration = Duration::from_secs(300);
-/// One that comes and goes is told again after this long at the earliest.
+/// A problem that comes and goes is logged again after this time at the earliest.
 const RETURN_AFTER: Duration = Duration::from_secs(30);
-/// As many different troubles of one topic are told in [`REMIND_AFTER`]: a message may hold a number that is
-/// new each time.
-const MOST_TROUBLES: usize = 5;
+/// The maximum number of different problems logged per topic in [`REMIND_AFTER`], since a message may contain a number
+/// that is new each time.
+const MAX_PROBLEMS: usize = 5;
 
-/// The troubles told lately, by topic.
+/// The recently logged problems, by topic.
 #[derive(Debug, Default)]
-pub struct LogOnce(HashMap<&'static str, Vec<Trouble>>);
+pub struct LogOnce(HashMap<&'static str, Vec<Problem>>);
 
 #[derive(Debug)]
-struct Trouble {
+struct Problem {
     message: String,
-    told: Time,
+    last_logged: Time,
     over: bool,
 }
 
 impl LogOnce {
-    /// Whether this is to be told; if so it counts as told.
-    pub fn is_news(&mut self, topic: &'static str, message: &str, now: Time) -> bool {
-        let troubles = self.0.entry(topic).or_default();
-        troubles.retain(|trouble| now < trouble.told.saturating_add(REMIND_AFTER));
-        let known = troubles.iter().position(|trouble| trouble.message == message);
-        let is_news = match known.map(|index| &troubles[index]) {
-            Some(trouble) => trouble.over && now >= trouble.told.saturating_add(RETURN_AFTER),
-            None => troubles.len() < MOST_TROUBLES,
+    /// Whether to log this. If so, it is recorded as logged.
+    pub fn should_log(&mut self, topic: &'static str, message: &str, now: Time) -> bool {
+        let problems = self.0.entry(topic).or_default();
+        problems.retain(|problem| now < problem.last_logged.saturating_add(REMIND_AFTER));
+        let known = problems.iter().position(|problem| problem.message == message);
+        let should_log = match known.map(|index| &problems[index]) {
+            Some(problem) => problem.over && now >= problem.last_logged.saturating_add(RETURN_AFTER),
+            None => problems.len() < MAX_PROBLEMS,
         };
-        if is_news {
-            known.map(|index| troubles.swap_remove(index));
-            troubles.push(Trouble { message: message.to_owned(), told: now, over: false });
+        if should_log {
+            known.map(|index| problems.swap_remove(index));
+            problems.push(Problem { message: message.to_owned(), last_logged: now, over: false });
         }
-        is_news
+        should_log
     }
 
-    /// The troubles of a topic are over; whether that is news.
+    /// The problems of a topic are over. Returns whether any was not over before.
     pub fn over(&mut self, topic: &'static str) -> bool {
-        let troubles = self.0.get_mut(topic).into_iter().flatten();
-        troubles.map(|trouble| !std::mem::replace(&mut trouble.over, true)).fold(false, |any, it| any | it)
+        let problems = self.0.get_mut(topic).into_iter().flatten();
+        problems.map(|problem| !std::mem::replace(&mut problem.over, true)).fold(false, |any, it| any | it)
     }
 }
 
@@ -56,30 +56,30 @@ mod tests {
     #[test]
     fn a_trouble_that_lasts_is_told_again_and_a_new_one_at_once() {
         let mut log_once = LogOnce::default();
-        assert!(log_once.is_news("updating", "lost", START));
-        assert!(!log_once.is_news("updating", "lost", START.saturating_add(REMIND_AFTER / 2)));
-        assert!(log_once.is_news("updating", "refused", START.saturating_add(REMIND_AFTER / 2)));
-        assert!(log_once.is_news("watching", "lost", START.saturating_add(REMIND_AFTER / 2)));
-        assert!(log_once.is_news("updating", "lost", START.saturating_add(REMIND_AFTER)));
+        assert!(log_once.should_log("updating", "lost", START));
+        assert!(!log_once.should_log("updating", "lost", START.saturating_add(REMIND_AFTER / 2)));
+        assert!(log_once.should_log("updating", "refused", START.saturating_add(REMIND_AFTER / 2)));
+        assert!(log_once.should_log("watching", "lost", START.saturating_add(REMIND_AFTER / 2)));
+        assert!(log_once.should_log("updating", "lost", START.saturating_add(REMIND_AFTER)));
     }
 
     #[test]
     fn messages_that_are_new_each_time_do_not_flood_the_log() {
         let mut log_once = LogOnce::default();
-        let told = (0..100).filter(|n| log_once.is_news("getting", &n.to_string(), START)).count();
-        assert_eq!(told, MOST_TROUBLES);
+        let last_logged = (0..100).filter(|n| log_once.should_log("getting", &n.to_string(), START)).count();
+        assert_eq!(last_logged, MAX_PROBLEMS);
     }
 
     #[test]
     fn a_trouble_that_comes_and_goes_is_told_now_and_then() {
         let mut log_once = LogOnce::default();
         assert!(!log_once.over("updating"));
-        assert!(log_once.is_news("updating", "lost", START));
+        assert!(log_once.should_log("updating", "lost", START));
         assert!(log_once.over("updating"));
         assert!(!log_once.over("updating"));
-        assert!(!log_once.is_news("updating", "lost", START.saturating_add(RETURN_AFTER / 2)));
+        assert!(!log_once.should_log("updating", "lost", START.saturating_add(RETURN_AFTER / 2)));
         assert!(!log_once.over("updating"));
-        assert!(log_once.is_news("updating", "lost", START.saturating_add(RETURN_AFTER)));
+        assert!(log_once.should_log("updating", "lost", START.saturating_add(RETURN_AFTER)));
         assert!(log_once.over("updating"));
     }
 }

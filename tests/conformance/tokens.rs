@@ -33,7 +33,7 @@ pub fn a_leader_whose_token_was_taken_back_stops_in_time(plane: &ControlPlane) -
     a.wait_to_lead();
     plane.revoke(&stage.token);
     a.wait_for_log("no renewal was acknowledged in time; the last one: cannot update endpoints no-token/example: 401");
-    a.wait_for_log("the token was not accepted; is it of this cluster, and still valid?");
+    a.wait_for_log("the token was not accepted; is it of this cluster and still valid?");
     wait_until("it knows that nobody leads", || a.body() == "{\"name\":\"\"}");
     assert!(a.is_running());
     stage.files.write("token", &plane.token(&stage.account).text);

@@ -84,6 +84,6 @@ fn a_pause_of_the_process_is_logged() {
     let since = Instant::now();
     wait_until("it stood still", || since.elapsed() > Duration::from_secs(3));
     a.signal(Signal::CONT);
-    a.wait_for_log("s already: this process, or its machine, stood still");
+    a.wait_for_log("s ago, while this process or its machine was paused");
     a.wait_to_lead();
 }

@@ -1,19 +1,20 @@
-//! Whatever bytes come, in whatever pieces: no panic, the same answers, all of them well formed, none beyond the limits.
+//! Any bytes in pieces of any size: no panic, the same well-formed replies, and no limit exceeded.
 //!
-//! Inputs grow out of the few in `corpus/`: what makes the connection behave in a way not seen before is kept and
-//! mutated on. Each input is played twice, in one piece to a client that reads all at once, and in pieces of chance to
-//! one that reads as it likes; both have to hear the same answers. Once a client is told events, there is news at
-//! moments of chance: the first client hears all of it, the second may miss some, but neither the order nor the newest.
+//! Inputs are mutations of those in `corpus/`. An input that causes new behaviour is added to the pool. Each input is
+//! played twice: in one piece to a client that reads everything at once, and in random pieces to one that reads random
+//! amounts. Both must receive the same replies. To a client of `/events`, the leader changes at random moments: the
+//! first client must receive every change; the second may miss some, but must receive them in order and must receive
+//! the last one.
 //!
-//! As a test it plays a fixed number of inputs, the same each time. `just fuzz` goes on with others for as long as
-//! `FUZZ_SECONDS` says, from the seed `FUZZ_SEED`. A failure prints its input, to be put into the corpus.
+//! As a test it plays a fixed number of inputs, the same each time. `just fuzz` plays others for `FUZZ_SECONDS`,
+//! starting at the seed `FUZZ_SEED`. A failure prints its input; add that to the corpus.
 
-mod heard;
 mod mutation;
+mod transcript;
 
-use self::heard::{Heard, MOST_PAGE_BYTES};
 use self::mutation::{Random, mutate};
-use super::super::bodies::{HEARTBEAT, Told};
+use self::transcript::{MOST_PAGE_BYTES, Transcript};
+use super::super::bodies::{HEARTBEAT, LeaderState};
 use super::super::head::Request;
 use super::super::routes::{self, Route};
 use super::{Connection, KEPT_BYTES, Limits, Need, State};
@@ -28,11 +29,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 const CASES: u64 = 5_000;
-/// How many inputs are kept to be mutated on.
+/// The maximum number of inputs in the pool.
 const MOST_KEPT: usize = 2000;
-/// What one that reads little reads most often, so that pages by the hundred do not take it for ever.
+/// The maximum number of reads of a slow client, so that hundreds of pages do not take too long.
 const MOST_READS: usize = 1000;
-/// How much news there is for a listener: when it came faster than it is read, it would never end.
+/// The maximum number of leader changes in one session, so that a slow client catches up.
 const MOST_NEWS: usize = 20;
 const NOW: Time = Time::after_boot(Duration::from_secs(100));
 const HOUR: Duration = Duration::from_secs(3600);
@@ -48,18 +49,18 @@ fn any_bytes_in_any_pieces() {
         let mut random = Random::new(seed + cases);
         let known = pool.get(cases as usize).cloned();
         let mut input = known.unwrap_or_else(|| mutate(&pool, &mut random));
-        // In the midst of a line nobody looks, so that its faults would be found, or not, by how it comes in pieces.
+        // The connection does not parse an incomplete line, so whether its faults are found would depend on the pieces.
         input.push(b'\n');
-        let course = match catch_unwind(AssertUnwindSafe(|| check(&input, &mut random))) {
-            Ok(course) => course,
+        let outcome = match catch_unwind(AssertUnwindSafe(|| check(&input, &mut random))) {
+            Ok(outcome) => outcome,
             Err(_) => panic!("input {cases} of seed {seed}: {}", input.escape_ascii()),
         };
-        if seen.insert(course) && pool.len() < MOST_KEPT {
+        if seen.insert(outcome) && pool.len() < MOST_KEPT {
             pool.push(input);
         }
         cases += 1;
     }
-    let streams = seen.iter().filter(|course| course.end == End::Stream).count();
+    let streams = seen.iter().filter(|outcome| outcome.end == End::Stream).count();
     println!("{cases} inputs, {} courses of events, {streams} of them with a stream, seed {seed}", seen.len());
     assert!(seen.len() > 500 && streams > 20, "the mutations are too tame");
 }
@@ -76,10 +77,10 @@ fn corpus() -> Vec<Vec<u8>> {
     files.iter().map(|file| std::fs::read(file).unwrap()).collect()
 }
 
-/// What came of an input: which requests were found, how it ended. Two that agree in this are much alike.
+/// The outcome of an input. Inputs with equal outcomes are considered alike.
 #[derive(PartialEq, Eq, Hash)]
-struct Course {
-    /// The requests found, as they print, and how often in a row, up to three times.
+struct Outcome {
+    /// The requests found, and how often in a row each occurs, up to three times.
     requests: Vec<(String, usize)>,
     refusal: Option<u16>,
     end: End,
@@ -88,113 +89,113 @@ struct Course {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum End {
-    /// More is waited for: inside a head, or between two.
+    /// Waits for more of a head.
     Head,
     Idle,
-    /// Events are told.
+    /// Events follow.
     Stream,
-    /// The connection is over, at once or after draining.
-    Over,
+    /// The connection is closed, or closes after discarding input.
+    Closed,
 }
 
-/// Plays the input both ways, checks what was said, and says what came of it.
-fn check(input: &[u8], random: &mut Random) -> Course {
-    let whole = Game::play(input, Client { pieces: usize::MAX, takes: usize::MAX }, &mut Random::new(0));
-    let takes = random.size().max(whole.said.len() / MOST_READS);
+/// Plays the input both ways, checks the output, and returns the outcome.
+fn check(input: &[u8], random: &mut Random) -> Outcome {
+    let whole = Session::play(input, Client { pieces: usize::MAX, takes: usize::MAX }, &mut Random::new(0));
+    let takes = random.size().max(whole.received.len() / MOST_READS);
     let client = Client { pieces: random.size(), takes };
-    let pieces = Game::play(input, client, random);
+    let pieces = Session::play(input, client, random);
     assert_eq!(whole.requests, pieces.requests, "other requests in pieces: {client:?}");
     assert_eq!(whole.end, pieces.end, "another end in pieces: {client:?}");
 
-    let [all, some] = [&whole, &pieces].map(|game| Heard::of(&game.said, &game.requests));
-    let text = |heard: &Heard| heard.answers.escape_ascii().to_string();
+    let [all, some] = [&whole, &pieces].map(|session| Transcript::of(&session.received, &session.requests));
+    let text = |transcript: &Transcript| transcript.answers.escape_ascii().to_string();
     assert!(all.answers == some.answers, "{client:?}: {}\n\ninstead of {}", text(&some), text(&all));
     assert!(all.news.iter().copied().eq(1..=whole.news), "of {} news: {:?}", whole.news, all.news);
     assert!(some.news.is_sorted_by(|a, b| a < b), "{client:?}: {:?}", some.news);
-    assert_eq!(some.news.last().copied().unwrap_or(0), pieces.news, "the newest is not told: {client:?}");
+    assert_eq!(some.news.last().copied().unwrap_or(0), pieces.news, "the newest is not last_sent: {client:?}");
 
     let runs = whole.requests.chunk_by(|a, b| a == b);
     let requests = runs.map(|run| (format!("{:?}", run[0]), run.len().min(3))).collect();
-    Course { requests, refusal: all.refusal, end: whole.end, magnitude: input.len().ilog2() }
+    Outcome { requests, refusal: all.refusal, end: whole.end, magnitude: input.len().ilog2() }
 }
 
-/// How a client sends and reads: at most so many bytes at a time.
+/// The maximum number of bytes a client sends and reads at a time.
 #[derive(Clone, Copy, Debug)]
 struct Client {
     pieces: usize,
     takes: usize,
 }
 
-/// A connection and its client, stepped as the server would.
-struct Game {
+/// A connection and its client, driven as the server does.
+struct Session {
     connection: Connection,
     metrics: Metrics,
     snapshot: Snapshot,
-    /// What the client was told last, once it is one that is told events.
-    told: Option<Told>,
-    /// How much happened since: each leader has its number as its name.
+    /// The last event, once the client has subscribed.
+    last_sent: Option<LeaderState>,
+    /// The number of leader changes since; each leader's name is its number.
     news: usize,
     requests: Vec<Request>,
-    said: Vec<u8>,
+    received: Vec<u8>,
     end: End,
 }
 
-impl Game {
-    fn play(mut input: &[u8], client: Client, random: &mut Random) -> Game {
-        let mut game = Game {
+impl Session {
+    fn play(mut input: &[u8], client: Client, random: &mut Random) -> Session {
+        let mut session = Session {
             connection: Connection::new(Limits::default(), NOW),
             metrics: Metrics::default(),
             snapshot: snapshot(),
-            told: None,
+            last_sent: None,
             news: 0,
             requests: Vec::new(),
-            said: Vec::new(),
+            received: Vec::new(),
             end: End::Head,
         };
         let mut turns = 0;
         let length = input.len();
         loop {
             turns += 1;
-            // A turn takes a byte, or gives one, but for the few at the end of a stream.
-            assert!(turns <= length + game.said.len() + 1000, "it turns in circles");
-            if game.told.is_some() && game.news < MOST_NEWS {
-                game.go_on(random);
+            // Each turn reads or writes a byte, except for a few at the end of a stream.
+            assert!(turns <= length + session.received.len() + 1000, "it turns in circles");
+            if session.last_sent.is_some() && session.news < MOST_NEWS {
+                session.random_event(random);
             }
-            match game.turn(random.up_to(client.takes)) {
+            match session.turn(random.up_to(client.takes)) {
                 Need::Write => {}
                 Need::Close => {
-                    game.end = End::Over;
-                    return game;
+                    session.end = End::Closed;
+                    return session;
                 }
-                Need::EndWriting => game.connection.writing_ended(NOW),
+                Need::EndWriting => session.connection.writing_ended(NOW),
                 Need::Read if !input.is_empty() => {
-                    let room = game.connection.room();
+                    let room = session.connection.room();
                     assert!(room > 0, "it waits for bytes that it has no room for");
                     let (piece, rest) = input.split_at(random.up_to(client.pieces).min(room).min(input.len()));
-                    game.connection.receive(piece, NOW);
+                    session.connection.receive(piece, NOW);
                     input = rest;
                 }
-                // A listener stays for a while.
-                Need::Read if game.told.is_some() && random.below(8) > 0 => {}
+                // A subscriber stays for a while.
+                Need::Read if session.last_sent.is_some() && random.below(8) > 0 => {}
                 Need::Read => break,
             }
         }
-        game.end = match game.connection.state {
+        session.end = match session.connection.state {
             State::Idle => End::Idle,
-            State::Draining { .. } => End::Over,
+            State::Draining { .. } => End::Closed,
             State::Streaming => End::Stream,
             _ => End::Head,
         };
-        // The client is done: whatever was not answered never will be.
-        let answered = game.requests.len();
-        game.connection.receive(&[], NOW);
-        assert_eq!(game.turn(usize::MAX), Need::Close, "a client that has sent all it will is waited for");
-        assert_eq!(game.requests.len(), answered, "a request was left lying");
-        game
+        // The client closes: a request that is not answered by now never will be.
+        let answered = session.requests.len();
+        session.connection.receive(&[], NOW);
+        assert_eq!(session.turn(usize::MAX), Need::Close, "a client that has sent all it will is waited for");
+        assert_eq!(session.requests.len(), answered, "a request was left lying");
+        session
     }
 
-    /// Something happens in the election, or the heart beats, or neither.
-    fn go_on(&mut self, random: &mut Random) {
+    /// Sometimes changes the leader or queues a heartbeat.
+    fn random_event(&mut self, random: &mut Random) {
         match random.below(8) {
             0 => {
                 self.news += 1;
@@ -206,11 +207,11 @@ impl Game {
         }
     }
 
-    /// What the server does at each wake-up, with a socket that takes so many bytes.
+    /// What the server does at each wake-up, with a socket that accepts `takes` bytes.
     fn turn(&mut self, takes: usize) -> Need {
         self.answer();
         self.write(takes);
-        if self.tell() {
+        if self.push_event() {
             self.write(takes);
         }
         let need = self.connection.need(NOW);
@@ -231,7 +232,7 @@ impl Game {
             self.connection.reply(request, &reply, NOW);
             self.requests.push(request);
             if request.route == Route::Events && self.connection.is_streaming() {
-                self.told = Some(Told::at(&self.snapshot, NOW));
+                self.last_sent = Some(LeaderState::at(&self.snapshot, NOW));
             }
         }
         if let Some(status) = self.connection.take_refusal() {
@@ -247,24 +248,24 @@ impl Game {
         let output = self.connection.output();
         if !output.is_empty() {
             let count = takes.min(output.len());
-            self.said.extend_from_slice(&output[..count]);
+            self.received.extend_from_slice(&output[..count]);
             self.connection.wrote(count, NOW);
         }
     }
 
-    /// Whether there was something to tell that can be written now.
-    fn tell(&mut self) -> bool {
-        let news = Told::at(&self.snapshot, NOW);
-        if !self.connection.output().is_empty() || self.told.as_ref().is_none_or(|told| *told == news) {
+    /// Whether an event was queued that can be written now.
+    fn push_event(&mut self) -> bool {
+        let news = LeaderState::at(&self.snapshot, NOW);
+        if !self.connection.output().is_empty() || self.last_sent.as_ref().is_none_or(|last_sent| *last_sent == news) {
             return false;
         }
         self.connection.push(news.event(NOW).as_bytes(), NOW);
-        self.told = Some(news);
+        self.last_sent = Some(news);
         true
     }
 }
 
-/// A candidate that leads under a name that needs escaping.
+/// A candidate that leads, with an identity that needs escaping.
 fn snapshot() -> Snapshot {
     let lock = Locks { kinds: &[LockKind::Leases], namespace: "n".into(), name: "e".into() };
     let claim = Some(Claim { until: NOW.saturating_add(HOUR), fencing_token: 1 });

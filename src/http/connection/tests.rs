@@ -1,4 +1,4 @@
-//! Scenarios: what a client does and when, and what the connection makes of it.
+//! Scenarios: what a client sends and reads when, and how the connection reacts.
 
 use super::super::reply::Body;
 use super::super::routes::Route;
@@ -8,15 +8,15 @@ const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 const EVENTS: &[u8] = b"GET /events HTTP/1.1\r\n\r\n";
 const GET: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
-/// The socket takes everything.
+/// The socket accepts everything.
 const ALL: usize = usize::MAX;
 
-/// A connection accepted at 100 s, with a socket that takes as many bytes as it is told to.
+/// A connection accepted at 100 s. Its socket accepts `socket_takes` bytes.
 struct Scenario {
     connection: Connection,
     now: Time,
     socket_takes: usize,
-    said: Vec<u8>,
+    received: Vec<u8>,
     answered: usize,
 }
 
@@ -24,7 +24,7 @@ impl Scenario {
     fn new() -> Scenario {
         let now = Time::after_boot(100 * S);
         let connection = Connection::new(Limits::default(), now);
-        Scenario { connection, now, socket_takes: ALL, said: Vec::new(), answered: 0 }
+        Scenario { connection, now, socket_takes: ALL, received: Vec::new(), answered: 0 }
     }
 
     fn pass(&mut self, time: Duration) -> &mut Scenario {
@@ -38,7 +38,7 @@ impl Scenario {
         self
     }
 
-    /// The client sends `bytes`; one turn.
+    /// Receives `bytes`, then does one turn.
     fn receive(&mut self, bytes: &[u8]) -> Need {
         assert!(bytes.len() <= self.connection.room(), "the server reads no more than there is room for");
         self.connection.receive(bytes, self.now);
@@ -60,7 +60,7 @@ impl Scenario {
         }
         let count = self.connection.output().len().min(self.socket_takes);
         if count > 0 {
-            self.said.extend_from_slice(&self.connection.output()[..count]);
+            self.received.extend_from_slice(&self.connection.output()[..count]);
             self.socket_takes -= if self.socket_takes == ALL { 0 } else { count };
             self.connection.wrote(count, self.now);
         }
@@ -71,8 +71,8 @@ impl Scenario {
         self.connection.deadline().since(self.now)
     }
 
-    fn said(&self) -> String {
-        String::from_utf8(self.said.clone()).unwrap()
+    fn received(&self) -> String {
+        String::from_utf8(self.received.clone()).unwrap()
     }
 }
 
@@ -118,7 +118,7 @@ fn an_answer_nobody_takes_ends_the_connection_and_each_byte_taken_extends_it() {
     assert_eq!(scenario.socket_takes(1).turn(), Need::Write);
     assert_eq!(scenario.due_in(), 2 * S);
     assert_eq!(scenario.pass(S).socket_takes(ALL).turn(), Need::Read);
-    assert!(scenario.said().ends_with(r#"{"name":"x"}"#));
+    assert!(scenario.received().ends_with(r#"{"name":"x"}"#));
 }
 
 #[test]
@@ -128,16 +128,16 @@ fn few_requests_are_answered_while_the_client_does_not_read() {
     assert_eq!(scenario.socket_takes(0).receive(&requests), Need::Write);
     assert!((2..40).contains(&scenario.answered), "{} answered ahead", scenario.answered);
     let ahead = scenario.answered;
-    // A part of it taken is no reason to go on: the client may never take the rest.
+    // A partial read does not count: the client may never read the rest.
     scenario.socket_takes(10).turn();
     assert_eq!((scenario.turn(), scenario.answered), (Need::Write, ahead));
 
-    // A turn stays as bounded once everything is taken, and asks for another one.
+    // After a full read, one turn still answers a limited number of requests, then asks for another turn.
     assert_eq!(scenario.socket_takes(ALL).turn(), Need::Write);
     assert_eq!((scenario.turn(), scenario.answered), (Need::Write, 2 * ahead));
     while scenario.turn() == Need::Write {}
     assert_eq!(scenario.answered, 400);
-    assert_eq!(scenario.said().matches("HTTP/1.1 200 OK\r\n").count(), 400);
+    assert_eq!(scenario.received().matches("HTTP/1.1 200 OK\r\n").count(), 400);
 }
 
 #[test]
@@ -148,21 +148,21 @@ fn a_head_too_long_is_refused_once_the_room_is_full() {
     scenario.receive(b"GET /");
     assert_eq!(scenario.receive(&vec![b'x'; room - 6]), Need::Read);
     assert_eq!(scenario.receive(b"x"), Need::EndWriting);
-    assert!(scenario.said().starts_with("HTTP/1.1 431 "));
+    assert!(scenario.received().starts_with("HTTP/1.1 431 "));
 }
 
 #[test]
 fn what_is_not_http_is_refused_at_its_first_bytes() {
     let mut scenario = Scenario::new();
     assert_eq!(scenario.receive(b"\x16\x03\x01"), Need::EndWriting);
-    assert!(scenario.said().starts_with("HTTP/1.1 400 "));
+    assert!(scenario.received().starts_with("HTTP/1.1 400 "));
 }
 
 #[test]
 fn a_client_that_wants_no_more_is_closed_at_once() {
     let mut scenario = Scenario::new();
     assert_eq!(scenario.receive(b"GET / HTTP/1.0\r\n\r\n"), Need::Close);
-    assert!(scenario.said().ends_with(r#"{"name":"x"}"#));
+    assert!(scenario.received().ends_with(r#"{"name":"x"}"#));
 }
 
 #[test]
@@ -225,11 +225,11 @@ fn whoever_waits_for_a_request_goes_before_whoever_reads_an_answer() {
     let mut reading = Scenario::new();
     reading.socket_takes(1).receive(GET);
 
-    // Neither idling nor dripping is progress, so that these two began to stall when they were accepted.
+    // Idling and dripping are no progress, so both count as stalled since their accept.
     assert_eq!(idle.connection.stalled_since(), dripping.connection.stalled_since());
     assert!(dripping.connection.stalled_since() < newer.connection.stalled_since());
     assert!(newer.connection.stalled_since() < reading.connection.stalled_since());
-    // But one that does not read has no privilege for ever.
+    // A client that does not read is protected only for a while.
     let mut latest = Scenario::new();
     latest.pass(1500 * MS).receive(GET);
     assert!(reading.connection.stalled_since() < latest.connection.stalled_since());
@@ -242,7 +242,7 @@ fn an_idle_connection_holds_little_memory() {
     while scenario.turn() == Need::Write {}
     assert!(scenario.connection.held_bytes() <= 2 * KEPT_BYTES);
 
-    // A drained one that was sent a long head, too.
+    // So does a discarding connection after a long head.
     let head = format!("POST /{} HTTP/1.1\r\nContent-Length: 1\r\n\r\n", "x".repeat(8000));
     assert_eq!(scenario.receive(head.as_bytes()), Need::EndWriting);
     scenario.connection.writing_ended(scenario.now);
@@ -254,10 +254,10 @@ fn a_stream_takes_what_is_pushed_and_ends_with_its_client() {
     let mut scenario = Scenario::new();
     assert_eq!(scenario.receive(EVENTS), Need::Read);
     assert!(scenario.connection.is_streaming());
-    assert!(scenario.said().ends_with("\r\n\r\nfirst"));
+    assert!(scenario.received().ends_with("\r\n\r\nfirst"));
     assert_eq!(scenario.pass(24 * 3600 * S).push(b"second").turn(), Need::Read);
     assert_eq!(scenario.receive(&GET.repeat(100)), Need::Read);
-    assert!(scenario.said().ends_with("firstsecond"));
+    assert!(scenario.received().ends_with("firstsecond"));
     assert_eq!((scenario.answered, scenario.receive(b"")), (1, Need::Close));
 }
 
@@ -277,5 +277,5 @@ fn a_stream_that_nobody_reads_has_a_deadline_and_goes_before_one_that_is_read() 
 fn a_head_for_events_is_no_stream() {
     let mut scenario = Scenario::new();
     assert_eq!(scenario.receive(b"HEAD /events HTTP/1.1\r\n\r\n"), Need::Close);
-    assert!(!scenario.connection.is_streaming() && scenario.said().ends_with("\r\n\r\n"));
+    assert!(!scenario.connection.is_streaming() && scenario.received().ends_with("\r\n\r\n"));
 }

@@ -1,4 +1,4 @@
-//! New clients: a place for each, be it another's, and a pause where the system has nothing to accept with.
+//! Accepts new clients. A full server evicts a client for each new one; a lack of descriptors pauses accepting.
 
 use super::{EventLoop, FIRST_LISTENER};
 use crate::clock;
@@ -13,17 +13,17 @@ use rustix::net::{SocketFlags, accept_with};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// How many connections are accepted before those that wait for an answer have their turn again.
+/// The number of connections accepted before existing clients get their next turn.
 const ACCEPTS_PER_TURN: u32 = 64;
 
 impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'_, Ask> {
     pub(super) fn accept(&mut self, listener: usize, now: Time) {
         for _ in 0..ACCEPTS_PER_TURN {
             match accept_with(&self.listeners[listener], SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
-                // The time of each, so that in a flood the eldest is known.
+                // Read the clock for each, so that the oldest connection is known even in a flood.
                 Ok(socket) => self.admit(socket, clock::now()),
                 Err(Errno::AGAIN) => return,
-                // The client is gone already, or its network is; Linux reports that here.
+                // The client or its network is gone already; Linux reports that here.
                 Err(
                     Errno::CONNABORTED
                     | Errno::INTR
@@ -38,15 +38,15 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'_, Ask> {
         }
     }
 
-    /// Gives a new client a place, and a turn at once: its request is often here already.
+    /// Adds a new client and gives it a turn at once: its request has often arrived already.
     fn admit(&mut self, socket: OwnedFd, now: Time) {
-        self.trouble_said = false;
-        let index = self.free_place();
+        self.failure_logged = false;
+        let index = self.free_slot();
         self.peers[index] = Some(Peer::new(socket, self.limits, self.metrics.connection(), now));
         self.turn(index, now);
     }
 
-    fn free_place(&mut self) -> usize {
+    fn free_slot(&mut self) -> usize {
         if let Some(index) = self.peers.iter().position(Option::is_none) {
             return index;
         }
@@ -60,10 +60,10 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'_, Ask> {
         self.peers.len() - 1
     }
 
-    /// Descriptors or memory have run out. The listeners would be reported again and again meanwhile.
+    /// No descriptors or memory. Stop polling the listeners for a while, since epoll would report them again and again.
     fn pause_accepting(&mut self, errno: Errno, now: Time) {
-        if !self.trouble_said {
-            self.trouble_said = true;
+        if !self.failure_logged {
+            self.failure_logged = true;
             warn!("cannot accept HTTP connections: {errno}; trying again, each time closing the one idle for longest");
         }
         self.metrics.accept_failures.add();

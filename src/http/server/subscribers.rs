@@ -1,4 +1,4 @@
-//! Those who are told events: a change at once, and signs of life in between.
+//! The clients of `/events`: events and heartbeats.
 
 use super::EventLoop;
 use crate::metrics::Eviction;
@@ -11,12 +11,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'_, Ask> {
-    pub(super) fn tell_subscribers(&mut self, now: Time) {
+    pub(super) fn notify_subscribers(&mut self, now: Time) {
         let beat = self.next_heartbeat <= now;
         for index in 0..self.peers.len() {
             let Some(peer) = self.peers[index].as_mut().filter(|peer| peer.subscription.is_some()) else { continue };
             if beat {
-                peer.beat(now);
+                peer.push_heartbeat(now);
             }
             self.turn(index, now);
         }
@@ -25,7 +25,7 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'_, Ask> {
         }
     }
 
-    /// Also puts out a timer that has rung, which is one that is set to a moment to come.
+    /// Setting the timer also clears its expiration.
     pub(super) fn set_timer(&self) -> io::Result<()> {
         let (snapshot, now) = (self.ask)();
         let lapse = snapshot.leadership(now).map_or(Time::MAX, |(_, until)| until);
@@ -33,7 +33,7 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'_, Ask> {
         self.timer.set(if anybody { lapse.min(self.next_heartbeat) } else { Time::MAX })
     }
 
-    /// Another client is told events from now on; one of them may have to go.
+    /// The client at `newest` has subscribed. This may evict another subscriber.
     pub(super) fn subscribed(&mut self, newest: usize, now: Time) {
         if self.next_heartbeat <= now {
             self.next_heartbeat = now.saturating_add(self.limits.heartbeat);
@@ -42,12 +42,12 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'_, Ask> {
             self.evict(index, Eviction::Subscribers);
         }
         if let Err(error) = self.set_timer() {
-            warn!("cannot set the timer of the clients of /events, who are told changes late: {error}");
+            warn!("cannot set the timer of /events: {error}; its clients receive changes late");
         }
     }
 
-    /// One whose address has most subscriptions, so that nobody can drive others out but by taking many addresses, and
-    /// of those the eldest: it comes back and learns the state at once, where a refusal might be taken for good.
+    /// The oldest subscriber from the address with the most subscribers. To evict others, an attacker thus needs many
+    /// addresses. An evicted client reconnects and gets the state at once; a refused one might give up.
     fn subscriber_too_many(&self, newest: usize) -> Option<usize> {
         let all = || {
             let places = self.peers.iter().enumerate();

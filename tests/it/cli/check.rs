@@ -143,14 +143,26 @@ fn a_server_that_is_no_elector_exits_with_2() {
     let elsewhere = peer_saying(http("200 OK", "application/json", ME));
     let redirect = format!("HTTP/1.1 302 Found\r\nLocation: http://{elsewhere}/leader\r\nContent-Length: 0\r\n\r\n");
     for (answer, why) in [
-        (http("404 Not Found", "application/json", ME).into_bytes(), "no elector of this make: 404 Not Found"),
+        (
+            http("404 Not Found", "application/json", ME).into_bytes(),
+            "not that of a leader-elector 0.6 or later: 404 Not Found",
+        ),
         (http("200 OK", "text/html", "<h1>It works!</h1>").into(), r#"200 OK, "<h1>It works!</h1>""#),
         // 0.5, which says so whether it leads or not.
-        (http("200 OK", "text/plain; charset=utf-8", ME).into(), "no elector of this make: 200 OK"),
-        (http("200 OK", "application/json", r#"{"name":""}"#).into(), "no elector of this make: 200 OK"),
-        (http("503 Service Unavailable", "text/plain", "no upstream").into(), "no elector of this make: 503"),
-        (redirect.into_bytes(), "no elector of this make: 302 Found"),
-        (http("200 OK", "application/json", &"x".repeat(1 << 20)).into(), "no elector of this make: 200 OK, \"xxx"),
+        (http("200 OK", "text/plain; charset=utf-8", ME).into(), "not that of a leader-elector 0.6 or later: 200 OK"),
+        (
+            http("200 OK", "application/json", r#"{"name":""}"#).into(),
+            "not that of a leader-elector 0.6 or later: 200 OK",
+        ),
+        (
+            http("503 Service Unavailable", "text/plain", "no upstream").into(),
+            "not that of a leader-elector 0.6 or later: 503",
+        ),
+        (redirect.into_bytes(), "not that of a leader-elector 0.6 or later: 302 Found"),
+        (
+            http("200 OK", "application/json", &"x".repeat(1 << 20)).into(),
+            "not that of a leader-elector 0.6 or later: 200 OK, \"xxx",
+        ),
         (http("200 OK", "application/json", ME)[..80].into(), "cannot ask the elector at "),
         (b"SSH-2.0-OpenSSH_10.0\r\n".to_vec(), "cannot ask the elector at "),
         (vec![0xff; 100_000], "cannot ask the elector at "),

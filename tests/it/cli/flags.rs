@@ -413,12 +413,12 @@ fn a_check_that_asks_nobody_is_refused() {
     for (args, message) in [
         (
             ["--check", "http://web-0:1"].as_slice(),
-            "\"http://web-0:1\" is no flag: write --check=http://localhost:4040",
+            "\"http://web-0:1\" is not a flag: write --check=http://localhost:4040",
         ),
         (&["--check="], "--check: \"\" is no URL; write it like http://localhost:4040"),
-        (&["--check=https://web-0:1"], "--check: \"https://web-0:1\" is https, which electors do not speak"),
-        (&["--check", "--http=localhost:0"], "--check cannot know the port that --http=localhost:0 came to"),
-        (&["--check", "--http=x"], "--http: \"x\" is no address"),
+        (&["--check=https://web-0:1"], "--check: \"https://web-0:1\" is an https URL, but electors serve plain HTTP"),
+        (&["--check", "--http=localhost:0"], "--check cannot know the port of --http=localhost:0"),
+        (&["--check", "--http=x"], "--http: \"x\" is not an address"),
     ] {
         let error = error(args);
         assert!(error.starts_with(message), "{args:?}: {error}");
@@ -444,7 +444,7 @@ fn a_server_is_a_url_with_a_host() {
 fn a_service_account_directory_has_a_name() {
     assert_eq!(
         error_with("--service-account-dir="),
-        "--service-account-dir=\"\": name the directory that holds token and ca.crt"
+        "--service-account-dir=\"\": give the directory with the files token and ca.crt"
     );
 }
 

@@ -49,7 +49,7 @@ fn a_usage_error_ends_with_2_and_says_on_stderr_what_to_write_instead() {
         (&["--election=e", "--release-delay=-1s"], "--release-delay: \"-1s\" must not be negative", "10s"),
         (&["--election=e", "--release-delay=25h"], "--release-delay=25h0m0s", "at most 24h"),
         (&["--election=e", "--health-check=localhost"], "is no URL that begins with", "tcp://127.0.0.1:5432"),
-        (&["--election=e", "--health-timeout=1s"], "--health-timeout means nothing without", "--health-check=http"),
+        (&["--election=e", "--health-timeout=1s"], "--health-timeout has no effect without", "--health-check=http"),
         (
             &["--election=e", "--health-check=tcp://h:1", "--health-interval=1ms"],
             "--health-interval=1ms",
@@ -74,7 +74,11 @@ fn a_usage_error_ends_with_2_and_says_on_stderr_what_to_write_instead() {
         (&["--election=e", "--http=[::1:4040"], "--http: ", ":4040"),
         (&["--election=e", "--http-max-connections=0"], "--http-max-connections=\"0\"", "from 1 to 10000"),
         (&["--check=localhost:4040"], "--check: \"localhost:4040\" is no URL", "http://localhost:4040"),
-        (&["--check=https://localhost:4040"], "is https, which electors do not speak", "http://localhost:4040"),
+        (
+            &["--check=https://localhost:4040"],
+            "is an https URL, but electors serve plain HTTP",
+            "http://localhost:4040",
+        ),
         (&["--election=e", "--server=10.0.0.1"], "--server: \"10.0.0.1\" begins with neither", "https://10.0.0.1:6443"),
         (&["--election=e", "--log-level=loud"], "--log-level=\"loud\"", "error, warn, info, debug"),
         (&["--election=e", "--log-format=xml"], "--log-format=\"xml\"", "text, json"),
@@ -96,7 +100,7 @@ fn help_and_version_are_what_was_asked_for_and_go_to_stdout() {
         let output = run(args);
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{args:?}");
         assert!(text(&output.stdout).starts_with("leader-elector elects one leader"), "{args:?}");
-        assert!(text(&output.stdout).ends_with("--check has exit codes of its own, see there.\n"));
+        assert!(text(&output.stdout).ends_with("--check has its own exit codes, see above.\n"));
     }
     let output = run(&["--version"]);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
@@ -169,7 +173,7 @@ fn fewer_connections_than_it_is_told_to_have_are_told_of() {
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""]).arg(Elector::program().get_program());
     let a = Elector::start_as(shell, "a", &[&format!("--server={}", lock.server.url()), "--http-max-connections=37"]);
-    a.wait_for_log("serving at most 36 HTTP connections at a time, not 37: this process may not open more files");
+    a.wait_for_log("serving at most 36 HTTP connections at a time, not 37: this process may not open more");
 }
 
 #[test]

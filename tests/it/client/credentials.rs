@@ -152,7 +152,7 @@ fn a_refused_token_that_is_still_in_the_file_is_not_tried_again() {
     assert_eq!(
         failure.message,
         "cannot read endpoints default/example: 401 unauthorized (Unauthorized); the token was not accepted; is it of \
-         this cluster, and still valid?"
+         this cluster and still valid?"
     );
     server.next();
     assert!(server.seen.try_recv().is_err());

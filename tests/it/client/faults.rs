@@ -192,7 +192,7 @@ fn a_huge_answer_is_given_up_before_it_fills_the_memory() {
             Then::Close
         });
         let failure = doubt(client(&server.url()).get(&endpoints(), LONG));
-        assert!(failure.message.ends_with("the answer is larger than 3 MiB, which no lock can be"), "{failure}");
+        assert!(failure.message.ends_with("the answer is larger than 3 MiB, the limit for a lock"), "{failure}");
         assert!(sent.recv_timeout(LONG).unwrap() < 64 * 1024 * 1024);
     }
 }
@@ -225,7 +225,7 @@ fn a_redirect_is_a_failure_and_not_followed() {
         let credentials = Credentials::server(&server.url(), Some(account.dir())).unwrap();
         let api = Api::new(Arc::new(credentials), LONG);
         let failure = doubt(api.get(&endpoints(), LONG));
-        assert!(failure.message.contains("is never followed; give the address of the API server itself"), "{failure}");
+        assert!(failure.message.contains("is not followed; give the address of the API server itself"), "{failure}");
         doubt(api.update(&endpoints(), b"{}", LONG));
         assert_eq!(server.next().header("authorization"), Some("Bearer secret"));
     }

@@ -169,7 +169,7 @@ fn a_missing_object_and_a_missing_namespace_are_told_apart() {
     let namespace = status(404, "namespaces \"default\" not found", r#"{"name":"default","kind":"namespaces"}"#);
     assert!(absent(&namespace).contains("create the namespace \"default\""), "{}", absent(&namespace));
     let resource = status(404, "the server could not find the requested resource", "{}");
-    assert!(absent(&resource).contains("this API server knows no endpoints at /api/v1/"), "{}", absent(&resource));
+    assert!(absent(&resource).contains("this API server has no endpoints at /api/v1/"), "{}", absent(&resource));
     assert!(absent("<h1>nginx").contains("is that the address of a Kubernetes API server?"), "{}", absent("<h1>nginx"));
 }
 
@@ -272,7 +272,7 @@ fn an_answer_that_is_no_json_can_be_reported_in_the_same_words() {
     assert_eq!(failure.kind, FailureKind::Unknown);
     assert_eq!(
         failure.message,
-        "cannot read endpoints default/example: the answer is no Kubernetes object to rely on: it is not JSON (first bytes \
+        "cannot read endpoints default/example: the answer is not a usable Kubernetes object: it is not JSON (first bytes \
          \"<html>\\n<body>It works!</body>\")"
     );
 }

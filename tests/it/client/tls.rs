@@ -144,7 +144,7 @@ fn a_ca_certificate_shown_as_the_servers_own_is_described() {
     let certificate = params.self_signed(&key).unwrap();
     let account = account_with(&certificate.pem());
     let message = distrust(&serving(certificate, key), &account);
-    assert!(message.contains("SERVER shows a CA certificate as its own, which is refused"), "{message}");
+    assert!(message.contains("SERVER uses a CA certificate as its own, which is not accepted"), "{message}");
 }
 
 #[test]

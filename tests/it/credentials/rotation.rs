@@ -56,7 +56,7 @@ fn the_wrong_ca_is_named_and_mended_without_a_restart() {
     let account = ServiceAccount::new("one", other.ca_pem().unwrap());
     let mut elector = elector(&server, "a", &[&account.flag()]);
     elector.wait_for_log("is not signed by a CA in");
-    elector.wait_for_log("/ca.crt; give the CA certificate of this cluster");
+    elector.wait_for_log("/ca.crt; use the CA certificate of this cluster");
     assert!(elector.is_running());
     account.write("ca.crt", server.ca_pem().unwrap());
     elector.wait_to_lead();
@@ -146,7 +146,7 @@ fn a_token_that_is_refused_is_told_once_and_asked_for_again_when_the_file_change
     let account = ServiceAccount::new("wrong", server.ca_pem().unwrap());
     let mut elector = elector(&server, "a", &["--ttl=300ms", &account.flag()]);
     elector.wait_for_log("cannot read endpoints default/example: 401 unauthorized");
-    elector.wait_for_log("the token was not accepted; is it of this cluster, and still valid?");
+    elector.wait_for_log("the token was not accepted; is it of this cluster and still valid?");
     wait_for(&server, "it tries again", |server| requests(server, "get").len() >= 4);
     assert!(elector.is_running());
     assert_eq!(lines(&elector, "cannot read endpoints default/example: 401"), 1, "{}", elector.log());

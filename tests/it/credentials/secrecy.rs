@@ -55,8 +55,7 @@ fn no_redirect_is_followed() {
     let target = format!("{}/api/v1/namespaces/default/endpoints/example", elsewhere.url());
     let fault = server.fault(|_| true, None, Fault::Redirect(target.clone()));
     let elector = elector(&server, "a", &[&account.flag()]);
-    elector
-        .wait_for_log(&format!("a redirect, to \"{target}\", is never followed; give the address of the API server"));
+    elector.wait_for_log(&format!("a redirect, to \"{target}\", is not followed; give the address of the API server"));
     wait_for(&server, "it tries again", |_| fault.hits() >= 6);
     assert!(elsewhere.requests().is_empty() && elsewhere.open_connections() == 0);
     fault.remove();

@@ -104,7 +104,7 @@ fn a_second_signal_ends_it_at_once_with_the_exit_code_of_that_signal() {
         let mut a = lock.start("a", &[NEVER, "--release-delay=10m"]);
         a.wait_to_lead();
         a.signal(Signal::TERM);
-        a.wait_for_log("told to leave");
+        a.wait_for_log("stopping");
         let told = Instant::now();
         while a.is_running() {
             assert!(told.elapsed() < PATIENCE, "{}", a.log());

@@ -123,7 +123,7 @@ fn server_errors_are_logged_once_and_requests_go_on() {
         let trouble = server.fault(on(ALL), None, status(code));
         let mut elector = elector(&server, "a", &["--ttl=300ms"]);
         let said = match code {
-            204 => "cannot read endpoints default/example: the answer is no Kubernetes object".to_owned(),
+            204 => "cannot read endpoints default/example: the answer is not a usable Kubernetes object".to_owned(),
             code => format!("cannot read endpoints default/example: {code} "),
         };
         elector.wait_for_log(&said);
@@ -161,13 +161,13 @@ fn impostors() -> Vec<(String, &'static str)> {
         object.to_string()
     };
     vec![
-        (String::new(), "no Kubernetes object"),
-        ("<html>It works!</html>".into(), "no Kubernetes object"),
-        ("{".into(), "no Kubernetes object"),
-        ("[]".into(), "no Kubernetes object"),
-        ("null".into(), "no Kubernetes object"),
-        ("\"text\u{7}\"".into(), "no Kubernetes object"),
-        ("[".repeat(100_000), "no Kubernetes object"),
+        (String::new(), "not a usable Kubernetes object"),
+        ("<html>It works!</html>".into(), "not a usable Kubernetes object"),
+        ("{".into(), "not a usable Kubernetes object"),
+        ("[]".into(), "not a usable Kubernetes object"),
+        ("null".into(), "not a usable Kubernetes object"),
+        ("\"text\u{7}\"".into(), "not a usable Kubernetes object"),
+        ("[".repeat(100_000), "not a usable Kubernetes object"),
         (json!({"kind": "Status", "status": "Success"}).to_string(), "its kind is \"Status\""),
         (object(|o| o["kind"] = "Pod".into()), "its kind is \"Pod\""),
         (object(|o| o["kind"] = 7.into()), "its kind is 7"),
@@ -250,7 +250,7 @@ fn an_endless_answer_is_not_read_to_its_end() {
     wait_for(&server, "they are answered", |_| faults[0].hits() == 1 && faults[1].hits() == 2);
     elector.wait_to_lead();
     elector
-        .wait_for_log("cannot read endpoints default/example: the answer is larger than 3 MiB, which no lock can be");
+        .wait_for_log("cannot read endpoints default/example: the answer is larger than 3 MiB, the limit for a lock");
     elector.wait_for_log("cannot watch endpoints default/example: an event is longer than");
     let began = record(&server).unwrap()["acquireTime"].clone();
     let update = server.fault(on(&["update"]), Some(1), huge());

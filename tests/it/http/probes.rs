@@ -115,7 +115,7 @@ fn an_elector_told_to_leave_answers_until_it_ends_and_never_names_itself() {
     let a = elector(&server, "a", &["--ttl=10m", "--release-delay=10m"]);
     wait_for_codes(&a, 200, 200, 200);
     a.signal(Signal::TERM);
-    a.wait_for_log("told to leave");
+    a.wait_for_log("stopping");
     wait_for_codes(&a, 200, 200, 503);
     assert_eq!((a.body(), a.ask("/isLeader").unwrap().1), ("{\"name\":\"\"}".into(), "{\"isLeader\": false}".into()));
     let status: serde_json::Value = serde_json::from_str(&a.ask("/status").unwrap().1).unwrap();

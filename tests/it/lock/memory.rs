@@ -146,7 +146,7 @@ fn an_object_too_large_to_be_a_lock_keeps_memory_within_the_limit() {
     let record = lock.peer("peer", 600, "2026-01-01T00:00:00Z").to_string();
     lock.put_record(&record.replace('{', &format!("{{\"junk\":{huge},")).into());
     let mut a = start(&lock, "a", &["--ttl=1m", "--retry-period=200ms"]);
-    a.wait_for_log("cannot read endpoints default/example: the answer is larger than 3 MiB, which no lock can be");
+    a.wait_for_log("cannot read endpoints default/example: the answer is larger than 3 MiB, the limit for a lock");
     a.wait_for_log("cannot watch endpoints default/example: an event is longer than");
     let reads = |server: &apiserver::Server| server.requests().iter().filter(|it| it.verb == "get").count();
     wait_for(&lock.server, "it reads again", |server| reads(server) >= 5);

@@ -33,7 +33,7 @@ fn a_read_that_brings_another_object_is_no_answer() {
         server.fault(on(&["watch"]), None, Fault::Status { code: 403, retry_after: None });
         let a = elector(&server, "a", &["--ttl=1s"]);
         wait_for(&server, "it goes on reading", |_| reads.hits() >= 3);
-        a.wait_for_log("cannot read endpoints default/example: the answer is no Kubernetes object to rely on: it is ");
+        a.wait_for_log("cannot read endpoints default/example: the answer is not a usable Kubernetes object: it is ");
         assert_eq!((a.body().as_str(), a.printed().as_str()), (r#"{"name":""}"#, ""));
         assert!(requests(&server, "update").is_empty());
         reads.remove();
@@ -54,9 +54,7 @@ fn an_answer_to_a_write_that_shows_another_object_is_no_acknowledgement() {
         ];
         let a = elector(&server, "a", &["--ttl=2s"]);
         wait_for(&server, "it reads back what it has written", |_| faults[3].hits() >= 1);
-        a.wait_for_log(
-            "cannot create endpoints default/example: the answer is no Kubernetes object to rely on: it is ",
-        );
+        a.wait_for_log("cannot create endpoints default/example: the answer is not a usable Kubernetes object: it is ");
         assert_eq!((holder(&server).as_str(), a.leads()), ("a", false), "{}", a.log());
         faults.iter().for_each(apiserver::FaultHandle::remove);
         a.wait_to_lead();

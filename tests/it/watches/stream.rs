@@ -151,7 +151,7 @@ fn a_head_that_does_not_come_and_a_stream_that_falls_silent_cost_their_timeouts(
     let server = streaming(chunk("{}\n"), Then::Stay);
     let mut watch = client(&server.url()).watch(&endpoints(), None, 0, MEDIUM, &WatchHandle::new()).unwrap();
     assert!(watch.next().unwrap().is_some());
-    assert!(watch.next().unwrap_err().message.contains("nothing came for 3s"));
+    assert!(watch.next().unwrap_err().message.contains("nothing arrived for 3s"));
 }
 
 /// Opens a watch on a thread of its own; what becomes of it after its first event, if it has one.
@@ -174,7 +174,7 @@ fn in_background(api: &Arc<Api>, handle: &WatchHandle) -> Receiver<Result<(), Fa
 fn assert_woken(outcome: Result<(), Failure>) {
     assert_eq!(
         outcome.unwrap_err().message,
-        "cannot watch endpoints default/example: the watch was broken off from within this process"
+        "cannot watch endpoints default/example: the watch was aborted by this process"
     );
 }
 
@@ -267,5 +267,5 @@ fn a_watch_under_tls_can_be_woken() {
     });
     assert_eq!(outcome.recv_timeout(LONG).unwrap().unwrap().unwrap(), b"{}");
     handle.wake();
-    assert!(outcome.recv_timeout(LONG).unwrap().unwrap_err().message.contains("broken off from within"));
+    assert!(outcome.recv_timeout(LONG).unwrap().unwrap_err().message.contains("aborted by this process"));
 }

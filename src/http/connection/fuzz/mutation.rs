@@ -1,11 +1,11 @@
-//! Inputs that grow out of others, by chance.
+//! Random mutations of inputs.
 
 use std::ops::Range;
 
-/// An input is at most about this long: some heads of the greatest length, and more.
+/// The maximum length of an input: several heads of maximum length.
 const MOST_BYTES: usize = 40 * 1024;
 
-/// What parsers stumble over.
+/// Tokens that parsers often handle wrong.
 const TOKENS: [&[u8]; 41] = [
     b"\r\n",
     b"\n",
@@ -50,7 +50,7 @@ const TOKENS: [&[u8]; 41] = [
     b"\x16\x03\x01",
 ];
 
-/// An input of the pool, or some behind one another, changed a little.
+/// A random input of the pool with a few random changes, such as another input appended.
 pub(super) fn mutate(pool: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut input = random.of(pool).clone();
     for _ in 0..random.below(8) + 1 {
@@ -101,18 +101,18 @@ impl Random {
         &items[self.below(items.len())]
     }
 
-    /// One or more, seldom many.
+    /// One or more, rarely many.
     pub(super) fn size(&mut self) -> usize {
         let magnitude = self.below(14);
         1 + self.below(1 << magnitude)
     }
 
-    /// From one to `most`; all of it when there is no limit.
+    /// From one to `most`; `most` itself if there is no limit.
     pub(super) fn up_to(&mut self, most: usize) -> usize {
         if most == usize::MAX { most } else { 1 + self.below(most) }
     }
 
-    /// A part of so many bytes, short or long, perhaps empty.
+    /// A random range within `length`, possibly empty.
     pub(super) fn range(&mut self, length: usize) -> Range<usize> {
         let start = self.below(length + 1);
         start..(start + self.size() - 1).min(length)

@@ -1,29 +1,29 @@
-//! What a client was told, and whether that is well formed and within the limits.
+//! Checks what a client received: the replies are well formed and within the limits.
 
 use crate::http::bodies::HEARTBEAT;
 use crate::http::head::Request;
 use crate::http::routes::Route;
 
-/// A single answer with its head: the names are short here.
+/// The maximum length of a reply with its head; identities are short here.
 const MOST_ANSWER_BYTES: usize = 512;
-/// The same of `/metrics`.
+/// The same for `/metrics`.
 pub(super) const MOST_PAGE_BYTES: usize = 16 * 1024;
 
-/// What a client was told.
-pub(super) struct Heard<'a> {
-    /// All that does not depend on when it was read: of a stream no more than its first event.
+/// What a client received.
+pub(super) struct Transcript<'a> {
+    /// The part that does not depend on timing: replies, and the first event of a stream.
     pub(super) answers: &'a [u8],
-    /// The status of what was no request.
+    /// The status of a refusal.
     pub(super) refusal: Option<u16>,
-    /// The events of a stream behind its first.
+    /// The later events of a stream.
     pub(super) news: Vec<usize>,
 }
 
-impl Heard<'_> {
-    /// Checks that `said` is one answer for each request, and behind them at most either a refusal or, where the last
-    /// request was for them, events.
-    pub(super) fn of<'a>(said: &'a [u8], requests: &[Request]) -> Heard<'a> {
-        let mut rest = said;
+impl Transcript<'_> {
+    /// Checks that `received` is one reply for each request, followed by nothing, by a refusal, or by events if the
+    /// last request was for them.
+    pub(super) fn of<'a>(received: &'a [u8], requests: &[Request]) -> Transcript<'a> {
+        let mut rest = received;
         let (mut closes, mut streams) = (false, false);
         for request in requests {
             assert!(!closes, "an answer behind the last one");
@@ -37,20 +37,20 @@ impl Heard<'_> {
             rest = &rest[answer.length..];
         }
         if streams {
-            return Heard { answers: &said[..said.len() - rest.len()], refusal: None, news: news(rest) };
+            return Transcript { answers: &received[..received.len() - rest.len()], refusal: None, news: news(rest) };
         }
         if rest.is_empty() {
-            return Heard { answers: said, refusal: None, news: Vec::new() };
+            return Transcript { answers: received, refusal: None, news: Vec::new() };
         }
         assert!(!closes, "a refusal behind the last answer");
         let refusal = Answer::read(rest, false);
         assert_eq!(refusal.length, rest.len(), "something follows the refusal");
         assert!(refusal.closes && [400, 431, 505].contains(&refusal.status), "{}", refusal.status);
-        Heard { answers: said, refusal: Some(refusal.status), news: Vec::new() }
+        Transcript { answers: received, refusal: Some(refusal.status), news: Vec::new() }
     }
 }
 
-/// The leaders named in a stream, which holds nothing but whole events and heartbeats.
+/// The leaders named in a stream. The stream consists of complete events and heartbeats.
 fn news(stream: &[u8]) -> Vec<usize> {
     let stream = std::str::from_utf8(stream).unwrap();
     let blocks = stream.split_inclusive("\n\n").filter(|block| block.as_bytes() != HEARTBEAT);
@@ -61,22 +61,22 @@ fn news(stream: &[u8]) -> Vec<usize> {
     blocks.map(|block| name(block).unwrap_or_else(|| panic!("no event: {block:?}"))).collect()
 }
 
-/// An answer as a client understands it.
+/// A reply as a client parses it.
 struct Answer {
     status: u16,
     closes: bool,
     is_stream: bool,
-    /// With its body, of which in a stream only the first event counts.
+    /// Includes the body; of a stream only the first event.
     length: usize,
 }
 
 impl Answer {
-    fn read(said: &[u8], without_body: bool) -> Answer {
+    fn read(received: &[u8], without_body: bool) -> Answer {
         let mut headers = [httparse::EMPTY_HEADER; 8];
         let mut head = httparse::Response::new(&mut headers);
-        let head_length = match head.parse(said) {
+        let head_length = match head.parse(received) {
             Ok(httparse::Status::Complete(length)) => length,
-            other => panic!("{other:?}: {}", said.escape_ascii()),
+            other => panic!("{other:?}: {}", received.escape_ascii()),
         };
         assert_eq!(head.version, Some(1));
         let header = |name: &str| {
@@ -91,12 +91,12 @@ impl Answer {
         let body_length = match header("Content-Length") {
             _ if without_body => 0,
             Some(length) => length.parse().unwrap(),
-            None => said[head_length..].windows(2).position(|two| two == b"\n\n").expect("a first event") + 2,
+            None => received[head_length..].windows(2).position(|two| two == b"\n\n").expect("a first event") + 2,
         };
         let length = head_length + body_length;
-        assert!(length <= MOST_PAGE_BYTES && length <= said.len(), "{length} of {}", said.len());
+        assert!(length <= MOST_PAGE_BYTES && length <= received.len(), "{length} of {}", received.len());
         if content_type == "application/json" && !without_body {
-            serde_json::from_slice::<serde_json::Value>(&said[head_length..length]).expect("JSON");
+            serde_json::from_slice::<serde_json::Value>(&received[head_length..length]).expect("JSON");
         }
         Answer { status: head.code.unwrap(), closes, is_stream, length }
     }
