@@ -84,6 +84,14 @@ impl Content {
         matches!(self, Content::Record { holder, .. } if holder != 0)
     }
 
+    /// What is the same in all records of a term.
+    fn term(self) -> Option<(i64, u32)> {
+        match self {
+            Content::Record { acquired, transitions, .. } => Some((acquired, transitions)),
+            Content::Unreadable | Content::Nothing => None,
+        }
+    }
+
     fn is_free_record(self) -> bool {
         matches!(self, Content::Record { holder: 0, .. })
     }
@@ -316,6 +324,7 @@ impl Oracle {
         if let Writer::Candidate { life, sent } = commit.writer {
             self.judge_write(lock, now, &before, &commit, life, sent);
             self.succeeds(life);
+            self.term_goes_on(life, lock, commit.content, sent);
             if commit.content.is_held_record() {
                 let view = &mut self.lives[life].locks[lock];
                 view.own = index;
@@ -323,11 +332,6 @@ impl Oracle {
             }
         }
         let term = if touched || author.is_some() && author == before.author { before.term } else { index };
-        if let Writer::Candidate { life, sent } = commit.writer
-            && commit.content.is_held_record()
-        {
-            self.term_goes_on(life, lock, term, sent);
-        }
         let original = if author.is_some() { index } else { before.original };
         self.locks[lock].push(State { commit, since, author, original, term });
     }

@@ -8,6 +8,8 @@ use super::{LifeId, Oracle, ROUNDING, Sent, Stopped, Writer};
 pub(super) struct Left {
     at: u64,
     token: u64,
+    /// Surely for that reason, and for no other: then its release delay counts.
+    knows: bool,
 }
 
 /// It leaves the locks to others for one lease.
@@ -30,7 +32,7 @@ impl Oracle {
         if self.claims(life, now)
             && let Some(claim) = self.lives[life].claim
         {
-            self.lives[life].left = Some(Left { at: now, token: claim.token });
+            self.lives[life].left = Some(Left { at: now, token: claim.token, knows: true });
         }
     }
 
@@ -49,6 +51,9 @@ impl Oracle {
             return;
         }
         self.leaves(life, now);
+        if let Some(left) = &mut self.lives[life].left {
+            left.knows = knows;
+        }
         if knows {
             self.leaves_to_others(life, now, [lock == 0, lock == 1]);
         }
@@ -81,7 +86,7 @@ impl Oracle {
         let it = &self.lives[life];
         let stopped = it.stopped.filter(|stopped| stopped.claimed).map(|stopped| stopped.at);
         let early = |at: u64| self.elapsed(life, at, now) + ROUNDING < it.facts.release_delay;
-        if stopped.is_some_and(early) || it.left.is_some_and(|left| early(left.at)) {
+        if stopped.is_some_and(early) || it.left.is_some_and(|left| left.knows && early(left.at)) {
             self.violated("S5", now, || format!("life {life} releases before its release delay is over"));
         }
     }

@@ -1,13 +1,13 @@
 //! What a candidate starts for its leadership: it leads like a claim, for it may go on only where a claim could, and never
 //! beside another one's.
 
-use super::{LifeId, Oracle};
+use super::{Content, LifeId, Oracle};
 
 /// The records that made up the last claim, by which what it started may go on.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 pub(super) struct Terms {
-    /// The first state of each, and when the last write of it was sent that was done.
-    first: [usize; 2],
+    /// Which term each belongs to, and when the last write of that was sent that was done.
+    terms: [Option<(i64, u32)>; 2],
     sent: [u64; 2],
     /// What the claim started has had to be over.
     over: bool,
@@ -65,14 +65,14 @@ impl Oracle {
 
     fn note_terms(&mut self, life: LifeId) {
         let it = &self.lives[life];
-        let first = [0, 1].map(|lock| self.locks[lock][it.locks[lock].own].term);
-        self.lives[life].terms = Terms { first, sent: it.locks.map(|view| view.own_sent), over: false };
+        let terms = [0, 1].map(|lock| self.locks[lock][it.locks[lock].own].commit.content.term());
+        self.lives[life].terms = Terms { terms, sent: it.locks.map(|view| view.own_sent), over: false };
     }
 
-    /// A write of a held record was done, and belongs to the term that began with this state.
-    pub(super) fn term_goes_on(&mut self, life: LifeId, lock: usize, first: usize, sent: u64) {
+    /// A write was done.
+    pub(super) fn term_goes_on(&mut self, life: LifeId, lock: usize, written: Content, sent: u64) {
         let terms = &mut self.lives[life].terms;
-        if terms.first[lock] == first {
+        if written.is_held_record() && terms.terms[lock] == written.term() {
             terms.sent[lock] = terms.sent[lock].max(sent);
         }
     }
