@@ -35,7 +35,7 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn start(mut kubectl: Command) -> Result<Proxy, Skipped> {
-        kubectl.args(["proxy", "--port=0"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        kubectl.args(["proxy", "--port=0"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = kubectl.spawn().map_err(|_| Skipped("there is no kubectl"))?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("it prints where it is");

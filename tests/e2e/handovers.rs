@@ -4,6 +4,7 @@ use crate::application::{Application, IDLE};
 use crate::cluster::Cluster;
 use crate::common::kubectl;
 use crate::common::scenarios::Verdict;
+use crate::sampler::Sampler;
 use crate::stage::Stage;
 use serde_json::json;
 use std::time::Instant;
@@ -40,44 +41,45 @@ pub fn a_leader_asked_to_step_down_hands_over(cluster: &Cluster) -> Verdict<Stri
 /// Ends each leader in turn once all replicas are ready.
 fn one_after_the_other(cluster: &Cluster, name: &str, rounds: usize, end: impl Fn(&Stage, &str)) -> Verdict<String> {
     let stage = Stage::with_deploy(cluster, name, &[]);
-    let sampler = stage.sample();
-    for _ in 0..rounds {
-        stage.wait_for_rollout();
-        let leader = sampler.leader(&stage);
-        end(&stage, &leader.pod);
-        sampler.wait_for_next(&stage, &leader);
-    }
-    Ok(sampler.judge())
+    Ok(Sampler::measure(&stage, |sampler| {
+        for _ in 0..rounds {
+            stage.wait_for_rollout();
+            let leader = sampler.leader(&stage);
+            end(&stage, &leader.pod);
+            sampler.wait_for_next(&stage, &leader);
+        }
+    }))
 }
 
 pub fn a_rollout_restart_hands_over(cluster: &Cluster) -> Verdict<String> {
     let stage = Stage::with_deploy(cluster, "restart", &[]);
-    let sampler = stage.sample();
-    for _ in 0..few(cluster) {
-        let leader = sampler.leader(&stage);
-        stage.kubectl(&["rollout", "restart", "deployment/app"]);
-        sampler.wait_for_next(&stage, &leader);
-        stage.wait_for_rollout();
-    }
-    sampler.leader(&stage);
-    Ok(sampler.judge())
+    Ok(Sampler::measure(&stage, |sampler| {
+        for _ in 0..few(cluster) {
+            let leader = sampler.leader(&stage);
+            stage.kubectl(&["rollout", "restart", "deployment/app"]);
+            sampler.wait_for_next(&stage, &leader);
+            stage.wait_for_rollout();
+        }
+        sampler.leader(&stage);
+    }))
 }
 
 pub fn scaling_down_and_up_keeps_a_leader(cluster: &Cluster) -> Verdict<String> {
     let stage = Stage::with_deploy(cluster, "scale", &[]);
-    let sampler = stage.sample();
-    for _ in 0..few(cluster) {
-        for replicas in ["--replicas=1", "--replicas=3"] {
-            stage.kubectl(&["scale", "deployment/app", replicas]);
-            stage.wait_for_rollout();
-            sampler.leader(&stage);
+    Ok(Sampler::measure(&stage, |sampler| {
+        for _ in 0..few(cluster) {
+            for replicas in ["--replicas=1", "--replicas=3"] {
+                stage.kubectl(&["scale", "deployment/app", replicas]);
+                stage.wait_for_rollout();
+                sampler.leader(&stage);
+            }
         }
-    }
-    Ok(sampler.judge())
+    }))
 }
 
-/// Nobody releases the lock, so the others wait for the lease to run out; the container is started again meanwhile.
-pub fn a_leader_whose_process_is_killed_is_waited_for(cluster: &Cluster) -> Verdict<String> {
+/// Nobody releases the lock. The kubelet starts the container again, and it leads again at once under its own name, or
+/// another one when the lease has run out.
+pub fn a_leader_whose_process_is_killed_is_replaced(cluster: &Cluster) -> Verdict<String> {
     let stage = killable(&["--ttl=6s"]).start(cluster, "kill");
     let sampler = stage.sample();
     let mut restarts = 0;

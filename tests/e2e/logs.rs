@@ -14,7 +14,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Line {
     pub pod: String,
-    /// When it was printed, in microseconds since 1970. The clocks of several nodes may differ.
+    /// When it was printed, in microseconds since 1970, by the clock of the node.
     pub at: i64,
     pub text: String,
 }
@@ -71,8 +71,9 @@ fn follow(stage: &Stage, pod: &str, container: &str, is_over: &AtomicBool, lines
         if is_over.load(Ordering::Relaxed) {
             break false;
         }
-        let states = stage.get(&format!("pods/{pod}"))["status"]["containerStatuses"].clone();
-        let state = states.as_array().into_iter().flatten().find(|it| it["name"] == container);
+        let status = stage.get(&format!("pods/{pod}"))["status"].clone();
+        let states = ["containerStatuses", "initContainerStatuses"].map(|list| status[list].as_array());
+        let state = states.into_iter().flatten().flatten().find(|it| it["name"] == container);
         match state {
             Some(state) if state["state"]["waiting"].is_null() => break true,
             _ => thread::sleep(Duration::from_millis(50)),
@@ -101,8 +102,8 @@ fn follow(stage: &Stage, pod: &str, container: &str, is_over: &AtomicBool, lines
     });
 }
 
-/// The kubelet's times have nanoseconds.
-fn micros(time: &str) -> Option<i64> {
+/// A time in a log, in microseconds since 1970. The kubelet's have nanoseconds.
+pub fn micros(time: &str) -> Option<i64> {
     let (seconds, rest) = time.split_once('.')?;
     let (fraction, zone) = rest.split_at(rest.find(|it: char| !it.is_ascii_digit())?);
     rfc3339::parse(&format!("{seconds}.{}{zone}", &fraction[..fraction.len().min(6)]))

@@ -46,8 +46,10 @@ fn judge(stage: &Stage) -> Verdict<String> {
     assert_eq!(restarts, 0, "restarts");
     let events = stage.get("events?fieldSelector=type%3DWarning");
     let warnings = events["items"].as_array().into_iter().flatten().filter_map(|it| it["message"].as_str());
-    let ours: Vec<&str> = warnings.collect();
-    Ok(format!("{count} lines of {} pods in turn; {} warnings {ours:?}", terms.len(), ours.len()))
+    // The kubelet asks before the program can have read the lock.
+    let others: Vec<&str> = warnings.filter(|it| !it.starts_with("Readiness probe failed")).collect();
+    assert!(others.is_empty(), "{others:?}");
+    Ok(format!("{count} lines of {} pods in turn", terms.len()))
 }
 
 /// The commands of README, in their order. The application is a shell; a shell's image may have no curl.

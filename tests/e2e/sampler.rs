@@ -5,6 +5,7 @@
 //! for certain if each had begun before the other one's last question was sent.
 
 use crate::cluster;
+use crate::logs::{self, Line, Logs};
 use crate::stage::Stage;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +77,20 @@ impl Sampler {
         next.expect("just seen")
     }
 
+    /// Plays a game while all pods are asked and what the electors log is followed; what is worth telling of it.
+    pub fn measure(stage: &Stage, game: impl FnOnce(&Sampler)) -> String {
+        let sampler = Sampler::start(stage);
+        let lines = thread::scope(|scope| {
+            let logs = Logs::follow(scope, stage, "elector");
+            game(&sampler);
+            let terms = sampler.terms().len();
+            let begun = || logs.lines().iter().filter(|line| line.text.contains("with the fencing token")).count();
+            stage.wait_until("all terms are in the logs", || begun() >= terms);
+            logs.lines()
+        });
+        format!("{}; {}", handovers(&lines), sampler.judge())
+    }
+
     /// Ends the questions; panics if two led at a time. What is worth telling: the gaps between the terms.
     pub fn judge(self) -> String {
         self.shared.is_over.store(true, Ordering::Relaxed);
@@ -104,6 +119,37 @@ impl Drop for Sampler {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Ordering::Relaxed);
     }
+}
+
+/// What the electors' own logs say of the handovers in them: when the old leader was told to leave, when it had released
+/// the lock, and when the next one led. The clocks of several nodes may differ.
+pub fn handovers(lines: &[Line]) -> String {
+    let mut told = Vec::new();
+    let (mut released, mut led) = (Vec::new(), Vec::new());
+    let mut events: Vec<(i64, &Line)> = lines.iter().filter_map(|it| Some((logged_at(it)?, it))).collect();
+    events.sort_by_key(|(at, _)| *at);
+    for (at, line) in events {
+        if line.text.contains("told to leave: releasing") || line.text.contains("asked to step down") {
+            told.push((at, line.pod.clone()));
+        } else if line.text.contains("any more: leaving") {
+            released.extend(told.iter().find(|(_, pod)| *pod == line.pod).map(|(before, _)| since(*before, at)));
+        } else if line.text.contains(" leading ") && line.text.contains("with the fencing token") {
+            led.extend(told.pop().map(|(before, _)| since(before, at)));
+            told.clear();
+        }
+    }
+    let released =
+        if released.is_empty() { String::new() } else { format!("{}, ", figures("released after", released)) };
+    format!("{released}{}", figures("told to leave until the next one leads", led))
+}
+
+fn since(before: i64, after: i64) -> Duration {
+    Duration::from_micros(u64::try_from(after - before).unwrap_or_default())
+}
+
+/// By the elector's clock.
+fn logged_at(line: &Line) -> Option<i64> {
+    logs::micros(line.text.split_once(' ')?.0)
 }
 
 /// Half of them, nearly all of them, and the longest.
