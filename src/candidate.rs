@@ -1,7 +1,7 @@
-//! The candidate: the compare-and-swap loop. Events in, the machine, actions out.
+//! The candidate: the loop that steps the state machine and does what it asks for.
 //!
-//! Only here is the clock read for a decision, and only here is the snapshot written. The thread never waits
-//! for anything but its one inbox: requests, the watch, the clock and signals are threads of their own.
+//! Only this code reads the clock for a decision, and only this code writes the snapshot. The thread blocks only on its
+//! inbox: requests, watches, the clock and signals have threads of their own.
 
 mod acting;
 mod inbox;
@@ -16,7 +16,7 @@ mod worker;
 use self::acting::CommandState;
 use self::inbox::{Inbox, Input, NotSent, Outbox};
 use self::tasks::Tasks;
-use self::watcher::News;
+use self::watcher::WatchMessage;
 use self::worker::{LockWorker, Outstanding};
 use crate::api::{Api, Class, Failure, FailureKind, Verb};
 use crate::clock::{self, Alarm};
@@ -34,13 +34,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How much later than it meant to the candidate may run before it counts as stuck, beyond 2 L.
+/// How late the candidate may run before it counts as stuck, in addition to 2 L.
 const STUCK_ALLOWANCE: Duration = Duration::from_secs(5);
 
-/// Once there were many news of a lock in a row, how long one after the other is taken at most: see [`news_period`].
-const LONGEST_NEWS_PERIOD: Duration = Duration::from_millis(100);
+/// The longest period of the rate limit for watch events, see [`watch_message_period`].
+const LONGEST_WATCH_PERIOD: Duration = Duration::from_millis(100);
 
-/// Tells the candidate to leave; may be cloned and used by any thread.
+/// Stops the candidate. May be cloned and used by any thread.
 #[derive(Clone)]
 pub struct Stop(Outbox);
 
@@ -51,7 +51,7 @@ impl Stop {
     }
 }
 
-/// One running elector: everything but its HTTP port.
+/// One running elector without its HTTP port.
 pub struct Candidate {
     lock_set: LockSet,
     settings: Settings,
@@ -69,7 +69,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Starts the threads it needs. Nothing is decided or sent for the election before [`Candidate::run`].
+    /// Starts its threads. It decides and sends nothing before [`Candidate::run`].
     pub fn start(
         settings: Settings,
         locks: Arc<Locks>,
@@ -77,7 +77,7 @@ impl Candidate {
         status: Arc<Status>,
         metrics: Arc<Metrics>,
     ) -> io::Result<Candidate> {
-        let inbox = Inbox::new(locks.kinds.len(), news_period(&settings));
+        let inbox = Inbox::new(locks.kinds.len(), watch_message_period(&settings));
         let ring = inbox.outbox();
         let worker =
             |(index, lock)| LockWorker::start(index, lock, &settings, &api, &inbox.outbox(), Arc::clone(&metrics));
@@ -100,29 +100,30 @@ impl Candidate {
         })
     }
 
-    /// What tells this candidate to leave.
+    /// The handle that stops this candidate.
     pub fn stop_handle(&self) -> Stop {
         Stop(self.inbox.outbox())
     }
 
-    /// Has the application checked from now on: the candidate leads only while it is well. Needs the number of failures among
-    /// the settings of the election.
+    /// Starts the health check: from now on the candidate leads only while the application is healthy. The settings
+    /// must contain the number of failures.
     pub fn check_health(&mut self, check: HealthCheck) -> io::Result<()> {
         self.report.checks(check.target.to_string());
         let outbox = self.inbox.outbox();
         check.start(move |result| outbox.checked(result))
     }
 
-    /// Takes part in the election until it is told to leave and has released the lock, or could not in time.
+    /// Takes part in the election until it is stopped and has released the lock, or could not release it in time.
     ///
-    /// Returns the exit code of the command, if one was run. An error says why it cannot go on; by then it has stopped
-    /// claiming.
+    /// Returns the exit code of the command in run mode. An error says why it cannot continue; the claim has ended by
+    /// then.
     pub fn run(mut self) -> io::Result<Option<u8>> {
-        let outcome = self.take_part();
+        let outcome = self.run_loop();
         self.end(outcome)
     }
 
-    /// The sockets are let go with this value, and with them the proof that nobody of this name claims anything (S9).
+    /// Dropping this value closes the sockets, which prove that no other process with this identity claims to lead
+    /// (S9).
     fn end(self, outcome: io::Result<()>) -> io::Result<Option<u8>> {
         if outcome.is_err() {
             let Settings { identity, lease, .. } = &self.settings;
@@ -131,7 +132,7 @@ impl Candidate {
         outcome.map(|()| self.command.exit_code)
     }
 
-    fn take_part(&mut self) -> io::Result<()> {
+    fn run_loop(&mut self) -> io::Result<()> {
         let mut finished = self.take_sockets()?;
         while !finished {
             let input = self.inbox.take();
@@ -144,7 +145,7 @@ impl Candidate {
         Ok(())
     }
 
-    /// S9: tries to become provably the only one of its name here.
+    /// S9: tries to bind the sockets that prove this is the only process with its identity here.
     fn take_sockets(&mut self) -> io::Result<bool> {
         for worker in &mut self.workers {
             worker.take_socket(&self.settings.identity);
@@ -153,16 +154,16 @@ impl Candidate {
         self.step(0, Event::Alone(alone), None)
     }
 
-    /// Takes in one input; `true` when there is nothing left to do.
+    /// Handles one input. Returns `true` when nothing is left to do.
     fn take(&mut self, input: Input) -> io::Result<bool> {
         match input {
-            Input::Rang => self.step(0, Event::Tick, None),
+            Input::Alarm => self.step(0, Event::Tick, None),
             Input::Ended(index, number, Ok(reply)) => self.replied(index, number, reply),
-            // As if the server had said so, which it would have.
+            // The server would have answered the same.
             Input::Ended(index, request, Err(NotSent)) => {
                 self.step(index, Event::Answered { request, answer: Answer::Conflict }, None)
             }
-            Input::Watch(index, since, news) => self.watched(index, since, news),
+            Input::Watch(index, since, message) => self.watched(index, since, message),
             Input::Task(report) => self.task_reported(report),
             Input::Checked(result) => {
                 self.metrics.health_check(result.is_ok());
@@ -177,29 +178,29 @@ impl Candidate {
         }
     }
 
-    fn watched(&mut self, index: usize, since: Time, news: News) -> io::Result<bool> {
+    fn watched(&mut self, index: usize, since: Time, message: WatchMessage) -> io::Result<bool> {
         let now = clock::now();
-        if !matches!(news, News::Closed(_)) {
+        if !matches!(message, WatchMessage::Closed(_)) {
             self.reached(since);
         }
-        // A stream that opens and shows nothing sensible is no watch yet.
-        if !matches!(news, News::Closed(_) | News::Opened) {
+        // An open stream without a valid event does not count as a success.
+        if !matches!(message, WatchMessage::Closed(_) | WatchMessage::Opened) {
             self.report.success(index, Verb::Watch);
         }
-        match news {
-            News::Opened => self.step(index, Event::WatchOpened, None),
-            News::Bookmark => self.step(index, Event::Tick, None),
-            News::Past { resource_version, sight } => {
+        match message {
+            WatchMessage::Opened => self.step(index, Event::WatchOpened, None),
+            WatchMessage::Bookmark => self.step(index, Event::Tick, None),
+            WatchMessage::Superseded { resource_version, sight } => {
                 self.step(index, Event::Watched { resource_version, sight }, None)
             }
-            News::Object(object) => {
+            WatchMessage::Object(object) => {
                 let resource_version = object.version().resource_version;
                 self.step(index, Event::Watched { resource_version, sight: object.sight() }, Some(object))
             }
-            News::Deleted { resource_version } => {
+            WatchMessage::Deleted { resource_version } => {
                 self.step(index, Event::Watched { resource_version, sight: Sight::MISSING }, None)
             }
-            News::Closed(failure) => {
+            WatchMessage::Closed(failure) => {
                 if let Some(failure) = failure {
                     self.report.failure(index, Verb::Watch, &failure, now);
                 }
@@ -211,7 +212,7 @@ impl Candidate {
     fn replied(&mut self, index: usize, number: u64, reply: requester::Outcome) -> io::Result<bool> {
         let worker = &mut self.workers[index];
         let Some(outstanding) = worker.ended(number) else {
-            return Ok(false); // given up
+            return Ok(false); // abandoned
         };
         let verb = outstanding.verb;
         let now = clock::now();
@@ -235,31 +236,31 @@ impl Candidate {
         }
     }
 
-    /// The API server was there at this moment or later. When its answer was read says nothing: this process may have
-    /// stood still meanwhile.
+    /// Records that the API server was reached at `at` or later. `at` is the time of sending: the process may have been
+    /// paused before it read the answer.
     fn reached(&mut self, at: Time) {
         self.server_reached = self.server_reached.max(Some(at));
     }
 
-    /// One tick: the moment, the machine, and what follows from that.
+    /// Steps the state machine with an event of a lock, and does what it asks for.
     fn step(&mut self, index: usize, event: Event, object: Option<Object>) -> io::Result<bool> {
         let moment = moment();
         let outcome = self.lock_set.step(moment, index, event);
         if let Some(object) = object {
             self.workers[index].keep(object, &self.lock_set.locks()[index]);
         }
-        self.follow(moment.now, outcome)
+        self.publish_and_act(moment.now, outcome)
     }
 
-    /// The same for what happened to no lock.
+    /// The same for an event that concerns no lock.
     fn step_candidate(&mut self, event: CandidateEvent) -> io::Result<bool> {
         let moment = moment();
         let outcome = self.lock_set.step_candidate(moment, event);
-        self.follow(moment.now, outcome)
+        self.publish_and_act(moment.now, outcome)
     }
 
-    /// The snapshot, and only then what the machine asks for (S5).
-    fn follow(&mut self, now: Time, outcome: Outcome) -> io::Result<bool> {
+    /// Publishes the snapshot first, then does what the state machine asks for (S5).
+    fn publish_and_act(&mut self, now: Time, outcome: Outcome) -> io::Result<bool> {
         let alarm = self.next_alarm(now, &outcome);
         let mut snapshot = self.snapshot(now, alarm);
         self.report.state(self.lock_set.locks(), &snapshot, now);
@@ -270,11 +271,11 @@ impl Candidate {
             return Ok(true);
         }
         self.alarm.set(alarm)?;
-        self.obey(outcome, published)?;
+        self.act(outcome, published)?;
         Ok(false)
     }
 
-    fn obey(&mut self, outcome: Outcome, _: Published) -> io::Result<()> {
+    fn act(&mut self, outcome: Outcome, _: Published) -> io::Result<()> {
         for (worker, order) in self.workers.iter_mut().zip(outcome.orders) {
             if order.reopen_watch {
                 log::debug!("the watch of {} missed something, or is silent: opening it anew", worker.lock);
@@ -291,7 +292,7 @@ impl Candidate {
         Ok(())
     }
 
-    /// At least once in L, so that whoever asks can tell that this thread is alive.
+    /// At least once in L, to show that this thread is alive.
     fn next_alarm(&self, now: Time, outcome: &Outcome) -> Time {
         let heartbeat = now.saturating_add(self.settings.lease);
         [outcome.deadline, self.command.restart_at].into_iter().flatten().fold(heartbeat, Time::min)
@@ -329,13 +330,13 @@ fn moment() -> Moment {
     Moment { now, wall_micros, jitter: random::fraction() }
 }
 
-/// How long after some news of a lock the next are taken when there are many: far less than R, in which its holder renews
-/// it, so that nothing is ever late for it.
-fn news_period(settings: &Settings) -> Duration {
-    (settings.retry_period / 4).min(LONGEST_NEWS_PERIOD)
+/// The period of the rate limit for watch events of one lock. It is far shorter than R, the period of renewals, so it
+/// delays none.
+fn watch_message_period(settings: &Settings) -> Duration {
+    (settings.retry_period / 4).min(LONGEST_WATCH_PERIOD)
 }
 
-/// What the lock of this machine shows.
+/// What the lock of this state machine shows.
 fn seen(machine: &Election) -> Seen {
     let record = match machine.lock().map(|lock| &lock.content) {
         Some(Content::Record(record)) => Some(record.clone()),
@@ -346,7 +347,7 @@ fn seen(machine: &Election) -> Seen {
     Seen { other, record, renewed }
 }
 
-/// Counts a request that ended, with the failure it ended with.
+/// Counts a finished request.
 fn count(metrics: &Metrics, ended: &Outstanding, failure: Option<Class>, now: Time) {
     metrics.api_request(ended.verb, failure);
     match failure {
@@ -356,7 +357,7 @@ fn count(metrics: &Metrics, ended: &Outstanding, failure: Option<Class>, now: Ti
     }
 }
 
-/// Whether a reply shows an API server at work.
+/// Whether a reply shows that an API server works.
 fn shows_server(reply: &requester::Outcome) -> bool {
     match reply {
         Ok(_) => true,
@@ -364,7 +365,7 @@ fn shows_server(reply: &requester::Outcome) -> bool {
     }
 }
 
-/// What a failure means to the machine.
+/// What a failure means for the state machine.
 fn answer(verb: Verb, failure: &Failure) -> Answer {
     let reading = verb == Verb::Get;
     match failure.kind {
@@ -373,7 +374,7 @@ fn answer(verb: Verb, failure: &Failure) -> Answer {
         FailureKind::Conflict => Answer::Conflict,
         FailureKind::Denied | FailureKind::Invalid => Answer::Denied,
         FailureKind::Busy => Answer::Busy(failure.retry_after),
-        // A read does no harm: what the server asks for (503) is granted.
+        // A read may safely wait as long as the server asks for with a 503.
         FailureKind::Unknown if reading && failure.retry_after.is_some() => Answer::Busy(failure.retry_after),
         FailureKind::Unknown | FailureKind::Expired | FailureKind::Aborted => Answer::Unknown,
     }
@@ -386,7 +387,7 @@ mod tests {
     use crate::election::{Claim, Version};
     use crate::lock::LockKind;
 
-    /// One that has not begun, for a server that is not there.
+    /// A candidate that does not run, with a server that does not exist.
     fn candidate() -> Candidate {
         let second = Duration::from_secs(1);
         let settings = Settings {

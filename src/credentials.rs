@@ -1,7 +1,7 @@
-//! Where the API server is, and how this process shows who it is.
+//! The address of the API server, and the credentials of this process.
 //!
-//! What rotates in files (tokens, CA certificates, client certificates) is read again when the files change; what
-//! a program hands out for a while is fetched again before that time is over.
+//! Tokens and certificates in files are read again when the files change. Credentials from a plugin are renewed before
+//! they expire.
 
 mod ca;
 mod context;
@@ -30,49 +30,48 @@ pub(crate) use self::tls::Tls;
 use self::tls::TlsMaker;
 pub(crate) use self::token::Token;
 
-/// Where a pod finds the files of its service account.
+/// The directory of a pod's service account.
 pub const SERVICE_ACCOUNT_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// An API server and the means to be known to it.
+/// An API server and the credentials for it.
 ///
-/// The token goes out over HTTPS only, or in plain HTTP to this very machine.
+/// The token is sent only over HTTPS, or over plain HTTP to this machine.
 pub struct Credentials {
     server: ServerAddress,
     bearer: Option<Bearer>,
     identity: Option<Identity>,
     plugin: Option<Plugin>,
-    /// There for an HTTPS server.
+    /// Set for an HTTPS server.
     tls: Option<TlsMaker>,
     namespace: Option<String>,
-    /// The log says already that the token is kept back.
+    /// Whether it was logged that the token is not sent.
     kept_back: AtomicBool,
 }
 
-/// A token that was not fetched from a plugin.
+/// A token that does not come from a plugin.
 enum Bearer {
     File(ReloadingFile<Token>),
-    /// Where it is written down comes with it.
+    /// The token, and where it is configured.
     Fixed(Token, String),
 }
 
-/// Whether `--server` may be given this address; the error does not repeat what may be a secret.
+/// Checks the address of `--server`. The error does not repeat possible secrets.
 pub fn check_url(url: &str) -> Result<(), CredentialsError> {
     ServerAddress::parse(url, "--server").map(drop)
 }
 
-/// What one request is sent with.
+/// The credentials of one request.
 #[derive(Clone)]
 pub(crate) struct Access {
     pub(crate) token: Option<Token>,
-    /// How to reach the server over TLS; `None` for plain HTTP.
+    /// The TLS configuration; `None` for plain HTTP.
     pub(crate) tls: Option<Tls>,
-    /// The run of the plugin that these come from.
+    /// The number of the plugin run that returned them.
     run: Option<u64>,
 }
 
 impl Credentials {
-    /// What a pod has: the server in its environment, the rest in the directory of its service
-    /// account ([`SERVICE_ACCOUNT_DIR`]).
+    /// The server in the pod's environment, and the service account in a directory ([`SERVICE_ACCOUNT_DIR`]).
     pub fn in_cluster(service_account_dir: &Path) -> Result<Credentials, CredentialsError> {
         let variable = |name| std::env::var(name).ok();
         Credentials::in_cluster_at(
@@ -82,7 +81,7 @@ impl Credentials {
         )
     }
 
-    /// As [`Credentials::in_cluster`], with the two variables given.
+    /// As [`Credentials::in_cluster`], with the values of the two variables.
     pub fn in_cluster_at(
         host: Option<&str>,
         port: Option<&str>,
@@ -110,8 +109,8 @@ impl Credentials {
         })
     }
 
-    /// The server at a URL, as `--server` gives it. Token and CA certificates of a service account
-    /// are used only where its directory is given.
+    /// The server of a URL, as for `--server`. The token and the CA certificates of a service account are used only if
+    /// its directory is given.
     pub fn server(url: &str, service_account_dir: Option<&Path>) -> Result<Credentials, CredentialsError> {
         let server = ServerAddress::parse(url, "--server")?;
         match service_account_dir {
@@ -124,15 +123,15 @@ impl Credentials {
         }
     }
 
-    /// The context of this name, or else the current one, in a kubeconfig file.
+    /// A context of a kubeconfig file, by default the current one.
     pub fn kubeconfig(path: &Path, context: Option<&str>) -> Result<Credentials, CredentialsError> {
         let kubeconfig = Kubeconfig::of(path)?;
         let choice = kubeconfig.choose(context)?.ok_or_else(|| no_context(&kubeconfig))?;
         context::credentials(&choice)
     }
 
-    /// What kubectl would use without a flag that says more than a context: the files of `$KUBECONFIG` or else
-    /// `~/.kube/config`; where they choose nothing, what a pod has ([`Credentials::in_cluster`]).
+    /// As kubectl without flags: the files of `$KUBECONFIG`, or else `~/.kube/config`. If they select no context, the
+    /// credentials of the pod ([`Credentials::in_cluster`]).
     pub fn find(context: Option<&str>, service_account_dir: &Path) -> Result<Credentials, CredentialsError> {
         let [kubeconfig, home] = ["KUBECONFIG", "HOME"].map(std::env::var_os);
         let kubeconfig = Kubeconfig::find(&Places { kubeconfig, home })?;
@@ -150,7 +149,7 @@ impl Credentials {
         let token = ReloadingFile::open(dir.join("token"), Token::parse)?;
         let tls = match server.https {
             true => {
-                // Checked when the address was taken apart.
+                // Checked when the address was parsed.
                 let name = server.name().ok_or_else(|| CredentialsError::new(format!("{server} has no name")))?;
                 Some(TlsMaker::new(TrustedCa::file(dir.join("ca.crt"))?, name))
             }
@@ -161,13 +160,13 @@ impl Credentials {
         Ok(Credentials { bearer: Some(Bearer::File(token)), tls, namespace, ..Credentials::new(server) })
     }
 
-    /// Without anything to be known by.
+    /// A server without credentials.
     fn new(server: ServerAddress) -> Credentials {
         let (bearer, identity, plugin, tls, namespace) = (None, None, None, None, None);
         Credentials { server, bearer, identity, plugin, tls, namespace, kept_back: AtomicBool::new(false) }
     }
 
-    /// The namespace of the pod, where the service account says it.
+    /// The namespace of the pod, if the service account contains it.
     pub fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
     }
@@ -181,7 +180,7 @@ impl Credentials {
         &self.server
     }
 
-    /// What to send a request with now. Where a plugin has to be asked first, it is waited for until the deadline.
+    /// The credentials for a request now. If a plugin must run first, this blocks until the deadline.
     pub(crate) fn access(&self, deadline: Instant) -> Result<Access, CredentialsError> {
         let (mut token, mut run) = (self.token(), None);
         let mut identity = self.identity.as_ref().map(Identity::current);
@@ -195,32 +194,32 @@ impl Credentials {
         Ok(Access { token, tls, run })
     }
 
-    /// Whether there is a plugin, whose [first answer](Credentials::first_answer) can be waited for.
+    /// Whether there is a plugin, so that [`Credentials::first_answer`] may block.
     pub fn has_plugin(&self) -> bool {
         self.plugin.is_some()
     }
 
-    /// Waits for what the plugin of a kubeconfig, if there is one, prints first. An error says why that is of no use, or
-    /// why it cannot be started. A plugin that fails is no such error: it is asked again whenever there is something to
-    /// send.
+    /// Waits for the first run of the plugin, if there is one. An error means that the plugin cannot be started or
+    /// prints unusable credentials. A run that fails otherwise is not an error: the plugin runs again for the next
+    /// request.
     pub fn first_answer(&self) -> Result<(), CredentialsError> {
         self.plugin.as_ref().map_or(Ok(()), Plugin::first_answer)
     }
 
-    /// Ends what the plugin is doing: nothing is sent any more.
+    /// Stops the plugin. No more requests are sent.
     pub fn close(&self) {
         if let Some(plugin) = &self.plugin {
             plugin.stop();
         }
     }
 
-    /// A token other than the one that the server has just refused, if there is one by the deadline.
+    /// A token other than the refused one, if there is one before the deadline.
     pub(crate) fn token_instead_of(&self, refused: &Access, deadline: Instant) -> Option<Token> {
         if let (Some(plugin), Some(run)) = (&self.plugin, refused.run) {
             plugin.refuse(run);
         }
         let token = match &self.bearer {
-            // Read whatever the time stamps say; what is not sent at all is not asked for.
+            // Read the file even if its time stamps are unchanged. A token that was not sent is not replaced.
             Some(Bearer::File(file)) if refused.token.is_some() => Some(file.reread()),
             _ => self.access(deadline).ok()?.token,
         };
@@ -237,7 +236,7 @@ impl Credentials {
                     Bearer::Fixed(_, origin) => origin.clone(),
                 };
                 log::warn!(
-                    "the token in {origin} is not sent to {}, for plain HTTP shows it to everyone on the way; use https://",
+                    "the token in {origin} is not sent to {}, because plain HTTP is not encrypted; use https://",
                     self.server
                 );
             }
@@ -250,7 +249,7 @@ impl Credentials {
     }
 }
 
-/// Why kubeconfig files choose nothing.
+/// Kubeconfig files that select no context.
 fn no_context(kubeconfig: &Kubeconfig) -> CredentialsError {
     CredentialsError::of_config(format!(
         "cannot use the kubeconfig {}: current-context is missing or empty; set it, or give --context=NAME",
@@ -264,7 +263,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Why there are no credentials: what was looked for, what was found, and what to do.
+/// Why there are no credentials: what is missing, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialsError {
     message: String,
@@ -276,7 +275,7 @@ impl CredentialsError {
         CredentialsError { message, of_config: false }
     }
 
-    /// One that somebody has to mend by hand, in a kubeconfig.
+    /// An error that a person must fix in a kubeconfig.
     fn of_config(message: String) -> CredentialsError {
         CredentialsError { message, of_config: true }
     }
@@ -285,7 +284,7 @@ impl CredentialsError {
         CredentialsError { of_config: true, ..self }
     }
 
-    /// Whether a kubeconfig is wrong, rather than the place where this runs.
+    /// Whether a kubeconfig is wrong, rather than the environment.
     pub fn is_of_config(&self) -> bool {
         self.of_config
     }
@@ -303,8 +302,8 @@ impl std::error::Error for CredentialsError {}
 mod tests {
     use super::*;
 
-    /// Whether a client of this address would send its token. A server that is not on this machine
-    /// cannot be had in a test, so the decision is asked.
+    /// Whether a client of this address would send its token. A test has no server on another machine, so it checks the
+    /// decision.
     fn sends_token(url: &str, name: &str) -> bool {
         let dir = std::env::temp_dir().join(format!("leader-elector-credentials-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();

@@ -1,8 +1,8 @@
-//! The health check: asks the application, again and again, whether it is well.
+//! The health check: asks the application repeatedly whether it is healthy.
 //!
-//! It follows the probes of the kubelet: over HTTP any status from 200 to 399 is well, and no redirect is followed; over TCP
-//! it is enough that a connection opens. A certificate is not verified. Each check has a connection of its own. What the
-//! results mean for the election is decided there.
+//! The rules are those of kubelet probes. Over HTTP, a status from 200 to 399 is healthy, and redirects are not
+//! followed. Over TCP, an open connection is healthy. Certificates are not verified. Each check uses a new connection.
+//! The election decides what the results mean.
 
 use crate::api::{self, Names};
 use crate::credentials::Tls;
@@ -16,25 +16,25 @@ use ureq::http::Uri;
 use ureq::http::header::{ACCEPT, CONNECTION};
 use ureq::{Agent, Error};
 
-/// What is checked, and how often.
+/// The target of the check, and its intervals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     pub target: Target,
-    /// From the beginning of one check to that of the next.
+    /// From the start of one check to the start of the next.
     pub interval: Duration,
-    /// For all of a check.
+    /// The timeout of a whole check.
     pub timeout: Duration,
-    /// So many failures in a row end the leadership; at least 1.
+    /// The number of consecutive failures that end the leadership; at least 1.
     pub failures: u32,
 }
 
-/// Where the application is asked: `http://host:port/path`, the same with `https`, or `tcp://host:port`.
+/// The target: `http://host:port/path`, the same with `https`, or `tcp://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     scheme: Scheme,
     host: String,
     port: u16,
-    /// With its query.
+    /// Includes the query.
     path: String,
 }
 
@@ -46,14 +46,15 @@ enum Scheme {
 }
 
 impl HealthCheck {
-    /// Checks on a thread of its own, the first time at once. `report` takes each result, an error being what went wrong, and
-    /// says whether to go on; it may wait.
+    /// Starts a thread that checks, first at once. `report` gets each result (an error says what is wrong), may block,
+    /// and returns whether to continue.
     pub fn start(self, report: impl Fn(Result<(), String>) -> bool + Send + 'static) -> io::Result<()> {
         let probe = Probe::new(&self.target).map_err(io::Error::other)?;
         let check = move || catch_unwind(AssertUnwindSafe(|| probe.check(self.timeout)));
         let run = move || loop {
             let began = Instant::now();
-            let result = check().unwrap_or_else(|_| Err("the check failed by a bug, see the panic above".to_owned()));
+            let result =
+                check().unwrap_or_else(|_| Err("the check failed because of a bug: see the panic above".to_owned()));
             if !report(result) {
                 return;
             }
@@ -63,7 +64,7 @@ impl HealthCheck {
     }
 }
 
-/// What a check is made with.
+/// The client of a check.
 enum Probe {
     Http { agent: Agent, url: String },
     Tcp { names: Names, host: String, port: u16 },
@@ -105,12 +106,12 @@ impl FromStr for Target {
 
     fn from_str(url: &str) -> Result<Target, TargetError> {
         let refuse = |why| Err(TargetError { url: url.to_owned(), why });
-        let Ok(uri) = url.parse::<Uri>() else { return refuse("no URL") };
+        let Ok(uri) = url.parse::<Uri>() else { return refuse("not a URL") };
         let (scheme, usual_port) = match uri.scheme_str() {
             Some("http") => (Scheme::Http, Some(80)),
             Some("https") => (Scheme::Https, Some(443)),
             Some("tcp") => (Scheme::Tcp, None),
-            _ => return refuse("no URL that begins with http://, https:// or tcp://"),
+            _ => return refuse("not a URL that begins with http://, https:// or tcp://"),
         };
         let (Some(host), Some(authority)) = (uri.host().filter(|host| !host.is_empty()), uri.authority()) else {
             return refuse("a URL without a host");
@@ -129,7 +130,7 @@ impl FromStr for Target {
     }
 }
 
-/// As it may stand in messages: without the query, which may hold a secret.
+/// For messages: without the query, which may contain a secret.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Target { scheme, host, port, path } = self;
@@ -142,7 +143,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// A text that names nothing that can be checked.
+/// A URL that is not a valid target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetError {
     url: String,
@@ -169,7 +170,7 @@ mod tests {
         url.parse::<Target>().map(|target| target.to_string()).map_err(|error| error.to_string())
     }
 
-    /// What a check of a server says that answers each connection with these bytes.
+    /// The result of checking a server that sends `answer` on each connection.
     fn check(url: impl Fn(u16) -> String, answer: &'static str) -> Result<(), String> {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = server.local_addr().unwrap().port();
@@ -199,9 +200,9 @@ mod tests {
             assert_eq!(target(url).as_deref(), Ok(expected));
         }
         for (url, why) in [
-            ("", "no URL;"),
-            ("/healthz", "no URL that begins with"),
-            ("ftp://localhost", "no URL that begins with"),
+            ("", "not a URL;"),
+            ("/healthz", "not a URL that begins with"),
+            ("ftp://localhost", "not a URL that begins with"),
             ("tcp://db", "a URL without a usable port"),
             ("tcp://db:0", "a URL without a usable port"),
             ("http://db:99999", "a URL without a usable port"),

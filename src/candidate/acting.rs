@@ -1,4 +1,5 @@
-//! What the candidate does with what is bound to its leadership: tells it how that stands, and hears what became of it.
+//! The tasks of a term, the command and the leader Service: the candidate informs them of the term, and handles their
+//! reports.
 
 use super::Candidate;
 use super::tasks::TaskReport;
@@ -11,10 +12,10 @@ use crate::time::{Time, backoff};
 use std::io;
 use std::time::Duration;
 
-/// How long a command that ended is not run again, after the first end and at most.
+/// The shortest and the longest pause before the command is restarted.
 const RESTART_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// What follows from the ends of the command.
+/// The state of the command.
 #[derive(Default)]
 pub(super) struct CommandState {
     on_exit: OnExit,
@@ -26,9 +27,9 @@ pub(super) struct CommandState {
     /// When they do, unless the claim is renewed before; and whether they have.
     asked_at: Option<Time>,
     asked: bool,
-    /// How often it has ended in a row after it had run for a short time.
+    /// The number of short runs in a row.
     short_runs: u32,
-    /// When it is run again.
+    /// When to restart it.
     pub(super) restart_at: Option<Time>,
 }
 
@@ -41,7 +42,7 @@ impl CommandState {
 }
 
 impl Candidate {
-    /// Has the Service lead to this pod while this candidate leads.
+    /// Starts the leader Service: it routes to this pod while this candidate leads.
     pub fn lead_service(&mut self, spec: leader_service::Spec, api: Api) -> io::Result<()> {
         let outbox = self.inbox.outbox();
         let report = move |report| outbox.task(TaskReport::Service(report));
@@ -49,7 +50,7 @@ impl Candidate {
         Ok(())
     }
 
-    /// Runs the command while this candidate leads. The handle passes signals on to it.
+    /// Runs the command while this candidate leads. The handle forwards signals to it.
     pub fn run_command(&mut self, run_mode: RunMode) -> io::Result<Command> {
         let spec = Spec {
             argv: run_mode.argv.into_iter().map(Into::into).collect(),
@@ -67,7 +68,7 @@ impl Candidate {
         Ok(command)
     }
 
-    /// Tells how the leadership stands, once everybody can be told so.
+    /// Informs the tasks of the current term. Call it after the snapshot is published.
     pub(super) fn tell_tasks(&mut self, now: Time) {
         let claim = self.lock_set.claim().filter(|claim| now < claim.until);
         self.command.note_claim(claim, now);
@@ -79,7 +80,7 @@ impl Candidate {
         }
     }
 
-    /// Takes in what became of something; `true` when there is nothing left to do.
+    /// Handles a report of a task. Returns `true` when nothing is left to do.
     pub(super) fn task_reported(&mut self, report: TaskReport) -> io::Result<bool> {
         match report {
             TaskReport::Service(report) => self.service_reported(report),
@@ -105,7 +106,7 @@ impl Candidate {
         }
     }
 
-    /// Whether this candidate is to stand back.
+    /// Returns whether this candidate must stand back.
     fn command_reported(&mut self, report: command::Report) -> bool {
         let now = clock::now();
         match report {
@@ -142,7 +143,7 @@ impl Candidate {
         false
     }
 
-    /// The command ended by itself. Whether this candidate is to stand back.
+    /// The command exited by itself. Returns whether this candidate must stand back.
     fn command_left(&mut self, now: Time) -> bool {
         match self.command.on_exit {
             OnExit::Release => self.inbox.outbox().stop(),

@@ -1,95 +1,94 @@
-//! What waits for the candidate: bounded, whatever comes in, and the urgent first.
+//! The inbox of the candidate. It is bounded, and urgent inputs come first.
 //!
-//! A stop goes before replies, replies before the reports of what is bound to the leadership, those before the alarm, the alarm
-//! before the health check, and that before news. Reports follow what the candidate has told, or a pause. There is at
-//! most one stop, one alarm, one result of a check, and for each lock one reply and a [`WatchQueue`]. News are taken at a limited rate, so that a server that floods a watch
-//! costs neither the processor nor the log; who delivers them waits for nothing but the end of the watch before to be
-//! taken.
+//! The order is: stop, replies, task reports, alarm, health checks, watch events. It holds at most one stop, one alarm
+//! and one result of a health check, and for each lock one reply and a [`WatchQueue`]. Task reports are bounded because
+//! each follows something that the candidate sent, or a pause. Watch events are taken at a limited rate, so that a
+//! flood costs neither CPU time nor log space. A watcher waits only until the end of its previous watch was taken.
 
 use super::rate_limit::RateLimit;
 use super::requester::Outcome;
 use super::tasks::TaskReport;
 use super::watch_queue::WatchQueue;
-use super::watcher::News;
+use super::watcher::WatchMessage;
 use crate::time::Time;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// News of one lock that are taken at once after a pause. A lock is written to once in R, and by others now and then.
-const NEWS_BURST: u32 = 64;
+/// The burst of the rate limit. A lock is written about once in R, and rarely by others.
+const WATCH_BURST: u32 = 64;
 
-/// A request was never sent: the object in hand is not the one to be replaced.
+/// A request was not sent: the stored object is not the version that it replaces.
 #[derive(Debug)]
 pub(super) struct NotSent;
 
 /// How a request ended.
 pub(super) type Ended = Result<Outcome, NotSent>;
 
-/// What reaches the candidate.
+/// An input of the candidate.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// Leave.
+    /// Stop.
     Stop,
-    /// The request of this number about the lock of this index ended.
+    /// A request ended: the index of its lock, its number, and the outcome.
     Ended(usize, u64, Ended),
-    /// What became of something that is bound to the leadership.
+    /// A task reports.
     Task(TaskReport),
-    /// The moment that was waited for has come.
-    Rang,
+    /// The alarm: the deadline has come.
+    Alarm,
     /// A health check of the application ended; the error says what is wrong.
     Checked(Result<(), String>),
-    /// What the watch of the lock of this index showed, and a moment before which that had not come.
-    Watch(usize, Time, News),
+    /// A watch event: the index of its lock, a moment before it arrived, and the event.
+    Watch(usize, Time, WatchMessage),
 }
 
-/// The candidate's end. When it is dropped, whoever delivers is told so.
+/// The receiving end. Senders notice when it is dropped.
 pub(super) struct Inbox(Arc<Shared>);
 
-/// The other end; may be cloned and used by any thread.
+/// The sending end. May be cloned and used by any thread.
 #[derive(Clone)]
 pub(super) struct Outbox(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// Something was added.
+    /// An input was added.
     added: Condvar,
-    /// News were taken, or nothing will be any more.
+    /// Watch events were taken, or the inbox is closed.
     taken: Condvar,
 }
 
 struct State {
     stopped: bool,
     reports: VecDeque<TaskReport>,
-    rang: bool,
+    alarm_due: bool,
     checked: Option<Result<(), String>>,
-    locks: Vec<OfLock>,
+    locks: Vec<LockInputs>,
     closed: bool,
 }
 
-/// What waits of one lock.
-struct OfLock {
+/// The inputs of one lock.
+struct LockInputs {
     reply: Option<(u64, Ended)>,
-    news: WatchQueue,
+    message: WatchQueue,
     limit: RateLimit,
-    /// A state that has passed was taken, and not yet the one that came after it.
-    is_behind: bool,
+    /// The last event taken was a past state, whose successor was not taken yet.
+    took_superseded: bool,
 }
 
 impl Inbox {
-    /// For so many locks; once there were many news of one, one a `period` is taken of it.
+    /// An inbox for `locks` locks. After a burst, one watch event per `period` and lock is taken.
     pub(super) fn new(locks: usize, period: Duration) -> Inbox {
-        let of_lock = || OfLock {
+        let inputs = || LockInputs {
             reply: None,
-            news: WatchQueue::default(),
-            limit: RateLimit::new(NEWS_BURST, period, Instant::now()),
-            is_behind: false,
+            message: WatchQueue::default(),
+            limit: RateLimit::new(WATCH_BURST, period, Instant::now()),
+            took_superseded: false,
         };
-        let locks = std::iter::repeat_with(of_lock).take(locks).collect();
+        let locks = std::iter::repeat_with(inputs).take(locks).collect();
         let state = Mutex::new(State {
             stopped: false,
             reports: VecDeque::new(),
-            rang: false,
+            alarm_due: false,
             checked: None,
             locks,
             closed: false,
@@ -101,7 +100,7 @@ impl Inbox {
         Outbox(Arc::clone(&self.0))
     }
 
-    /// Waits for what is most urgent, and takes it.
+    /// Blocks until there is an input, and takes the most urgent one.
     pub(super) fn take(&self) -> Input {
         let mut state = self.0.lock();
         loop {
@@ -109,9 +108,9 @@ impl Inbox {
                 self.0.taken.notify_all();
                 return input;
             }
-            // This clock may stand still while the machine sleeps: news then wait a little longer.
+            // This clock may stop while the machine sleeps. Watch events then wait a little longer.
             let now = Instant::now();
-            let wait = match state.take_news(now) {
+            let wait = match state.take_watch_message(now) {
                 Ok(input) => {
                     self.0.taken.notify_all();
                     return input;
@@ -138,18 +137,18 @@ impl Outbox {
         self.add(|state| state.stopped = true);
     }
 
-    /// `false` when the candidate is gone.
+    /// Returns `false` if the candidate is gone.
     pub(super) fn ring(&self) -> bool {
-        self.add(|state| state.rang = true)
+        self.add(|state| state.alarm_due = true)
     }
 
-    /// What became of something that is bound to the leadership.
+    /// A report of a task.
     pub(super) fn task(&self, report: TaskReport) {
         self.add(|state| state.reports.push_back(report));
     }
 
-    /// The result of a health check; `false` when the candidate is gone. Waits until the one before was taken: each of them
-    /// counts.
+    /// The result of a health check. Blocks until the previous result was taken, because each one counts. Returns
+    /// `false` if the candidate is gone.
     pub(super) fn checked(&self, result: Result<(), String>) -> bool {
         let state = self.0.lock();
         let is_full = |state: &mut State| !state.closed && state.checked.is_some();
@@ -157,7 +156,7 @@ impl Outbox {
         self.add_to(state, |state| state.checked = Some(result))
     }
 
-    /// How the request of this number ended. The end of an earlier one, which was given up, is of no use.
+    /// The outcome of a request. The outcome of an older, abandoned request is ignored.
     pub(super) fn reply(&self, index: usize, number: u64, ended: Ended) {
         self.add(|state| {
             let reply = &mut state.locks[index].reply;
@@ -167,12 +166,12 @@ impl Outbox {
         });
     }
 
-    /// `false` when the candidate is gone. Waits until the end of the watch before this one was taken.
-    pub(super) fn news(&self, index: usize, since: Time, news: News) -> bool {
+    /// A watch event. Blocks until the end of the previous watch was taken. Returns `false` if the candidate is gone.
+    pub(super) fn watch_message(&self, index: usize, since: Time, message: WatchMessage) -> bool {
         let state = self.0.lock();
-        let is_full = |state: &mut State| !state.closed && !state.locks[index].news.has_room_for(&news);
+        let is_full = |state: &mut State| !state.closed && !state.locks[index].message.has_room_for(&message);
         let state = self.0.taken.wait_while(state, is_full).unwrap_or_else(PoisonError::into_inner);
-        self.add_to(state, |state| state.locks[index].news.push(since, news))
+        self.add_to(state, |state| state.locks[index].message.push(since, message))
     }
 
     fn add(&self, add: impl FnOnce(&mut State)) -> bool {
@@ -205,27 +204,27 @@ impl State {
         if let Some(report) = self.reports.pop_front() {
             return Some(Input::Task(report));
         }
-        if std::mem::take(&mut self.rang) {
-            return Some(Input::Rang);
+        if std::mem::take(&mut self.alarm_due) {
+            return Some(Input::Alarm);
         }
         self.checked.take().map(Input::Checked)
     }
 
-    /// News that may be taken now, or else how long until there are some; `None` where there are none at all.
-    fn take_news(&mut self, now: Instant) -> Result<Input, Option<Duration>> {
+    /// A watch event that may be taken now, or the time until one may be; `None` if there are none.
+    fn take_watch_message(&mut self, now: Instant) -> Result<Input, Option<Duration>> {
         let mut shortest = None;
         for (index, lock) in self.locks.iter_mut().enumerate() {
-            if lock.news.is_empty() {
+            if lock.message.is_empty() {
                 continue;
             }
-            // After a state that has passed the next is taken at once: that one alone would be a reason to write in vain.
-            let wait = if lock.is_behind { Duration::ZERO } else { lock.limit.wait(now) };
+            // After a past state, take the next state at once: the past state alone could cause a useless write.
+            let wait = if lock.took_superseded { Duration::ZERO } else { lock.limit.wait(now) };
             if !wait.is_zero() {
                 shortest = Some(shortest.map_or(wait, |other: Duration| other.min(wait)));
-            } else if let Some((since, news)) = lock.news.pop() {
+            } else if let Some((since, message)) = lock.message.pop() {
                 lock.limit.take();
-                lock.is_behind = matches!(news, News::Past { .. });
-                return Ok(Input::Watch(index, since, news));
+                lock.took_superseded = matches!(message, WatchMessage::Superseded { .. });
+                return Ok(Input::Watch(index, since, message));
             }
         }
         Err(shortest)
@@ -244,11 +243,11 @@ mod tests {
     fn next(inbox: &Inbox) -> String {
         match inbox.take() {
             Input::Stop => "stop".into(),
-            Input::Rang => "rang".into(),
+            Input::Alarm => "alarm_due".into(),
             Input::Task(report) => format!("{report:?}"),
             Input::Checked(result) => format!("checked {result:?}"),
             Input::Ended(index, number, _) => format!("reply {number} of {index}"),
-            Input::Watch(index, _, news) => format!("{news:?} of {index}"),
+            Input::Watch(index, _, message) => format!("{message:?} of {index}"),
         }
     }
 
@@ -256,8 +255,8 @@ mod tests {
     fn the_urgent_comes_first_whatever_came_in_first() {
         let inbox = Inbox::new(2, NEVER);
         let outbox = inbox.outbox();
-        assert!(outbox.news(1, Time::ZERO, News::Bookmark));
-        assert!(outbox.news(0, Time::ZERO, News::Opened));
+        assert!(outbox.watch_message(1, Time::ZERO, WatchMessage::Bookmark));
+        assert!(outbox.watch_message(0, Time::ZERO, WatchMessage::Opened));
         assert!(outbox.checked(Ok(())));
         assert!(outbox.ring());
         outbox.reply(1, 7, Err(NotSent));
@@ -267,7 +266,7 @@ mod tests {
         assert!(outbox.ring());
         let all: Vec<String> = (0..7).map(|_| next(&inbox)).collect();
         let expected =
-            ["stop", "reply 3 of 0", "reply 7 of 1", "rang", "checked Ok(())", "Opened of 0", "Bookmark of 1"];
+            ["stop", "reply 3 of 0", "reply 7 of 1", "alarm_due", "checked Ok(())", "Opened of 0", "Bookmark of 1"];
         assert_eq!(all, expected);
     }
 
@@ -299,17 +298,18 @@ mod tests {
     fn news_of_a_flood_wait_and_nothing_waits_behind_them() {
         let inbox = Inbox::new(2, NEVER);
         let outbox = inbox.outbox();
-        let flood = |times: u32| (0..times).for_each(|_| assert!(outbox.news(0, Time::ZERO, News::Bookmark)));
-        for _ in 0..NEWS_BURST {
+        let flood =
+            |times: u32| (0..times).for_each(|_| assert!(outbox.watch_message(0, Time::ZERO, WatchMessage::Bookmark)));
+        for _ in 0..WATCH_BURST {
             flood(10);
             assert_eq!(next(&inbox), "Bookmark of 0");
         }
         flood(1000);
         outbox.reply(0, 1, Err(NotSent));
-        assert!(outbox.news(1, Time::ZERO, News::Bookmark));
+        assert!(outbox.watch_message(1, Time::ZERO, WatchMessage::Bookmark));
         assert!(outbox.ring());
         let all: Vec<String> = (0..3).map(|_| next(&inbox)).collect();
-        assert_eq!(all, ["reply 1 of 0", "rang", "Bookmark of 1"]);
+        assert_eq!(all, ["reply 1 of 0", "alarm_due", "Bookmark of 1"]);
         thread::scope(|scope| {
             let waits = scope.spawn(|| next(&inbox));
             outbox.stop();
@@ -320,8 +320,8 @@ mod tests {
     #[test]
     fn news_are_taken_again_when_their_time_has_come() {
         let inbox = Inbox::new(1, Duration::from_millis(1));
-        for _ in 0..2 * NEWS_BURST {
-            assert!(inbox.outbox().news(0, Time::ZERO, News::Bookmark));
+        for _ in 0..2 * WATCH_BURST {
+            assert!(inbox.outbox().watch_message(0, Time::ZERO, WatchMessage::Bookmark));
             assert_eq!(next(&inbox), "Bookmark of 0");
         }
     }
@@ -329,17 +329,17 @@ mod tests {
     #[test]
     fn after_a_state_that_has_passed_the_next_is_taken_at_once() {
         let inbox = Inbox::new(1, NEVER);
-        for _ in 1..NEWS_BURST {
-            assert!(inbox.outbox().news(0, Time::ZERO, News::Bookmark));
+        for _ in 1..WATCH_BURST {
+            assert!(inbox.outbox().watch_message(0, Time::ZERO, WatchMessage::Bookmark));
             assert_eq!(next(&inbox), "Bookmark of 0");
         }
-        let past = News::Past { resource_version: 1, sight: Sight::MISSING };
-        assert!(inbox.outbox().news(0, Time::ZERO, past));
-        assert!(inbox.outbox().news(0, Time::ZERO, News::Deleted { resource_version: 2 }));
-        assert!(inbox.outbox().news(0, Time::ZERO, News::Bookmark));
-        let take = || inbox.0.lock().take_news(Instant::now());
-        assert!(matches!(take(), Ok(Input::Watch(0, _, News::Past { .. }))));
-        assert!(matches!(take(), Ok(Input::Watch(0, _, News::Deleted { .. }))));
+        let past = WatchMessage::Superseded { resource_version: 1, sight: Sight::MISSING };
+        assert!(inbox.outbox().watch_message(0, Time::ZERO, past));
+        assert!(inbox.outbox().watch_message(0, Time::ZERO, WatchMessage::Deleted { resource_version: 2 }));
+        assert!(inbox.outbox().watch_message(0, Time::ZERO, WatchMessage::Bookmark));
+        let take = || inbox.0.lock().take_watch_message(Instant::now());
+        assert!(matches!(take(), Ok(Input::Watch(0, _, WatchMessage::Superseded { .. }))));
+        assert!(matches!(take(), Ok(Input::Watch(0, _, WatchMessage::Deleted { .. }))));
         assert!(take().is_err());
     }
 
@@ -347,11 +347,11 @@ mod tests {
     fn a_watch_is_opened_when_the_end_of_the_last_one_was_taken() {
         let inbox = Inbox::new(1, NEVER);
         let outbox = inbox.outbox();
-        assert!(outbox.news(0, Time::ZERO, News::Closed(None)));
+        assert!(outbox.watch_message(0, Time::ZERO, WatchMessage::Closed(None)));
         let taken = AtomicBool::new(false);
         thread::scope(|scope| {
             let opens = scope.spawn(|| {
-                assert!(outbox.news(0, Time::ZERO, News::Opened));
+                assert!(outbox.watch_message(0, Time::ZERO, WatchMessage::Opened));
                 assert!(taken.load(Ordering::SeqCst), "it has waited");
             });
             taken.store(true, Ordering::SeqCst);
@@ -365,13 +365,13 @@ mod tests {
     fn whoever_delivers_is_told_that_the_candidate_is_gone_also_while_it_waits() {
         let inbox = Inbox::new(1, NEVER);
         let outbox = inbox.outbox();
-        assert!(outbox.news(0, Time::ZERO, News::Closed(None)));
+        assert!(outbox.watch_message(0, Time::ZERO, WatchMessage::Closed(None)));
         thread::scope(|scope| {
-            let opens = scope.spawn(|| outbox.news(0, Time::ZERO, News::Opened));
+            let opens = scope.spawn(|| outbox.watch_message(0, Time::ZERO, WatchMessage::Opened));
             drop(inbox);
             assert!(!opens.join().unwrap());
         });
         assert!(!outbox.ring());
-        assert!(!outbox.news(0, Time::ZERO, News::Bookmark));
+        assert!(!outbox.watch_message(0, Time::ZERO, WatchMessage::Bookmark));
     }
 }

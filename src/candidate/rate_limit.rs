@@ -1,4 +1,4 @@
-//! A token bucket: so many at once, and then one per period.
+//! A token bucket: a burst, then one token per period.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 pub(super) struct RateLimit {
     burst: i64,
     period: Duration,
-    /// Below zero where more was taken than there was.
+    /// Negative if more tokens were taken than available.
     tokens: i64,
     /// When the last token was added, or could have been.
     filled: Instant,
@@ -18,7 +18,7 @@ impl RateLimit {
         RateLimit { burst: burst.into(), period, tokens: burst.into(), filled: now }
     }
 
-    /// How long until there is a token; zero when there is one.
+    /// The time until a token is available; zero if one is.
     pub(super) fn wait(&mut self, now: Instant) -> Duration {
         let passed = now.saturating_duration_since(self.filled);
         let earned = passed.as_nanos().checked_div(self.period.as_nanos()).unwrap_or(u128::MAX);
@@ -33,7 +33,7 @@ impl RateLimit {
         self.period.saturating_mul(missing).saturating_sub(now.saturating_duration_since(self.filled))
     }
 
-    /// Takes a token, if need be one that is added later.
+    /// Takes a token, possibly one that is added later.
     pub(super) fn take(&mut self) {
         self.tokens -= 1;
     }

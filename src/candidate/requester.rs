@@ -1,4 +1,4 @@
-//! One blocking thread that turns calls into replies, one at a time, so that the candidate never waits.
+//! The thread that sends requests, one at a time, so that the candidate never blocks.
 
 use crate::api::{Api, Failure, Verb};
 use crate::lock::{LockName, Object};
@@ -8,12 +8,12 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// What to ask of the API server.
+/// A request to the API server.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Comes back with the reply.
+    /// The number that comes back with the outcome.
     pub number: u64,
-    /// How long all of it may take.
+    /// The timeout of the whole request.
     pub timeout: Duration,
     pub task: Task,
 }
@@ -21,23 +21,23 @@ pub struct Job {
 #[derive(Clone, Debug)]
 pub enum Task {
     Read,
-    /// The body to create the object from.
+    /// Create the object from this body.
     Create(Vec<u8>),
-    /// The body to replace the object by.
+    /// Replace the object with this body.
     Update(Vec<u8>),
 }
 
-/// The object as the API server has it, or what came instead.
+/// The object as the API server returned it, or a failure.
 pub type Outcome = Result<Object, Failure>;
 
-/// The thread and its connection. It ends when this is dropped and the request under way has ended.
+/// The thread and its connection. The thread ends when this is dropped and the current request has ended.
 pub struct Requester {
     jobs: Sender<Job>,
     api: Arc<Api>,
 }
 
 impl Requester {
-    /// Starts the thread; `deliver` gets the outcome of each job, with its number.
+    /// Starts the thread. `deliver` gets the number and the outcome of each job.
     pub fn start(api: Api, lock: LockName, deliver: impl Fn(u64, Outcome) + Send + 'static) -> io::Result<Requester> {
         let api = Arc::new(api);
         let (jobs, inbox) = channel::<Job>();
@@ -50,18 +50,18 @@ impl Requester {
         Ok(Requester { jobs, api })
     }
 
-    /// Has this done after what is under way.
+    /// Queues a job.
     pub fn send(&self, job: Job) {
         // The thread lives as long as this value.
         let _ = self.jobs.send(job);
     }
 
-    /// A client with the same credentials and no connection, for a requester that takes over from this one.
+    /// A client with the same credentials and no connection, for the successor of this requester.
     pub fn fresh_api(&self) -> Api {
         self.api.fresh()
     }
 
-    /// Breaks off the request under way.
+    /// Aborts the current request.
     pub fn abandon(self) {
         self.api.abandon();
     }

@@ -1,8 +1,8 @@
-//! Where this process runs, and the proof that no other process of its name runs there (S9).
+//! The host of this process, and the proof that no other process with this identity runs there (S9).
 //!
-//! An abstract Unix socket exists once in a network namespace, and the kernel frees its name when the process
-//! that bound it dies, however it dies. Who holds the socket of its election and identity knows that an
-//! earlier holder in the same namespace is dead, and with it every claim to lead that it may have made.
+//! An abstract Unix socket exists once in a network namespace, and the kernel frees it when the process that bound it
+//! dies. A process that binds the socket of its election and identity therefore knows that earlier holders in this
+//! namespace are dead, together with their claims.
 
 use crate::lock::LockName;
 use crate::record::Host;
@@ -10,24 +10,24 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-/// This process's boot and network namespace; `None` where the kernel does not say.
+/// The boot id and the network namespace of this process; `None` if the kernel does not provide them.
 pub fn find() -> Option<Host> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let network = std::fs::read_link("/proc/self/ns/net").ok()?;
     Some(Host { boot: boot.trim().into(), network: network.to_string_lossy().into() })
 }
 
-/// The socket of one election and identity in this network namespace, held as long as this value lives.
+/// The socket of one election and identity in this network namespace, bound while this value lives.
 #[derive(Debug)]
 pub struct Socket {
     _listener: UnixListener,
 }
 
 impl Socket {
-    /// Takes the socket; an error when another process has it.
+    /// Binds the socket; fails if another process has bound it.
     pub fn hold(lock: &LockName, identity: &str) -> io::Result<Socket> {
-        // Hashed, for a name may be longer than an address can be. All versions must hash alike: an old one
-        // that still runs has to be found.
+        // A hash, because a name may be longer than a socket address. All versions must use the same hash, so that a
+        // new version finds an old one that still runs.
         let name = format!("leader-elector/{:032x}", fnv1a(format!("{lock}\0{identity}").as_bytes()));
         let address = SocketAddr::from_abstract_name(name)?;
         Ok(Socket { _listener: UnixListener::bind_addr(&address)? })

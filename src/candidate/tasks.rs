@@ -1,5 +1,5 @@
-//! What is bound to the leadership: the command, and the Service that leads to the leader. Each is told of every term, and
-//! while one of them goes on the lock is not released (S5).
+//! The tasks of a term: the command and the leader Service. Both are informed of each term. The lock is not released
+//! while one of them is active (S5).
 
 use crate::command::{self, Command};
 use crate::election::Claim;
@@ -8,10 +8,11 @@ use crate::leadership::Leadership;
 use crate::time::Time;
 use std::time::Duration;
 
-/// After a stop: how long the address may take to be withdrawn. It shares the two seconds of an exit with the release.
+/// How long the Service may take to withdraw the address after a stop. Together with the release it must fit into two
+/// seconds.
 const WITHDRAWAL_LIMIT: Duration = Duration::from_secs(1);
 
-/// What one of them says.
+/// A report of a task.
 #[derive(Debug)]
 pub(super) enum TaskReport {
     Service(leader_service::Report),
@@ -23,9 +24,9 @@ pub(super) struct Tasks {
     service: Option<LeaderService>,
     command: Option<Command>,
     told: Option<Leadership>,
-    /// The Service leads here, or may, for the term of this token.
+    /// The token of the term for which the Service routes to this pod, or may.
     routed: Option<u64>,
-    /// After a stop: until when the address may be withdrawn.
+    /// After a stop: when the address must be withdrawn.
     withdrawn_by: Option<Time>,
 }
 
@@ -38,13 +39,13 @@ impl Tasks {
         self.command = Some(command);
     }
 
-    /// The candidate was told to leave.
+    /// The candidate is stopping.
     pub(super) fn stop(&mut self, now: Time) {
         self.withdrawn_by.get_or_insert(now.saturating_add(WITHDRAWAL_LIMIT));
     }
 
-    /// Tells how the leadership stands, if that is news: the claim, and until when what was started for the last one may go
-    /// on. Returns whether a term is told of: then something is started.
+    /// Informs the tasks of a change: the claim, or until when tasks of the last term may continue. Returns whether a
+    /// term is active, so that tasks start.
     pub(super) fn tell(&mut self, claim: Option<Claim>, work_until: Option<Time>) -> bool {
         if self.service.is_none() && self.command.is_none() {
             return false;
@@ -87,19 +88,19 @@ impl Tasks {
         }
     }
 
-    /// The Service has said that it does not lead here any more, or that it cannot be helped.
+    /// The Service has withdrawn the address, or has given up.
     pub(super) fn withdrawn(&mut self, fencing_token: u64) {
         self.routed.take_if(|routed| *routed == fencing_token);
     }
 
-    /// Runs the command again that has ended, if this candidate still leads.
+    /// Restarts the command after it ended, if this candidate still leads.
     pub(super) fn restart_command(&self) {
         if let Some(command) = &self.command {
             command.restart();
         }
     }
 
-    /// Whether nothing goes on of what was started for a term that has ended.
+    /// Whether no task of an ended term is active.
     pub(super) fn are_over(&self) -> bool {
         let ended = !matches!(self.told, Some(Leadership::Leading { .. }));
         ended && self.routed.is_none() && self.command.as_ref().is_none_or(Command::is_idle)

@@ -1,48 +1,50 @@
-//! What the watch of one lock has shown and the candidate has not taken yet: a few entries, however much is shown.
+//! The queued watch events of one lock. The queue has few entries even if the watch shows many events.
 //!
-//! Bookmarks coalesce, and a state of the lock supersedes the one before it, unless the candidate could conclude more
-//! from the two than from the last alone: that a holder's record was taken away by others (S3, S10), or that somebody
-//! else held the lock in between (S6). So this is kept:
+//! Bookmarks are merged. A newer state replaces an older one, unless both together tell the candidate more than the
+//! newer one: that somebody deleted a holder's record (S3, S10), or that another candidate held the lock in between
+//! (S6). The queue keeps:
 //!
-//! - that the watch was opened, and that it has ended;
-//! - of states that follow each other plainly, by renewals say, the first and the last;
-//! - where that is too much, the oldest state, the two newest, and of those between the one with the longest lease, as if
-//!   it had been deleted then. The candidate waits for longer than it need, and never for less.
+//! - that the watch was opened, and that it ended;
+//! - the first and the last of consecutive states that differ only as renewals do;
+//! - if there are still too many states: the oldest, the two newest, and the one in between with the longest lease,
+//!   marked as deleted afterwards. The candidate may then wait longer than necessary, but never less.
 
-use super::watcher::News;
+use super::watcher::WatchMessage;
 use crate::election::Sight;
 use crate::record::Content;
 use crate::time::Time;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// States of the lock at most. Beside them there are an opening, a bookmark and an end.
+/// The maximum number of states. An opening, a bookmark and an end may be queued in addition.
 const MOST_STATES: usize = 6;
 
 #[derive(Debug, Default)]
 pub(super) struct WatchQueue(VecDeque<Entry>);
 
-/// Some news, and a moment before which it had not come.
-pub(super) type Entry = (Time, News);
+/// A watch event, and a moment before it arrived.
+pub(super) type Entry = (Time, WatchMessage);
 
 impl WatchQueue {
-    /// Whether this may be added now: no opening before the end of the watch before it was taken.
-    pub(super) fn has_room_for(&self, news: &News) -> bool {
-        !matches!((news, self.0.back()), (News::Opened, Some((_, News::Closed(_)))))
+    /// Whether this event may be added now. An opening must wait until the end of the previous watch was taken.
+    pub(super) fn has_room_for(&self, message: &WatchMessage) -> bool {
+        !matches!((message, self.0.back()), (WatchMessage::Opened, Some((_, WatchMessage::Closed(_)))))
     }
 
-    pub(super) fn push(&mut self, since: Time, news: News) {
-        if let Some((_, News::Bookmark)) = self.0.back()
-            && !matches!(news, News::Closed(_))
+    pub(super) fn push(&mut self, since: Time, message: WatchMessage) {
+        if let Some((_, WatchMessage::Bookmark)) = self.0.back()
+            && !matches!(message, WatchMessage::Closed(_))
         {
             self.0.pop_back();
         }
-        let newest = self.0.iter().rev().find_map(|(_, news)| news.resource_version());
-        match news.resource_version() {
-            // To the candidate it would be old, and show no more than that the server is there.
-            Some(shown) if newest.is_some_and(|newest| shown <= newest) => self.0.push_back((since, News::Bookmark)),
-            Some(_) => self.push_state(since, news),
-            None => self.0.push_back((since, news)),
+        let newest = self.0.iter().rev().find_map(|(_, message)| message.resource_version());
+        match message.resource_version() {
+            // An old state shows the candidate only that the server works.
+            Some(shown) if newest.is_some_and(|newest| shown <= newest) => {
+                self.0.push_back((since, WatchMessage::Bookmark))
+            }
+            Some(_) => self.push_state(since, message),
+            None => self.0.push_back((since, message)),
         }
     }
 
@@ -54,17 +56,17 @@ impl WatchQueue {
         self.0.is_empty()
     }
 
-    fn push_state(&mut self, since: Time, news: News) {
-        self.0.push_back((since, news));
+    fn push_state(&mut self, since: Time, message: WatchMessage) {
+        self.0.push_back((since, message));
         let last = self.0.len() - 1;
-        let first = self.0.iter().position(|(_, news)| news.resource_version().is_some()).unwrap_or(last);
+        let first = self.0.iter().position(|(_, message)| message.resource_version().is_some()).unwrap_or(last);
         if last > first {
-            self.0[last - 1].1.pass();
+            self.0[last - 1].1.drop_object();
         }
         if last >= first + 2
             && let [a, b, c] = [last - 2, last - 1, last].map(|index| self.0[index].1.sight())
-            && follows_plainly(&a, &b)
-            && follows_plainly(&b, &c)
+            && is_covered_by(&a, &b)
+            && is_covered_by(&b, &c)
         {
             self.0.remove(last - 1);
         } else if last >= first + MOST_STATES {
@@ -72,56 +74,60 @@ impl WatchQueue {
         }
     }
 
-    /// Replaces the states between the first and the two last by the one with the longest lease, unless that is the first,
-    /// and its deletion.
+    /// Replaces the states between the first and the two newest ones by the one with the longest lease, followed by its
+    /// deletion. If the first has the longest lease, only the deletion is kept.
     fn keep_longest_lease(&mut self, first: usize) {
         let newest = self.0.split_off(self.0.len() - 2);
         let mut between: Vec<Entry> = self.0.drain(first + 1..).collect();
-        let versions: Vec<u64> = between.iter().filter_map(|(_, news)| news.resource_version()).collect();
-        let at_risk = |(_, news): &Entry| lease(&news.sight());
+        let versions: Vec<u64> = between.iter().filter_map(|(_, message)| message.resource_version()).collect();
+        let at_risk = |(_, message): &Entry| lease(&message.sight());
         let longest = (0..between.len()).max_by_key(|index| at_risk(&between[*index])).unwrap_or_default();
         if let [.., before, deleted] = versions[..] {
             let (since, longest) = between.swap_remove(longest);
             if at_risk(&self.0[first]) < lease(&longest.sight()) {
-                // Should it be the last of them: its deletion has to be newer.
+                // If it is the last of them, its deletion must have a higher resourceVersion.
                 let resource_version = longest.resource_version().unwrap_or_default().min(before);
-                self.0.push_back((since, News::Past { resource_version, sight: longest.sight() }));
+                self.0.push_back((since, WatchMessage::Superseded { resource_version, sight: longest.sight() }));
             }
-            self.0.push_back((since, News::Deleted { resource_version: deleted }));
+            self.0.push_back((since, WatchMessage::Deleted { resource_version: deleted }));
         }
         self.0.extend(newest);
     }
 }
 
-impl News {
-    /// Of the state of the lock that this shows.
+impl WatchMessage {
+    /// The resourceVersion of the state that this event shows.
     fn resource_version(&self) -> Option<u64> {
         match self {
-            News::Past { resource_version, .. } | News::Deleted { resource_version } => Some(*resource_version),
-            News::Object(object) => Some(object.version().resource_version),
-            News::Opened | News::Bookmark | News::Closed(_) => None,
+            WatchMessage::Superseded { resource_version, .. } | WatchMessage::Deleted { resource_version } => {
+                Some(*resource_version)
+            }
+            WatchMessage::Object(object) => Some(object.version().resource_version),
+            WatchMessage::Opened | WatchMessage::Bookmark | WatchMessage::Closed(_) => None,
         }
     }
 
     fn sight(&self) -> Sight {
         match self {
-            News::Past { sight, .. } => sight.clone(),
-            News::Object(object) => object.sight(),
-            News::Deleted { .. } | News::Opened | News::Bookmark | News::Closed(_) => Sight::MISSING,
+            WatchMessage::Superseded { sight, .. } => sight.clone(),
+            WatchMessage::Object(object) => object.sight(),
+            WatchMessage::Deleted { .. } | WatchMessage::Opened | WatchMessage::Bookmark | WatchMessage::Closed(_) => {
+                Sight::MISSING
+            }
         }
     }
 
-    /// Lets go of the object: there is a newer one.
-    fn pass(&mut self) {
-        if let News::Object(object) = self {
+    /// Drops the object, because a newer one is queued.
+    fn drop_object(&mut self) {
+        if let WatchMessage::Object(object) = self {
             let (resource_version, sight) = (object.version().resource_version, object.sight());
-            *self = News::Past { resource_version, sight };
+            *self = WatchMessage::Superseded { resource_version, sight };
         }
     }
 }
 
-/// Whether the second of two states says all that there is to say of the first.
-fn follows_plainly(first: &Sight, second: &Sight) -> bool {
+/// Whether the second state alone tells the candidate as much as both.
+fn is_covered_by(first: &Sight, second: &Sight) -> bool {
     let uid = |sight: &Sight| sight.version.as_ref().map(|version| version.uid.clone());
     let alike = match (&first.content, &second.content) {
         (Content::Record(a), Content::Record(b)) => a.holder == b.holder || a.is_free() || b.is_free(),
@@ -131,8 +137,7 @@ fn follows_plainly(first: &Sight, second: &Sight) -> bool {
     alike && uid(first) == uid(second)
 }
 
-/// For how long whoever a state shows as holder may go on claiming. Where that cannot be read it is longer than not at
-/// all.
+/// How long the holder in this state may continue to claim. An unreadable record counts as more than none.
 fn lease(sight: &Sight) -> Duration {
     match &sight.content {
         Content::Record(record) if !record.is_free() => record.lease(),
@@ -149,7 +154,7 @@ mod tests {
     use crate::record::RECORD_ANNOTATION;
     use serde_json::json;
 
-    fn object(version: u64, uid: u64, record: Option<String>) -> News {
+    fn object(version: u64, uid: u64, record: Option<String>) -> WatchMessage {
         let lock = LockName { kind: LockKind::Endpoints, namespace: "default".into(), name: "example".into() };
         let mut object = json!({"metadata": {
             "namespace": "default", "name": "example", "uid": format!("uid-{uid}"),
@@ -158,27 +163,27 @@ mod tests {
         if let Some(record) = record {
             object["metadata"]["annotations"] = json!({RECORD_ANNOTATION: record});
         }
-        News::Object(Object::parse(&lock, object.to_string().as_bytes()).unwrap())
+        WatchMessage::Object(Object::parse(&lock, object.to_string().as_bytes()).unwrap())
     }
 
-    fn held(version: u64, holder: &str, lease: u32) -> News {
+    fn held(version: u64, holder: &str, lease: u32) -> WatchMessage {
         let record = json!({"holderIdentity": holder, "leaseDurationSeconds": lease, "renewTime": version.to_string()});
         object(version, 0, Some(record.to_string()))
     }
 
-    fn deleted(resource_version: u64) -> News {
-        News::Deleted { resource_version }
+    fn deleted(resource_version: u64) -> WatchMessage {
+        WatchMessage::Deleted { resource_version }
     }
 
     fn at(seconds: u64) -> Time {
         Time::after_boot(Duration::from_secs(seconds))
     }
 
-    fn queue(news: Vec<News>) -> WatchQueue {
+    fn queue(message: Vec<WatchMessage>) -> WatchQueue {
         let mut queue = WatchQueue::default();
-        for (count, news) in news.into_iter().enumerate() {
-            assert!(queue.has_room_for(&news));
-            queue.push(at(count as u64), news);
+        for (count, message) in message.into_iter().enumerate() {
+            assert!(queue.has_room_for(&message));
+            queue.push(at(count as u64), message);
             assert!(queue.0.len() <= MOST_STATES + 3, "{queue:?}");
         }
         queue
@@ -187,14 +192,14 @@ mod tests {
     /// Each entry in short, with its time.
     fn entries(mut queue: WatchQueue) -> String {
         let mut entries = Vec::new();
-        while let Some((since, news)) = queue.pop() {
-            let what = match &news {
-                News::Opened => "opened".to_owned(),
-                News::Bookmark => "bookmark".to_owned(),
-                News::Closed(_) => "closed".to_owned(),
-                News::Object(object) => format!("object {}", object.version().resource_version),
-                News::Past { resource_version, .. } => format!("past {resource_version}"),
-                News::Deleted { resource_version } => format!("deleted {resource_version}"),
+        while let Some((since, message)) = queue.pop() {
+            let what = match &message {
+                WatchMessage::Opened => "opened".to_owned(),
+                WatchMessage::Bookmark => "bookmark".to_owned(),
+                WatchMessage::Closed(_) => "closed".to_owned(),
+                WatchMessage::Object(object) => format!("object {}", object.version().resource_version),
+                WatchMessage::Superseded { resource_version, .. } => format!("past {resource_version}"),
+                WatchMessage::Deleted { resource_version } => format!("deleted {resource_version}"),
             };
             entries.push(format!("{what} at {}", since.uptime().as_secs()));
         }
@@ -203,9 +208,15 @@ mod tests {
 
     #[test]
     fn any_number_of_bookmarks_is_one() {
-        let many = (0..1000).map(|_| News::Bookmark).collect();
+        let many = (0..1000).map(|_| WatchMessage::Bookmark).collect();
         assert_eq!(entries(queue(many)), "bookmark at 999");
-        let around = vec![News::Opened, News::Bookmark, held(5, "a", 1), News::Bookmark, News::Bookmark];
+        let around = vec![
+            WatchMessage::Opened,
+            WatchMessage::Bookmark,
+            held(5, "a", 1),
+            WatchMessage::Bookmark,
+            WatchMessage::Bookmark,
+        ];
         assert_eq!(entries(queue(around)), "opened at 0, object 5 at 2, bookmark at 4");
     }
 
@@ -217,12 +228,13 @@ mod tests {
 
     #[test]
     fn the_end_of_a_watch_stays_behind_what_it_showed_and_the_next_waits_for_it() {
-        let mut queue = queue(vec![News::Opened, held(1, "a", 1), News::Bookmark, News::Closed(None)]);
-        assert!(!queue.has_room_for(&News::Opened));
+        let mut queue =
+            queue(vec![WatchMessage::Opened, held(1, "a", 1), WatchMessage::Bookmark, WatchMessage::Closed(None)]);
+        assert!(!queue.has_room_for(&WatchMessage::Opened));
         for _ in 0..4 {
             queue.pop().unwrap();
         }
-        assert!(queue.has_room_for(&News::Opened));
+        assert!(queue.has_room_for(&WatchMessage::Opened));
     }
 
     #[test]
@@ -247,14 +259,14 @@ mod tests {
 
     #[test]
     fn where_too_much_happens_the_longest_lease_is_kept() {
-        let news: Vec<News> =
+        let message: Vec<WatchMessage> =
             (0..10).flat_map(|n| [held(2 * n + 1, "a", if n == 4 { 60 } else { 10 }), deleted(2 * n + 2)]).collect();
-        let mut queue = queue(news);
+        let mut queue = queue(message);
         let mut longest = Duration::ZERO;
         let mut versions = vec![0];
-        while let Some((_, news)) = queue.pop() {
-            longest = longest.max(lease(&news.sight()));
-            versions.push(news.resource_version().unwrap());
+        while let Some((_, message)) = queue.pop() {
+            longest = longest.max(lease(&message.sight()));
+            versions.push(message.resource_version().unwrap());
         }
         assert_eq!(longest, Duration::from_secs(60));
         assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
@@ -275,10 +287,10 @@ mod tests {
         }
     }
 
-    fn show(machine: &mut Election, news: &News) {
+    fn show(machine: &mut Election, message: &WatchMessage) {
         let moment = Moment { now: at(1000), wall_micros: 0, jitter: 0.0 };
-        if let Some(resource_version) = news.resource_version() {
-            machine.step(moment, Event::Watched { resource_version, sight: news.sight() });
+        if let Some(resource_version) = message.resource_version() {
+            machine.step(moment, Event::Watched { resource_version, sight: message.sight() });
         }
     }
 
@@ -291,7 +303,7 @@ mod tests {
             (self.0 >> 33) % limit
         }
 
-        fn state(&mut self, version: u64, uid: &mut u64) -> News {
+        fn state(&mut self, version: u64, uid: &mut u64) -> WatchMessage {
             let holder = ["", "a", "b", "c"][self.below(4) as usize];
             let record = json!({
                 "holderIdentity": holder, "leaseDurationSeconds": 1 + self.below(60), "renewTime": version.to_string(),
@@ -312,8 +324,8 @@ mod tests {
 
     /// Of all who may go on claiming after these states: how long the longest lease is of those whose record was not
     /// replaced in the order of things, or that stands there still.
-    fn at_risk(states: &[News]) -> Duration {
-        let sights: Vec<Sight> = states.iter().map(News::sight).collect();
+    fn at_risk(states: &[WatchMessage]) -> Duration {
+        let sights: Vec<Sight> = states.iter().map(WatchMessage::sight).collect();
         let removed = |pair: &[Sight]| match &pair[1].content {
             Content::Record(record) => {
                 let uid = |sight: &Sight| sight.version.as_ref().map(|Version { uid, .. }| uid.clone());
@@ -347,19 +359,20 @@ mod tests {
                 queue.push(Time::ZERO, state);
                 show(&mut whole, all.last().unwrap());
                 if numbers.below(6) == 0
-                    && let Some((_, news)) = queue.pop()
+                    && let Some((_, message)) = queue.pop()
                 {
-                    show(&mut machine, &news);
+                    show(&mut machine, &message);
                     taken += 1;
                 }
             }
-            while let Some((_, news)) = queue.pop() {
-                show(&mut machine, &news);
+            while let Some((_, message)) = queue.pop() {
+                show(&mut machine, &message);
             }
             let newest = |machine: &Election| machine.lock().cloned();
             assert_eq!(newest(&machine), newest(&whole), "{all:?}");
             let (free_from, needed) = (machine.free_from().unwrap(), at(1000).saturating_add(at_risk(&all)));
-            let shown = all.iter().map(|news| (news.resource_version(), news.sight().content)).collect::<Vec<_>>();
+            let shown =
+                all.iter().map(|message| (message.resource_version(), message.sight().content)).collect::<Vec<_>>();
             assert!(free_from >= needed, "{free_from:?} < {needed:?} with {taken} taken early: {shown:?}");
         }
     }

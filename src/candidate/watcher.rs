@@ -1,6 +1,6 @@
-//! One blocking thread that turns the watch stream into news, and keeps a stream open.
+//! The thread that keeps a watch open and delivers its events.
 //!
-//! A watch is for speed only: what it shows late, or not at all, costs time and never safety.
+//! The watch is only for speed. Late or missing events cost time, never safety.
 
 use crate::api::{Api, ApiStatus, Failure, FailureKind, Verb, Watch, WatchHandle};
 use crate::clock;
@@ -15,53 +15,53 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// How long the server is asked to keep a stream open, before jitter.
+/// The requested duration of a watch, before jitter.
 const WATCH_SECONDS: u32 = 300;
-/// The first and the longest pause after a stream that failed.
+/// The first and the longest pause after a failed watch.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
-/// The same after one that was forbidden: the right may come, but it need not. A server that has just started forbids
-/// everything for a moment, because it has not read the roles yet.
+/// The same after a 403. The permission may come, or may never come. A server that has just started answers 403 for a
+/// moment, because it has not loaded the roles yet.
 const DENIED_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(180));
 
-/// What the stream showed.
+/// A watch event.
 #[derive(Debug)]
-pub enum News {
-    /// A stream is open: every change from now on will be shown.
+pub enum WatchMessage {
+    /// The watch is open. It shows every later change.
     Opened,
-    /// The object as it is now.
+    /// The current object.
     Object(Object),
-    /// The object as it was: a newer state has been shown since. The watcher itself has no such news.
-    Past {
+    /// An older state, after which the watch showed a newer one. Only [`WatchQueue`](super::watch_queue) creates it.
+    Superseded {
         resource_version: u64,
         sight: Sight,
     },
     Deleted {
         resource_version: u64,
     },
-    /// The server is there, and has nothing new.
+    /// The server works and there are no changes.
     Bookmark,
-    /// No stream is open, because the server ended it (`None`) or because of this failure.
+    /// The watch is closed: the server ended it (`None`), or it failed.
     Closed(Option<Failure>),
 }
 
-/// The thread, as its owner sees it.
+/// The handle of the thread.
 pub struct Watcher {
     handle: WatchHandle,
-    from_the_start: Arc<AtomicBool>,
+    from_current: Arc<AtomicBool>,
 }
 
 impl Watcher {
-    /// Starts the thread; `deliver` gets all news until it says `false`, each with a moment before which it had not
-    /// come: a process that stands still reads old news when it goes on. `random` gives numbers in [0, 1).
+    /// Starts the thread. `deliver` gets each event with a moment before it arrived, because a paused process reads old
+    /// events when it continues. The thread ends when `deliver` returns `false`. `random` returns numbers in [0, 1).
     pub fn start(
         api: Api,
         lock: LockName,
         timeout: Duration,
         random: fn() -> f64,
-        deliver: impl Fn(Time, News) -> bool + Send + 'static,
+        deliver: impl Fn(Time, WatchMessage) -> bool + Send + 'static,
     ) -> io::Result<Watcher> {
-        let watcher = Watcher { handle: WatchHandle::new(), from_the_start: Arc::default() };
-        let (handle, from_the_start) = (watcher.handle.clone(), Arc::clone(&watcher.from_the_start));
+        let watcher = Watcher { handle: WatchHandle::new(), from_current: Arc::default() };
+        let (handle, from_current) = (watcher.handle.clone(), Arc::clone(&watcher.from_current));
         let mut stream = Stream {
             api,
             lock,
@@ -69,7 +69,7 @@ impl Watcher {
             random,
             deliver,
             handle,
-            from_the_start,
+            from_current,
             seen: None,
             newest: 0,
             denials: 0,
@@ -80,9 +80,9 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// Breaks the stream off and opens a new one that begins with the object as it is.
+    /// Aborts the watch and opens a new one that starts with the current object.
     pub fn reopen(&self) {
-        self.from_the_start.store(true, Ordering::Release);
+        self.from_current.store(true, Ordering::Release);
         self.handle.wake();
     }
 }
@@ -94,36 +94,36 @@ struct Stream<D> {
     random: fn() -> f64,
     deliver: D,
     handle: WatchHandle,
-    from_the_start: Arc<AtomicBool>,
-    /// The resourceVersion up to which this stream has shown everything; only its own may resume it.
+    from_current: Arc<AtomicBool>,
+    /// The resourceVersion up to which this watch has shown everything, where it can resume.
     seen: Option<u64>,
-    /// The newest resourceVersion at which any stream showed the object.
+    /// The newest resourceVersion of the object in any watch.
     newest: u64,
-    /// How many of the last streams, in a row, were forbidden.
+    /// The number of consecutive watches that ended with a 403.
     denials: u32,
-    /// The same for those that began too long ago.
+    /// The number of consecutive watches that ended with a 410.
     expiries: u32,
-    /// A stream has shown other objects, and that was told.
+    /// The watch has shown other objects, and that was logged.
     shows_others: bool,
 }
 
 /// The candidate is gone.
-struct Unwanted;
+struct CandidateGone;
 
-impl<D: Fn(Time, News) -> bool> Stream<D> {
+impl<D: Fn(Time, WatchMessage) -> bool> Stream<D> {
     fn keep_open(&mut self) {
-        let mut fruitless = 0;
+        let mut watches_without_event = 0;
         let mut began = clock::now();
-        while let Ok(ended) = self.follow(&mut fruitless) {
+        while let Ok(ended) = self.watch_once(&mut watches_without_event) {
             if clock::now().since(began) > PAUSES.1 {
-                fruitless = 0; // it took its time: no reason to take more
+                watches_without_event = 0; // a long watch needs no backoff
             }
-            // To be broken off for a new one is no failure, and no reason to wait.
+            // An abort for a new watch is not a failure and needs no pause.
             let broken_off = ended.as_ref().is_some_and(|failure| failure.kind == FailureKind::Aborted)
-                || self.from_the_start.load(Ordering::Acquire);
+                || self.from_current.load(Ordering::Acquire);
             let failure = ended.filter(|_| !broken_off);
-            let pause = if broken_off { Duration::ZERO } else { self.pause(failure.as_ref(), fruitless) };
-            if self.tell(began, News::Closed(failure)).is_err() {
+            let pause = if broken_off { Duration::ZERO } else { self.pause(failure.as_ref(), watches_without_event) };
+            if self.tell(began, WatchMessage::Closed(failure)).is_err() {
                 return;
             }
             thread::sleep(pause);
@@ -131,11 +131,11 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
         }
     }
 
-    /// One stream, from its opening to its end. Counts the streams in a row that showed nothing new: one that begins
-    /// with the object as it was, and breaks each time, would be opened without end.
-    fn follow(&mut self, fruitless: &mut u32) -> Result<Option<Failure>, Unwanted> {
-        *fruitless = fruitless.saturating_add(1);
-        if self.from_the_start.swap(false, Ordering::AcqRel) {
+    /// Runs one watch from its opening to its end. Counts consecutive watches without new events: a watch that always
+    /// breaks after its first event must not be reopened without a pause.
+    fn watch_once(&mut self, watches_without_event: &mut u32) -> Result<Option<Failure>, CandidateGone> {
+        *watches_without_event = watches_without_event.saturating_add(1);
+        if self.from_current.swap(false, Ordering::AcqRel) {
             self.seen = None;
             self.newest = 0;
         }
@@ -146,13 +146,13 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
             Ok(watch) => watch,
             Err(failure) => return Ok(Some(self.after(failure))),
         };
-        self.tell(since, News::Opened)?;
+        self.tell(since, WatchMessage::Opened)?;
         loop {
             since = clock::now();
             match self.next(&mut watch) {
                 Ok(Some(news)) => {
                     if self.is_new(&news) {
-                        *fruitless = 0;
+                        *watches_without_event = 0;
                     }
                     self.tell(since, news)?;
                 }
@@ -162,25 +162,30 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
         }
     }
 
-    fn is_new(&mut self, news: &News) -> bool {
+    fn is_new(&mut self, news: &WatchMessage) -> bool {
         let shown = match news {
-            News::Object(object) => object.version().resource_version,
-            News::Deleted { resource_version } => *resource_version,
-            News::Opened | News::Bookmark | News::Past { .. } | News::Closed(_) => return false,
+            WatchMessage::Object(object) => object.version().resource_version,
+            WatchMessage::Deleted { resource_version } => *resource_version,
+            WatchMessage::Opened
+            | WatchMessage::Bookmark
+            | WatchMessage::Superseded { .. }
+            | WatchMessage::Closed(_) => return false,
         };
         let is_new = shown > self.newest;
         self.newest = self.newest.max(shown);
         is_new
     }
 
-    fn next(&mut self, watch: &mut Watch) -> Result<Option<News>, Failure> {
+    fn next(&mut self, watch: &mut Watch) -> Result<Option<WatchMessage>, Failure> {
         while let Some(line) = watch.next()? {
             let fail = |kind, what| Failure::new(kind, Verb::Watch, &self.lock, what);
             let event = WatchEvent::parse(&self.lock, &line).map_err(|what| fail(FailureKind::Unknown, what))?;
             let (seen, news) = match event {
-                WatchEvent::Object(object) => (object.version().resource_version, News::Object(object)),
-                WatchEvent::Deleted { resource_version } => (resource_version, News::Deleted { resource_version }),
-                WatchEvent::Bookmark { resource_version } => (resource_version, News::Bookmark),
+                WatchEvent::Object(object) => (object.version().resource_version, WatchMessage::Object(object)),
+                WatchEvent::Deleted { resource_version } => {
+                    (resource_version, WatchMessage::Deleted { resource_version })
+                }
+                WatchEvent::Bookmark { resource_version } => (resource_version, WatchMessage::Bookmark),
                 WatchEvent::Error(status) => return Err(self.ended_with(&status)),
                 WatchEvent::Other(name) => {
                     self.ignore(&name);
@@ -196,8 +201,8 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
     fn ignore(&mut self, name: &str) {
         if !std::mem::replace(&mut self.shows_others, true) {
             warn!(
-                "the watch of {} shows other objects as well, such as {name}: they are ignored; is there a proxy before \
-                 the API server that drops the fieldSelector of a request?",
+                "the watch of {} shows other objects as well, such as {name}: they are ignored; does a proxy in front \
+                 of the API server drop the fieldSelector?",
                 self.lock
             );
         }
@@ -210,7 +215,7 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
         Failure { retry_after, ..Failure::new(kind, Verb::Watch, &self.lock, escaped(what.as_bytes())) }
     }
 
-    /// What a failure means for the next stream.
+    /// Updates the state for the next watch.
     fn after(&mut self, failure: Failure) -> Failure {
         if failure.kind == FailureKind::Expired {
             self.seen = None;
@@ -218,25 +223,25 @@ impl<D: Fn(Time, News) -> bool> Stream<D> {
         failure
     }
 
-    fn pause(&mut self, failure: Option<&Failure>, fruitless: u32) -> Duration {
+    fn pause(&mut self, failure: Option<&Failure>, watches_without_event: u32) -> Duration {
         let in_a_row = |kind, before: u32| match failure {
             Some(failure) if failure.kind == kind => before.saturating_add(1),
             _ => 0,
         };
         self.denials = in_a_row(FailureKind::Denied, self.denials);
         self.expiries = in_a_row(FailureKind::Expired, self.expiries);
-        if fruitless == 0 || self.expiries == 1 {
-            return Duration::ZERO; // to be expected
+        if watches_without_event == 0 || self.expiries == 1 {
+            return Duration::ZERO; // a normal end
         }
-        // What failed otherwise before says nothing of a right that is missing.
+        // The pause for a missing permission counts only consecutive 403s.
         let ((first, longest), tries) =
-            if self.denials > 0 { (DENIED_PAUSES, self.denials) } else { (PAUSES, fruitless) };
+            if self.denials > 0 { (DENIED_PAUSES, self.denials) } else { (PAUSES, watches_without_event) };
         let pause = backoff(first, tries, longest).mul_f64(0.5 + 0.5 * (self.random)());
         let wished_for = failure.and_then(|failure| failure.retry_after).unwrap_or_default();
         wished_for.min(longest).max(pause)
     }
 
-    fn tell(&self, since: Time, news: News) -> Result<(), Unwanted> {
-        if (self.deliver)(since, news) { Ok(()) } else { Err(Unwanted) }
+    fn tell(&self, since: Time, news: WatchMessage) -> Result<(), CandidateGone> {
+        if (self.deliver)(since, news) { Ok(()) } else { Err(CandidateGone) }
     }
 }

@@ -1,9 +1,9 @@
-//! One lock, as the candidate deals with it: the threads that ask and watch, the object in hand, the request under way.
+//! The worker of one lock: its requester and watcher, the object to be replaced, and the current request.
 
 use super::inbox::{NotSent, Outbox};
 use super::requester::{Job, Outcome, Requester, Task};
 use super::sole_instance::Socket;
-use super::watcher::{News, Watcher};
+use super::watcher::{WatchMessage, Watcher};
 use crate::api::{Api, Verb};
 use crate::clock;
 use crate::election::{Call, Election, Purpose, Request, Settings};
@@ -15,27 +15,27 @@ use std::io;
 use std::sync::Arc;
 
 pub(super) struct LockWorker {
-    /// Which of the candidate's locks it is.
+    /// The index of the lock.
     index: usize,
     pub(super) lock: LockName,
     outbox: Outbox,
     requester: Requester,
     pub(super) watcher: Watcher,
-    /// The object that the machine has in mind, with all its fields.
+    /// The object whose version the state machine knows, with all its fields.
     object: Option<Object>,
-    /// The request that the requester has not answered yet.
+    /// The request without an outcome yet.
     outstanding: Option<Outstanding>,
-    /// The proof that nobody else has this name in this network namespace.
+    /// The proof that no other process has this identity in this network namespace.
     socket: Option<Socket>,
 }
 
-/// A request on its way.
+/// A request in progress.
 pub(super) struct Outstanding {
     number: u64,
     pub(super) verb: Verb,
-    /// A moment before its sending.
+    /// A moment before it was sent.
     pub(super) sent: Time,
-    /// It renews a term.
+    /// Whether it renews a term.
     pub(super) renews: bool,
 }
 
@@ -48,16 +48,16 @@ impl LockWorker {
         outbox: &Outbox,
         metrics: Arc<Metrics>,
     ) -> io::Result<LockWorker> {
-        let news = outbox.clone();
+        let message = outbox.clone();
         let timeout = settings.request_timeout;
         let watcher = Watcher::start(api.fresh(), lock.clone(), timeout, random::fraction, move |since, it| {
-            // Here and not where it is taken, for some of it may be superseded by then.
+            // Count here, because the queue may merge events before they are taken.
             match &it {
-                News::Opened => metrics.api_request(Verb::Watch, None),
-                News::Closed(Some(failure)) => metrics.api_request(Verb::Watch, Some(failure.class())),
+                WatchMessage::Opened => metrics.api_request(Verb::Watch, None),
+                WatchMessage::Closed(Some(failure)) => metrics.api_request(Verb::Watch, Some(failure.class())),
                 _ => {}
             }
-            news.news(index, since, it)
+            message.watch_message(index, since, it)
         })?;
         Ok(LockWorker {
             requester: start_requester(index, api.fresh(), &lock, outbox)?,
@@ -71,7 +71,7 @@ impl LockWorker {
         })
     }
 
-    /// S9: tries to become provably the only one of its name here.
+    /// S9: tries to bind the socket that proves this is the only process with its identity here.
     pub(super) fn take_socket(&mut self, identity: &str) {
         if self.socket.is_none() {
             self.socket = Socket::hold(&self.lock, identity).ok();
@@ -82,30 +82,30 @@ impl LockWorker {
         self.socket.is_some()
     }
 
-    /// The request of this number, unless it was given up.
+    /// The request with this number, unless it was abandoned.
     pub(super) fn ended(&mut self, number: u64) -> Option<Outstanding> {
         self.outstanding.take_if(|outstanding| outstanding.number == number)
     }
 
-    /// Keeps the object if it is the one that the machine believes in.
+    /// Stores the object if it is the version that the state machine knows.
     pub(super) fn keep(&mut self, object: Object, machine: &Election) {
         if machine.lock().and_then(|lock| lock.version.as_ref()) == Some(object.version()) {
             self.object = Some(object);
         }
     }
 
-    /// Sends a request. One that was under way has been given up by the machine, and is handed back.
+    /// Sends a request. If another one is in progress, the state machine has abandoned it, and it is returned.
     pub(super) fn send(&mut self, request: Request) -> io::Result<Option<Outstanding>> {
         let (number, sent) = (request.number, clock::now());
         let given_up = self.outstanding.take();
         if given_up.is_some() {
-            // Nothing may wait behind it.
+            // The new request must not wait behind it.
             let fresh = start_requester(self.index, self.requester.fresh_api(), &self.lock, &self.outbox)?;
             std::mem::replace(&mut self.requester, fresh).abandon();
         }
         let Some((verb, task)) = self.task(&request.call) else {
-            // What is to be replaced has been replaced by something newer, which comes next. A look at the lock mends it.
-            log::debug!("{}: the object in hand is not the one to be replaced", self.lock);
+            // A newer version was seen, and its event comes next. A read resolves this.
+            log::debug!("{}: the stored object is not the version to be replaced", self.lock);
             self.outbox.reply(self.index, number, Err(NotSent));
             return Ok(given_up);
         };

@@ -1,5 +1,5 @@
-//! From the cluster and the user of a context to credentials. What cannot be done is refused by its name: to go on
-//! without it would be to go on as somebody else, or to somewhere else.
+//! Turns the cluster and the user of a context into credentials. An unsupported field is an error: without it, requests
+//! would go out as another user or to another server.
 
 use std::path::PathBuf;
 
@@ -15,11 +15,11 @@ use super::reloading_file::{self, ReloadingFile};
 use super::tls::TlsMaker;
 use super::{Bearer, Credentials, CredentialsError, ServerAddress, Token};
 
-/// What a user may have in a kubeconfig that is not done here, and why or what instead.
+/// The unsupported fields of a user, and why or what to use instead.
 const UNSUPPORTED_OF_USER: [(&str, &str); 7] = [
-    ("username", "user names and passwords are not supported; Kubernetes takes none since 1.19"),
+    ("username", "user names and passwords are not supported; Kubernetes removed them in 1.19"),
     ("password", "user names and passwords are not supported; Kubernetes takes none since 1.19"),
-    ("auth-provider", "auth providers are not supported; kubectl has none since 1.26, use an exec plugin"),
+    ("auth-provider", "auth providers are not supported; kubectl removed them in 1.26; use an exec plugin"),
     ("as", "impersonation is not supported; give the user the rights it needs"),
     ("as-uid", "impersonation is not supported; give the user the rights it needs"),
     ("as-groups", "impersonation is not supported; give the user the rights it needs"),
@@ -27,9 +27,9 @@ const UNSUPPORTED_OF_USER: [(&str, &str); 7] = [
 ];
 
 const UNSUPPORTED_OF_CLUSTER: [(&str, &str); 1] =
-    [("proxy-url", "proxies are not supported; the API server has to be reached directly")];
+    [("proxy-url", "proxies are not supported; connect to the API server directly")];
 
-/// The credentials that a context stands for.
+/// The credentials of a context.
 pub(super) fn credentials(choice: &Choice) -> Result<Credentials, CredentialsError> {
     let Choice { cluster, user, .. } = choice;
     refuse(cluster, &UNSUPPORTED_OF_CLUSTER)?;
@@ -45,7 +45,7 @@ pub(super) fn credentials(choice: &Choice) -> Result<Credentials, CredentialsErr
     log::info!("using the context {:?} of {}", choice.context, choice.path.display());
     if let Some(TlsMaker { trust: TrustedCa::Anybody, .. }) = credentials.tls {
         log::warn!(
-            "insecure-skip-tls-verify: whoever answers at {} is taken for the API server, and gets the credentials; \
+            "insecure-skip-tls-verify: any server at {} is accepted as the API server, and receives the credentials; \
              give certificate-authority instead",
             credentials.server
         );
@@ -76,7 +76,7 @@ fn tls(cluster: &Field, server: &ServerAddress) -> Result<TlsMaker, CredentialsE
     let server_name = match field.text()? {
         Some(name) => ServerName::try_from(name.to_owned())
             .map_err(|_| field.fail(&format!("{name:?} is neither a DNS name nor an IP address")))?,
-        // Checked when the address was taken apart.
+        // Checked when the address was parsed.
         None => server.name().ok_or_else(|| field.fail("the server's address names no host"))?,
     };
     Ok(TlsMaker::new(trust(cluster)?, server_name))
@@ -87,7 +87,7 @@ fn trust(cluster: &Field) -> Result<TrustedCa, CredentialsError> {
     let Either { data, file, field } = either(cluster, "certificate-authority")?;
     if insecure.yes()? {
         return match data.is_some() || file.is_some() {
-            true => Err(insecure.fail("it makes no sense together with certificate-authority; leave out one of them")),
+            true => Err(insecure.fail("it excludes certificate-authority; leave out one of them")),
             false => Ok(TrustedCa::Anybody),
         };
     }
@@ -103,16 +103,16 @@ fn trust(cluster: &Field) -> Result<TrustedCa, CredentialsError> {
     trust.map_err(|error| placed(&field, error))
 }
 
-/// An error about a file that a field names; one that says already where it is stays as it is.
+/// Adds the field to an error about its file, unless the error names the field already.
 fn placed(field: &Field, error: CredentialsError) -> CredentialsError {
     if error.is_of_config() { error } else { field.fail(&error.to_string()) }
 }
 
-/// A value that stands in the file itself, in base64, or in a file of its own.
+/// A value given inline in base64, or in a file.
 struct Either<'a> {
     data: Option<Vec<u8>>,
     file: Option<PathBuf>,
-    /// Which of the two fields it is; the file's if there is nothing.
+    /// The field in use; the file's field if there is no value.
     field: Field<'a>,
 }
 
@@ -126,7 +126,7 @@ fn either<'a>(of: &Field<'a>, name: &str) -> Result<Either<'a>, CredentialsError
     }
 }
 
-/// As in kubectl the file counts where there is a token in the kubeconfig too.
+/// As in kubectl, tokenFile overrides token.
 fn bearer(user: &Field) -> Result<Option<Bearer>, CredentialsError> {
     let (file, inline) = (user.get("tokenFile")?, user.get("token")?);
     if let Some(path) = file.path()? {
@@ -148,7 +148,7 @@ fn identity(user: &Field) -> Result<Option<Identity>, CredentialsError> {
         (false, true) => return Err(certificate.field.fail("it is missing, and the client key needs its certificate")),
     }
     for it in [&certificate, &key] {
-        // So that an error names the right one of the two.
+        // So that an error names the right file.
         it.file.as_deref().map(reloading_file::read).transpose().map_err(|error| placed(&it.field, error))?;
     }
     let files: Vec<PathBuf> = [&certificate.file, &key.file].into_iter().flatten().cloned().collect();
@@ -157,7 +157,7 @@ fn identity(user: &Field) -> Result<Option<Identity>, CredentialsError> {
         CredentialsError::of_config(format!("cannot use the client certificate of {field} with {origin}: {why}"))
     };
     let name = field.origin();
-    // What is in a file of its own comes with each reading, the certificate first; what is not stays as it is.
+    // Values in files are passed in `contents`, the certificate first; inline values are captured.
     let read = move |contents: &[Vec<u8>]| {
         let mut contents = contents.iter();
         let certificate = certificate.data.as_ref().or_else(|| contents.next());
@@ -174,7 +174,7 @@ fn identity(user: &Field) -> Result<Option<Identity>, CredentialsError> {
 
 fn plugin(user: &Field, cluster: &Field, credentials: &Credentials) -> Result<Option<Plugin>, CredentialsError> {
     let exec = user.get("exec")?;
-    // As in kubectl a token goes first, and nothing is asked for that could not be sent.
+    // As in kubectl, a token overrides the plugin. Over plain HTTP a plugin's credentials could not be sent.
     if !exec.is_there() || credentials.bearer.is_some() || credentials.tls.is_none() {
         return Ok(None);
     }
@@ -193,9 +193,9 @@ fn plugin(user: &Field, cluster: &Field, credentials: &Credentials) -> Result<Op
     let mode = exec.get("interactiveMode")?;
     match mode.text()? {
         None | Some("Never" | "IfAvailable") => {}
-        Some("Always") => return Err(mode.fail("the plugin needs somebody to type, and there is nobody")),
+        Some("Always") => return Err(mode.fail("the plugin needs interactive input, which is not available")),
         Some(other) => {
-            return Err(mode.fail(&format!("{other:?} is none of Never, IfAvailable and Always")));
+            return Err(mode.fail(&format!("{other:?} is not Never, IfAvailable or Always")));
         }
     }
     Plugin::new(command).map(Some)
@@ -227,21 +227,21 @@ fn variables(list: &Field) -> Result<Vec<(String, String)>, CredentialsError> {
         let name = entry.get("name")?;
         match name.text()? {
             Some(text) if !text.contains(['=', '\0']) => Ok((text.to_owned(), plain(&entry.get("value")?)?.to_owned())),
-            _ => Err(name.fail("it has to be the name of an environment variable")),
+            _ => Err(name.fail("it must be the name of an environment variable")),
         }
     };
     list.list()?.iter().map(pair).collect()
 }
 
-/// A text that a process can be handed; nothing is an empty one.
+/// A string that can be passed to a process; a missing one is empty.
 fn plain<'a>(field: &Field<'a>) -> Result<&'a str, CredentialsError> {
     match field.text()?.unwrap_or_default() {
-        text if text.contains('\0') => Err(field.fail("it holds a zero byte")),
+        text if text.contains('\0') => Err(field.fail("it contains a zero byte")),
         text => Ok(text),
     }
 }
 
-/// What a plugin with `provideClusterInfo` is told of the cluster.
+/// The cluster information for a plugin with `provideClusterInfo`.
 fn cluster_info(cluster: &Field) -> Result<serde_json::Value, CredentialsError> {
     let mut info = json!({"server": cluster.get("server")?.text()?});
     if let Some(name) = cluster.get("tls-server-name")?.text()? {

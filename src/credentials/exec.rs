@@ -1,9 +1,9 @@
-//! Credentials that a program hands out for a while: the exec plugins of a kubeconfig
+//! Credentials from a program: the exec plugins of a kubeconfig
 //! (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>).
 //!
-//! A plugin runs on a thread of its own, one at a time, and is killed when it takes too long. Whoever needs what it
-//! hands out waits for it only when there is nothing that is valid still: before its time is up the next is fetched
-//! while the old goes on being used, so that no renewal of a lease waits for a plugin.
+//! A plugin runs on a thread of its own, one run at a time, and is killed after a timeout. A request waits for a run
+//! only if there are no valid credentials. They are renewed before they expire, and the old ones are used meanwhile, so
+//! no renewal of a lease waits for a plugin.
 
 mod command;
 mod process;
@@ -23,30 +23,30 @@ use super::{CredentialsError, Token};
 use crate::clock;
 use crate::time::{Time, backoff};
 
-/// The next credentials are fetched when the last fifth of their time begins, or this long before its end.
+/// Credentials are renewed in the last fifth of their lifetime, at most this long before they expire.
 const AHEAD_AT_MOST: Duration = Duration::from_secs(60);
 
-/// From one run to the next, at least, while what came of the last still serves.
+/// The minimum pause between runs while the last credentials are valid.
 const PAUSE_AHEAD: Duration = Duration::from_secs(10);
 
-/// From one run to the next at least; after runs that failed it grows.
+/// The minimum pause between runs, and the longest pause after failed runs.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// How long the program waits for a run that it ends to be over.
+/// How long to wait for a run to end when the program stops.
 const LAST_RUN: Duration = Duration::from_millis(100);
 
-/// A plugin, and what it has handed out.
+/// A plugin, and its last credentials.
 pub(super) struct Plugin(Arc<Shared>);
 
 struct Shared {
     command: PluginCommand,
     state: Mutex<State>,
     ended: Condvar,
-    /// No run is to begin or to go on.
+    /// No run may start or continue.
     stop: AtomicBool,
 }
 
-/// What a plugin has handed out: a token, a client certificate, or both.
+/// The credentials from a plugin: a token, a client certificate, or both.
 #[derive(Clone)]
 pub(super) struct Issued {
     pub(super) token: Option<Token>,
@@ -58,20 +58,20 @@ pub(super) struct Issued {
 struct State {
     issued: Option<Use>,
     running: bool,
-    /// When the last run ended, by the clock that goes on while the machine sleeps, and how long it is to rest then.
+    /// When the last run ended, on the boot-time clock, and the pause after it.
     ended: Time,
     pause: Duration,
-    /// What the last run came to, if it failed, and how many have failed in a row.
+    /// The failure of the last run, and the number of consecutive failures.
     failure: Option<PluginFailure>,
     failures: u32,
 }
 
-/// What serves now.
+/// The current credentials.
 struct Use {
     what: Issued,
-    /// Which run it came from, from 1.
+    /// The number of the run that returned them, from 1.
     run: u64,
-    /// When the next is to be fetched.
+    /// When to renew them.
     renew: Option<SystemTime>,
     refused: bool,
 }
@@ -83,15 +83,14 @@ impl Use {
 }
 
 impl Plugin {
-    /// Runs nothing yet, but an error says that there is nothing to run.
+    /// Does not run the plugin, but fails if the program does not exist.
     pub(super) fn new(command: PluginCommand) -> Result<Plugin, CredentialsError> {
         command.find()?;
         let (state, ended, stop) = (Mutex::default(), Condvar::new(), AtomicBool::new(false));
         Ok(Plugin(Arc::new(Shared { command, state, ended, stop })))
     }
 
-    /// What serves now, and the number of the run that it came from. Waits for a run until the deadline if there is
-    /// nothing.
+    /// The current credentials, and the number of their run. If there are none, blocks until the deadline for a run.
     pub(super) fn current(&self, deadline: Instant) -> Result<(Issued, u64), CredentialsError> {
         let shared = &self.0;
         let mut state = shared.lock();
@@ -112,7 +111,7 @@ impl Plugin {
                 shared.start(&mut state);
             }
             if !state.running {
-                // It was asked just now: let the server say again what is wrong with the answer.
+                // It ran a moment ago: use its credentials again, so that the server repeats what is wrong with them.
                 return match (&state.failure, &state.issued) {
                     (None, Some(issued)) => Ok((issued.what.clone(), issued.run)),
                     (Some(failure), _) => Err(failure.error.clone()),
@@ -121,14 +120,14 @@ impl Plugin {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(shared.command.fail("it has not answered yet"));
+                return Err(shared.command.fail("it is still running"));
             }
             state = shared.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Waits until the plugin has handed out something, or failed. An error says that it failed for good: so it was set
-    /// up, and another run is not likely to mend that.
+    /// Waits until the plugin has succeeded or failed once. An error means a permanent failure, such as a wrong
+    /// configuration, which another run is unlikely to fix.
     pub(super) fn first_answer(&self) -> Result<(), CredentialsError> {
         let shared = &self.0;
         let mut state = shared.lock();
@@ -144,7 +143,7 @@ impl Plugin {
         }
     }
 
-    /// Ends a run that is under way, with all that it has started in its process group, and lets no other begin.
+    /// Kills the current run with its process group, and prevents further runs.
     pub(super) fn stop(&self) {
         let shared = &self.0;
         shared.stop.store(true, Ordering::Relaxed);
@@ -152,7 +151,7 @@ impl Plugin {
         drop(shared.ended.wait_timeout_while(shared.lock(), LAST_RUN, running));
     }
 
-    /// The server did not accept what came of this run: the next is to be waited for.
+    /// The server refused the credentials of this run, so a request must wait for the next run.
     pub(super) fn refuse(&self, run: u64) {
         let mut state = self.0.lock();
         if let Some(issued) = state.issued.as_mut().filter(|issued| issued.run == run) {
@@ -162,7 +161,7 @@ impl Plugin {
 }
 
 impl Shared {
-    /// Has the plugin run, on a thread of its own.
+    /// Starts a run on a thread of its own.
     fn start(self: &Arc<Shared>, state: &mut State) {
         if self.stop.load(Ordering::Relaxed) {
             return;
@@ -180,7 +179,7 @@ impl Shared {
         }
     }
 
-    /// Takes in what a run came to.
+    /// Records the outcome of a run.
     fn end(&self, state: &mut State, outcome: Result<Issued, PluginFailure>) {
         let now = SystemTime::now();
         state.running = false;
@@ -196,10 +195,10 @@ impl Shared {
             }
             Err(failure) => {
                 state.pause = backoff(PAUSES.0, state.failures.saturating_add(1), PAUSES.1);
-                // Where nothing is left that serves, the request that fails says it.
+                // Without valid credentials, the failing request reports the error.
                 let serves = state.issued.as_ref().is_some_and(|issued| issued.is_valid(now));
                 if state.failures == 0 && serves && !self.stop.load(Ordering::Relaxed) {
-                    log::warn!("{}; going on with what it handed out before", failure.error);
+                    log::warn!("{}; using its previous credentials", failure.error);
                 }
                 state.failures = state.failures.saturating_add(1);
                 state.failure = Some(failure);
@@ -297,7 +296,7 @@ mod tests {
         let (plugin, dir) = plugin("expired", PRINT_TWO);
         handed_out(&plugin, "one", Duration::ZERO, Duration::ZERO);
         let error = current(&plugin, Duration::from_millis(50)).unwrap_err();
-        assert!(error.contains("it has not answered yet"), "{error}");
+        assert!(error.contains("it is still running"), "{error}");
         fs::write(dir.join("go"), "").unwrap();
         assert_eq!(current(&plugin, LONG), Ok(("Bearer two".into(), 2)));
         fs::remove_dir_all(dir).unwrap();

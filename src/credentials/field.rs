@@ -1,4 +1,4 @@
-//! A field of a kubeconfig: what stands there, and how to say where that is.
+//! A field of a kubeconfig: its value, and its position for messages.
 
 use std::path::{Path, PathBuf};
 
@@ -9,15 +9,15 @@ use super::CredentialsError;
 use super::kubeconfig::beside;
 use super::yaml::{Node, Value};
 
-/// A place in a file that may hold a value.
+/// A field that may have a value.
 #[derive(Clone)]
 pub(super) struct Field<'a> {
     file: &'a Path,
-    /// Its name with those of what it is in, such as `users["jane"].user.exec`.
+    /// The full name, such as `users["jane"].user.exec`.
     name: String,
-    /// The line of the value, or of what it would be in.
+    /// The line of the value, or of the parent if there is none.
     line: usize,
-    /// `None` where there is nothing, or null.
+    /// `None` if it is missing or null.
     value: Option<&'a Node>,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Field<'a> {
         Field { file, name: String::new(), line: root.line, value: present(root) }
     }
 
-    /// The field of this name in this one, which has to be a map if it is anything.
+    /// The field `name` of this one, which must be a map or missing.
     pub(super) fn get(&self, name: &str) -> Result<Field<'a>, CredentialsError> {
         let inner = match self.value.map(|node| &node.value) {
             None => None,
@@ -42,12 +42,12 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// The same under another name.
+    /// The same field with another name.
     pub(super) fn named(self, name: &str) -> Field<'a> {
         Field { name: name.to_owned(), ..self }
     }
 
-    /// The value as JSON; `None` where there is nothing.
+    /// The value as JSON; `None` if there is none.
     pub(super) fn json(&self) -> Option<serde_json::Value> {
         self.value.map(Node::to_json)
     }
@@ -56,7 +56,7 @@ impl<'a> Field<'a> {
         self.value.is_some()
     }
 
-    /// Whether there is more than an empty text, list or map.
+    /// Whether the value is more than an empty string, list or map.
     pub(super) fn says_something(&self) -> bool {
         self.value.is_some_and(|node| match &node.value {
             Value::Null => false,
@@ -66,7 +66,7 @@ impl<'a> Field<'a> {
         })
     }
 
-    /// Its text; an empty one is none. As to kubectl a number or a boolean is no text, for it may be spelled otherwise.
+    /// The string; `None` if it is empty or missing. As in kubectl, an unquoted number or boolean is not a string.
     pub(super) fn text(&self) -> Result<Option<&'a str>, CredentialsError> {
         match self.value.map(|node| &node.value) {
             None => Ok(None),
@@ -78,7 +78,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Whether it is true; nothing is false.
+    /// Whether it is true. A missing field is false.
     pub(super) fn yes(&self) -> Result<bool, CredentialsError> {
         match self.value.map(|node| &node.value) {
             None => Ok(false),
@@ -90,7 +90,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Its entries; nothing is none.
+    /// The entries; a missing field has none.
     pub(super) fn list(&self) -> Result<Vec<Field<'a>>, CredentialsError> {
         match self.value.map(|node| &node.value) {
             None => Ok(Vec::new()),
@@ -105,26 +105,26 @@ impl<'a> Field<'a> {
         Field { file: self.file, name: format!("{}[{index}]", self.name), line: node.line, value: present(node) }
     }
 
-    /// The file that it names, relative to the directory of this one.
+    /// The path in this field, relative to the directory of the kubeconfig.
     pub(super) fn path(&self) -> Result<Option<PathBuf>, CredentialsError> {
         Ok(self.text()?.map(|path| beside(self.file, path)))
     }
 
-    /// What it holds in base64.
+    /// The value, decoded from base64.
     pub(super) fn data(&self) -> Result<Option<Vec<u8>>, CredentialsError> {
         let Some(text) = self.text()? else { return Ok(None) };
-        // A text in several lines keeps their ends.
+        // A string may span several lines.
         let text: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        // The error of the decoder would repeat a byte of what may be a key.
+        // The decoder's error would repeat a byte of what may be a key.
         STANDARD.decode(text).map(Some).map_err(|_| self.fail("it is not base64"))
     }
 
-    /// Its name, its line and its file, as they stand in a sentence.
+    /// The name, line and file of the field, for messages.
     pub(super) fn origin(&self) -> String {
         format!("{} in line {} of {}", self.name, self.line, self.file.display())
     }
 
-    /// An error that says where it is.
+    /// An error about this field.
     pub(super) fn fail(&self, why: &str) -> CredentialsError {
         let (name, line) = (&self.name, self.line);
         let what = if name.is_empty() { String::new() } else { format!(", {name}") };
@@ -135,7 +135,7 @@ impl<'a> Field<'a> {
     }
 }
 
-/// As [`Field::data`] reads it.
+/// The inverse of [`Field::data`].
 pub(super) fn to_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }

@@ -1,7 +1,8 @@
-//! Kubeconfig files: which of them count, and which cluster and user they choose.
+//! Kubeconfig files: merges them, and selects a cluster and a user.
 //!
-//! As kubectl does it: of several files, the first that has an entry of a name counts for it, and the first that names
-//! a current context counts for that. They are read once. Of the files that they name, each is read again when it changes.
+//! The rules are kubectl's: the first file with an entry of a name defines that entry, and the first file with a
+//! current context defines that. The kubeconfig files are read once. The files they name are read again when they
+//! change.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -12,25 +13,25 @@ use super::field::Field;
 use super::reloading_file;
 use super::yaml::{self, Node, Value};
 
-/// Hundreds of clusters with their certificates; `/dev/zero` has more.
+/// Enough for hundreds of clusters with certificates, but not for `/dev/zero`.
 const MOST_BYTES: u64 = 4 * 1024 * 1024;
 
-/// As many names are shown to choose from.
+/// The maximum number of names listed in a message.
 const MOST_NAMES: usize = 10;
 
-/// Where kubectl looks for kubeconfig files that no flag names.
+/// Where kubectl looks for kubeconfig files without a flag.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
-    /// `$KUBECONFIG`: files, with colons between.
+    /// `$KUBECONFIG`: files, separated by colons.
     pub(super) kubeconfig: Option<OsString>,
-    /// `$HOME`, in which `.kube/config` may be.
+    /// `$HOME`, which may contain `.kube/config`.
     pub(super) home: Option<OsString>,
 }
 
-/// The files that were read.
+/// The parsed files.
 pub(super) struct Kubeconfig {
     files: Vec<File>,
-    /// What to say where they choose nothing: which files were looked for.
+    /// The files that were looked for, for messages.
     looked_for: String,
 }
 
@@ -39,18 +40,18 @@ struct File {
     root: Node,
 }
 
-/// What the context names.
+/// The selected context.
 pub(super) struct Choice<'a> {
     pub(super) context: String,
-    /// Where the context is written down.
+    /// The file of the context.
     pub(super) path: &'a Path,
     pub(super) cluster: Field<'a>,
-    /// `None` for somebody without any credentials.
+    /// `None` for a context without a user.
     pub(super) user: Option<Field<'a>>,
 }
 
 impl Kubeconfig {
-    /// The one file that a flag names, which has to be there.
+    /// The file of a flag, which must exist.
     pub(super) fn of(path: &Path) -> Result<Kubeconfig, CredentialsError> {
         let looked_for = path.display().to_string();
         match File::read(path) {
@@ -59,7 +60,7 @@ impl Kubeconfig {
         }
     }
 
-    /// The files of `$KUBECONFIG`, or else `~/.kube/config`; those that are not there are passed over.
+    /// The files of `$KUBECONFIG`, or else `~/.kube/config`. Missing files are skipped.
     pub(super) fn find(places: &Places) -> Result<Kubeconfig, CredentialsError> {
         let listed = places.kubeconfig.as_deref().filter(|list| !list.is_empty());
         let paths: Vec<PathBuf> = match (listed, &places.home) {
@@ -69,7 +70,7 @@ impl Kubeconfig {
         };
         let looked_for: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
         let looked_for = match looked_for.is_empty() {
-            true => "any kubeconfig, for neither $KUBECONFIG nor $HOME names one".to_owned(),
+            true => "(neither $KUBECONFIG nor $HOME is set)".to_owned(),
             false => looked_for.join(", "),
         };
         let mut files = Vec::new();
@@ -77,30 +78,30 @@ impl Kubeconfig {
             match File::read(path) {
                 Ok(file) => files.push(file?),
                 Err(error) if is_missing(&error) => {}
-                // Not ours to read, as /root/.kube/config is for a user other than root: nobody asked for it.
+                // Not readable, such as /root/.kube/config for other users. Nobody asked for it, so it is skipped.
                 Err(error) if listed.is_none() && error.kind() == io::ErrorKind::PermissionDenied => {
-                    log::warn!("{} is passed over: {error}", path.display());
+                    log::warn!("skipping {}: {error}", path.display());
                 }
                 Err(error) => return Err(unreadable(path, &error)),
             }
         }
         if listed.is_some() && files.is_empty() {
-            log::warn!("$KUBECONFIG names no file that is there: {looked_for}");
+            log::warn!("no file of $KUBECONFIG exists: {looked_for}");
         }
         Ok(Kubeconfig { files, looked_for })
     }
 
-    /// Whether any file was there.
+    /// Whether any file exists.
     pub(super) fn is_there(&self) -> bool {
         !self.files.is_empty()
     }
 
-    /// Where a context was looked for in vain, for error messages.
+    /// The files that were looked for, for error messages.
     pub(super) fn looked_for(&self) -> &str {
         &self.looked_for
     }
 
-    /// The cluster and the user of the context of this name, or else of the current one; `None` if there is none.
+    /// The cluster and the user of a context, by default the current one; `None` if no context is selected.
     pub(super) fn choose(&self, context: Option<&str>) -> Result<Option<Choice<'_>>, CredentialsError> {
         let (name, said_by) = match context {
             Some(name) => (name.to_owned(), "--context".to_owned()),
@@ -137,7 +138,7 @@ impl Kubeconfig {
         Ok(None)
     }
 
-    /// The first entry of this name in a list of named entries.
+    /// The first entry with this name.
     fn entry(&self, list: &str, kind: &str, name: &str) -> Result<Option<(&File, Field<'_>)>, CredentialsError> {
         for file in &self.files {
             let mut found: Option<Field> = None;
@@ -146,7 +147,7 @@ impl Kubeconfig {
                     continue;
                 }
                 if found.is_some() {
-                    return Err(entry.get("name")?.fail(&format!("{name:?} comes twice in this list")));
+                    return Err(entry.get("name")?.fail(&format!("{name:?} occurs twice in this list")));
                 }
                 found = Some(entry.get(kind)?.named(&format!("{list}[{name:?}].{kind}")));
             }
@@ -178,7 +179,7 @@ impl Kubeconfig {
 }
 
 impl File {
-    /// The outer error is the system's, the inner one says what is wrong with the content.
+    /// The outer error is an I/O error; the inner one says what is wrong with the content.
     fn read(path: &Path) -> io::Result<Result<File, CredentialsError>> {
         let Some(bytes) = reloading_file::read_bounded(path, MOST_BYTES)? else {
             return Ok(Err(refuse(path, "it is larger than 4 MiB")));
@@ -190,7 +191,7 @@ impl File {
         let text = str::from_utf8(bytes).map_err(|_| refuse(path, "it is not text in UTF-8"))?;
         let root = yaml::parse(text).map_err(|fault| refuse(path, &fault.to_string()))?;
         if !matches!(root.value, Value::Null | Value::Map(_)) {
-            return Err(refuse(path, "it is no map with clusters, users and contexts"));
+            return Err(refuse(path, "it is not a map with clusters, users and contexts"));
         }
         let file = File { path: path.to_owned(), root };
         for (field, expected) in [("kind", "Config"), ("apiVersion", "v1")] {
@@ -207,7 +208,7 @@ impl File {
     }
 }
 
-/// Not there, or in no directory that could hold it.
+/// The file, or a directory in its path, does not exist.
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
@@ -220,7 +221,7 @@ fn refuse(path: &Path, why: &str) -> CredentialsError {
     CredentialsError::of_config(format!("cannot use the kubeconfig {}: {why}", path.display()))
 }
 
-/// A path in a file, which is relative to the directory of that file.
+/// A path in a kubeconfig, relative to the directory of that file.
 pub(super) fn beside(file: &Path, path: &str) -> PathBuf {
     match file.parent() {
         Some(dir) if dir != OsStr::new("") => dir.join(path),

@@ -1,4 +1,4 @@
-//! Files that somebody else replaces now and then, and the last good value read from them.
+//! Files that may be replaced at any time, and the last valid value read from them.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,34 +8,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::CredentialsError;
 
-/// No token, key or CA bundle comes near this; `/dev/zero` does.
+/// Larger than any token, key or CA bundle, but smaller than `/dev/zero`.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// The value in a file, or in several that belong together, read again when one of them changed.
+/// The value of a file, or of several files that belong together. It is read again when one of them changes.
 ///
-/// A projected volume replaces all its files at once, by pointing its `..data` symlink at a new
-/// directory. So a token that rotates gives `ca.crt` a new inode and a new time stamp as well; the
-/// value is parsed anew only where the bytes differ.
+/// A projected volume replaces all its files at once by changing its `..data` symlink. So a rotated token also changes
+/// the inode and the time stamp of `ca.crt`. The value is parsed again only if the bytes differ.
 pub(super) struct ReloadingFile<T> {
     paths: Vec<PathBuf>,
     parse: Parse<T>,
     state: Mutex<State<T>>,
 }
 
-/// Makes a value of the content of each file.
+/// Parses the contents of the files.
 type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, CredentialsError> + Send + Sync>;
 
 struct State<T> {
-    /// What the files looked like before they were last read; `None` where that could not be asked.
+    /// The stamps of the files before the last read; `None` if they could not be read.
     stamps: Option<Vec<Stamp>>,
     contents: Vec<Vec<u8>>,
     value: T,
-    /// The last reading failed, and the log says so already.
+    /// Whether the last read failed; that was logged.
     failing: bool,
 }
 
 impl<T: Clone + 'static> ReloadingFile<T> {
-    /// Reads a file for the first time, when there is no older value to fall back on.
+    /// Reads a file for the first time. A failure is an error, since there is no older value.
     pub(super) fn open(
         path: PathBuf,
         parse: fn(&Path, &[u8]) -> Result<T, CredentialsError>,
@@ -44,7 +43,7 @@ impl<T: Clone + 'static> ReloadingFile<T> {
         ReloadingFile::open_all(vec![path], move |contents| parse(&own, &contents[0]))
     }
 
-    /// The same with several files; `parse` gets their contents in the same order.
+    /// The same for several files; `parse` gets their contents in the same order.
     pub(super) fn open_all(
         paths: Vec<PathBuf>,
         parse: impl Fn(&[Vec<u8>]) -> Result<T, CredentialsError> + Send + Sync + 'static,
@@ -56,13 +55,13 @@ impl<T: Clone + 'static> ReloadingFile<T> {
         Ok(ReloadingFile { paths, parse: Box::new(parse), state })
     }
 
-    /// The file, the first if there are several.
+    /// The path of the first file.
     pub(super) fn path(&self) -> &Path {
         self.paths.first().map_or(Path::new(""), PathBuf::as_path)
     }
 
-    /// The value as the files have it now, at the price of one `stat` each. Files that cannot be used
-    /// leave the value before in force, and are logged once until they can be used again.
+    /// The current value; costs one `stat` per file. If a file becomes unusable, the last value remains in use, and the
+    /// problem is logged once until it is solved.
     pub(super) fn current(&self) -> T {
         let stamps = stamps(&self.paths);
         let mut state = self.lock();
@@ -72,7 +71,8 @@ impl<T: Clone + 'static> ReloadingFile<T> {
         state.value.clone()
     }
 
-    /// As [`ReloadingFile::current`], but read whatever `stat` says: for when the value did not work.
+    /// As [`ReloadingFile::current`], but reads the files even if `stat` shows no change, because the value did not
+    /// work.
     pub(super) fn reread(&self) -> T {
         let stamps = stamps(&self.paths);
         let mut state = self.lock();
@@ -80,7 +80,7 @@ impl<T: Clone + 'static> ReloadingFile<T> {
         state.value.clone()
     }
 
-    /// `stamps` are from before the reading, so that a change in between is seen the next time.
+    /// `stamps` are from before the read, so that the next call notices a change during the read.
     fn read_into(&self, state: &mut State<T>, stamps: Option<Vec<Stamp>>) {
         let outcome = read_all(&self.paths).and_then(|contents| {
             if contents == state.contents {
@@ -99,7 +99,7 @@ impl<T: Clone + 'static> ReloadingFile<T> {
             }
             Err(error) => {
                 if !state.failing {
-                    log::warn!("{error}; going on with what it held before");
+                    log::warn!("{error}; using the previous content");
                 }
                 state.failing = true;
             }
@@ -111,7 +111,7 @@ impl<T: Clone + 'static> ReloadingFile<T> {
     }
 }
 
-/// What tells one version of a file from the next, symlinks followed.
+/// Distinguishes versions of a file; symlinks are followed.
 #[derive(PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -142,7 +142,7 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, CredentialsError> {
     paths.iter().map(|path| read(path)).collect()
 }
 
-/// The content of a file of a sensible size.
+/// The content of a file of limited size.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, CredentialsError> {
     match read_bounded(path, MAX_FILE_BYTES) {
         Ok(Some(bytes)) => Ok(bytes),
@@ -154,7 +154,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, CredentialsError> {
     }
 }
 
-/// The content of a file; `None` if there are more bytes in it than so many.
+/// The content of a file; `None` if it is longer than `most` bytes.
 pub(super) fn read_bounded(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;

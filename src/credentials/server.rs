@@ -1,4 +1,4 @@
-//! Where the API server is.
+//! The address of the API server.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,29 +8,28 @@ use ureq::http::Uri;
 
 use super::CredentialsError;
 
-/// The address of an API server: scheme, host, port and perhaps a path before `/api`.
+/// The address of an API server: scheme, host, port, and optionally a path before `/api`.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ServerAddress {
     pub(super) https: bool,
-    /// A name or an IP address, without the brackets of an IPv6 literal.
+    /// A name or an IP address, without brackets.
     host: String,
     port: u16,
-    /// Empty, or begins with a slash and does not end with one.
+    /// Empty, or a path that begins with a slash and does not end with one.
     prefix: String,
 }
 
 impl ServerAddress {
-    /// The server as a pod finds it in its environment.
+    /// The server in the environment of a pod.
     pub(super) fn in_cluster(host: &str, port: &str) -> Result<ServerAddress, CredentialsError> {
         let port = parse_port(port).ok_or_else(|| {
-            CredentialsError::new(format!("KUBERNETES_SERVICE_PORT is {port:?}, which is no port number"))
+            CredentialsError::new(format!("KUBERNETES_SERVICE_PORT is {port:?}, which is not a port number"))
         })?;
         let server = ServerAddress { https: true, host: host.to_owned(), port, prefix: String::new() };
         server.check(|| format!("KUBERNETES_SERVICE_HOST is {host:?}"))
     }
 
-    /// Takes apart the address that `origin` gives, `--server` for example. What may hold a secret is
-    /// not repeated in the error.
+    /// Parses the address from `origin`, such as `--server`. The error does not repeat possible secrets.
     pub(super) fn parse(url: &str, origin: &str) -> Result<ServerAddress, CredentialsError> {
         let refuse = |why: String| CredentialsError::new(format!("cannot use the address of {origin}: {why}"));
         for (mark, what) in [('@', "a user name"), ('?', "a query"), ('#', "a fragment")] {
@@ -52,7 +51,7 @@ impl ServerAddress {
         let (host, port) =
             split_authority(authority).ok_or_else(|| refuse(format!("{authority:?} is not a host or host:port")))?;
         let port = match port {
-            Some(port) => parse_port(port).ok_or_else(|| refuse(format!("{port:?} is no port number")))?,
+            Some(port) => parse_port(port).ok_or_else(|| refuse(format!("{port:?} is not a port number")))?,
             None if https => 443,
             None => 80,
         };
@@ -73,21 +72,21 @@ impl ServerAddress {
         Ok(self)
     }
 
-    /// What every path is put behind.
+    /// The prefix of every request URL.
     pub(crate) fn base(&self) -> String {
         format!("{}://{self}{}", if self.https { "https" } else { "http" }, self.prefix)
     }
 
-    /// The name that the server's certificate has to be for.
+    /// The name that the server's certificate must have.
     pub(crate) fn name(&self) -> Option<ServerName<'static>> {
         ServerName::try_from(self.host.clone()).ok()
     }
 
-    /// Whether what is sent never leaves this machine.
+    /// Whether requests never leave this machine.
     pub(super) fn is_loopback(&self) -> bool {
         match self.host.parse::<IpAddr>() {
             Ok(address) => address.is_loopback(),
-            // Looked up nowhere: the client takes it for 127.0.0.1 and ::1 without asking.
+            // Not looked up: the client uses 127.0.0.1 and ::1 for it.
             Err(_) => self.host.eq_ignore_ascii_case("localhost"),
         }
     }
@@ -103,7 +102,7 @@ impl fmt::Display for ServerAddress {
     }
 }
 
-/// Host and port of `host`, `host:port`, `[v6]` and `[v6]:port`; an IPv6 address needs its brackets.
+/// The host and the port of `host`, `host:port`, `[v6]` or `[v6]:port`. An IPv6 address needs brackets.
 fn split_authority(authority: &str) -> Option<(&str, Option<&str>)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;

@@ -1,4 +1,4 @@
-//! From whom to trust and who we are to a TLS configuration.
+//! Creates TLS configurations from CA certificates and client certificates.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,20 +12,20 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 use super::CredentialsError;
 use super::ca::TrustedCa;
 
-/// Only one server is ever spoken to; the cache keeps up to eight tickets for it.
+/// There is only one server; the cache stores up to eight tickets for it.
 const REMEMBERED_SESSIONS: usize = 8;
 
-/// What a TLS connection is made with. Equal ones may share connections.
+/// The parameters of a TLS connection. Connections with equal ones may be shared.
 #[derive(Clone)]
 pub(crate) struct Tls {
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) server_name: ServerName<'static>,
-    /// Where the trusted certificates come from, for error messages.
+    /// The source of the trusted certificates, for error messages.
     pub(crate) trusted: String,
 }
 
 impl Tls {
-    /// For a server whose certificate nobody verifies. `host` is an IP address, in brackets or not, or a name.
+    /// For a server whose certificate is not verified. `host` is a name or an IP address, with or without brackets.
     pub(crate) fn unverified(host: &str) -> Result<Tls, String> {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let server_name = ServerName::try_from(bare.to_owned()).map_err(|error| format!("{host:?}: {error}"))?;
@@ -34,8 +34,8 @@ impl Tls {
     }
 }
 
-/// Makes the configuration, and keeps it as long as what it was made of stays the same: it is also where TLS sessions
-/// are remembered, so one configuration serves all connections.
+/// Creates the configuration and keeps it until its certificates change. The configuration also caches TLS sessions, so
+/// all connections share it.
 pub(super) struct TlsMaker {
     pub(super) trust: TrustedCa,
     server_name: ServerName<'static>,
@@ -49,12 +49,12 @@ struct Made {
 }
 
 impl TlsMaker {
-    /// `server_name` is what the server's certificate has to be for.
+    /// `server_name` is the name that the server's certificate must have.
     pub(super) fn new(trust: TrustedCa, server_name: ServerName<'static>) -> TlsMaker {
         TlsMaker { trust, server_name, made: Mutex::default() }
     }
 
-    /// A configuration with this certificate of our own, if there is one.
+    /// The configuration with this client certificate, if any.
     pub(super) fn current(&self, identity: Option<Arc<CertifiedKey>>) -> Result<Tls, CredentialsError> {
         let roots = self.trust.roots();
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +76,7 @@ fn same<T>(one: &Option<Arc<T>>, other: &Option<Arc<T>>) -> bool {
 }
 
 fn config(roots: Option<Arc<RootCertStore>>, identity: Option<Arc<CertifiedKey>>) -> Result<Arc<ClientConfig>, Error> {
-    // Named here, because rustls otherwise looks for a process-wide provider, and panics without one.
+    // Set explicitly, because rustls otherwise uses a process-wide provider, and panics without one.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let config = match roots {
@@ -93,7 +93,7 @@ fn config(roots: Option<Arc<RootCertStore>>, identity: Option<Arc<CertifiedKey>>
     Ok(Arc::new(config))
 }
 
-/// Takes every certificate, as `insecure-skip-tls-verify` asks for.
+/// Accepts every certificate, for `insecure-skip-tls-verify`.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 
@@ -109,7 +109,7 @@ impl ServerCertVerifier for Anybody {
         Ok(ServerCertVerified::assertion())
     }
 
-    // A signature proves that the server has the key of its certificate, and nobody asks whose certificate it is.
+    // A signature only proves that the server has the key of its certificate, and the certificate is not verified.
     fn verify_tls12_signature(
         &self,
         _: &[u8],

@@ -7,17 +7,15 @@ use ureq::http::HeaderValue;
 
 use super::CredentialsError;
 
-/// A line of the request head has to fit in the client's output buffer of 16 KiB. The tokens of
-/// service accounts are about 1 KiB long.
+/// A header line must fit into the client's output buffer of 16 KiB. Service account tokens are about 1 KiB.
 const MAX_TOKEN_BYTES: usize = 12 * 1024;
 
-/// A bearer token. It is shown nowhere: its `Debug` is redacted, and the header it becomes is
-/// marked as sensitive.
+/// A bearer token. It is never shown: `Debug` is redacted, and the header is marked as sensitive.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token(HeaderValue);
 
 impl Token {
-    /// Reads the content of a token file; white space around the token is no part of it.
+    /// Parses the content of a token file. White space around the token is ignored.
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Token, CredentialsError> {
         let refuse = |why: &str| CredentialsError::new(format!("cannot use the token in {}: {why}", path.display()));
         let token = bytes.trim_ascii();
@@ -27,16 +25,16 @@ impl Token {
         Token::of(token).map_err(|why| refuse(&why))
     }
 
-    /// The token that these bytes are, or why no request can be sent with it.
+    /// A token from bytes; the error says why it cannot be sent.
     pub(super) fn of(token: &[u8]) -> Result<Token, String> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(format!("it is longer than {MAX_TOKEN_BYTES} bytes"));
         }
         if !token.iter().all(u8::is_ascii_graphic) {
-            return Err("it holds white space or bytes that may not stand in an HTTP header".into());
+            return Err("it contains white space or bytes that are not allowed in an HTTP header".into());
         }
         let mut header = HeaderValue::from_bytes(&[b"Bearer ", token].concat())
-            .map_err(|_| "it holds bytes that may not stand in an HTTP header")?;
+            .map_err(|_| "it contains bytes that are not allowed in an HTTP header")?;
         header.set_sensitive(true);
         Ok(Token(header))
     }

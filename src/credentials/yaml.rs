@@ -1,25 +1,25 @@
-//! YAML, and so JSON, as far as a kubeconfig needs it: a tree of texts, lists and maps that know their lines.
+//! The subset of YAML (and so of JSON) that a kubeconfig needs: a tree of strings, lists and maps with line numbers.
 //!
-//! The tree is built from the events of the parser, so that nothing in a file costs more than its size: no alias is
-//! expanded, and depth and number of the nodes are bounded. A scalar stays the text that it was: what it is to be is
-//! for its reader to say, as kubectl does it.
+//! The tree is built from parser events, so memory is proportional to the size of the file: aliases are not expanded,
+//! and the depth and the number of nodes are limited. A scalar stays a string; its reader decides on the type, as in
+//! kubectl.
 
 use std::fmt;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-/// Far deeper than any kubeconfig, the settings of its plugins included.
+/// Far deeper than any kubeconfig, including plugin settings.
 const MOST_LEVELS: usize = 32;
 
-/// Each takes some ten times the memory that its text does.
+/// A node takes about ten times the memory of its text.
 const MOST_NODES: usize = 100_000;
 
-/// Each is compared with all before it.
+/// Each key is compared with all keys before it.
 const MOST_KEYS: usize = 1000;
 
 /// A value in a file.
 pub(super) struct Node {
-    /// Where it begins, from 1.
+    /// The line at which it begins, from 1.
     pub(super) line: usize,
     pub(super) value: Value,
 }
@@ -28,14 +28,14 @@ pub(super) enum Value {
     Null,
     Text {
         text: String,
-        /// Not in quotes: what looks like a number or a boolean is one.
+        /// Not quoted: it may be a number or a boolean.
         plain: bool,
     },
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
 }
 
-/// Why a text is not taken, in words that follow the name of its file.
+/// A parse error, phrased to follow the name of the file.
 #[derive(Debug)]
 pub(super) struct Fault {
     line: usize,
@@ -48,14 +48,12 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Reads the first document of a text; one without any is null.
+/// Parses the first document; an empty text is null.
 pub(super) fn parse(text: &str) -> Result<Node, Fault> {
     let mut tree = Tree { open: Vec::new(), nodes: 0 };
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| Fault {
-            line: error.marker().line(),
-            what: format!("not sound YAML: {}", error.info()),
-        })?;
+        let (event, span) = event
+            .map_err(|error| Fault { line: error.marker().line(), what: format!("invalid YAML: {}", error.info()) })?;
         let fail = |what: String| Fault { line: span.start.line(), what };
         if let Some(root) = tree.take(event, span.start.line()).map_err(fail)? {
             return Ok(root);
@@ -64,9 +62,9 @@ pub(super) fn parse(text: &str) -> Result<Node, Fault> {
     Ok(Node { line: 1, value: Value::Null })
 }
 
-/// What has been read so far.
+/// The part of the tree parsed so far.
 struct Tree {
-    /// The lists and maps that have not ended yet, the innermost last.
+    /// The lists and maps that have not ended, the innermost last.
     open: Vec<Open>,
     nodes: usize,
 }
@@ -78,12 +76,12 @@ struct Open {
 
 enum Inside {
     List(Vec<Node>),
-    /// The key whose value comes next, if one was read.
+    /// The last key, if its value comes next.
     Map(Vec<(String, Node)>, Option<String>),
 }
 
 impl Tree {
-    /// Takes in one event; the root once it is whole.
+    /// Handles one event. Returns the root when it is complete.
     fn take(&mut self, event: Event<'_>, line: usize) -> Result<Option<Node>, String> {
         match event {
             Event::Scalar(text, style, ..) => {
@@ -104,7 +102,7 @@ impl Tree {
                 };
                 self.put(Node { line, value })
             }
-            Event::Alias(_) => Err("aliases (*name) are not supported; write out what they stand for".into()),
+            Event::Alias(_) => Err("aliases (*name) are not supported; write the value itself".into()),
             Event::DocumentEnd => Ok(Some(Node { line, value: Value::Null })),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) => Ok(None),
         }
@@ -115,7 +113,7 @@ impl Tree {
             return Err(format!("nested more than {MOST_LEVELS} levels deep"));
         }
         if let Some(Open { what: Inside::Map(_, None), .. }) = self.open.last() {
-            return Err("a key is a list or a map, and has to be a text".into());
+            return Err("a key is a list or a map, but must be a string".into());
         }
         self.open.push(open);
         Ok(None)
@@ -138,7 +136,7 @@ impl Tree {
                     return Err(format!("more than {MOST_KEYS} keys in a map are too many"));
                 }
                 if map.iter().any(|(known, _)| *known == name) {
-                    return Err(format!("the key {name:?} comes twice"));
+                    return Err(format!("the key {name:?} occurs twice"));
                 }
                 *key = Some(name);
             }
@@ -153,7 +151,7 @@ impl Tree {
 }
 
 impl Node {
-    /// The same in JSON, for a plugin that is handed its settings.
+    /// The value as JSON, for the settings of a plugin.
     pub(super) fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,
@@ -197,16 +195,16 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
-        assert_eq!(json("a: b\na: c\n"), "line 2: the key \"a\" comes twice");
+        assert_eq!(json("a: b\na: c\n"), "line 2: the key \"a\" occurs twice");
         assert_eq!(
             json("a:\n  b: &x c\n  d: *x\n"),
-            "line 3: aliases (*name) are not supported; write out what they stand for"
+            "line 3: aliases (*name) are not supported; write the value itself"
         );
-        assert_eq!(json("? [a]\n: b\n"), "line 1: a key is a list or a map, and has to be a text");
+        assert_eq!(json("? [a]\n: b\n"), "line 1: a key is a list or a map, but must be a string");
         assert_eq!(json("~: b\n"), "line 1: a key is empty");
         for (text, line) in [("a:\n\tb: c\n", 2), ("a: 'b\n", 1), ("a: b: c\n", 1), ("a: [b\n", 2), ("{---", 2)] {
             let said = json(text);
-            assert!(said.starts_with(&format!("line {line}: not sound YAML: ")), "{text:?}: {said}");
+            assert!(said.starts_with(&format!("line {line}: invalid YAML: ")), "{text:?}: {said}");
         }
     }
 

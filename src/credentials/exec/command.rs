@@ -1,4 +1,4 @@
-//! What a plugin is, and one run of it from beginning to end.
+//! A plugin's configuration, and one run of it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,41 +9,41 @@ use super::process::run;
 use super::{Issued, Version};
 use crate::credentials::CredentialsError;
 
-/// A plugin that has said nothing by then never will. Those that ask a cloud need a few seconds.
+/// A plugin is killed after this time. Plugins that ask a cloud need a few seconds.
 const LONGEST_RUN: Duration = Duration::from_secs(30);
 
-/// What runs, and how.
+/// The program and its parameters.
 pub(in crate::credentials) struct PluginCommand {
-    /// As the kubeconfig has it, relative paths resolved: a path, or a name to be looked for in `$PATH`.
+    /// From the kubeconfig, with relative paths resolved: a path, or a name to look up in `$PATH`.
     pub(in crate::credentials) program: PathBuf,
     pub(in crate::credentials) args: Vec<String>,
-    /// On top of this process's own.
+    /// In addition to the variables of this process.
     pub(in crate::credentials) env: Vec<(String, String)>,
     pub(in crate::credentials) version: Version,
-    /// What to tell whoever has not installed the program.
+    /// The message for users who have not installed the program.
     pub(in crate::credentials) install_hint: Option<String>,
-    /// The cluster, for a plugin that is to be told.
+    /// The cluster information, if the plugin wants it.
     pub(in crate::credentials) cluster: Option<serde_json::Value>,
-    /// The field of the kubeconfig that says all this.
+    /// The field of the kubeconfig that configures it.
     pub(in crate::credentials) origin: String,
 }
 
-/// Why a run came to nothing.
+/// A failed run.
 pub(super) struct PluginFailure {
     pub(super) error: CredentialsError,
-    /// Another run is not likely to come to more: it cannot be started, or prints what is of no use.
+    /// Another run is unlikely to succeed: the plugin cannot be started, or prints unusable output.
     pub(super) for_good: bool,
 }
 
 impl PluginCommand {
-    /// One run, from beginning to end.
+    /// Runs the plugin once.
     pub(super) fn run(&self, stop: &AtomicBool) -> Result<Issued, PluginFailure> {
         let program = self.find().map_err(|error| PluginFailure { error, for_good: false })?;
         let info = ("KUBERNETES_EXEC_INFO".to_owned(), self.version.request(self.cluster.as_ref()));
         let env = self.env.iter().chain([&info]);
         let printed = run(&program, &self.args, env, LONGEST_RUN, stop)
             .map_err(|failed| PluginFailure { error: self.fail(&failed.why), for_good: failed.for_good })?;
-        // Whoever prints what is of no use may have said on stderr why.
+        // The plugin may have written the reason to stderr.
         self.read(&printed.output)
             .map_err(|why| PluginFailure { error: self.fail(&(why + &printed.complaint)), for_good: true })
     }
@@ -52,20 +52,20 @@ impl PluginCommand {
         let issued = self.version.read(output)?;
         match issued.expires {
             Some(expires) if expires <= SystemTime::now() => {
-                Err("what it handed out has expired already; log in anew, or set the clock right".into())
+                Err("its credentials have already expired; log in again, or correct the clock".into())
             }
             _ => Ok(issued),
         }
     }
 
-    /// The file to run.
+    /// The executable file.
     pub(super) fn find(&self) -> Result<PathBuf, CredentialsError> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         find(&self.program, &path).ok_or_else(|| {
             let hint = self.install_hint.as_deref().map(|hint| format!("; {}", hint.trim())).unwrap_or_default();
             let place = match is_path(&self.program) {
-                true if self.program.is_file() => "it may not be executed; chmod +x, or another mode of its volume",
-                true => "there is no such file to run",
+                true if self.program.is_file() => "it is not executable; set its mode, or that of its volume",
+                true => "the file does not exist",
                 false => "it is not in $PATH",
             };
             self.fail(&format!("{place}{}", crate::logging::escape::escaped(hint.as_bytes())))
@@ -85,7 +85,7 @@ fn is_path(program: &Path) -> bool {
     program.components().count() > 1 || program.is_absolute()
 }
 
-/// Where a program is, looked for in the directories of this list.
+/// The path of a program, looked up in the directories of `path`.
 fn find(program: &Path, path: &OsString) -> Option<PathBuf> {
     let runs = |file: &PathBuf| {
         use std::os::unix::fs::PermissionsExt;
@@ -94,7 +94,7 @@ fn find(program: &Path, path: &OsString) -> Option<PathBuf> {
     if is_path(program) {
         return Some(program.to_owned()).filter(runs);
     }
-    // An empty entry means the current directory to a shell; there nobody expects a program that hands out credentials.
+    // For a shell an empty entry is the current directory, where nobody expects a credential plugin.
     let dirs = std::env::split_paths(path).filter(|dir| !dir.as_os_str().is_empty());
     dirs.map(|dir| dir.join(program)).find(runs)
 }
@@ -113,7 +113,7 @@ mod tests {
         let path = OsString::from(format!("/nonexistent:{}:/bin", dir.display()));
         assert_eq!(find(Path::new("sh"), &path), Some(PathBuf::from("/bin/sh")));
         assert_eq!(find(Path::new("/bin/sh"), &path), Some(PathBuf::from("/bin/sh")));
-        // There, and not to be run.
+        // Exists, but is not executable.
         for name in ["a-text", "a-directory", &dir.join("a-text").display().to_string(), "no-such-program"] {
             assert_eq!(find(Path::new(name), &path), None, "{name}");
         }

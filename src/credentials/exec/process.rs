@@ -1,4 +1,4 @@
-//! One run of a program: what it printed, or why that is nothing.
+//! Runs a program once and captures its output.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -15,37 +15,36 @@ use rustix::process::{Pid, Signal, getpid, kill_process_group};
 use crate::logging::escape::escaped_end;
 use crate::processes::own::{self, OwnChild};
 
-/// No credentials come near this.
+/// Larger than any credentials.
 const MOST_OUTPUT: usize = 1024 * 1024;
 
-/// The end of what it said is where the reason stands.
+/// The end of stderr is kept, because that is where the reason is.
 const KEPT_COMPLAINT: usize = 4 * 1024;
 
-/// How often is looked whether it has ended, where it does not show by its output.
+/// How often to check whether the program has ended, if its output does not show it.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How long what it printed is waited for after its end. Some comes through another program, such as `tee`, that ends
-/// later; but what is left in the background may hold the pipe for ever.
+/// How long to wait for output after the program has ended. Another program in a pipe, such as `tee`, may end later; a
+/// background process may keep the pipe open forever.
 const REST: Duration = Duration::from_secs(1);
 
-/// What a program that succeeded has printed.
+/// The output of a successful run.
 #[derive(Debug, PartialEq)]
 pub(super) struct Printed {
     pub(super) output: Vec<u8>,
-    /// What it said on stderr, as it may end a sentence; empty if it said nothing.
+    /// What it wrote to stderr, as the end of a sentence; empty if it wrote nothing.
     pub(super) complaint: String,
 }
 
-/// Why nothing came of a run. What the program printed on stderr is in it, what it printed on stdout never.
+/// A failed run. It contains stderr, but never stdout.
 #[derive(Debug, PartialEq)]
 pub(super) struct Failed {
     pub(super) why: String,
-    /// It could not be started, and not for want of anything that others may give back.
+    /// It cannot be started, for a reason other than a temporary lack of resources.
     pub(super) for_good: bool,
 }
 
-/// Runs a program with these arguments and variables and without input. It is killed, and its children with it, after
-/// `patience`, and once `stop` is true.
+/// Runs a program without input. It is killed with its process group after `patience`, or when `stop` becomes true.
 pub(super) fn run<'a>(
     program: &Path,
     args: &[String],
@@ -53,14 +52,14 @@ pub(super) fn run<'a>(
     patience: Duration,
     stop: &AtomicBool,
 ) -> Result<Printed, Failed> {
-    // The first process of a container inherits what others leave behind, and has to take note of its end.
+    // Process 1 of a container inherits orphans and must reap them.
     if getpid().is_init() {
         own::reap_orphans();
     }
     let mut command = Command::new(program);
     command.args(args).envs(env.map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // A group of its own, so that whatever it starts can be ended with it.
+    // A process group of its own, so that its children can be killed too.
     command.process_group(0);
     let child = own::spawn(&mut command).map_err(|error| not_started(&error))?;
     let mut running = Running { child, output: Vec::new(), complaint: Vec::new(), status: None };
@@ -108,7 +107,7 @@ struct Running {
 }
 
 impl Running {
-    /// Reads both of its streams until it has ended and they have, or a little longer.
+    /// Reads stdout and stderr until both have ended, or a little longer than the program.
     fn read_to_end(&mut self, mut deadline: Instant, stop: &AtomicBool) -> io::Result<Ended> {
         let (mut stdout, mut stderr) = (self.child.stdout.take(), self.child.stderr.take());
         loop {
@@ -131,7 +130,7 @@ impl Running {
         }
     }
 
-    /// Reads what there is; waits for a moment if there is nothing.
+    /// Reads the available output, or waits for a moment if there is none.
     fn read(&mut self, stdout: &mut Option<ChildStdout>, stderr: &mut Option<ChildStderr>) -> io::Result<()> {
         let wait = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
         let streams = [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)];
@@ -151,12 +150,12 @@ impl Running {
         Ok(())
     }
 
-    /// Leaves nothing of it behind.
+    /// Kills the process and its group.
     fn end(&mut self) {
         if self.status.is_some() {
             return;
         }
-        // Not waited for yet, so the number is still its own.
+        // Not reaped yet, so its process id is still valid.
         if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process_group(group, Signal::KILL);
         }
@@ -166,7 +165,7 @@ impl Running {
     }
 }
 
-/// Reads once from a stream that has something; forgets it at its end.
+/// Reads once from a stream with data; drops the stream at its end.
 fn read_some(stream: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<()> {
     let mut chunk = [0; 4096];
     let count = match stream {

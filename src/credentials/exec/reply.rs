@@ -1,4 +1,4 @@
-//! What a plugin is told, and what it prints: an `ExecCredential` in JSON.
+//! The request to a plugin, and its output: an `ExecCredential` in JSON.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,10 +8,10 @@ use super::Issued;
 use crate::credentials::{Token, identity};
 use crate::rfc3339;
 
-/// How programs in Go write a time that they have none of.
+/// The zero time of Go, which means no time.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
-/// The version of the protocol that a kubeconfig names.
+/// The protocol version in a kubeconfig.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::credentials) enum Version {
     V1,
@@ -28,7 +28,7 @@ impl Version {
         }
     }
 
-    /// What `KUBERNETES_EXEC_INFO` is set to. Nobody is there to be asked anything.
+    /// The value of `KUBERNETES_EXEC_INFO`. There is no interactive input.
     pub(super) fn request(self, cluster: Option<&Value>) -> String {
         let mut spec = json!({"interactive": false});
         if let Some(cluster) = cluster {
@@ -37,16 +37,16 @@ impl Version {
         json!({"kind": "ExecCredential", "apiVersion": self.name(), "spec": spec}).to_string()
     }
 
-    /// Reads what was printed. An error never repeats it: there may be half a token in it.
+    /// Parses the output. An error never repeats it, since it may contain a token.
     pub(super) fn read(self, printed: &[u8]) -> Result<Issued, String> {
         let value: Value = serde_json::from_slice(printed).map_err(|error| match printed.trim_ascii() {
             b"" => "it printed nothing".to_owned(),
             _ => format!("what it printed is not JSON, at line {} column {}", error.line(), error.column()),
         })?;
-        // client-go takes it without a kind too.
+        // client-go also accepts a missing kind.
         let no_kind = value["kind"].is_null() && !value["apiVersion"].is_null();
         if !no_kind && value["kind"] != "ExecCredential" {
-            return Err("what it printed is no ExecCredential".into());
+            return Err("what it printed is not an ExecCredential".into());
         }
         if value["apiVersion"].as_str() != Some(self.name()) {
             return Err(format!("what it printed is not of the apiVersion {}, as the kubeconfig has it", self.name()));
@@ -55,7 +55,7 @@ impl Version {
         let text = |name: &str| match &status[name] {
             Value::Null => Ok(None),
             Value::String(text) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
-            _ => Err(format!("its status.{name} is no text")),
+            _ => Err(format!("its status.{name} is not a string")),
         };
         let token = text("token")?
             .map(|token| Token::of(token.as_bytes()))
@@ -70,7 +70,7 @@ impl Version {
             _ => return Err("it printed one of clientCertificateData and clientKeyData without the other".into()),
         };
         if token.is_none() && identity.is_none() {
-            return Err("what it printed holds neither a token nor a client certificate".into());
+            return Err("what it printed contains neither a token nor a client certificate".into());
         }
         let expires = text("expirationTimestamp")?.filter(|it| *it != NO_TIME).map(moment).transpose()?;
         Ok(Issued { token, identity, expires })
@@ -79,12 +79,12 @@ impl Version {
 
 fn moment(text: &str) -> Result<SystemTime, String> {
     let micros = rfc3339::parse(&to_micros(text))
-        .ok_or("its status.expirationTimestamp is no time such as 2026-01-01T00:00:00Z")?;
+        .ok_or("its status.expirationTimestamp is not a time such as 2026-01-01T00:00:00Z")?;
     let since = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
     SystemTime::UNIX_EPOCH.checked_add(since).ok_or_else(|| "its status.expirationTimestamp is too far away".into())
 }
 
-/// Cuts a fraction of a second to six digits: some write nine.
+/// Truncates a fraction to six digits, because some programs write nine.
 fn to_micros(text: &str) -> String {
     let Some((before, fraction)) = text.split_once('.') else { return text.to_owned() };
     let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(expires(r#""2026-01-01T00:00:00Z""#), moment(1_767_225_600_000));
         assert_eq!(expires(r#""2026-01-01T01:00:00.125000999+01:00""#), moment(1_767_225_600_125));
         assert!(expires(r#""tomorrow""#).unwrap_err().contains("expirationTimestamp"));
-        assert!(expires("7").unwrap_err().contains("expirationTimestamp is no text"));
+        assert!(expires("7").unwrap_err().contains("expirationTimestamp is not a string"));
     }
 
     #[test]
@@ -126,20 +126,20 @@ mod tests {
         for (printed, expected) in [
             ("", "it printed nothing"),
             ("hunter2", "what it printed is not JSON, at line 1 column 1"),
-            (r#"{"token":"hunter2"}"#, "what it printed is no ExecCredential"),
+            (r#"{"token":"hunter2"}"#, "what it printed is not an ExecCredential"),
             (
                 r#"{"kind":"ExecCredential","apiVersion":"hunter2"}"#,
                 "what it printed is not of the apiVersion client.authentication.k8s.io/v1, as the kubeconfig has it",
             ),
-            (&format!("{{{version}}}"), "what it printed holds neither a token nor a client certificate"),
+            (&format!("{{{version}}}"), "what it printed contains neither a token nor a client certificate"),
             (
                 &format!(r#"{{{version},"status":["hunter2"]}}"#),
-                "what it printed holds neither a token nor a client certificate",
+                "what it printed contains neither a token nor a client certificate",
             ),
             (&format!(r#"{{{version},"status":{{"token":["hunter2"]}}}}"#), "its status.token is no text"),
             (
                 &format!(r#"{{{version},"status":{{"token":"hunter2 hunter2"}}}}"#),
-                "its status.token cannot be used: it holds white space or bytes that may not stand in an HTTP header",
+                "its status.token cannot be used: it contains white space or bytes that are not allowed in an HTTP header",
             ),
             (
                 &format!(r#"{{{version},"status":{{"clientKeyData":"hunter2"}}}}"#),
@@ -147,7 +147,7 @@ mod tests {
             ),
             (
                 &format!(r#"{{{version},"status":{{"clientCertificateData":"hunter2","clientKeyData":"hunter2"}}}}"#),
-                "its client certificate cannot be used: the certificate is not PEM, for no line begins with -----BEGIN",
+                "its client certificate cannot be used: the certificate is not PEM: no line begins with -----BEGIN",
             ),
         ] {
             assert_eq!(error(printed), expected);

@@ -415,7 +415,7 @@ fn a_check_that_asks_nobody_is_refused() {
             ["--check", "http://web-0:1"].as_slice(),
             "\"http://web-0:1\" is not a flag: write --check=http://localhost:4040",
         ),
-        (&["--check="], "--check: \"\" is no URL; write it like http://localhost:4040"),
+        (&["--check="], "--check: \"\" is not a URL; write it like http://localhost:4040"),
         (&["--check=https://web-0:1"], "--check: \"https://web-0:1\" is an https URL, but electors serve plain HTTP"),
         (&["--check", "--http=localhost:0"], "--check cannot know the port of --http=localhost:0"),
         (&["--check", "--http=x"], "--http: \"x\" is not an address"),
@@ -432,7 +432,7 @@ fn a_server_is_a_url_with_a_host() {
         ("10.0.0.1:6443", "\"10.0.0.1:6443\" begins with neither https:// nor http://"),
         ("https://", "it names no host"),
         ("http:///api", "it names no host"),
-        ("https://a:0", "\"0\" is no port number"),
+        ("https://a:0", "\"0\" is not a port number"),
         ("https://user:hunter2@a", "it has a user name ('@'), which is never sent; leave it out"),
     ] {
         let expected = format!("cannot use the address of --server: {fault}; write it like https://10.0.0.1:6443");

@@ -37,7 +37,7 @@ fn a_usage_error_ends_with_2_and_says_on_stderr_what_to_write_instead() {
         (&["--election=e", "--ttl=ten"], "--ttl: \"ten\" is not a duration", "10s"),
         (&["--election=e", "--ttl=10sec"], "--ttl: \"10sec\" has the unknown unit \"sec\"", "10s"),
         (&["--election=e", "--ttl=-10s"], "--ttl: \"-10s\" must not be negative", "10s"),
-        (&["--election=e", "--ttl=9999999999h"], "--ttl: \"9999999999h\" is longer than", "10s"),
+        (&["--election=e", "--ttl=9999999999h"], "--ttl: \"9999999999h\" is too long", "10s"),
         (&["--election=e", "--ttl=0"], "--ttl=0s is too short", "--ttl=100ms"),
         (&["--election=e", "--ttl=1us"], "--ttl=1\u{b5}s is too short", "--ttl=100ms"),
         (&["--election=e", "--ttl=25h"], "--ttl=25h0m0s is too long", "--ttl=24h"),
@@ -48,7 +48,7 @@ fn a_usage_error_ends_with_2_and_says_on_stderr_what_to_write_instead() {
         (&["--election=e", "--retry-period=0"], "--retry-period=0s is too short", "--retry-period=10ms"),
         (&["--election=e", "--release-delay=-1s"], "--release-delay: \"-1s\" must not be negative", "10s"),
         (&["--election=e", "--release-delay=25h"], "--release-delay=25h0m0s", "at most 24h"),
-        (&["--election=e", "--health-check=localhost"], "is no URL that begins with", "tcp://127.0.0.1:5432"),
+        (&["--election=e", "--health-check=localhost"], "is not a URL that begins with", "tcp://127.0.0.1:5432"),
         (&["--election=e", "--health-timeout=1s"], "--health-timeout has no effect without", "--health-check=http"),
         (
             &["--election=e", "--health-check=tcp://h:1", "--health-interval=1ms"],
@@ -73,7 +73,7 @@ fn a_usage_error_ends_with_2_and_says_on_stderr_what_to_write_instead() {
         (&["--election=e", "--http=:70000"], "--http: ", ":4040"),
         (&["--election=e", "--http=[::1:4040"], "--http: ", ":4040"),
         (&["--election=e", "--http-max-connections=0"], "--http-max-connections=\"0\"", "from 1 to 10000"),
-        (&["--check=localhost:4040"], "--check: \"localhost:4040\" is no URL", "http://localhost:4040"),
+        (&["--check=localhost:4040"], "--check: \"localhost:4040\" is not a URL", "http://localhost:4040"),
         (
             &["--check=https://localhost:4040"],
             "is an https URL, but electors serve plain HTTP",

@@ -154,10 +154,10 @@ fn a_bundle_that_cannot_be_used_is_refused_at_once() {
     for (content, expected) in [
         ("", "the file is empty"),
         (" \n", "the file is empty"),
-        ("0\u{82}\u{1}garbage", "it is not PEM, for no line begins with -----BEGIN"),
-        ("-----BEGIN CERTIFICATE-----\nAAAA\n", "it is not sound PEM; is all of it there?"),
-        ("-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n", "it is not sound PEM; is all of it there?"),
-        (&KeyPair::generate().unwrap().serialize_pem(), "it is PEM, but holds no certificate"),
+        ("0\u{82}\u{1}garbage", "it is not PEM: no line begins with -----BEGIN"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n", "it is not valid PEM; is it complete?"),
+        ("-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n", "it is not valid PEM; is it complete?"),
+        (&KeyPair::generate().unwrap().serialize_pem(), "it is PEM, but contains no certificate"),
         (broken, "certificate 1 of 1 cannot be used: "),
         (&format!("{good}{broken}{good}"), "certificate 2 of 3 cannot be used: "),
     ] {

@@ -219,12 +219,12 @@ fn a_plugin_that_fails_is_told_of_with_its_complaint_and_asked_again() {
 #[test]
 fn a_plugin_that_prints_what_is_of_no_use_ends_the_start_and_what_it_printed_is_never_shown() {
     for (credential, why) in [
-        (json!("hunter2").to_string(), "what it printed is no ExecCredential"),
+        (json!("hunter2").to_string(), "what it printed is not an ExecCredential"),
         ("hunter2".to_owned(), "what it printed is not JSON, at line 1 column 1"),
         (
             json!({"kind": "ExecCredential", "apiVersion": V1, "status": {"token": "hunter2", "expirationTimestamp": in_seconds(-60)}})
                 .to_string(),
-            "what it handed out has expired already; log in anew, or set the clock right",
+            "its credentials have already expired; log in again, or correct the clock",
         ),
     ] {
         let (plugin, server) = (Plugin::new(json!({})), server(&["secret"]));
@@ -248,7 +248,7 @@ fn what_a_plugin_complains_of_is_shown_with_an_answer_that_is_of_no_use() {
     plugin.first(
         "i=0; while [ $i -lt 100 ]; do echo \"  line $i of a trace\" >&2; i=$((i+1)); done; echo 'log in first' >&2",
     );
-    for (credential, why) in [("", "it printed nothing"), ("null", "what it printed is no ExecCredential")] {
+    for (credential, why) in [("", "it printed nothing"), ("null", "what it printed is not an ExecCredential")] {
         plugin.dir.write("credential", credential);
         let mut elector = start(&plugin.flag(&server));
         assert_eq!(elector.wait_to_end().code(), Some(2), "{}", elector.log());
@@ -268,7 +268,7 @@ fn a_plugin_that_cannot_be_started_ends_the_start() {
     assert!(elector.log().contains("the interpreter that its first line names"), "{}", elector.log());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let (code, log) = run_to_end(Elector::program(), &[&plugin.flag(&server)]);
-    assert!(code == Some(2) && log.contains("it may not be executed"), "{code:?}: {log}");
+    assert!(code == Some(2) && log.contains("it is not executable"), "{code:?}: {log}");
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn a_plugin_whose_later_answer_is_of_no_use_is_asked_again() {
     let elector = start(&plugin.flag(&server));
     elector.wait_to_lead();
     plugin.hand_out(json!({"token": "hunter2", "expirationTimestamp": in_seconds(-60)}));
-    elector.wait_for_log("what it handed out has expired already; log in anew, or set the clock right");
+    elector.wait_for_log("its credentials have already expired; log in again, or correct the clock");
     plugin.hand_out(json!({"token": "secret"}));
     elector.wait_to_lead();
     assert_silent_about(&elector, &["hunter2"]);
@@ -304,7 +304,7 @@ fn a_plugin_that_hangs_holds_up_neither_the_port_nor_the_end() {
     // It ends by itself when the directory is removed.
     plugin.first("while [ -e config ]; do sleep 0.1; done");
     let mut elector = Elector::start("a", &["--ttl=1s", &plugin.flag(&server)]);
-    elector.wait_for_log("gives no credentials: it has not answered yet");
+    elector.wait_for_log("gives no credentials: it is still running");
     assert_eq!(elector.ask("/healthz").unwrap().0, 200);
     assert_eq!(elector.body(), r#"{"name":""}"#);
     assert_eq!(plugin.runs(), 1, "one at a time");

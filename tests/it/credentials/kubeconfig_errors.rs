@@ -40,9 +40,9 @@ fn what_is_no_kubeconfig_is_named_with_its_line() {
         ("clusters:\n\t- name: a\n", "cannot use the kubeconfig FILE: line 2: not sound YAML: "),
         ("clusters: [}\n", "cannot use the kubeconfig FILE: line 1: not sound YAML: "),
         ("a: b\na: c\n", "cannot use the kubeconfig FILE: line 2: the key \"a\" comes twice"),
-        ("a: &a b\nc: *a\n", "cannot use the kubeconfig FILE: line 2: aliases (*name) are not supported; write out "),
-        ("hello", "cannot use the kubeconfig FILE: it is no map with clusters, users and contexts"),
-        ("- a\n", "cannot use the kubeconfig FILE: it is no map with clusters, users and contexts"),
+        ("a: &a b\nc: *a\n", "cannot use the kubeconfig FILE: line 2: aliases (*name) are not supported; write the "),
+        ("hello", "cannot use the kubeconfig FILE: it is not a map with clusters, users and contexts"),
+        ("- a\n", "cannot use the kubeconfig FILE: it is not a map with clusters, users and contexts"),
         ("kind: Pod\n", "cannot use the kubeconfig FILE, line 1, kind: it is \"Pod\", and in a kubeconfig \"Config\""),
         (
             "apiVersion: v2\n",
@@ -114,7 +114,7 @@ fn files_that_choose_nothing_are_named() {
     command.env("KUBECONFIG", dir.name("missing"));
     let (code, log) = run_to_end(command, &[]);
     assert_eq!(code, Some(1));
-    assert!(log.contains(&format!("$KUBECONFIG names no file that is there: {}", dir.name("missing"))), "{log}");
+    assert!(log.contains(&format!("no file of $KUBECONFIG exists: {}", dir.name("missing"))), "{log}");
     assert!(log.contains("run in a pod, or give --kubeconfig=FILE"), "{log}");
 
     let (code, log) = run_to_end(Elector::program(), &["--context=a"]);
@@ -161,7 +161,7 @@ fn a_name_that_nothing_has_is_named_with_those_that_are_there() {
     let twice = json!([good["clusters"][0], good["clusters"][0]]);
     assert_eq!(
         with("/clusters", twice),
-        "cannot use the kubeconfig FILE, line 1, clusters[1].name: \"near\" comes twice in this list"
+        "cannot use the kubeconfig FILE, line 1, clusters[1].name: \"near\" occurs twice in this list"
     );
 }
 
@@ -181,7 +181,7 @@ fn a_cluster_that_cannot_be_used_is_named_by_its_field() {
         (
             json!({"server": "https://a", "insecure-skip-tls-verify": true, "certificate-authority": "ca.crt"}),
             "insecure-skip-tls-verify",
-            "it makes no sense together with certificate-authority",
+            "it excludes certificate-authority",
         ),
         (
             json!({"server": "https://a", "certificate-authority": "a", "certificate-authority-data": "QUJD"}),
@@ -204,7 +204,7 @@ fn a_cluster_that_cannot_be_used_is_named_by_its_field() {
     }
     let said = complaint_about(json!({"server": "https://a", "certificate-authority-data": "QUJD"}), json!({}));
     let expected = "cannot use the CA certificates in clusters[\"near\"].cluster.certificate-authority-data in line 1 of \
-                    FILE: it is not PEM, for no line begins with -----BEGIN";
+                    FILE: it is not PEM: no line begins with -----BEGIN";
     assert_eq!(said, expected);
     for url in ["a:6443", "https://me:hunter2@a", "https://a?token=hunter2"] {
         let said = complaint_about(json!({"server": url}), json!({}));
@@ -223,7 +223,7 @@ fn a_user_that_cannot_be_used_is_named_by_its_field() {
         (json!({"auth-provider": {"name": "gcp"}}), "auth-provider", "auth providers are not supported"),
         (json!({"as": "you"}), "as", "impersonation is not supported"),
         (json!({"as-groups": ["you"]}), "as-groups", "impersonation is not supported"),
-        (json!({"token": "hunter2 hunter2"}), "token", "it holds white space or bytes that may not stand in"),
+        (json!({"token": "hunter2 hunter2"}), "token", "it contains white space or bytes that are not allowed in"),
         (json!({"token": {"a": "hunter2"}}), "token", "it has to be a text"),
         (json!({"token": 12345}), "token", "it has to be a text; put it in quotes"),
         (json!({"tokenFile": true}), "tokenFile", "it has to be a text; put it in quotes"),
@@ -262,16 +262,12 @@ fn a_certificate_and_a_key_that_do_not_go_together_are_named() {
     let pem = |text: &str| base64(text.as_bytes());
     let encrypted = one.key_pem.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
     for (certificate, key, why) in [
-        (pem(&one.certificate_pem), pem(&other.key_pem), "the key is not the one that the certificate is for"),
-        (pem("hunter2"), pem(&one.key_pem), "the certificate is not PEM, for no line begins with -----BEGIN"),
-        (pem(&one.key_pem), pem(&one.key_pem), "there is PEM, but no certificate in it"),
-        (pem(&one.certificate_pem), pem("hunter2"), "the private key is not PEM, for no line begins with -----BEGIN"),
-        (pem(&one.certificate_pem), pem(&one.certificate_pem), "there is PEM, but no private key in it"),
-        (
-            pem(&one.certificate_pem),
-            pem(&encrypted),
-            "the key is encrypted, and there is nobody to ask for its password",
-        ),
+        (pem(&one.certificate_pem), pem(&other.key_pem), "the key does not belong to the certificate"),
+        (pem("hunter2"), pem(&one.key_pem), "the certificate is not PEM: no line begins with -----BEGIN"),
+        (pem(&one.key_pem), pem(&one.key_pem), "it is PEM, but contains no certificate"),
+        (pem(&one.certificate_pem), pem("hunter2"), "the private key is not PEM: no line begins with -----BEGIN"),
+        (pem(&one.certificate_pem), pem(&one.certificate_pem), "it is PEM, but contains no private key"),
+        (pem(&one.certificate_pem), pem(&encrypted), "the key is encrypted, which is not supported"),
     ] {
         let said =
             complaint_about(secure(&server), json!({"client-certificate-data": certificate, "client-key-data": key}));
@@ -312,7 +308,7 @@ fn a_certificate_of_the_first_version_is_compared_with_its_key_too() {
         json!({"client-certificate-data": certificate, "client-key-data": key})
     };
     let said = complaint_about(secure(&server), user(&other));
-    assert!(said.ends_with("the key is not the one that the certificate is for"), "{said}");
+    assert!(said.ends_with("the key does not belong to the certificate"), "{said}");
     // With its own key there is nothing to say of it, but of what comes after it.
     let mut good = user(ITS_KEY);
     good["exec"] = json!("aws");
@@ -339,17 +335,17 @@ fn a_plugin_that_cannot_be_used_is_named_by_its_field() {
         (
             json!({"command": "sh", "apiVersion": v1, "env": [{"name": "a=b"}]}),
             ".env[0].name",
-            "it has to be the name of an environment variable",
+            "it must be the name of an environment variable",
         ),
         (
             json!({"command": "sh", "apiVersion": v1, "interactiveMode": "Always"}),
             ".interactiveMode",
-            "the plugin needs somebody to type, and there is nobody",
+            "the plugin needs interactive input, which is not available",
         ),
         (
             json!({"command": "sh", "apiVersion": v1, "interactiveMode": "Sometimes"}),
             ".interactiveMode",
-            "\"Sometimes\" is none of Never, IfAvailable and Always",
+            "\"Sometimes\" is not Never, IfAvailable or Always",
         ),
     ] {
         let said = complaint_about(secure(&server), json!({"exec": exec}));
@@ -368,7 +364,7 @@ fn a_plugin_that_cannot_be_used_is_named_by_its_field() {
     );
     assert_eq!(
         missing("./no-such-plugin"),
-        "the exec plugin \"DIR/./no-such-plugin\" gives no credentials: there is no such file to run; install it:\\n  \
+        "the exec plugin \"DIR/./no-such-plugin\" gives no credentials: the file does not exist; install it:\\n  \
          apt install it (users[\"me\"].user.exec in line 1 of FILE)"
     );
 }

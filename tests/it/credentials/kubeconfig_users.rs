@@ -85,13 +85,13 @@ fn replaced_client_certificate_files_are_used() {
     let began = term(&server);
     // Between the two files they do not go together, and the old ones serve.
     let key = put("joe");
-    wait_for_lines(&elector, "the key is not the one that the certificate is for; going on with what it held", 1);
+    wait_for_lines(&elector, "the key does not belong to the certificate; using the previous content", 1);
     wait_for_renewals(&server, 2);
     assert_eq!(renewed_by(&server).as_deref(), Some("jane"));
     dir.write("own.key", key);
     wait_for_renewal_by(&server, "joe");
     assert_eq!(term(&server), began);
-    assert_eq!(lines(&elector, "going on with what it held before"), 1, "{}", elector.log());
+    assert_eq!(lines(&elector, "using the previous content"), 1, "{}", elector.log());
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn any_server_is_trusted_where_that_is_asked_for_and_a_warning_says_so() {
     let insecure = json!({"server": server.url(), "insecure-skip-tls-verify": true});
     let elector = start(&dir.flag(insecure, json!({"token": "secret"})));
     elector.wait_to_lead();
-    assert_eq!(lines(&elector, "WARN insecure-skip-tls-verify: whoever answers at 127.0.0.1:"), 1);
+    assert_eq!(lines(&elector, "WARN insecure-skip-tls-verify: any server at 127.0.0.1:"), 1);
     // A certificate from another authority is as good.
     let began = term(&server);
     server.rotate_ca().unwrap();

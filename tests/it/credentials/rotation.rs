@@ -72,11 +72,11 @@ fn a_ca_file_that_breaks_while_it_runs_leaves_the_old_one_in_force() {
     elector.wait_to_lead();
     let began = record(&server).unwrap()["acquireTime"].clone();
     account.write("ca.crt", "no PEM");
-    elector.wait_for_log("it is not PEM, for no line begins with -----BEGIN; going on with what it held before");
+    elector.wait_for_log("it is not PEM: no line begins with -----BEGIN; using the previous content");
     server.cut_connections();
     wait_for_renewals(&server, 3);
     assert_eq!(record(&server).unwrap()["acquireTime"], began);
-    assert_eq!(lines(&elector, "going on with what it held before"), 1);
+    assert_eq!(lines(&elector, "using the previous content"), 1);
 }
 
 #[test]
@@ -161,9 +161,9 @@ fn a_token_file_that_vanishes_leaves_the_token_in_force() {
     let elector = elector(&server, "a", &[STEADY, &account.flag()]);
     elector.wait_to_lead();
     account.remove("token");
-    wait_for_lines(&elector, "/token: No such file or directory (os error 2); going on with what it held before", 1);
+    wait_for_lines(&elector, "/token: No such file or directory (os error 2); using the previous content", 1);
     wait_for_renewals(&server, 3);
-    assert_eq!(lines(&elector, "going on with what it held before"), 1, "{}", elector.log());
+    assert_eq!(lines(&elector, "using the previous content"), 1, "{}", elector.log());
     account.write("token", "");
     wait_until("it leads", || elector.leads() && holder(&server) == "a");
 }

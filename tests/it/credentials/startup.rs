@@ -43,7 +43,7 @@ fn half_an_address_in_the_environment_names_the_other_half() {
     assert_says(&log, &["KUBERNETES_SERVICE_PORT", "not set"]);
     let (code, log) = run(&[("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("KUBERNETES_SERVICE_PORT", "https")], &[]);
     assert_eq!(code, Some(1));
-    assert_says(&log, &["KUBERNETES_SERVICE_PORT", "\"https\"", "no port number"]);
+    assert_says(&log, &["KUBERNETES_SERVICE_PORT", "\"https\"", "not a port number"]);
 }
 
 #[test]
@@ -96,9 +96,9 @@ fn a_ca_file_that_holds_no_certificate_is_named() {
     for (ca, why) in [
         ("", "empty"),
         ("hello", "not PEM"),
-        (key, "holds no certificate"),
+        (key, "contains no certificate"),
         (broken, "certificate 1 of 1 cannot be used"),
-        (cut, "not sound PEM"),
+        (cut, "not valid PEM"),
     ] {
         let account = ServiceAccount::new("x", ca);
         let (code, log) = run(&[], &["--server=https://127.0.0.1:1", &account.flag()]);

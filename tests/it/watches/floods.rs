@@ -17,7 +17,7 @@ const LIMIT_KB: u64 = 32 * 1024;
 /// For how long a flood lasts here: without a bound each would need several times the limit.
 const LASTS: Duration = Duration::from_secs(10);
 
-/// L is longer than anybody's patience; renewals follow each other soon.
+/// L is longer than anybody's patience; renewals publish_and_act each other soon.
 const FLAGS: [&str; 2] = ["--ttl=60s", "--retry-period=200ms"];
 
 fn event(kind: &str, object: &Value) -> String {

@@ -1,7 +1,7 @@
 //! A watch is reopened on request, whatever its state is, and that is reported as no failure.
 
 use crate::common::api_client::{LONG, client, endpoints};
-use leader_elector::candidate::watcher::{News, Watcher};
+use leader_elector::candidate::watcher::{WatchMessage, Watcher};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 
@@ -18,19 +18,19 @@ fn reopening_a_closed_watch_reports_no_failure() {
         LONG,
         || 0.0,
         move |_, it| {
-            let closed = matches!(it, News::Closed(_));
+            let closed = matches!(it, WatchMessage::Closed(_));
             news.send(it).unwrap();
             // It is between two streams until it has been asked for a new one.
             !closed || go_on.recv().is_ok()
         },
     )
     .unwrap();
-    assert!(matches!(shown.recv_timeout(LONG).unwrap(), News::Closed(Some(_))));
+    assert!(matches!(shown.recv_timeout(LONG).unwrap(), WatchMessage::Closed(Some(_))));
     watcher.reopen();
     asked.send(()).unwrap();
     asked.send(()).unwrap();
-    let next: Vec<News> = shown.iter().take_while(|it| !matches!(it, News::Opened)).collect();
-    assert!(next.iter().all(|it| matches!(it, News::Closed(None))), "{next:?}");
+    let next: Vec<WatchMessage> = shown.iter().take_while(|it| !matches!(it, WatchMessage::Opened)).collect();
+    assert!(next.iter().all(|it| matches!(it, WatchMessage::Closed(None))), "{next:?}");
 }
 
 /// The server may have gone back in time: what was shown before says nothing of where to begin.
@@ -40,13 +40,13 @@ fn a_reopened_watch_begins_with_the_present_object() {
     server.put("endpoints", "default", serde_json::json!({"metadata": {"name": "example"}}));
     let (news, shown) = channel();
     let watcher = Watcher::start(client(&server.url()), endpoints(), LONG, || 0.0, move |_, it| news.send(it).is_ok());
-    let next_object = || shown.iter().find(|it| matches!(it, News::Object(_)));
+    let next_object = || shown.iter().find(|it| matches!(it, WatchMessage::Object(_)));
     assert!(next_object().is_some());
     watcher.as_ref().unwrap().reopen();
-    assert!(shown.iter().any(|it| matches!(it, News::Closed(None))));
+    assert!(shown.iter().any(|it| matches!(it, WatchMessage::Closed(None))));
     // It has not changed: a watch that went on from it would not show it.
     let again = shown.iter().take(2).collect::<Vec<_>>();
-    assert!(matches!(again[..], [News::Opened, News::Object(_)]), "{again:?}");
+    assert!(matches!(again[..], [WatchMessage::Opened, WatchMessage::Object(_)]), "{again:?}");
 }
 
 /// A server that was restarted has forgotten what was before: that is no failure like those while it was away.
@@ -66,6 +66,6 @@ fn a_watch_answered_with_410_is_reopened_without_a_pause_after_an_outage_too() {
     let (news, shown) = channel();
     let _watcher =
         Watcher::start(client(&server.url()), endpoints(), LONG, drawn, move |_, it| news.send(it).is_ok()).unwrap();
-    let closed = shown.iter().take_while(|it| !matches!(it, News::Opened)).count();
+    let closed = shown.iter().take_while(|it| !matches!(it, WatchMessage::Opened)).count();
     assert_eq!((closed, DRAWN.load(Ordering::SeqCst)), (4, 5 + 3), "five streams, and three pauses");
 }
