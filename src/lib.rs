@@ -1,7 +1,7 @@
 //! Elects one leader among the replicas of an application on Kubernetes, and tells the application over HTTP who leads.
 //!
-//! This is the library behind the `leader-elector` program; it is blocking, thread-based, and knows no runtime and
-//! no Kubernetes client library.
+//! This is the library behind the `leader-elector` program; it uses blocking threads, no async runtime and no
+//! Kubernetes client library.
 //!
 //! # What is guaranteed
 //!
@@ -18,43 +18,46 @@
 //! It holds among candidates of this program with one lease duration, while clock *rates* differ by less than L/D (a virtual
 //! machine that is paused or migrated may stop even the boot-time clock), while the API server keeps one history
 //! (no restore of etcd to an older state), and while nobody else deletes the lock or edits its record where a
-//! candidate that never saw it can be fooled. Clock readings never matter. With peers of another make the rule is
-//! theirs too: leader-elector 0.5 names itself for a while after it lost. Where the guarded thing can check it, the
-//! fencing token ([`election::Claim::fencing_token`]) is the answer to all of these.
+//! candidate that never saw it can be fooled. Clock readings need not agree. Other implementations keep only their
+//! own, weaker guarantee: leader-elector 0.5 names itself for a while after it lost the lock. If the protected resource
+//! can check the fencing token ([`election::Claim::fencing_token`]), that covers all of these cases.
 //!
 //! # How it works
 //!
 //! What decides does no I/O, and what does I/O decides nothing:
 //!
 //! ```text
-//!   watcher ──── News ────┐                                         ┌──▶ requester ──▶ API server
-//!   requester ── Reply ───┤    ┌───────────── candidate ──────────┐ │      one request at a time
-//!   clock ────── Rang ────┼──▶ │ now → election.step(now, event) ─┼─┤
-//!   signals ──── Stop ────┘    │       → snapshot → request       │ └──▶ clock: one deadline
+//!   watcher ── messages ──┐                                         ┌──▶ requester ──▶ API server
+//!   requester ── reply ───┤    ┌───────────── candidate ──────────┐ │      one request at a time
+//!   clock ───── alarm ────┼──▶ │ now → election.step(now, event) ─┼─┤
+//!   signals ──── stop ────┘    │       → snapshot → request       │ └──▶ clock: one deadline
 //!                              └────────────────┬─────────────────┘
 //!                                               ▼
 //!   GET ──▶ http: head → route → snapshot, then the clock → reply
-//!                 each snapshot, and what changes by time alone → an event to whoever listens
+//!                 each snapshot, and the end of a lease → an event to each subscriber
 //! ```
 //!
-//! | module | holds |
+//! Where is expiry decided, who may write the lock, where is a message? The table "Where to look" in
+//! `docs/architecture.md` answers each of these with a file and a function.
+//!
+//! | module | content |
 //! |---|---|
 //! | [`election`] | the state machine of one lock: `(moment, event) → request, deadline` |
-//! | [`election::lock_set`] | one such machine, or two for a pair of locks, and what binds them together |
+//! | [`election::lock_set`] | one such machine, or two that depend on each other for a pair of locks |
 //! | [`record`], [`lock`] | the record and its codecs; the lock objects and how the record sits in them |
 //! | [`candidate`] | the loop, the only code that reads the clock for a decision; a requester and a watcher for each lock |
 //! | [`candidate::sole_instance`] | the proof that no other process of the same name runs here |
 //! | [`time`] | a reading of the clock |
 //! | [`clock`], [`signals`] | one blocking thread each |
-//! | [`api`], [`credentials`] | the REST client, and where the server and the token come from |
+//! | [`api`], [`credentials`] | the Kubernetes API client, and its credentials |
 //! | [`leader_service`] | the Service that leads to the leader: its EndpointSlices |
-//! | [`status`], [`metrics`], [`http`] | what the rest may know, what is counted, and who asks |
-//! | [`report`], [`logging`] | what people are told |
-//! | [`cli`], [`run`] | the command line, and putting the parts together |
-//! | [`health`] | the health check: asks the application whether it is well |
-//! | [`command`], [`processes`] | what runs only while this candidate leads: a command, and who stops it in time |
-//! | [`check`] | `--check`: the question to an elector that runs |
-//! | [`duration`], [`rfc3339`], [`random`], `json`, `metadata` | one thing each |
+//! | [`status`], [`metrics`], [`http`] | the snapshot, the metrics, and the HTTP port |
+//! | [`report`], [`logging`] | events and problems for the log; the log itself |
+//! | [`cli`], [`run`] | the command line, and the start of all parts |
+//! | [`health`] | the health check of the application |
+//! | [`command`], [`processes`] | the command that runs only while this candidate leads, and the processes that stop it |
+//! | [`check`] | `--check`: asks a running elector whether it leads |
+//! | [`duration`], [`rfc3339`], [`random`], `json`, `metadata` | helpers, one job each |
 #![forbid(unsafe_code)]
 
 pub mod api;

@@ -218,8 +218,8 @@ impl LockSet {
             }
             _ => self.tell(moment, index, event),
         }
-        // Of two locks, also before it leads both.
-        if self.locks.iter().any(|lock| lock.claim().is_some() && lock.is_asked_to_step_down()) {
+        // Of two locks, also before it leads both; and also when the term has lapsed and the own record is there still.
+        if self.eligibility.leaves.is_none() && self.locks.iter().any(Election::is_asked_to_step_down) {
             self.leave(moment, self.eligibility.lease);
         }
         self.settle(moment)

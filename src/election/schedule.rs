@@ -62,7 +62,8 @@ impl Election {
         } else if self.withdrawal.has_begun() {
             return None;
         } else if in_lock {
-            (Time::ZERO, Purpose::Acquire) // The own record outlived its term.
+            // The own record outlived its term. An acquisition would take out the wish that it steps down.
+            (Time::ZERO, (!self.is_asked_to_step_down()).then_some(Purpose::Acquire)?)
         } else {
             (free_at, Purpose::Acquire)
         };

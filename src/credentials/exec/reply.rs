@@ -136,7 +136,7 @@ mod tests {
                 &format!(r#"{{{version},"status":["hunter2"]}}"#),
                 "what it printed contains neither a token nor a client certificate",
             ),
-            (&format!(r#"{{{version},"status":{{"token":["hunter2"]}}}}"#), "its status.token is no text"),
+            (&format!(r#"{{{version},"status":{{"token":["hunter2"]}}}}"#), "its status.token is not a string"),
             (
                 &format!(r#"{{{version},"status":{{"token":"hunter2 hunter2"}}}}"#),
                 "its status.token cannot be used: it contains white space or bytes that are not allowed in an HTTP header",

@@ -112,7 +112,7 @@ fn a_certificate_that_does_not_fit_is_described() {
     let ca = Ca::new("ca");
     assert_eq!(
         distrust(&ca.server(), &account_with(&Ca::new("another").pem)),
-        "cannot update endpoints default/example: the certificate of SERVER is not signed by a CA in DIR/ca.crt; give \
+        "cannot update endpoints default/example: the certificate of SERVER is not signed by a CA in DIR/ca.crt; use \
          the CA certificate of this cluster"
     );
     // A CA of the same name with another key, as a rebuilt cluster has it.

@@ -35,11 +35,11 @@ fn what_is_no_kubeconfig_is_named_with_its_line() {
     for (content, expected) in [
         (
             "a: b\n\tc: d\n",
-            "cannot use the kubeconfig FILE: line 1: not sound YAML: while scanning a plain scalar, found a tab",
+            "cannot use the kubeconfig FILE: line 1: invalid YAML: while scanning a plain scalar, found a tab",
         ),
-        ("clusters:\n\t- name: a\n", "cannot use the kubeconfig FILE: line 2: not sound YAML: "),
-        ("clusters: [}\n", "cannot use the kubeconfig FILE: line 1: not sound YAML: "),
-        ("a: b\na: c\n", "cannot use the kubeconfig FILE: line 2: the key \"a\" comes twice"),
+        ("clusters:\n\t- name: a\n", "cannot use the kubeconfig FILE: line 2: invalid YAML: "),
+        ("clusters: [}\n", "cannot use the kubeconfig FILE: line 1: invalid YAML: "),
+        ("a: b\na: c\n", "cannot use the kubeconfig FILE: line 2: the key \"a\" occurs twice"),
         ("a: &a b\nc: *a\n", "cannot use the kubeconfig FILE: line 2: aliases (*name) are not supported; write the "),
         ("hello", "cannot use the kubeconfig FILE: it is not a map with clusters, users and contexts"),
         ("- a\n", "cannot use the kubeconfig FILE: it is not a map with clusters, users and contexts"),

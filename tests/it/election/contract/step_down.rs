@@ -53,6 +53,21 @@ fn the_wish_is_found_when_a_renewal_meets_it() {
 }
 
 #[test]
+fn the_wish_is_not_lost_when_the_term_has_lapsed() {
+    let (mut it, write) = leader();
+    while it.leads() {
+        it.asks();
+        it.answered(Answer::Unknown);
+    }
+    it.reads(asked(ME, shown(&write, 101)));
+    let release = it.writes();
+    assert_eq!(release.purpose, Purpose::Release);
+    it.acknowledged(&release, 102);
+    let released_at = it.now;
+    assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, released_at + 10_000));
+}
+
+#[test]
 fn a_follower_that_is_named_does_not_mind() {
     let seen = || asked(ME, held(50, "other", 10, 1));
     let mut it = Scenario::that_sees(seen());
