@@ -1,6 +1,6 @@
 //! The application has stopped before the next leader's begins, whichever way the elector is beside it.
 
-use crate::application::{Application, IDLE};
+use crate::application::{ASK, Application, IDLE};
 use crate::cluster::Cluster;
 use crate::common::scenarios::Verdict;
 use crate::handovers::few;
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Asks before each piece of work, and goes on for half a second more after SIGTERM, as whoever has to finish something.
 const SCRIPT: &str = r#"
 trap 'ending=yes' TERM
-token() { wget -q -T 1 -O - http://127.0.0.1:4040/status | sed -n 's/.*"fencingToken":\([0-9]*\).*/\1/p'; }
+token() { ask http://127.0.0.1:4040/status | sed -n 's/.*"fencingToken":\([0-9]*\).*/\1/p'; }
 while [ -z "$ending" ]; do
     term=$(token)
     if [ -n "$term" ]; then echo "works $term"; usleep 20000; else usleep 200000; fi
@@ -26,12 +26,12 @@ fi
 "#;
 
 pub fn a_native_sidecar_outlives_its_application(cluster: &Cluster) -> Verdict<String> {
-    let stage = application(true, &[]).start(cluster, "native-lines");
+    let stage = application(&script(), true, &[]).start(cluster, "native-lines");
     update_again_and_again(&stage, cluster.rounds)
 }
 
 pub fn a_plain_sidecar_with_a_release_delay_outlives_its_application(cluster: &Cluster) -> Verdict<String> {
-    let stage = application(false, &["--release-delay=3s"]).start(cluster, "plain-lines");
+    let stage = application(&script(), false, &["--release-delay=3s"]).start(cluster, "plain-lines");
     update_again_and_again(&stage, few(cluster))
 }
 
@@ -65,8 +65,12 @@ pub fn a_command_runs_in_one_pod_at_a_time(cluster: &Cluster) -> Verdict<String>
     Ok(format!("{}, from the command's last line to its next one's first", figures("gap", gaps)))
 }
 
-fn application<'a>(is_native: bool, flags: &'a [&'a str]) -> Application<'a> {
-    Application { replicas: 2, script: SCRIPT, flags, is_native, port: 4040, more: Value::Null }
+fn application<'a>(script: &'a str, is_native: bool, flags: &'a [&'a str]) -> Application<'a> {
+    Application { replicas: 2, script, flags, is_native, port: 4040, more: Value::Null }
+}
+
+fn script() -> String {
+    format!("{ASK}\n{SCRIPT}")
 }
 
 fn update_again_and_again(stage: &Stage, updates: usize) -> Verdict<String> {

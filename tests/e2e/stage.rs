@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long anything may take: images may have to be pulled, and the machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Stage<'c> {
     pub cluster: &'c Cluster,

@@ -1,5 +1,6 @@
 //! The Service that leads to the leader, as a client in the cluster sees it: through kube-proxy, or what does its work.
 
+use crate::application::ASK;
 use crate::cluster::Cluster;
 use crate::common::scenarios::{Skipped, Verdict};
 use crate::handovers::{few, kill, killable};
@@ -69,7 +70,7 @@ fn leader_of(line: &Line) -> Option<(String, u64)> {
 
 fn start_client(stage: &Stage, address: &str) {
     let script = format!(
-        "trap exit TERM; while :; do wget -q -T 1 -O - http://{address}:4040/status || echo none; echo; usleep 5000; done"
+        "{ASK}\ntrap exit TERM; while :; do ask http://{address}:4040/status || echo none; echo; usleep 5000; done"
     );
     let least = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
     stage.apply(&json!({
