@@ -173,7 +173,9 @@ fn an_address_of_an_older_term_never_follows_that_of_a_newer_one() {
             }
         }
         let id = leader.id.clone();
-        running.iter_mut().filter(|it| it.id == id).for_each(|it| drop(it.wait_to_end()));
+        running.iter_mut().filter(|it| it.id == id).for_each(|it| {
+            it.wait_to_end();
+        });
         running.retain(|it| it.id != id);
         running.push(start(number));
     }

@@ -170,3 +170,14 @@ fn of_two_holders_whose_records_were_taken_away_the_longer_lease_is_waited_out()
     }
     assert_eq!(it.now, 61_000);
 }
+
+/// A leader whose lock somebody has just deleted writes it anew meanwhile.
+#[test]
+fn a_lock_that_was_never_seen_is_created_after_a_moment() {
+    let mut it = Scenario::new(Settings { creation_delay: ms(250), ..settings() });
+    it.now = 1_000;
+    it.reads(Sight::MISSING);
+    it.happens_at(1_249, Event::Tick);
+    assert_eq!(it.request, None);
+    assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, 1_250));
+}

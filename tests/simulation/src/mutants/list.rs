@@ -100,8 +100,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a lock that lost its record taken at once by who has seen a holder",
         file: "src/election/lock_state.rs",
-        find: r#"Content::Nothing if self.last_lease.is_none() => self.since,"#,
-        replace: r#"Content::Nothing => self.since,"#,
+        find: r#"Content::Nothing if self.last_lease.is_none() =>"#,
+        replace: r#"Content::Nothing =>"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -617,8 +617,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the version of a deletion not read",
         file: "src/lock/object.rs",
-        find: r#"return Ok(WatchEvent::Deleted { resource_version: fields.resource_version()? });"#,
-        replace: r#"return Ok(WatchEvent::Deleted { resource_version: fields.resource_version()? / 2 });"#,
+        find: r#"return Ok(WatchEvent::Deleted { resource_version: fields.metadata.resource_version()? });"#,
+        replace: r#"return Ok(WatchEvent::Deleted { resource_version: fields.metadata.resource_version()? / 2 });"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -685,7 +685,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "any 404 taken for absence",
         file: "src/api/failure.rs",
-        find: r#"404 if status.is_some_and(|status| status.is_about_absence(verb, lock)) =>"#,
+        find: r#"404 if status.is_some_and(|status| status.is_about_absence(verb, object)) =>"#,
         replace: r#"404 if status.is_none() || status.is_some() =>"#,
         found_by: By::Test("it", "faults::not_found::a_404_of_a_proxy_costs_a_leader_nothing"),
     },
@@ -791,16 +791,33 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a wish to step down ignored",
         file: "src/election/lock_set.rs",
-        find: r#"if self.locks.iter().any(|lock| lock.claim().is_some() &&"#,
-        replace: r#"if self.locks.iter().any(|lock| lock.claim().is_none() &&"#,
+        find: r#"if self.eligibility.leaves.is_none() && self.locks.iter().any(Election::is_asked_to_step_down) {"#,
+        replace: r#"if self.locks.iter().any(|lock| lock.claim().is_none() && lock.is_asked_to_step_down()) {"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "two locks, and a wish to step down that only a leader heeds",
         file: "src/election/lock_set.rs",
-        find: r#"if self.locks.iter().any(|lock| lock.claim().is_some() &&"#,
-        replace: r#"if self.claim().is_some() && self.locks.iter().any(|lock| lock.claim().is_some() &&"#,
+        find: r#"if self.eligibility.leaves.is_none() && self.locks"#,
+        replace: r#"if self.claim().is_some() && self.locks"#,
         found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a wish to step down lost when the term has lapsed",
+        file: "src/election/schedule.rs",
+        find: r#"(!self.is_asked_to_step_down()).then_some(Purpose::Acquire)?"#,
+        replace: r#"Purpose::Acquire"#,
+        found_by: By::Test("it", "election::contract::step_down::the_wish_is_not_lost_when_the_term_has_lapsed"),
+    },
+    Mutant {
+        name: "a lock that was never seen created at once",
+        file: "src/election/lock_state.rs",
+        find: r#"self.since.saturating_add(settings.creation_delay)"#,
+        replace: r#"self.since"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::s3_a_held_lock_is_left_alone::a_lock_that_was_never_seen_is_created_after_a_moment",
+        ),
     },
     Mutant {
         name: "a wish that somebody else steps down heeded",
