@@ -57,10 +57,10 @@ fn a_usage_error_ends_with_2_and_says_on_stderr_what_to_write_instead() {
         ),
         (&["--election=e", "--health-check=tcp://h:1", "--health-timeout=0"], "--health-timeout=0s", "10ms to 1m0s"),
         (&["--election=e", "--health-check=tcp://h:1", "--health-failures=0"], "--health-failures=\"0\"", "1 to 1000"),
-        (&["--election=e", "--"], "the command behind -- is missing", "-- /app/server"),
-        (&["--election=e", "--", ""], "the command behind -- is missing", "-- /app/server"),
-        (&["--election=e", "--stop-timeout=1s"], "--stop-timeout means nothing without a command", "-- /app/server"),
-        (&["--election=e", "--on-exit=restart"], "--on-exit means nothing without a command", "-- /app/server"),
+        (&["--election=e", "--"], "the command after -- is missing", "-- /app/server"),
+        (&["--election=e", "--", ""], "the command after -- is missing", "-- /app/server"),
+        (&["--election=e", "--stop-timeout=1s"], "--stop-timeout has no effect without a command", "-- /app/server"),
+        (&["--election=e", "--on-exit=restart"], "--on-exit has no effect without a command", "-- /app/server"),
         (&["--election=e", "--on-exit=stop", "--", "x"], "--on-exit=\"stop\"", "release, restart, standby"),
         // D is 6.667 s and R 2 s.
         (
