@@ -33,9 +33,15 @@ pub fn an_evicted_leader_hands_over(cluster: &Cluster) -> Verdict<String> {
 
 pub fn a_leader_asked_to_step_down_hands_over(cluster: &Cluster) -> Verdict<String> {
     one_after_the_other(cluster, "annotate", few(cluster), |stage, leader| {
+        // Who stepped down before stands back for one lease.
+        stage.wait_until("all stand", || stage.pods().iter().all(|pod| candidacy(stage, &pod.name) == "standing"));
         let wish = format!("leader-elector/step-down={leader}");
         stage.kubectl(&["annotate", "--overwrite", "endpoints", "example", &wish]);
     })
+}
+
+fn candidacy(stage: &Stage, pod: &str) -> String {
+    stage.get(&format!("pods/{pod}:4040/proxy/status"))["candidacy"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Ends each leader in turn once all replicas are ready.
@@ -68,6 +74,9 @@ pub fn scaling_down_and_up_keeps_a_leader(cluster: &Cluster) -> Verdict<String> 
     let stage = Stage::with_deploy(cluster, "scale", &[]);
     Ok(Sampler::measure(&stage, |sampler| {
         for _ in 0..few(cluster) {
+            // The leader is to go, not just any of the three.
+            let leader = sampler.leader(&stage).pod;
+            stage.kubectl(&["annotate", "pod", &leader, "controller.kubernetes.io/pod-deletion-cost=-1"]);
             for replicas in ["--replicas=1", "--replicas=3"] {
                 stage.kubectl(&["scale", "deployment/app", replicas]);
                 stage.wait_for_rollout();
