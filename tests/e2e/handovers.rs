@@ -2,6 +2,7 @@
 
 use crate::application::{Application, IDLE};
 use crate::cluster::Cluster;
+use crate::common::deploy::{self, Overlay};
 use crate::common::kubectl;
 use crate::common::scenarios::Verdict;
 use crate::sampler::Sampler;
@@ -83,6 +84,25 @@ pub fn scaling_down_and_up_keeps_a_leader(cluster: &Cluster) -> Verdict<String> 
                 sampler.leader(&stage);
             }
         }
+    }))
+}
+
+/// By two rolling updates, as docs/migrating.md says.
+pub fn moving_from_endpoints_to_leases_keeps_one_leader(cluster: &Cluster) -> Verdict<String> {
+    const BOTH: &str = "lock-endpointsleases";
+    let stage = Stage::with_deploy(cluster, "move", &[]);
+    let blocks = deploy::yaml_in("docs/migrating.md");
+    let (_, last) =
+        blocks[0].split_once("components: [../deploy/lock-endpointsleases]\n").expect("it keeps the rights");
+    Ok(Sampler::measure(&stage, |sampler| {
+        for more in ["", last] {
+            sampler.leader(&stage);
+            stage.apply_overlay(&Overlay::of(&[BOTH], &format!("{}{more}", stage.fields())));
+            stage.wait_for_rollout();
+        }
+        let leader = sampler.leader(&stage).pod;
+        let holder = stage.kubectl(&["get", "lease", "example", "--output=jsonpath={.spec.holderIdentity}"]);
+        assert_eq!(holder, leader);
     }))
 }
 
