@@ -1,6 +1,7 @@
 //! kubectl, run as users run it.
 
 use super::scenarios::Skipped;
+use rustix::process::Pid;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -42,6 +43,10 @@ impl Proxy {
         let address = line.trim().rsplit(' ').next().unwrap_or_default();
         assert!(address.starts_with("127.0.0.1:"), "kubectl proxy said {line:?}");
         Ok(Proxy { child, url: format!("http://{address}") })
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 }
 

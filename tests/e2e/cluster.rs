@@ -2,6 +2,7 @@
 
 use crate::common::kubectl::{self, Proxy};
 use crate::common::scenarios::Skipped;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -31,8 +32,7 @@ pub struct Cluster {
     leftovers: Arc<Leftovers>,
 }
 
-/// What has to be removed, also when the run is interrupted.
-#[derive(Default)]
+/// What has to be removed, also when the run is interrupted: namespaces.
 struct Leftovers(Mutex<Vec<String>>);
 
 impl Cluster {
@@ -43,11 +43,12 @@ impl Cluster {
         if !version.map_err(|_| Skipped("there is no kubectl"))?.status.success() {
             return Err(Skipped("kubectl reaches no cluster"));
         }
-        let leftovers = Arc::<Leftovers>::default();
-        leftovers.remove_when_interrupted();
+        let proxy = Proxy::start(Cluster::program())?;
+        let leftovers = Arc::new(Leftovers(Mutex::default()));
+        leftovers.remove_when_interrupted(proxy.pid());
         let rounds = variable("ROUNDS").map_or(20, |it| it.parse().expect("ROUNDS is a number"));
         let shell_image = variable("SHELL_IMAGE").unwrap_or_else(|| "busybox:1.36".into());
-        Ok(Cluster { proxy: Proxy::start(Cluster::program())?, agent: agent(), image, shell_image, rounds, leftovers })
+        Ok(Cluster { proxy, agent: agent(), image, shell_image, rounds, leftovers })
     }
 
     /// kubectl, in a process group of its own: Ctrl-C is for the test program, which still needs it then.
@@ -97,7 +98,9 @@ impl Cluster {
 
     /// Removes everything, and waits until it is gone.
     pub fn clean_up(&self) {
-        self.leftovers.remove();
+        if !is_kept() {
+            self.leftovers.remove();
+        }
     }
 }
 
@@ -110,17 +113,23 @@ impl Leftovers {
         }
     }
 
-    fn remove_when_interrupted(self: &Arc<Leftovers>) {
+    fn remove_when_interrupted(self: &Arc<Leftovers>, proxy: Pid) {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).expect("they can be caught");
         let leftovers = Arc::clone(self);
         std::thread::spawn(move || {
             if let Some(signal) = signals.forever().next() {
                 eprintln!("interrupted; removing the namespaces");
                 leftovers.remove();
+                let _ = kill_process(proxy, Signal::KILL);
                 std::process::exit(128 + signal);
             }
         });
     }
+}
+
+/// Whether the namespaces are to be looked at afterwards.
+pub fn is_kept() -> bool {
+    variable("KEEP").is_some()
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use crate::application::{Application, IDLE};
 use crate::cluster::Cluster;
+use crate::common::deploy::{self, Overlay};
 use crate::common::kubectl;
 use crate::common::scenarios::Verdict;
 use crate::sampler::Sampler;
@@ -33,9 +34,15 @@ pub fn an_evicted_leader_hands_over(cluster: &Cluster) -> Verdict<String> {
 
 pub fn a_leader_asked_to_step_down_hands_over(cluster: &Cluster) -> Verdict<String> {
     one_after_the_other(cluster, "annotate", few(cluster), |stage, leader| {
+        // Who stepped down before stands back for one lease.
+        stage.wait_until("all stand", || stage.pods().iter().all(|pod| candidacy(stage, &pod.name) == "standing"));
         let wish = format!("leader-elector/step-down={leader}");
         stage.kubectl(&["annotate", "--overwrite", "endpoints", "example", &wish]);
     })
+}
+
+fn candidacy(stage: &Stage, pod: &str) -> String {
+    stage.get(&format!("pods/{pod}:4040/proxy/status"))["candidacy"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Ends each leader in turn once all replicas are ready.
@@ -68,12 +75,34 @@ pub fn scaling_down_and_up_keeps_a_leader(cluster: &Cluster) -> Verdict<String> 
     let stage = Stage::with_deploy(cluster, "scale", &[]);
     Ok(Sampler::measure(&stage, |sampler| {
         for _ in 0..few(cluster) {
+            // The leader is to go, not just any of the three.
+            let leader = sampler.leader(&stage).pod;
+            stage.kubectl(&["annotate", "pod", &leader, "controller.kubernetes.io/pod-deletion-cost=-1"]);
             for replicas in ["--replicas=1", "--replicas=3"] {
                 stage.kubectl(&["scale", "deployment/app", replicas]);
                 stage.wait_for_rollout();
                 sampler.leader(&stage);
             }
         }
+    }))
+}
+
+/// By two rolling updates, as docs/migrating.md says.
+pub fn moving_from_endpoints_to_leases_keeps_one_leader(cluster: &Cluster) -> Verdict<String> {
+    const BOTH: &str = "lock-endpointsleases";
+    let stage = Stage::with_deploy(cluster, "move", &[]);
+    let blocks = deploy::yaml_in("docs/migrating.md");
+    let (_, last) =
+        blocks[0].split_once("components: [../deploy/lock-endpointsleases]\n").expect("it keeps the rights");
+    Ok(Sampler::measure(&stage, |sampler| {
+        for more in ["", last] {
+            sampler.leader(&stage);
+            stage.apply_overlay(&Overlay::of(&[BOTH], &format!("{}{more}", stage.fields())));
+            stage.wait_for_rollout();
+        }
+        let leader = sampler.leader(&stage).pod;
+        let holder = stage.kubectl(&["get", "lease", "example", "--output=jsonpath={.spec.holderIdentity}"]);
+        assert_eq!(holder, leader);
     }))
 }
 

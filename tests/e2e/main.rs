@@ -44,6 +44,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     handovers::scaling_down_and_up_keeps_a_leader,
     handovers::an_evicted_leader_hands_over,
     handovers::a_leader_asked_to_step_down_hands_over,
+    handovers::moving_from_endpoints_to_leases_keeps_one_leader,
     handovers::a_leader_whose_process_is_killed_is_replaced,
     sidecars::a_native_sidecar_outlives_its_application,
     sidecars::a_plain_sidecar_with_a_release_delay_outlives_its_application,

@@ -88,15 +88,15 @@ pub fn the_walk_of_the_readme_works(cluster: &Cluster) -> Verdict<String> {
     let lease = || stage.kubectl(&["get", "lease", "my-app", "--output=jsonpath={.spec.holderIdentity}"]);
     stage.wait_until("somebody leads", || !run("kubectl get lease my-app").stdout.is_empty() && !lease().is_empty());
     let leader = lease();
-    let asked = run("kubectl exec deploy/my-app -c my-app -- curl --silent localhost:4040");
-    let asked = if asked.status.success() {
-        String::from_utf8_lossy(&asked.stdout).into_owned()
-    } else {
-        must("kubectl exec deploy/my-app -c my-app -- wget -q -O - localhost:4040")
-    };
-    assert_eq!(name(&asked).as_ref(), Some(&leader));
-    let checked = run("kubectl exec deploy/my-app -c elector -- /leader-elector --check");
-    assert_eq!(name(&String::from_utf8_lossy(&checked.stdout)).as_ref(), Some(&leader), "{checked:?}");
+    let names_it = |line: &str| name(&String::from_utf8_lossy(&run(line).stdout)).as_ref() == Some(&leader);
+    // Without a readiness probe a rollout waits for no elector.
+    stage.wait_until("the application is answered", || {
+        names_it("kubectl exec deploy/my-app -c my-app -- curl --silent localhost:4040")
+            || names_it("kubectl exec deploy/my-app -c my-app -- wget -q -O - localhost:4040")
+    });
+    stage.wait_until("the elector is answered", || {
+        names_it("kubectl exec deploy/my-app -c elector -- /leader-elector --check")
+    });
     let table = must("kubectl get lease my-app");
     let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!((words[0][1], words[1][1]), ("HOLDER", leader.as_str()), "{table}");

@@ -88,7 +88,9 @@ impl Sampler {
             stage.wait_until("all terms are in the logs", || begun() >= terms);
             logs.lines()
         });
-        format!("{}; {}", handovers(&lines), sampler.judge())
+        let logged = handovers(&lines);
+        let separator = if logged.is_empty() { "" } else { "; " };
+        format!("{logged}{separator}{}", sampler.judge())
     }
 
     /// Ends the questions; panics if two led at a time. What is worth telling: the gaps between the terms.

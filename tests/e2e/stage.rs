@@ -1,6 +1,6 @@
 //! A namespace of the cluster, with one Deployment in it.
 
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::common::deploy::Overlay;
 use crate::common::kubectl;
 use crate::sampler::Sampler;
@@ -123,8 +123,7 @@ impl<'c> Stage<'c> {
 
 impl Drop for Stage<'_> {
     fn drop(&mut self) {
-        // What went wrong can be looked at, on request.
-        if std::env::var_os("KEEP").is_none() {
+        if !cluster::is_kept() {
             self.cluster.remove_namespace(&self.namespace);
         }
     }

@@ -68,7 +68,7 @@ fn a_usage_error_ends_with_2_and_says_on_stderr_what_to_write_instead() {
             "--stop-timeout=3s and two retry periods of 2s must fit into the renew deadline of 6.666s",
             "set --stop-timeout=2.666s or less, or raise --ttl",
         ),
-        (&["--election=e", "--ttl=1s", "--", "x"], "ms of the renew deadline to be stopped in", "raise --ttl"),
+        (&["--election=e", "--ttl=1s", "--", "x"], "stopping a command needs 400ms", "raise --ttl"),
         (&["--election=e", "--http=4040"], "--http: ", ":4040"),
         (&["--election=e", "--http=:70000"], "--http: ", ":4040"),
         (&["--election=e", "--http=[::1:4040"], "--http: ", ":4040"),

@@ -184,6 +184,8 @@ fn judge_pod(pod: &Value) -> Config {
     for (probe, path) in [("readinessProbe", "/readyz"), ("livenessProbe", "/healthz")] {
         assert_eq!(elector[probe]["httpGet"], json!({"path": path, "port": port["name"]}));
     }
+    let period = elector["readinessProbe"]["periodSeconds"].as_u64().unwrap_or(10);
+    assert!(period <= 2, "the first probe fails, and a rolling update waits for the next one of each pod");
     let has_application = list(&pod["containers"]).iter().any(|it| it["name"] == "app");
     assert_eq!(!config.release_delay.is_zero(), has_application && !is_sidecar, "only the plain one needs a delay");
     let grace = Duration::from_secs(pod["terminationGracePeriodSeconds"].as_u64().unwrap_or(30));
