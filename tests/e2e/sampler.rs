@@ -123,7 +123,7 @@ impl Drop for Sampler {
     }
 }
 
-/// What the electors' own logs say of the handovers in them: when the old leader was told to leave, when it had released
+/// What the electors' own logs say of the handovers in them: when the old leader began to stop, when it had released
 /// the lock, and when the next one led. The clocks of several nodes may differ.
 pub fn handovers(lines: &[Line]) -> String {
     let mut told = Vec::new();
@@ -131,9 +131,9 @@ pub fn handovers(lines: &[Line]) -> String {
     let mut events: Vec<(i64, &Line)> = lines.iter().filter_map(|it| Some((logged_at(it)?, it))).collect();
     events.sort_by_key(|(at, _)| *at);
     for (at, line) in events {
-        if line.text.contains("told to leave: releasing") || line.text.contains("asked to step down") {
+        if line.text.contains("stopping: releasing") || line.text.contains("asked to step down") {
             told.push((at, line.pod.clone()));
-        } else if line.text.contains("any more: leaving") {
+        } else if line.text.contains("is free; exiting") {
             released.extend(told.iter().find(|(_, pod)| *pod == line.pod).map(|(before, _)| since(*before, at)));
         } else if line.text.contains(" leading ") && line.text.contains("with the fencing token") {
             led.extend(told.pop().map(|(before, _)| since(before, at)));
@@ -142,7 +142,7 @@ pub fn handovers(lines: &[Line]) -> String {
     }
     let released =
         if released.is_empty() { String::new() } else { format!("{}, ", figures("released after", released)) };
-    format!("{released}{}", figures("told to leave until the next one leads", led))
+    format!("{released}{}", figures("from the stop until the next one leads", led))
 }
 
 fn since(before: i64, after: i64) -> Duration {
