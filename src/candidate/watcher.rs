@@ -30,7 +30,7 @@ pub enum WatchMessage {
     Opened,
     /// The current object.
     Object(Object),
-    /// An older state, after which the watch showed a newer one. Only [`WatchQueue`](super::watch_queue) creates it.
+    /// An older state, after which the watch showed a newer one. Only the watch queue creates it.
     Superseded {
         resource_version: u64,
         sight: Sight,
