@@ -125,7 +125,9 @@ fn command() {
     }
     let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     loop {
-        writeln!(file, "{} {manner}", clock::now().uptime().as_nanos()).unwrap();
+        // In one piece: two processes write to the file, and each may be killed at any moment.
+        let line = format!("{} {manner}\n", clock::now().uptime().as_nanos());
+        file.write_all(line.as_bytes()).unwrap();
         thread::sleep(Duration::from_millis(10));
     }
 }
