@@ -19,7 +19,7 @@ mod traffic;
 mod troubles;
 
 use cluster::Cluster;
-use common::scenarios::{Asked, Row, Verdict, play, print_sum};
+use common::scenarios::{Asked, Row, Skipped, Verdict, play, print_sum};
 use std::process::ExitCode;
 
 struct Scenario {
@@ -64,7 +64,10 @@ fn main() -> ExitCode {
     }
     let mut rows = Vec::new();
     match Cluster::connect() {
-        Err(why) => rows.extend(chosen.iter().map(|it| Row::skipped(it.name, why.0))),
+        Err(Skipped(why)) => {
+            println!("\nskipped: {why}");
+            rows.extend(chosen.iter().map(|it| Row::skipped(it.name, why)));
+        }
         Ok(cluster) => {
             println!("\nagainst {}\n", cluster.name());
             for scenario in chosen {
