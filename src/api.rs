@@ -23,7 +23,7 @@ use ureq::{Agent, Body};
 pub(crate) use self::exchange::explain;
 use self::exchange::{ApiCall, LONGEST, Timeouts};
 pub use self::failure::{ApiStatus, Class, Failure, FailureKind, Verb};
-pub(crate) use self::names::Names;
+pub(crate) use self::names::{Names, host_and_port};
 pub use self::object_name::ObjectName;
 pub use self::watch::{Watch, WatchHandle};
 use crate::clock;

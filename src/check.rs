@@ -107,17 +107,9 @@ impl FromStr for Elector {
             Some("https") => return refuse("an https URL, but electors serve plain HTTP"),
             _ => return refuse("not a URL that begins with http://"),
         }
-        let (Some(host), Some(authority)) = (uri.host().filter(|host| !host.is_empty()), uri.authority()) else {
-            return refuse("a URL without a host");
-        };
-        let port = match authority.as_str().strip_prefix(host) {
-            Some("") => 80,
-            Some(_) => match uri.port_u16() {
-                Some(port) if port > 0 => port,
-                _ => return refuse("a URL without a usable port"),
-            },
-            None => return refuse("a URL with a user name, which electors do not support"),
-        };
+        let no_user = "a URL with a user name, which electors do not support";
+        let (host, port) =
+            api::host_and_port(&uri, Some(80), no_user).map_err(|why| ElectorError { url: url.to_owned(), why })?;
         if !matches!(uri.path(), "" | "/" | "/leader") || uri.query().is_some() {
             return refuse("a URL with another path than /leader");
         }

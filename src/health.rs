@@ -113,15 +113,9 @@ impl FromStr for Target {
             Some("tcp") => (Scheme::Tcp, None),
             _ => return refuse("not a URL that begins with http://, https:// or tcp://"),
         };
-        let (Some(host), Some(authority)) = (uri.host().filter(|host| !host.is_empty()), uri.authority()) else {
-            return refuse("a URL without a host");
-        };
-        let port = match authority.as_str().strip_prefix(host) {
-            Some("") => usual_port,
-            Some(_) => uri.port_u16(),
-            None => return refuse("a URL with a user name, which is not sent"),
-        };
-        let Some(port) = port.filter(|port| *port > 0) else { return refuse("a URL without a usable port") };
+        let no_user = "a URL with a user name, which is not sent";
+        let (host, port) =
+            api::host_and_port(&uri, usual_port, no_user).map_err(|why| TargetError { url: url.to_owned(), why })?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         if scheme == Scheme::Tcp && !matches!(path, "" | "/") {
             return refuse("a tcp:// URL with a path");

@@ -17,6 +17,25 @@ use super::dial::ConnectError;
 /// The time for connecting is divided among the addresses of a name. With more addresses, each would get too little.
 const MAX_ADDRESSES: usize = 4;
 
+/// The host and the port of a URL from the user. `usual_port` is the port of a URL that has none. The error says what the
+/// URL is; `user_name` is the error for a URL with a user name.
+pub(crate) fn host_and_port<'a>(
+    uri: &'a Uri,
+    usual_port: Option<u16>,
+    user_name: &'static str,
+) -> Result<(&'a str, u16), &'static str> {
+    let (Some(host), Some(authority)) = (uri.host().filter(|host| !host.is_empty()), uri.authority()) else {
+        return Err("a URL without a host");
+    };
+    let port = match authority.as_str().strip_prefix(host) {
+        Some("") => usual_port,
+        Some(_) => uri.port_u16(),
+        None => return Err(user_name),
+    };
+    let port = port.filter(|port| *port > 0).ok_or("a URL without a usable port")?;
+    Ok((host, port))
+}
+
 /// A resolver for one server.
 ///
 /// ureq's own resolver starts a thread for each request, even for an IP address or a pooled connection. This one needs

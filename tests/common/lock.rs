@@ -42,6 +42,15 @@ impl Lock {
         Elector::start(id, &flags.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
+    /// A leader named a, and b that follows it.
+    pub fn start_two(&self, more: &[&str]) -> (Elector, Elector) {
+        let a = self.start("a", more);
+        a.wait_to_lead();
+        let b = self.start("b", more);
+        b.wait_to_name("a");
+        (a, b)
+    }
+
     /// Starts a candidate, and waits for nothing.
     pub fn spawn(&self, id: &str, more: &[&str]) -> Elector {
         let flags = self.flags(more);

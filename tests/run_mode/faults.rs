@@ -121,7 +121,7 @@ fn all_are_killed_and_the_command_itself_with_them() {
     let main = |stage: &Stage| {
         stage.command_processes().into_iter().any(|pid| proc(pid, "environ").contains("RUN_MODE_MANNER=forks"))
     };
-    crate::stage::wait_until("the command is dead", || !main(&stage));
+    crate::common::wait_until("the command is dead", || !main(&stage));
 }
 
 #[test]

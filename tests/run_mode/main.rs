@@ -4,6 +4,8 @@
 //! There is no election in it: a process of its own ([`parts::elector`]) holds the library's `Command`, and is told of
 //! terms by the test. The wardens are the real program.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod ends;
 mod faults;
 mod parts;

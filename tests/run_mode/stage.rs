@@ -1,5 +1,6 @@
 //! One elector process with its command, the wardens between them, and what the command has written.
 
+use crate::common::{PATIENCE, wait_until};
 use crate::parts::{self, ARGV, CONTROL, FILE, IDENTITY, MANNER, STOP_TIMEOUT};
 use leader_elector::clock;
 use leader_elector::time::Time;
@@ -10,20 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// How long a condition may take before the test counts as failed: generous, for machines are slow at times.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Waits until `condition` holds; panics with `what` when it does not within [`PATIENCE`].
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
+use std::time::Duration;
 
 /// Who watches over a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! How a command is begun, and with what.
 
-use crate::stage::{PATIENCE, Stage, Who, all_processes, proc, wait_until};
+use crate::common::{PATIENCE, wait_until};
+use crate::stage::{Stage, Who, all_processes, proc};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;

@@ -1,6 +1,5 @@
 //! The annotation by which people ask a holder to step down.
 
-use crate::common::Elector;
 use crate::common::cluster::on;
 use crate::common::lock::{KINDS, Lock};
 use crate::rbac::allow;
@@ -21,21 +20,13 @@ fn asked(lock: &Lock) -> Value {
     lock.object().unwrap()["metadata"]["annotations"][STEP_DOWN].clone()
 }
 
-fn two(lock: &Lock, flags: &str) -> (Elector, Elector) {
-    let a = lock.start("a", &[flags]);
-    a.wait_to_lead();
-    let b = lock.start("b", &[flags]);
-    b.wait_to_name("a");
-    (a, b)
-}
-
 #[test]
 fn the_holder_that_is_named_hands_over_at_once_in_every_kind_of_lock() {
     thread::scope(|scope| {
         for kind in KINDS {
             scope.spawn(move || {
                 let lock = Lock::new(kind);
-                let (a, b) = two(&lock, "--ttl=10m");
+                let (a, b) = lock.start_two(&["--ttl=10m"]);
                 ask_to_step_down(&lock, "a");
                 b.wait_to_lead();
                 a.wait_for_log("asked to step down by the annotation leader-elector/step-down");
@@ -62,7 +53,7 @@ fn it_stands_back_for_one_lease_and_may_lead_again() {
 #[test]
 fn a_wish_that_names_somebody_else_is_left_alone() {
     let lock = Lock::new("leases");
-    let (a, _b) = two(&lock, "--ttl=6s --retry-period=100ms");
+    let (a, _b) = lock.start_two(&["--ttl=6s --retry-period=100ms"]);
     ask_to_step_down(&lock, "b");
     let changes = lock.changes().len();
     lock.server.wait_until(crate::common::PATIENCE, |server| server.history().len() > changes + 3);
@@ -74,7 +65,7 @@ fn a_wish_that_names_somebody_else_is_left_alone() {
 fn where_watching_is_forbidden_the_next_renewal_finds_it() {
     let server = Server::start(Options { rules: allow(&["get", "create", "update"]), ..Options::default() }).unwrap();
     let lock = Lock { server, kind: "endpoints" };
-    let (_a, b) = two(&lock, "--ttl=6s --retry-period=100ms");
+    let (_a, b) = lock.start_two(&["--ttl=6s --retry-period=100ms"]);
     ask_to_step_down(&lock, "a");
     b.wait_to_lead();
 }
@@ -82,7 +73,7 @@ fn where_watching_is_forbidden_the_next_renewal_finds_it() {
 #[test]
 fn a_release_that_is_lost_is_sent_again() {
     let lock = Lock::new("leases");
-    let (_a, b) = two(&lock, "--ttl=6s --retry-period=100ms");
+    let (_a, b) = lock.start_two(&["--ttl=6s --retry-period=100ms"]);
     lock.server.fault(on(&["update"]), Some(1), Fault::DropRequest);
     ask_to_step_down(&lock, "a");
     b.wait_to_lead();

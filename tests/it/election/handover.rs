@@ -9,20 +9,11 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A leader named a, and b that follows it.
-fn two(lock: &Lock, more: &[&str]) -> (Elector, Elector) {
-    let a = lock.start("a", more);
-    a.wait_to_lead();
-    let b = lock.start("b", more);
-    b.wait_to_name("a");
-    (a, b)
-}
-
 #[test]
 fn a_leader_told_to_leave_releases_the_lock_and_the_next_one_does_not_wait_for_the_lease() {
     for (kind, signal) in KINDS.into_iter().zip([Signal::TERM, Signal::INT, Signal::TERM]) {
         let lock = Lock::new(kind);
-        let (mut a, b) = two(&lock, &[NEVER]);
+        let (mut a, b) = lock.start_two(&[NEVER]);
         a.signal(signal);
         b.wait_to_lead();
         assert_eq!(a.wait_to_end().code(), Some(0), "{}", a.log());
@@ -35,7 +26,7 @@ fn a_leader_told_to_leave_releases_the_lock_and_the_next_one_does_not_wait_for_t
 #[test]
 fn a_leader_that_was_killed_is_waited_for_as_long_as_its_lease() {
     let lock = Lock::new("leases");
-    let (a, b) = two(&lock, &["--ttl=3s"]);
+    let (a, b) = lock.start_two(&["--ttl=3s"]);
     a.signal(Signal::KILL);
     b.wait_to_lead();
     let waited = lock.wait_for_takeover(&b);
@@ -52,7 +43,7 @@ fn a_leader_that_was_paused_past_its_lease_follows_and_never_names_itself() {
 }
 
 fn stands_still(lock: &Lock) {
-    let (a, b) = two(lock, &["--ttl=3s"]);
+    let (a, b) = lock.start_two(&["--ttl=3s"]);
     a.signal(Signal::STOP);
     let stopped = Instant::now();
     b.wait_to_lead();
@@ -147,7 +138,7 @@ fn a_renewal_that_hangs_does_not_hold_up_the_release() {
 #[test]
 fn a_follower_told_to_leave_goes_without_touching_the_lock() {
     let lock = Lock::new("endpoints");
-    let (mut a, mut b) = two(&lock, &[NEVER]);
+    let (mut a, mut b) = lock.start_two(&[NEVER]);
     b.signal(Signal::TERM);
     assert_eq!(b.wait_to_end().code(), Some(0));
     assert!(!b.log().contains("releasing"), "{}", b.log());
@@ -207,7 +198,7 @@ fn a_leader_without_an_api_server_leaves_in_about_two_seconds_and_not_as_a_failu
 #[test]
 fn with_a_release_delay_the_claim_ends_at_once_and_the_lock_stays_held_so_long() {
     let lock = Lock::new("leases");
-    let (mut a, b) = two(&lock, &["--ttl=2s", "--release-delay=4s"]);
+    let (mut a, b) = lock.start_two(&["--ttl=2s", "--release-delay=4s"]);
     let told = Instant::now();
     a.signal(Signal::TERM);
     wait_until("a no longer names itself", || !a.leads());

@@ -1,6 +1,5 @@
 //! Somebody else deletes, empties or takes over the lock of a leader.
 
-use crate::common::Elector;
 use crate::common::cluster::{ServiceAccount, owned};
 use crate::common::lock::{KINDS, Lock, MARK, NEVER, RECORD};
 use crate::common::wait_until;
@@ -10,20 +9,11 @@ use serde_json::{Value, json};
 use std::thread;
 use std::time::Duration;
 
-/// A leader named a, and b that follows it.
-fn two(lock: &Lock, ttl: &str) -> (Elector, Elector) {
-    let a = lock.start("a", &[ttl]);
-    a.wait_to_lead();
-    let b = lock.start("b", &[ttl]);
-    b.wait_to_name("a");
-    (a, b)
-}
-
 #[test]
 fn the_leader_writes_a_deleted_lock_anew_and_followers_leave_that_to_it() {
     for kind in KINDS {
         let lock = Lock::new(kind);
-        let (a, b) = two(&lock, NEVER);
+        let (a, b) = lock.start_two(&[NEVER]);
         for _ in 0..5 {
             assert!(lock.server.delete(kind, "default", "example"));
             wait_until("the lock is there again", || {
@@ -93,7 +83,7 @@ fn the_leader_writes_the_record_anew_where_somebody_took_it_out() {
     };
     for (kind, end) in [("endpoints", without_record), ("configmaps", without_record), ("endpoints", another_object)] {
         let lock = Lock::new(kind);
-        let (a, b) = two(&lock, NEVER);
+        let (a, b) = lock.start_two(&[NEVER]);
         end(&lock);
         wait_until("the record is there again", || {
             assert!(a.leads(), "{}", a.log());
@@ -110,7 +100,7 @@ fn a_follower_waits_for_a_leader_whose_lock_is_gone() {
         for kind in KINDS {
             scope.spawn(move || {
                 let lock = Lock::new(kind);
-                let (a, b) = two(&lock, "--ttl=3s");
+                let (a, b) = lock.start_two(&["--ttl=3s"]);
                 a.signal(Signal::STOP); // it cannot mend it, and may yet call itself leader
                 lock.server.delete(kind, "default", "example");
                 b.wait_to_lead();
