@@ -30,6 +30,12 @@ fn wait_to_lead_to(server: &Server, expected: &[&str]) {
     wait_for(server, &format!("the Service leads to {expected:?}"), |server| addresses(server) == expected);
 }
 
+/// The log says it first.
+fn wait_for_last_error(elector: &Elector, class: &str) {
+    let shown = format!("\"lastError\":\"{class}\"");
+    crate::common::wait_until(&shown, || elector.ask("/status").is_ok_and(|(_, body)| body.contains(&shown)));
+}
+
 #[test]
 fn the_service_follows_the_leader_and_the_address_is_withdrawn_before_the_release() {
     let server = plain_server();
@@ -96,7 +102,7 @@ fn without_the_right_the_log_names_the_rule_and_the_election_goes_on() {
     let mut a = candidate(&server, "a", "10.0.0.1", &[STEADY]);
     a.wait_to_lead();
     a.wait_for_log("grant the verb \"get\" on \"endpointslices\"");
-    assert!(a.ask("/status").unwrap().1.contains(r#""lastError":"forbidden""#));
+    wait_for_last_error(&a, "forbidden");
     crate::common::cluster::wait_for_renewals(&server, 10);
     assert!(a.leads());
     assert_eq!(lines(&a, "named \"web-leader\" in"), 1, "it is said once: {}", a.log());
@@ -131,7 +137,7 @@ fn a_slice_of_somebody_else_is_left_alone() {
     let a = candidate(&server, "a", "10.0.0.1", &[STEADY]);
     a.wait_to_lead();
     a.wait_for_log("somebody");
-    assert!(a.ask("/status").unwrap().1.contains(r#""lastError":"foreign""#));
+    wait_for_last_error(&a, "foreign");
     assert_eq!(addresses(&server), ["10.9.9.9"]);
 }
 
