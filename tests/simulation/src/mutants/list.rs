@@ -122,7 +122,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "claim kept after a foreign holder was seen",
         file: "src/election/observe.rs",
-        find: r#"self.term = None; // S6; gone or unreadable, the claim stands to F"#,
+        find: r#"self.term = None; // S6"#,
         replace: r#"// S6"#,
         found_by: By::Schedules,
     },
@@ -457,7 +457,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an acknowledgement that came too late to count dropped",
         file: "src/election/respond.rs",
-        find: r#"            return self.news(moment.now, resource_version, sight); // S7"#,
+        find: r#"            return self.observe(moment.now, resource_version, sight); // S7"#,
         replace: r#"            return; // S7"#,
         found_by: By::Test(
             "it",
