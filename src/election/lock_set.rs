@@ -286,6 +286,14 @@ impl LockSet {
         }
     }
 
+    /// A write that nobody had answered put the own record into a lock that seemed to be left: others can try only now.
+    fn note_release(&mut self, now: Time) {
+        let Eligibility { lease, back_until, .. } = &mut self.eligibility;
+        if now < *back_until {
+            *back_until = now.saturating_add(*lease);
+        }
+    }
+
     /// What was started for a claim may go on while the terms that made it up last, and those alone.
     fn note_work(&mut self) {
         let token = |index: usize| Some(self.locks.get(index)?.term()?.fencing_token);
@@ -365,6 +373,9 @@ impl LockSet {
         let output = lock.step(moment, event);
         if output.request.is_some() && lock.predecessor_is_dead() {
             self.protect(moment.now); // S9: what that process said may have been true until just now.
+        }
+        if output.request.as_ref().is_some_and(Request::is_release) {
+            self.note_release(moment.now);
         }
         let before = &mut self.outputs[index];
         // A request that was not sent yet has been given up, if there is a newer one.
