@@ -288,6 +288,15 @@ impl LockSet {
         }
     }
 
+    /// A release was sent for a lock that had seemed not to be held: an unanswered write had put the own record into it.
+    /// So others could not take it before, and the time in which the locks are left to them begins now.
+    fn note_release(&mut self, now: Time) {
+        let Eligibility { lease, back_until, .. } = &mut self.eligibility;
+        if now < *back_until {
+            *back_until = now.saturating_add(*lease);
+        }
+    }
+
     /// Work for a claim may continue only while the terms of that claim last.
     fn note_work(&mut self) {
         let token = |index: usize| Some(self.locks.get(index)?.term()?.fencing_token);
@@ -368,6 +377,9 @@ impl LockSet {
         let output = lock.step(moment, event);
         if output.request.is_some() && lock.predecessor_is_dead() {
             self.protect(moment.now); // S9: the claim of the dead process may have lasted until just now
+        }
+        if output.request.as_ref().is_some_and(Request::is_release) {
+            self.note_release(moment.now);
         }
         let before = &mut self.outputs[index];
         // A newer request replaces one that was not sent yet.

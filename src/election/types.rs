@@ -176,6 +176,12 @@ pub struct Request {
     pub call: Call,
 }
 
+impl Request {
+    pub(super) fn is_release(&self) -> bool {
+        matches!(&self.call, Call::Write(write) if write.purpose == Purpose::Release)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     Read,

@@ -848,4 +848,14 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"Some(STEP_DOWN_ANNOTATION).filter(|_| *purpose == *purpose)"#,
         found_by: By::Schedules,
     },
+    Mutant {
+        name: "whoever stands back does not count from a release that comes late",
+        file: "src/election/lock_set.rs",
+        find: r#"        if now < *back_until {"#,
+        replace: r#"        if false && now < *back_until {"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::work::whoever_stands_back_does_so_anew_from_the_release_of_a_record_that_came_late",
+        ),
+    },
 ];
