@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// More lives than a game has; each has a token of its own, by which the server knows its requests.
-const MOST_LIVES: usize = 1000;
+const MOST_PROCESSES: usize = 1000;
 /// Whoever touches what is not the record.
 const PERSON: &str = "person";
 /// Asked of a process that stands still, to be answered at the first instant at which it can answer anything.
@@ -23,7 +23,7 @@ const QUESTIONS: usize = 6;
 const NAMES: [&str; MEMBERS] = ["a", "b", "c"];
 
 /// One run of one process.
-pub struct Life {
+pub struct Process {
     pub member: usize,
     /// Just before it was killed, no longer asked; or when it had ended.
     pub died: Option<Instant>,
@@ -36,7 +36,7 @@ pub struct Life {
     _account: ServiceAccount,
 }
 
-impl Life {
+impl Process {
     pub fn name(member: usize) -> &'static str {
         NAMES[member]
     }
@@ -47,19 +47,19 @@ impl Life {
 }
 
 /// As the server knows it.
-fn user(life: usize) -> String {
-    format!("life-{life}")
+fn user(process: usize) -> String {
+    format!("process-{process}")
 }
 
 /// Which life a user is.
-pub fn life_of(user: &str) -> Option<usize> {
-    user.strip_prefix("life-")?.parse().ok()
+pub fn process_of(user: &str) -> Option<usize> {
+    user.strip_prefix("process-")?.parse().ok()
 }
 
 pub struct Fleet {
     pub lock: Lock,
     pub start: Instant,
-    pub lives: Vec<Life>,
+    pub processes: Vec<Process>,
     flags: Vec<String>,
     /// The life of each member, and an older one that another has taken the place of.
     current: [usize; MEMBERS],
@@ -68,7 +68,7 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new(plan: &Plan) -> Fleet {
-        let users: Vec<String> = (0..MOST_LIVES).map(user).chain([PERSON.to_owned()]).collect();
+        let users: Vec<String> = (0..MOST_PROCESSES).map(user).chain([PERSON.to_owned()]).collect();
         let tokens = users.into_iter().map(|user| (user.clone(), user)).collect();
         let rules = vec![Rule::new("*", &["*"], "*")];
         let server = Server::start(Options { tokens, rules, ..Options::default() }).expect("a port is free");
@@ -79,7 +79,7 @@ impl Fleet {
         let mut fleet = Fleet {
             lock,
             start,
-            lives: Vec::new(),
+            processes: Vec::new(),
             flags: flags.to_vec(),
             current: [0; MEMBERS],
             old: [None; MEMBERS],
@@ -100,7 +100,7 @@ impl Fleet {
 
     /// Waits until somebody leads and all agree on who.
     pub fn settle(&self) {
-        let bodies = || self.current.map(|life| self.lives[life].elector.body());
+        let bodies = || self.current.map(|process| self.processes[process].elector.body());
         let agree = || {
             let bodies = bodies();
             let names_one = |member: usize| bodies[member] == format!("{{\"name\":\"{}\"}}", NAMES[member]);
@@ -129,8 +129,8 @@ impl Fleet {
                 self.old[member] = Some(self.current[member]);
                 self.begin(member);
             }
-            Deed::ContinueOld(member) => self.old[member].into_iter().for_each(|life| self.go_on(life)),
-            Deed::KillOld(member) => self.old[member].take().into_iter().for_each(|life| self.kill(life)),
+            Deed::ContinueOld(member) => self.old[member].into_iter().for_each(|process| self.go_on(process)),
+            Deed::KillOld(member) => self.old[member].take().into_iter().for_each(|process| self.kill(process)),
             Deed::Freeze => server.freeze(),
             Deed::Thaw => server.thaw(),
             Deed::Down => server.down(),
@@ -148,14 +148,14 @@ impl Fleet {
 
     fn begin(&mut self, member: usize) {
         self.bury();
-        let number = self.lives.len();
-        assert!(number < MOST_LIVES);
+        let number = self.processes.len();
+        assert!(number < MOST_PROCESSES);
         let account = ServiceAccount::new(&user(number), "");
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
         let flag = account.flag();
         let elector = self.lock.start(NAMES[member], &[&flags[..], &[&flag]].concat());
         let referee = Some(Referee::watch(&[&elector]));
-        self.lives.push(Life {
+        self.processes.push(Process {
             member,
             died: None,
             answers: Vec::new(),
@@ -169,67 +169,67 @@ impl Fleet {
     }
 
     fn stop(&mut self, member: usize) {
-        let life = &mut self.lives[self.current[member]];
-        life.elector.signal(Signal::STOP);
-        life.stands_still = true;
+        let process = &mut self.processes[self.current[member]];
+        process.elector.signal(Signal::STOP);
+        process.stands_still = true;
     }
 
     /// Asks it while it still stands still.
-    fn go_on(&mut self, life: usize) {
-        let life = &mut self.lives[life];
+    fn go_on(&mut self, process: usize) {
+        let process = &mut self.processes[process];
         let ask = |_| {
             let asked = Instant::now();
-            let mut stream = TcpStream::connect_timeout(&life.elector.address(), Duration::from_secs(5)).ok()?;
+            let mut stream = TcpStream::connect_timeout(&process.elector.address(), Duration::from_secs(5)).ok()?;
             stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
             stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
             Some((asked, stream))
         };
         let questions: Vec<_> = (0..QUESTIONS).filter_map(ask).collect();
-        life.elector.signal(Signal::CONT);
-        life.stands_still = false;
+        process.elector.signal(Signal::CONT);
+        process.stands_still = false;
         for (asked, mut stream) in questions {
             let mut text = String::new();
             // It may be on its way out.
             if let (Ok(_), Some((_, body))) = (stream.read_to_string(&mut text), text.split_once("\r\n\r\n")) {
-                let (id, body) = (life.elector.id.clone(), body.to_owned());
-                life.answers.push(Answer { id, asked, answered: Instant::now(), body });
+                let (id, body) = (process.elector.id.clone(), body.to_owned());
+                process.answers.push(Answer { id, asked, answered: Instant::now(), body });
             }
         }
     }
 
-    fn kill(&mut self, life: usize) {
-        self.stop_asking(life);
-        let life = &mut self.lives[life];
-        life.died = Some(Instant::now());
-        life.elector.signal(Signal::KILL);
-        let status = life.elector.wait_to_end();
-        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "it ended by itself:\n{}", life.log());
+    fn kill(&mut self, process: usize) {
+        self.stop_asking(process);
+        let process = &mut self.processes[process];
+        process.died = Some(Instant::now());
+        process.elector.signal(Signal::KILL);
+        let status = process.elector.wait_to_end();
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "it ended by itself:\n{}", process.log());
     }
 
     fn terminate(&mut self, member: usize) {
-        let life = &mut self.lives[self.current[member]];
-        life.elector.signal(Signal::TERM);
-        life.told_to_leave = true;
+        let process = &mut self.processes[self.current[member]];
+        process.elector.signal(Signal::TERM);
+        process.told_to_leave = true;
     }
 
     /// Waits for all who are on their way out. Nobody may start before: their ports could be given to another, whose
     /// answers would be taken for theirs.
     fn bury(&mut self) {
-        for number in 0..self.lives.len() {
-            let life = &mut self.lives[number];
-            if life.told_to_leave && !life.stands_still && life.died.is_none() {
-                let status = life.elector.wait_to_end();
-                assert!(status.success(), "{status}:\n{}", life.log());
-                life.died = Some(Instant::now());
+        for number in 0..self.processes.len() {
+            let process = &mut self.processes[number];
+            if process.told_to_leave && !process.stands_still && process.died.is_none() {
+                let status = process.elector.wait_to_end();
+                assert!(status.success(), "{status}:\n{}", process.log());
+                process.died = Some(Instant::now());
                 self.stop_asking(number);
             }
         }
     }
 
-    fn stop_asking(&mut self, life: usize) {
-        let life = &mut self.lives[life];
-        if let Some(referee) = life.referee.take() {
-            life.answers.extend(referee.judge(&self.lock.server));
+    fn stop_asking(&mut self, process: usize) {
+        let process = &mut self.processes[process];
+        if let Some(referee) = process.referee.take() {
+            process.answers.extend(referee.judge(&self.lock.server));
         }
     }
 

@@ -24,7 +24,7 @@ use crate::common::lock::{MARK, RECORD, holder_of, record_of, transitions_of};
 use crate::common::referee::{Answer, first_false_answer};
 use apiserver::{Change, ChangeKind, RequestSeen};
 use serde_json::Value;
-use simulation::oracle::{Claim, Commit, Content, Facts, LifeId, Oracle, Violation, Writer};
+use simulation::oracle::{Claim, Commit, Content, Facts, Oracle, ProcessId, Violation, Writer};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -47,16 +47,16 @@ pub struct Evidence {
     pub lease: Duration,
     pub renew_deadline: Duration,
     /// By number.
-    pub lives: Vec<Witness>,
+    pub processes: Vec<Witness>,
     /// The writes that reached the server, with the life that sent each.
-    pub requests: Vec<(LifeId, RequestSeen)>,
+    pub requests: Vec<(ProcessId, RequestSeen)>,
     pub history: Vec<Change>,
 }
 
 /// What a game came to that kept to all rules.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Summary {
-    pub lives: usize,
+    pub processes: usize,
     pub changes: usize,
     pub answers: usize,
     /// Terms in which the leader was asked and said so.
@@ -66,7 +66,7 @@ pub struct Summary {
 /// A write that reached the server.
 #[derive(Debug)]
 struct Sent {
-    life: LifeId,
+    process: ProcessId,
     /// In nanoseconds since the start, as all numbers here that are times.
     at: u64,
     mark: String,
@@ -79,7 +79,7 @@ struct Sent {
 struct State {
     at: u64,
     /// Whose write made the record what it is.
-    author: Option<LifeId>,
+    author: Option<ProcessId>,
     holder: String,
     /// The latest F that the author can have; the resourceVersion at which its term began.
     until: u64,
@@ -91,8 +91,8 @@ struct State {
 enum Event {
     Sent(usize),
     Committed(usize),
-    Claimed { life: LifeId, proved: bool },
-    Died(LifeId),
+    Claimed { process: ProcessId, proved: bool },
+    Died(ProcessId),
 }
 
 impl Evidence {
@@ -104,12 +104,12 @@ impl Evidence {
         let mut events: Vec<(u64, Event)> = Vec::new();
         events.extend(sent.iter().enumerate().map(|(index, sent)| (sent.at, Event::Sent(index))));
         events.extend(states.iter().enumerate().map(|(index, state)| (state.at, Event::Committed(index))));
-        for (life, witness) in self.lives.iter().enumerate() {
-            events.extend(witness.died.map(|died| (self.time(died), Event::Died(life))));
+        for (process, witness) in self.processes.iter().enumerate() {
+            events.extend(witness.died.map(|died| (self.time(died), Event::Died(process))));
             for answer in witness.answers.iter().filter(|answer| answer.names_itself()) {
-                let instant = self.kindest_instant(life, answer, &states, &sent);
+                let instant = self.kindest_instant(process, answer, &states, &sent);
                 let at = instant.unwrap_or(self.time(answer.asked));
-                events.push((at, Event::Claimed { life, proved: instant.is_some() }));
+                events.push((at, Event::Claimed { process, proved: instant.is_some() }));
             }
         }
         events.sort_unstable();
@@ -121,8 +121,8 @@ impl Evidence {
             }
         }
         self.ask_the_referee(&states)?;
-        let answers = self.lives.iter().map(|life| life.answers.len()).sum();
-        Ok(Summary { lives: self.lives.len(), changes: states.len(), answers, terms: hearing.oracle.terms })
+        let answers = self.processes.iter().map(|process| process.answers.len()).sum();
+        Ok(Summary { processes: self.processes.len(), changes: states.len(), answers, terms: hearing.oracle.terms })
     }
 
     fn time(&self, instant: Instant) -> u64 {
@@ -131,14 +131,14 @@ impl Evidence {
 
     /// Every one, whether anything came of it or not.
     fn sent(&self) -> Vec<Sent> {
-        let read = |(life, request): &(LifeId, RequestSeen)| {
+        let read = |(process, request): &(ProcessId, RequestSeen)| {
             let object = request.json().unwrap_or_default();
             let metadata = &object["metadata"];
             let number = |text: &Value| text.as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
             let has_uid = !metadata["uid"].as_str().unwrap_or_default().is_empty();
             let base = (request.verb == "update").then(|| (number(&metadata["resourceVersion"]), has_uid));
             let mark = mark_of(&object).to_owned();
-            Sent { life: *life, at: self.time(request.when), mark, base, is_release: release(request, &object) }
+            Sent { process: *process, at: self.time(request.when), mark, base, is_release: release(request, &object) }
         };
         self.requests.iter().map(read).collect()
     }
@@ -151,7 +151,7 @@ impl Evidence {
             by_mark.insert(&sent.mark, sent);
         }
         let mut states: Vec<State> = Vec::new();
-        let mut until = vec![0; self.lives.len()];
+        let mut until = vec![0; self.processes.len()];
         let (mut mark_before, mut term_before) = (String::new(), Value::Null);
         for change in &self.history {
             let at = self.time(change.when);
@@ -169,12 +169,12 @@ impl Evidence {
             } else {
                 let by = by_mark.get(mark).ok_or_else(|| breach(format!("nobody sent what bears the mark {mark}")))?;
                 let same_term =
-                    before.is_some_and(|it| it.author == Some(by.life)) && record["acquireTime"] == term_before;
+                    before.is_some_and(|it| it.author == Some(by.process)) && record["acquireTime"] == term_before;
                 let token = before.filter(|_| same_term).map_or(change.resource_version, |it| it.token);
                 if !holder_of(&record).is_empty() {
-                    until[by.life] = until[by.life].max(by.at + self.renew_deadline.as_nanos() as u64);
+                    until[by.process] = until[by.process].max(by.at + self.renew_deadline.as_nanos() as u64);
                 }
-                (Writer::Candidate { life: by.life, sent: by.at }, Some(by.life), token)
+                (Writer::Candidate { process: by.process, sent: by.at }, Some(by.process), token)
             };
             let commit = Commit {
                 object: 1, // no game deletes it
@@ -185,7 +185,7 @@ impl Evidence {
                 step_down: 0,
                 foreign_fields: foreign_fields(&change.object),
             };
-            let until = author.map_or(0, |life| until[life]);
+            let until = author.map_or(0, |process| until[process]);
             states.push(State { at, author, holder: holder_of(&record), until, token, commit });
             (mark_before, term_before) = (mark.to_owned(), record["acquireTime"].clone());
         }
@@ -211,16 +211,17 @@ impl Evidence {
 
     /// 0 for nobody.
     fn identity(&self, name: &str) -> Option<u8> {
-        let numbers = self.lives.iter().position(|life| life.identity == name).map(|index| index as u8 + 1);
+        let numbers = self.processes.iter().position(|process| process.identity == name).map(|index| index as u8 + 1);
         if name.is_empty() { Some(0) } else { numbers }
     }
 
     /// The first instant at which a life may have named itself in this answer.
-    fn kindest_instant(&self, life: LifeId, answer: &Answer, states: &[State], sent: &[Sent]) -> Option<u64> {
+    fn kindest_instant(&self, process: ProcessId, answer: &Answer, states: &[State], sent: &[Sent]) -> Option<u64> {
         let (asked, answered) = (self.time(answer.asked), self.time(answer.answered));
-        let released = sent.iter().find(|sent| sent.life == life && sent.is_release).map_or(u64::MAX, |sent| sent.at);
+        let released =
+            sent.iter().find(|sent| sent.process == process && sent.is_release).map_or(u64::MAX, |sent| sent.at);
         let may_claim = |at: u64, state: &State| {
-            state.author == Some(life) && !state.holder.is_empty() && at < state.until && at < released
+            state.author == Some(process) && !state.holder.is_empty() && at < state.until && at < released
         };
         let first = states.partition_point(|state| state.at <= asked);
         let at_once = first.checked_sub(1).filter(|index| may_claim(asked, &states[*index])).map(|_| asked);
@@ -230,14 +231,14 @@ impl Evidence {
 
     /// `/` never names anybody who has not held the lock yet.
     fn check_names(&self, states: &[State]) -> Result<(), Violation> {
-        for (life, witness) in self.lives.iter().enumerate() {
+        for (process, witness) in self.processes.iter().enumerate() {
             for answer in &witness.answers {
                 let at = self.time(answer.answered);
                 let name = answer.body.strip_prefix("{\"name\":\"").and_then(|rest| rest.strip_suffix("\"}"));
                 let held =
                     |name: &str| states.iter().take_while(|state| state.at <= at).any(|state| state.holder == name);
                 if !name.is_some_and(|name| name.is_empty() || held(name)) {
-                    let what = format!("life {life} says {:?}, who has not held the lock", answer.body);
+                    let what = format!("process {process} says {:?}, who has not held the lock", answer.body);
                     return Err(Violation { rule: "names", at, what });
                 }
             }
@@ -247,19 +248,19 @@ impl Evidence {
 
     /// The other judge knows of names only; so each life is given its own.
     fn ask_the_referee(&self, states: &[State]) -> Result<(), Violation> {
-        let name = |life: LifeId| format!("life-{life}");
+        let name = |process: ProcessId| format!("process-{process}");
         let renamed = |(change, state): (&Change, &State)| {
             let holder = state.author.filter(|_| !state.holder.is_empty()).map(name).unwrap_or_default();
             Change { object: Arc::new(crate::common::cluster::lock_of(&holder, 1)), ..change.clone() }
         };
         let history: Vec<Change> = self.history.iter().zip(states).map(renamed).collect();
-        for (life, witness) in self.lives.iter().enumerate() {
-            let (id, body) = (name(life), format!("{{\"name\":\"{}\"}}", name(life)));
+        for (process, witness) in self.processes.iter().enumerate() {
+            let (id, body) = (name(process), format!("{{\"name\":\"{}\"}}", name(process)));
             let claims = witness.answers.iter().filter(|answer| answer.names_itself());
             let claims: Vec<Answer> =
                 claims.map(|answer| Answer { id: id.clone(), body: body.clone(), ..answer.clone() }).collect();
             if let Some((answer, why)) = first_false_answer(&claims, &history) {
-                let what = format!("life {life} names itself: {why}");
+                let what = format!("process {process} names itself: {why}");
                 return Err(Violation { rule: "referee", at: self.time(answer.asked), what });
             }
         }
@@ -281,9 +282,9 @@ struct Hearing<'a> {
 impl<'a> Hearing<'a> {
     fn new(evidence: &Evidence, sent: &'a [Sent], states: &'a [State]) -> Hearing<'a> {
         let mut oracle = Oracle::new();
-        for life in &evidence.lives {
-            let life = oracle.born(Facts {
-                identity: evidence.identity(life.identity).expect("it is one of them"),
+        for process in &evidence.processes {
+            let process = oracle.add_process(Facts {
+                identity: evidence.identity(process.identity).expect("it is one of them"),
                 network: 0,
                 lease: evidence.lease.as_nanos() as u64,
                 renew_deadline: evidence.renew_deadline.as_nanos() as u64,
@@ -293,55 +294,61 @@ impl<'a> Hearing<'a> {
                 rate: 1 << 20,
                 locks: [true, false],
             });
-            oracle.started(life);
+            oracle.started(process);
         }
-        let lives = evidence.lives.len();
-        Hearing { oracle, sent, states, claims: vec![None; lives], latest: vec![Claim { until: 0, token: 0 }; lives] }
+        let processes = evidence.processes.len();
+        Hearing {
+            oracle,
+            sent,
+            states,
+            claims: vec![None; processes],
+            latest: vec![Claim { until: 0, token: 0 }; processes],
+        }
     }
 
     fn hear(&mut self, now: u64, event: Event) {
         match event {
             Event::Sent(index) => {
-                let Sent { life, base, is_release, .. } = self.sent[index];
+                let Sent { process, base, is_release, .. } = self.sent[index];
                 if is_release {
-                    self.oracle.stopped(life, now);
-                    self.says(life, now, None);
+                    self.oracle.stopped(process, now);
+                    self.says(process, now, None);
                 }
                 let kind =
                     if is_release { simulation::oracle::Sent::Release } else { simulation::oracle::Sent::Renewal };
-                self.oracle.sends(life, 0, now, base, kind);
+                self.oracle.sends(process, 0, now, base, kind);
             }
             Event::Committed(index) => {
                 let State { until, token, ref commit, .. } = self.states[index];
                 self.oracle.committed(0, now, commit.clone());
-                if let Writer::Candidate { life, .. } = commit.writer {
+                if let Writer::Candidate { process, .. } = commit.writer {
                     let renewed = Claim { until, token };
-                    self.latest[life] = renewed;
+                    self.latest[process] = renewed;
                     // Its answer may have come before F. If not, the term had ended, and does not go on.
-                    if self.claims[life].is_some_and(|claim| claim.token == token && now < claim.until) {
-                        self.says(life, now, Some(renewed));
+                    if self.claims[process].is_some_and(|claim| claim.token == token && now < claim.until) {
+                        self.says(process, now, Some(renewed));
                     }
                 }
             }
-            Event::Claimed { life, proved: true } => self.says(life, now, Some(self.latest[life])),
-            Event::Claimed { life, proved: false } => {
-                let Claim { until, token } = self.latest[life];
-                self.says(life, now, Some(Claim { until: until.max(now) + 10, token }));
+            Event::Claimed { process, proved: true } => self.says(process, now, Some(self.latest[process])),
+            Event::Claimed { process, proved: false } => {
+                let Claim { until, token } = self.latest[process];
+                self.says(process, now, Some(Claim { until: until.max(now) + 10, token }));
                 // What the oracle has to say of it has a better name.
-                let what = format!("life {life} names itself, and at no instant may have led");
+                let what = format!("process {process} names itself, and at no instant may have led");
                 self.oracle.violation.get_or_insert(Violation { rule: "S1", at: now, what });
             }
-            Event::Died(life) => {
+            Event::Died(process) => {
                 // What it has sent may still be done, and is nobody's claim then.
-                self.claims[life] = None;
-                self.oracle.died(life, now);
+                self.claims[process] = None;
+                self.oracle.died(process, now);
             }
         }
     }
 
-    fn says(&mut self, life: LifeId, now: u64, claim: Option<Claim>) {
-        self.claims[life] = claim;
-        self.oracle.says(life, now, claim, None);
+    fn says(&mut self, process: ProcessId, now: u64, claim: Option<Claim>) {
+        self.claims[process] = claim;
+        self.oracle.says(process, now, claim, None);
     }
 }
 

@@ -17,7 +17,7 @@ mod plan;
 mod verdicts;
 
 use common::lock::KINDS;
-use fleet::{Fleet, Life, life_of};
+use fleet::{Fleet, Process, process_of};
 use judge::{Evidence, Summary, Witness};
 use plan::{LEASE, Plan};
 use std::str::FromStr;
@@ -53,9 +53,9 @@ fn play(seed: u64, length: Duration) {
     fleet.leave();
     let evidence = evidence(&plan, &mut fleet);
     match evidence.judge() {
-        Ok(Summary { lives, changes, answers, terms }) => {
+        Ok(Summary { processes, changes, answers, terms }) => {
             println!(
-                "SEED={seed}: {lives} lives, {changes} changes of the lock, {answers} answers, {terms} terms proved"
+                "SEED={seed}: {processes} processes, {changes} changes of the lock, {answers} answers, {terms} terms proved"
             );
         }
         Err(violation) => {
@@ -69,18 +69,18 @@ fn evidence(plan: &Plan, fleet: &mut Fleet) -> Evidence {
     let server = &fleet.lock.server;
     let is_write = |verb: &str| ["create", "update"].contains(&verb);
     let requests = server.requests().into_iter().filter(|request| is_write(request.verb));
-    let witness = |life: &mut Life| Witness {
-        identity: Life::name(life.member),
-        died: life.died,
-        answers: std::mem::take(&mut life.answers),
+    let witness = |process: &mut Process| Witness {
+        identity: Process::name(process.member),
+        died: process.died,
+        answers: std::mem::take(&mut process.answers),
     };
     Evidence {
         start: fleet.start,
         lease: LEASE,
         renew_deadline: plan.renew_deadline,
-        requests: requests.filter_map(|request| Some((life_of(request.user.as_deref()?)?, request))).collect(),
+        requests: requests.filter_map(|request| Some((process_of(request.user.as_deref()?)?, request))).collect(),
         history: server.history(),
-        lives: fleet.lives.iter_mut().map(witness).collect(),
+        processes: fleet.processes.iter_mut().map(witness).collect(),
     }
 }
 
@@ -90,10 +90,10 @@ fn print_file(fleet: &Fleet, evidence: &Evidence) {
     for (change, holder) in fleet.lock.changes() {
         println!("{:8.3} s the lock at {}: holder {holder:?}", at(change.when), change.resource_version);
     }
-    for (life, request) in &evidence.requests {
-        println!("{:8.3} s life {life}: {} {:?}", at(request.when), request.verb, request.status);
+    for (process, request) in &evidence.requests {
+        println!("{:8.3} s process {process}: {} {:?}", at(request.when), request.verb, request.status);
     }
-    for (number, life) in fleet.lives.iter().enumerate() {
-        println!("--- life {number}, {}:\n{}", Life::name(life.member), life.log());
+    for (number, process) in fleet.processes.iter().enumerate() {
+        println!("--- process {number}, {}:\n{}", Process::name(process.member), process.log());
     }
 }

@@ -1,7 +1,7 @@
 //! What is done to whom, and when: all of it drawn from one seed, before anything runs.
 
 use apiserver::Fault;
-use simulation::chance::Random;
+use simulation::random::Random;
 use std::time::Duration;
 
 pub const MEMBERS: usize = 3;

@@ -19,7 +19,7 @@ impl Story {
             start: Instant::now(),
             lease: Duration::from_secs(10),
             renew_deadline: Duration::from_secs(6),
-            lives: ["a", "b", "a"].map(witness).into(),
+            processes: ["a", "b", "a"].map(witness).into(),
             requests: Vec::new(),
             history: Vec::new(),
         })
@@ -34,13 +34,13 @@ impl Story {
     }
 
     /// A life writes a record in the term that it acquired then, over the newest version; it is read and done at once.
-    fn writes(mut self, life: usize, ms: u64, holder: &str, acquired: u64, transitions: u64) -> Story {
+    fn writes(mut self, process: usize, ms: u64, holder: &str, acquired: u64, transitions: u64) -> Story {
         let stamp = |ms: u64| format!("2026-01-01T00:00:{:02}.{:03}000Z", ms / 1000, ms % 1000);
         let record = json!({
             "holderIdentity": holder, "leaseDurationSeconds": 10, "acquireTime": stamp(acquired),
             "renewTime": stamp(ms), "leaderTransitions": transitions,
         });
-        let annotations = json!({RECORD: record.to_string(), MARK: format!("{life} {ms}")});
+        let annotations = json!({RECORD: record.to_string(), MARK: format!("{process} {ms}")});
         let version = self.version().to_string();
         let labels = self.0.history.last().map_or(json!({"x": "y"}), |it| it.object["metadata"]["labels"].clone());
         self.commits(ms, json!({"metadata": {"annotations": annotations, "labels": labels}}));
@@ -63,7 +63,7 @@ impl Story {
             status: Some(200),
             connection: 1,
         };
-        self.0.requests.push((life, request));
+        self.0.requests.push((process, request));
         self
     }
 
@@ -87,16 +87,16 @@ impl Story {
         self
     }
 
-    fn says(mut self, life: usize, from: u64, to: u64, name: &str) -> Story {
+    fn says(mut self, process: usize, from: u64, to: u64, name: &str) -> Story {
         let (asked, answered) = (self.at(from), self.at(to));
         let body = format!("{{\"name\":\"{name}\"}}");
-        let id = self.0.lives[life].identity.to_owned();
-        self.0.lives[life].answers.push(Answer { id, asked, answered, body });
+        let id = self.0.processes[process].identity.to_owned();
+        self.0.processes[process].answers.push(Answer { id, asked, answered, body });
         self
     }
 
-    fn dies(mut self, life: usize, ms: u64) -> Story {
-        self.0.lives[life].died = Some(self.at(ms));
+    fn dies(mut self, process: usize, ms: u64) -> Story {
+        self.0.processes[process].died = Some(self.at(ms));
         self
     }
 
