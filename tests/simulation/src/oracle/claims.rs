@@ -48,7 +48,9 @@ impl Oracle {
         let what = |state: &State| (state.original, state.commit.content, state.commit.object);
         let same = what(shown) == what(kept);
         if same && shown.author == Some(process) {
-            self.violated("S6", now, || format!("process {process} does not claim any more, although its record is in the lock"));
+            self.violated("S6", now, || {
+                format!("process {process} does not claim any more, although its record is in the lock")
+            });
         }
     }
 
