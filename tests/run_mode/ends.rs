@@ -1,6 +1,6 @@
 //! How a command ends: before F, or after a voluntary end of the claim.
 
-use crate::stage::{Stage, Part};
+use crate::stage::{Part, Stage};
 use leader_elector::clock;
 use rustix::process::Signal;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Kills or stops the elector and the wardens, one or several at a time: the command ends before the claim.
 
-use crate::stage::{Stage, Part, proc};
+use crate::stage::{Part, Stage, proc};
 use Part::{Elector, OuterWarden, Warden};
 use leader_elector::time::Time;
 use rustix::process::Signal;
@@ -119,7 +119,10 @@ fn all_are_killed_and_the_command_itself_with_them() {
     let (stage, _) = at_work();
     stage.signal(&[Elector, OuterWarden, Warden], KILL);
     let main = |stage: &Stage| {
-        stage.command_processes().into_iter().any(|pid| proc(pid, "environ").contains("RUN_MODE_BEHAVIOUR=leaves-orphan"))
+        stage
+            .command_processes()
+            .into_iter()
+            .any(|pid| proc(pid, "environ").contains("RUN_MODE_BEHAVIOUR=leaves-orphan"))
     };
     crate::common::wait_until("the command is dead", || !main(&stage));
 }

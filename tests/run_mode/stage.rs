@@ -1,7 +1,7 @@
 //! One elector process with its wardens and its command, and the file that the command writes.
 
 use crate::common::{PATIENCE, wait_until};
-use crate::parts::{self, ARGV, CONTROL, FILE, IDENTITY, BEHAVIOUR, STOP_TIMEOUT};
+use crate::parts::{self, ARGV, BEHAVIOUR, CONTROL, FILE, IDENTITY, STOP_TIMEOUT};
 use leader_elector::clock;
 use leader_elector::time::Time;
 use rustix::process::{Pid, Signal, kill_process};

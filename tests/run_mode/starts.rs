@@ -1,7 +1,7 @@
 //! How a command is started, and what it inherits.
 
 use crate::common::{PATIENCE, wait_until};
-use crate::stage::{Stage, Part, all_processes, proc};
+use crate::stage::{Part, Stage, all_processes, proc};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
