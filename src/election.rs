@@ -28,6 +28,7 @@
 //! - **S9** The own name in somebody else's record is another process, unless that one is provably dead.
 //! - **S10** A record that cannot be read counts as held.
 
+mod eligibility;
 mod gate;
 pub mod lock_set;
 mod lock_state;
@@ -35,6 +36,7 @@ mod observe;
 mod own_writes;
 mod pacing;
 mod release;
+mod release_time;
 mod requests;
 mod respond;
 mod schedule;
