@@ -1,4 +1,5 @@
-//! Whether this candidate stands for its locks: while its application is well, and while it leaves them to nobody else.
+//! Whether this candidate tries to take the locks at all: not while its application is unhealthy, nor while it leaves them
+//! to others.
 
 use super::gate::Gate;
 use super::{Candidacy, Settings};
@@ -9,9 +10,9 @@ use std::time::Duration;
 pub(super) struct Eligibility {
     lease: Duration,
     gate: Gate,
-    /// It gives the locks up, and does not stand before it has; for how long it then leaves them to others.
+    /// Set while it is giving the locks up: for how long it leaves them to others when it no longer holds any.
     leaves: Option<Duration>,
-    /// Until when others may try.
+    /// Until when it leaves the locks to others.
     back_until: Time,
 }
 
@@ -25,7 +26,7 @@ impl Eligibility {
         }
     }
 
-    /// Whether it would lead if the locks were free, unless it has been told to stop.
+    /// Whether it would lead if the locks were free, unless it was told to stop.
     pub(super) fn candidacy(&self, now: Time) -> Candidacy {
         match self.leaves {
             _ if !self.gate.is_open() => Candidacy::Unhealthy,
@@ -35,7 +36,7 @@ impl Eligibility {
         }
     }
 
-    /// Takes in a check of the application. Returns whether the candidate has to give its locks up because of it.
+    /// Processes the result of a health check. Returns whether the candidate must give up its locks because of it.
     pub(super) fn checked(&mut self, now: Time, healthy: bool, leads: bool) -> bool {
         let was_open = self.gate.is_open();
         self.gate.checked(now, healthy, leads);
@@ -47,20 +48,20 @@ impl Eligibility {
         self.leaves.is_some()
     }
 
-    /// It gives the locks up, and leaves them to others for `back` from then on.
+    /// It gives up the locks, and then leaves them to others for `back`.
     pub(super) fn leave(&mut self, back: Duration) {
         self.leaves = Some(back.max(self.leaves.unwrap_or_default()));
     }
 
-    /// It holds no lock. If it was to give them up, others may try from now on.
+    /// It no longer holds any lock: begins the time in which it leaves them to others, if it was giving them up.
     pub(super) fn holds_nothing(&mut self, now: Time) {
         if let Some(back) = self.leaves.take() {
             self.back_until = self.back_until.max(now.saturating_add(back));
         }
     }
 
-    /// It releases a lock. A write that nobody had answered may have put the own record into a lock that seemed to be given up:
-    /// then others can try only now.
+    /// It releases a lock. If it had seemed to hold none, an unanswered write had put the own record into the lock. Others
+    /// could not take it before, so the time in which the locks are left to them begins now.
     pub(super) fn releases(&mut self, now: Time) {
         if now < self.back_until {
             self.stand_back(now);

@@ -1,24 +1,25 @@
 //! The locks of one candidate: one, or two in a fixed order.
 //!
-//! With one lock it is that lock's machine and nothing else. With two it leads while it leads both, so that it excludes
-//! those who know only the first lock as well as those who know only the second. Both are observed always; only what
-//! is written follows an order:
+//! With one lock it passes everything to that lock's state machine. With two, the candidate leads only while it leads
+//! both locks. So it excludes candidates that use only the first lock as well as those that use only the second. Both
+//! locks are observed all the time; writes follow an order:
 //!
-//! - It stands for the first only while it could stand for the second: while that is readable, and writing it is not
-//!   refused.
-//! - It stands for the second only while it leads the first. So two candidates never hold one lock each and wait for
-//!   the other's.
-//! - Who leads the first and cannot come to lead the second gives the first up, and lets others try for one lease.
-//! - Each term needs a new term of both locks, so that the greater of their two fencing tokens grows, even where the
-//!   API server counts the versions of the two kinds apart.
-//! - A release goes the other way: the second, then the first.
+//! - It tries to take the first lock only while it could take the second: while that is readable, and the server does
+//!   not refuse to write it.
+//! - It tries to take the second lock only while it leads the first. So two candidates never hold one lock each and
+//!   wait for the other one.
+//! - A candidate that leads the first lock and cannot take the second releases the first, and leaves it to others for
+//!   one lease.
+//! - Each term needs a new term of both locks, so that the greater of their two fencing tokens grows even if the two
+//!   kinds have separate resourceVersions.
+//! - The second lock is released before the first.
 //!
-//! With one lock as with two, a candidate stands for no lock while its application is not well, or while it stands back
-//! because it was asked to step down. It gives the locks up, and they are released when what was started for the leadership
-//! has ended (S5). Until then they are kept and renewed.
+//! A candidate does not try to take any lock while its application is unhealthy, or for one lease after it was asked to
+//! step down. If it holds locks then, it ends the claim and renews the locks until the work that was started for the
+//! leadership has ended (S5). Then it releases them.
 //!
-//! Nobody else leads for L - D after a claim, unless it ended by the candidate's own will, because it was told to leave or to
-//! stand back or its application is not well: until then no lock is released, whatever made the claim end.
+//! For L - D after the end of a claim no lock is released, so that nobody else leads. The exception is a claim that the
+//! candidate ends by choice: because of Stop, a step-down, or an unhealthy application.
 
 use crate::election::eligibility::Eligibility;
 use crate::election::release_time::ReleaseTime;
@@ -26,16 +27,16 @@ use crate::election::{Candidacy, CandidateEvent, Claim, Election, Event, Holder,
 use crate::time::Time;
 use std::time::Duration;
 
-/// The locks of a lock_set, in their order.
+/// The greatest number of locks.
 pub const MOST_LOCKS: usize = 2;
 
-/// The machines of a candidate's locks, and what binds them together.
+/// The state machines of a candidate's locks, and the state that they share.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct LockSet {
     locks: Vec<Election>,
     /// L.
     lease: Duration,
-    /// What the machines asked for last, as far as it has not been passed on.
+    /// The last outputs of the state machines. A request is taken out when it is passed on.
     outputs: [Output; MOST_LOCKS],
     eligibility: Eligibility,
     work: Work,
@@ -43,23 +44,23 @@ pub struct LockSet {
     binding: Binding,
 }
 
-/// What was started for the leadership.
+/// Work that was started for the leadership: a command, or the address in the leader Service.
 #[derive(Clone, Debug, Default, PartialEq, Hash)]
 struct Work {
     goes_on: bool,
-    /// The fencing tokens of the terms that it was started for, while all of them last.
+    /// The fencing tokens of the terms for which it was started, while all of these terms last.
     tokens: Option<[Option<u64>; MOST_LOCKS]>,
 }
 
-/// What binds the two locks together.
+/// How two locks depend on each other.
 #[derive(Clone, Debug, PartialEq, Hash)]
 struct Binding {
-    /// Whether each lock was last said to be wanted.
+    /// The last [`Event::Wanted`] for each lock.
     wanted: [bool; MOST_LOCKS],
-    /// The fencing tokens of the two terms that make up the present term, and those that made up the last one.
+    /// The fencing tokens of the two terms that make up the current term, and of those that made up the previous one.
     tokens: Option<[u64; MOST_LOCKS]>,
     spent: [u64; MOST_LOCKS],
-    /// Since when it has led the first lock with nobody in its way on the second, and does not lead that.
+    /// Since when it leads the first lock, and not the second although that is free.
     stuck_since: Option<Time>,
 }
 
@@ -74,7 +75,7 @@ pub struct Outcome {
     pub finished: bool,
 }
 
-/// What to do about one lock; see [`Output`].
+/// What to do for one lock; see [`Output`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Order {
     pub request: Option<Request>,
@@ -115,24 +116,24 @@ impl LockSet {
         if self.release_time.is_stopped() { Candidacy::Leaving } else { self.eligibility.candidacy(now) }
     }
 
-    /// Something is about to be started for the leadership: until [`CandidateEvent::WorkEnded`] no lock is released (S5).
+    /// Call before work is started for the leadership: no lock is released until [`CandidateEvent::WorkEnded`] (S5).
     pub fn begin_work(&mut self) {
         self.work.goes_on = true;
     }
 
-    /// Until when what was started for the last claim may go on, unless the locks are renewed: F of the terms that it was
-    /// started for, also when the claim has ended. `None` when one of them is over: then nothing may go on.
+    /// Until when the work for the last claim may continue, unless the locks are renewed: F of the terms for which it
+    /// was started, also after the claim has ended. `None` if one of these terms is over: then no work may continue.
     pub fn work_until(&self) -> Option<Time> {
         self.work.tokens?;
         self.locks.iter().filter_map(Election::term).map(|term| term.until).min()
     }
 
-    /// The machines, in the order of the locks.
+    /// The state machines, in the order of the locks.
     pub fn locks(&self) -> &[Election] {
         &self.locks
     }
 
-    /// This candidate's leadership; whoever is told must compare `until` with the clock (S1).
+    /// This candidate's claim. Callers must compare `until` with the clock (S1).
     pub fn claim(&self) -> Option<Claim> {
         match &self.locks[..] {
             [first, second] => {
@@ -147,23 +148,23 @@ impl LockSet {
         }
     }
 
-    /// The other candidates that hold a lock, each until its lease runs out by this clock. The first of them whose lease has
-    /// not run out leads: the holder of the second lock, if it has one, else that of the first.
+    /// The other candidates that hold a lock, each until its lease runs out by this clock. The first one whose lease
+    /// has not run out is the leader: the holder of the second lock, or else that of the first.
     pub fn others(&self) -> impl Iterator<Item = Holder> {
         self.locks.iter().rev().filter_map(Election::other)
     }
 
-    /// Whether others still have to wait for this candidate.
+    /// Whether this candidate holds a lock, so that others must wait.
     pub fn holds(&self) -> bool {
         self.locks.iter().any(Election::holds)
     }
 
-    /// Whether a lock bears this candidate's name in a record that this process did not write (S9).
+    /// Whether a lock has this candidate's name in a record that this process did not write (S9).
     pub fn name_is_taken(&self) -> bool {
         self.locks.iter().any(Election::name_is_taken)
     }
 
-    /// Takes in what happened to the lock at `index`, or to the candidate itself, and says what to do next.
+    /// Processes an event of the lock at `index`, or one for all locks, and returns what to do next.
     pub fn step(&mut self, moment: Moment, index: usize, event: Event) -> Outcome {
         let now = moment.now;
         self.release_time.note_lapse(now);
@@ -177,14 +178,15 @@ impl LockSet {
             }
             _ => self.tell(moment, index, event),
         }
-        // Of two locks, also before it leads both; and also when the term has lapsed and the own record is there still.
+        // With two locks, also before it leads both. Also when the term is over and the own record is still in the
+        // lock.
         if !self.eligibility.leaves() && self.locks.iter().any(Election::is_asked_to_step_down) {
             self.leave(moment, self.lease);
         }
         self.settle(moment)
     }
 
-    /// Takes in what happened to the candidate itself, and says what to do next.
+    /// Processes an event of the candidate itself, and returns what to do next.
     pub fn step_candidate(&mut self, moment: Moment, event: CandidateEvent) -> Outcome {
         let now = moment.now;
         self.release_time.note_lapse(now);
@@ -203,7 +205,7 @@ impl LockSet {
         self.settle(moment)
     }
 
-    /// Gives up what it holds by its own will, and then leaves it to others for `back`.
+    /// Ends the claim by choice, gives up the locks, and then leaves them to others for `back`.
     fn leave(&mut self, moment: Moment, back: Duration) {
         if self.release_time.is_stopped() {
             return;
@@ -216,7 +218,7 @@ impl LockSet {
 
     fn settle(&mut self, moment: Moment) -> Outcome {
         let now = moment.now;
-        // The first may have to go because of the second, and the second then because of the first.
+        // A change of the second lock may affect the first, and that may affect the second again.
         for _ in 0..self.locks.len() {
             self.note_term(now);
             self.release_time.note_claim(now, self.claim());
@@ -234,7 +236,7 @@ impl LockSet {
         self.outcome(now)
     }
 
-    /// What was started for a claim may go on while the terms that made it up last, and those alone.
+    /// Work for a claim may continue only while the terms of that claim last.
     fn note_work(&mut self) {
         let token = |index: usize| Some(self.locks.get(index)?.term()?.fencing_token);
         let tokens: [Option<u64>; MOST_LOCKS] = std::array::from_fn(token);
@@ -249,7 +251,7 @@ impl LockSet {
         self.release_time.end_claim(now, self.locks.iter().all(Election::holds));
     }
 
-    /// Lets each machine know whether its lock may be released; for which of them that has changed.
+    /// Tells each state machine whether its lock must be kept. Returns for which of them this changed.
     fn hold(&mut self, now: Time) -> [bool; MOST_LOCKS] {
         let held = self.release_time.is_to_come(now, self.work.goes_on);
         let of_each = [held || self.waits_for_second(now), held];
@@ -260,7 +262,7 @@ impl LockSet {
         changed
     }
 
-    /// After Stop the second lock is released first, if that does not take too long.
+    /// After Stop: whether the first lock waits for the release of the second.
     fn waits_for_second(&self, now: Time) -> bool {
         self.second_has_until().is_some_and(|until| !self.outputs[1].finished && now < until)
     }
@@ -274,18 +276,18 @@ impl LockSet {
         let Some(lock) = self.locks.get_mut(index) else { return };
         let output = lock.step(moment, event);
         if output.request.is_some() && lock.predecessor_is_dead() {
-            self.release_time.protect(moment.now); // S9: what that process said may have been true until just now.
+            self.release_time.protect(moment.now); // S9: the claim of the dead process may have lasted until just now
         }
         if output.request.as_ref().is_some_and(Request::is_release) {
             self.eligibility.releases(moment.now);
         }
         let before = &mut self.outputs[index];
-        // A request that was not sent yet has been given up, if there is a newer one.
+        // A newer request replaces one that was not sent yet.
         let request = output.request.or(before.request.take());
         *before = Output { request, reopen_watch: output.reopen_watch || before.reopen_watch, ..output };
     }
 
-    /// Lets each of two machines know what follows for it from the other one.
+    /// Tells each state machine whether its lock is wanted, which may depend on the other lock.
     fn bind(&mut self, moment: Moment) {
         if self.release_time.is_stopped() {
             return;
@@ -302,7 +304,7 @@ impl LockSet {
         }
     }
 
-    /// Keeps account of the terms, and of how long the second lock has kept one from beginning.
+    /// Keeps track of the terms, and of how long the second lock has prevented one.
     fn note_term(&mut self, now: Time) {
         let [first, second] = &self.locks[..] else { return };
         let binding = &mut self.binding;
@@ -342,7 +344,7 @@ impl LockSet {
         !spent && self.locks[0].claim().is_some()
     }
 
-    /// When time alone changes what is wanted.
+    /// The next moment at which [`LockSet::bind`] may have to change something.
     fn binding_deadline(&self, now: Time) -> Option<Time> {
         let second = self.locks.get(1);
         let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.lease));

@@ -9,14 +9,14 @@ pub(super) struct ReleaseTime {
     /// L - D.
     margin: Duration,
     delay: Duration,
-    /// The claim after the last step.
+    /// The claim after the previous step.
     claim: Option<Claim>,
-    /// Until when nobody else may lead, because of a claim that was made.
+    /// Until when nobody else may lead, because of an earlier claim.
     protected_until: Time,
-    /// Until when the release delay lasts.
+    /// The end of the release delay.
     kept_until: Time,
     stopped: bool,
-    /// After Stop: since when releasing is all that is left to do.
+    /// After Stop: since when only the release is left to do.
     since: Option<Time>,
 }
 
@@ -46,14 +46,14 @@ impl ReleaseTime {
         !std::mem::replace(&mut self.stopped, true)
     }
 
-    /// A claim that has lapsed, whatever happens next.
+    /// Notes the end of a claim whose F has passed. Called before the event is processed.
     pub(super) fn note_lapse(&mut self, now: Time) {
         if let Some(lapsed) = self.claim.take_if(|claim| claim.until <= now) {
             self.protect(lapsed.until);
         }
     }
 
-    /// The claim after a step: one that has ended though it had not lapsed was made until now.
+    /// Notes the claim after a step, and so the end of a claim before its F.
     pub(super) fn note_claim(&mut self, now: Time, claim: Option<Claim>) {
         let before = std::mem::replace(&mut self.claim, claim);
         if before.is_some() && claim.is_none() {
@@ -61,13 +61,14 @@ impl ReleaseTime {
         }
     }
 
-    /// Somebody may have claimed until this moment.
+    /// Somebody may have relied on a claim until this moment: nobody else may lead for L - D after it.
     pub(super) fn protect(&mut self, claimed_until: Time) {
         let until = claimed_until.saturating_add(self.margin);
         self.protected_until = self.protected_until.max(until);
     }
 
-    /// A claim that ends by the own will is protected by the release delay alone; one that had ended before, as ever.
+    /// Ends the claim by choice: from now on only the release delay protects it. The protection of a claim that had
+    /// already ended does not change.
     pub(super) fn end_claim(&mut self, now: Time, holds_all: bool) {
         if holds_all {
             self.kept_until = self.kept_until.max(now.saturating_add(self.delay));
@@ -77,7 +78,7 @@ impl ReleaseTime {
         }
     }
 
-    /// Whether no lock may be released yet. `works`: what was started for the leadership goes on.
+    /// Whether no lock may be released yet. `works`: the work that was started for the leadership has not ended.
     pub(super) fn is_to_come(&mut self, now: Time, works: bool) -> bool {
         let to_come = works || now < self.protected_until || now < self.kept_until;
         if self.stopped && !to_come {
@@ -86,7 +87,7 @@ impl ReleaseTime {
         to_come
     }
 
-    /// Until when nobody else may lead, because of a claim that was made.
+    /// Until when nobody else may lead, because of an earlier claim.
     pub(super) fn protected_until(&self) -> Time {
         self.protected_until
     }
@@ -96,12 +97,12 @@ impl ReleaseTime {
         Some(self.since?.saturating_add(RELEASE_LIMIT / 2))
     }
 
-    /// After Stop: when the releases, all tries together, have taken too long.
+    /// After Stop: when the releases are given up, all attempts included.
     pub(super) fn gives_up_at(&self) -> Option<Time> {
         Some(self.since?.saturating_add(RELEASE_LIMIT))
     }
 
-    /// When time alone lets the locks be released, or ends the attempt.
+    /// The next moment at which the locks may be released, or at which the release is given up.
     pub(super) fn deadline(&self, now: Time) -> Option<Time> {
         let moments = [Some(self.protected_until), Some(self.kept_until), self.gives_up_at()];
         moments.into_iter().flatten().filter(|at| *at > now).min()
