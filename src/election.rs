@@ -29,6 +29,7 @@
 //!   provably dead.
 //! - **S10** A record that cannot be read counts as held.
 
+mod eligibility;
 mod gate;
 pub mod lock_set;
 mod lock_state;
@@ -36,6 +37,7 @@ mod observe;
 mod own_writes;
 mod pacing;
 mod release;
+mod release_time;
 mod requests;
 mod respond;
 mod schedule;

@@ -21,10 +21,9 @@
 //! For L - D after the end of a claim no lock is released, so that nobody else leads. The exception is a claim that the
 //! candidate ends by choice: because of Stop, a step-down, or an unhealthy application.
 
-use crate::election::gate::Gate;
-use crate::election::{
-    Candidacy, CandidateEvent, Claim, Election, Event, Holder, Moment, Output, RELEASE_LIMIT, Request, Settings,
-};
+use crate::election::eligibility::Eligibility;
+use crate::election::release_time::ReleaseTime;
+use crate::election::{Candidacy, CandidateEvent, Claim, Election, Event, Holder, Moment, Output, Request, Settings};
 use crate::time::Time;
 use std::time::Duration;
 
@@ -35,23 +34,14 @@ pub const MOST_LOCKS: usize = 2;
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct LockSet {
     locks: Vec<Election>,
+    /// L.
+    lease: Duration,
     /// The last outputs of the state machines. A request is taken out when it is passed on.
     outputs: [Output; MOST_LOCKS],
     eligibility: Eligibility,
     work: Work,
-    release: Release,
+    release_time: ReleaseTime,
     binding: Binding,
-}
-
-/// Whether this candidate tries to take the locks at all.
-#[derive(Clone, Debug, PartialEq, Hash)]
-struct Eligibility {
-    lease: Duration,
-    gate: Gate,
-    /// Set while it is giving the locks up: for how long it leaves them to others when it no longer holds any.
-    leaves: Option<Duration>,
-    /// Until when it leaves the locks to others.
-    back_until: Time,
 }
 
 /// Work that was started for the leadership: a command, or the address in the leader Service.
@@ -60,23 +50,6 @@ struct Work {
     goes_on: bool,
     /// The fencing tokens of the terms for which it was started, while all of these terms last.
     tokens: Option<[Option<u64>; MOST_LOCKS]>,
-}
-
-/// From when on the locks may be released.
-#[derive(Clone, Debug, PartialEq, Hash)]
-struct Release {
-    /// L - D.
-    margin: Duration,
-    delay: Duration,
-    /// The claim after the previous step.
-    claim: Option<Claim>,
-    /// Until when nobody else may lead, because of an earlier claim.
-    protected_until: Time,
-    /// The end of the release delay.
-    kept_until: Time,
-    stopped: bool,
-    /// After Stop: since when only the release is left to do.
-    since: Option<Time>,
 }
 
 /// How two locks depend on each other.
@@ -121,40 +94,26 @@ impl LockSet {
     }
 
     fn new(settings: &Settings, locks: Vec<Election>) -> LockSet {
-        let release = Release {
-            margin: settings.lease.saturating_sub(settings.renew_deadline),
-            delay: settings.release_delay,
-            claim: None,
-            protected_until: Time::ZERO,
-            kept_until: Time::ZERO,
-            stopped: false,
-            since: None,
-        };
-        let eligibility = Eligibility {
-            lease: settings.lease,
-            gate: Gate::new(settings.health_failures, settings.retry_period),
-            leaves: None,
-            back_until: Time::ZERO,
-        };
         let binding = Binding { wanted: [true; MOST_LOCKS], tokens: None, spent: [0; MOST_LOCKS], stuck_since: None };
-        LockSet { locks, outputs: Default::default(), eligibility, work: Work::default(), release, binding }
+        LockSet {
+            locks,
+            lease: settings.lease,
+            outputs: Default::default(),
+            eligibility: Eligibility::new(settings),
+            work: Work::default(),
+            release_time: ReleaseTime::new(settings),
+            binding,
+        }
     }
 
     /// How long the lock is kept after Stop, if it is held.
     pub fn release_delay(&self) -> Duration {
-        self.release.delay
+        self.release_time.delay()
     }
 
     /// Whether this candidate would lead if the locks were free.
     pub fn candidacy(&self, now: Time) -> Candidacy {
-        let Eligibility { gate, leaves, back_until, .. } = &self.eligibility;
-        match leaves {
-            _ if self.release.stopped => Candidacy::Leaving,
-            _ if !gate.is_open() => Candidacy::Unhealthy,
-            Some(_) => Candidacy::StandingBack,
-            None if now < *back_until => Candidacy::StandingBack,
-            None => Candidacy::Standing,
-        }
+        if self.release_time.is_stopped() { Candidacy::Leaving } else { self.eligibility.candidacy(now) }
     }
 
     /// Call before work is started for the leadership: no lock is released until [`CandidateEvent::WorkEnded`] (S5).
@@ -208,9 +167,9 @@ impl LockSet {
     /// Processes an event of the lock at `index`, or one for all locks, and returns what to do next.
     pub fn step(&mut self, moment: Moment, index: usize, event: Event) -> Outcome {
         let now = moment.now;
-        self.note_lapse(now);
-        if event == Event::Stop {
-            self.note_stop(now);
+        self.release_time.note_lapse(now);
+        if event == Event::Stop && self.release_time.stop() {
+            self.end_claim(now);
         }
         self.hold(now);
         match event {
@@ -221,8 +180,8 @@ impl LockSet {
         }
         // With two locks, also before it leads both. Also when the term is over and the own record is still in the
         // lock.
-        if self.eligibility.leaves.is_none() && self.locks.iter().any(Election::is_asked_to_step_down) {
-            self.leave(moment, self.eligibility.lease);
+        if !self.eligibility.leaves() && self.locks.iter().any(Election::is_asked_to_step_down) {
+            self.leave(moment, self.lease);
         }
         self.settle(moment)
     }
@@ -230,19 +189,16 @@ impl LockSet {
     /// Processes an event of the candidate itself, and returns what to do next.
     pub fn step_candidate(&mut self, moment: Moment, event: CandidateEvent) -> Outcome {
         let now = moment.now;
-        self.note_lapse(now);
+        self.release_time.note_lapse(now);
         match event {
             CandidateEvent::Checked { healthy } => {
                 let leads = self.claim().is_some_and(|claim| now < claim.until);
-                let gate = &mut self.eligibility.gate;
-                let was_open = gate.is_open();
-                gate.checked(now, healthy, leads);
-                if was_open && !gate.is_open() {
+                if self.eligibility.checked(now, healthy, leads) {
                     self.leave(moment, Duration::ZERO);
                 }
             }
             CandidateEvent::WorkEnded => self.work.goes_on = false,
-            CandidateEvent::StandBack => self.leave(moment, self.eligibility.lease),
+            CandidateEvent::StandBack => self.leave(moment, self.lease),
         }
         self.hold(now);
         (0..self.locks.len()).for_each(|index| self.tell(moment, index, Event::Tick));
@@ -251,11 +207,10 @@ impl LockSet {
 
     /// Ends the claim by choice, gives up the locks, and then leaves them to others for `back`.
     fn leave(&mut self, moment: Moment, back: Duration) {
-        if self.release.stopped {
+        if self.release_time.is_stopped() {
             return;
         }
-        let back = back.max(self.eligibility.leaves.unwrap_or_default());
-        self.eligibility.leaves = Some(back);
+        self.eligibility.leave(back);
         self.end_claim(moment.now);
         self.hold(moment.now);
         (0..self.locks.len()).for_each(|index| self.want(moment, index, false));
@@ -266,35 +221,19 @@ impl LockSet {
         // A change of the second lock may affect the first, and that may affect the second again.
         for _ in 0..self.locks.len() {
             self.note_term(now);
-            self.note_claim(now);
+            self.release_time.note_claim(now, self.claim());
             for (index, changed) in self.hold(now).into_iter().enumerate() {
                 if changed {
                     self.tell(moment, index, Event::Tick);
                 }
             }
-            self.note_left(now);
+            if !self.holds() {
+                self.eligibility.holds_nothing(now);
+            }
             self.bind(moment);
         }
         self.note_work();
         self.outcome(now)
-    }
-
-    /// When it no longer holds any lock: begins the time in which it leaves them to others.
-    fn note_left(&mut self, now: Time) {
-        if !self.holds()
-            && let Some(back) = self.eligibility.leaves.take()
-        {
-            self.eligibility.back_until = self.eligibility.back_until.max(now.saturating_add(back));
-        }
-    }
-
-    /// A release was sent for a lock that had seemed not to be held: an unanswered write had put the own record into it.
-    /// So others could not take it before, and the time in which the locks are left to them begins now.
-    fn note_release(&mut self, now: Time) {
-        let Eligibility { lease, back_until, .. } = &mut self.eligibility;
-        if now < *back_until {
-            *back_until = now.saturating_add(*lease);
-        }
     }
 
     /// Work for a claim may continue only while the terms of that claim last.
@@ -308,51 +247,13 @@ impl LockSet {
         }
     }
 
-    /// Notes the end of a claim whose F has passed. Called before the event is processed.
-    fn note_lapse(&mut self, now: Time) {
-        if let Some(lapsed) = self.release.claim.take_if(|claim| claim.until <= now) {
-            self.protect(lapsed.until);
-        }
-    }
-
-    /// Notes the end of a claim before its F.
-    fn note_claim(&mut self, now: Time) {
-        let claim = self.claim();
-        let before = std::mem::replace(&mut self.release.claim, claim);
-        if before.is_some() && claim.is_none() {
-            self.protect(now);
-        }
-    }
-
-    fn protect(&mut self, claimed_until: Time) {
-        let until = claimed_until.saturating_add(self.release.margin);
-        self.release.protected_until = self.release.protected_until.max(until);
-    }
-
-    fn note_stop(&mut self, now: Time) {
-        if !std::mem::replace(&mut self.release.stopped, true) {
-            self.end_claim(now);
-        }
-    }
-
-    /// Ends the claim by choice: from now on only the release delay protects it. The protection of a claim that had
-    /// already ended does not change.
     fn end_claim(&mut self, now: Time) {
-        if self.locks.iter().all(Election::holds) {
-            self.release.kept_until = self.release.kept_until.max(now.saturating_add(self.release.delay));
-        }
-        if self.release.claim.take().is_some() {
-            self.release.protected_until = Time::ZERO;
-        }
+        self.release_time.end_claim(now, self.locks.iter().all(Election::holds));
     }
 
     /// Tells each state machine whether its lock must be kept. Returns for which of them this changed.
     fn hold(&mut self, now: Time) -> [bool; MOST_LOCKS] {
-        let Release { protected_until, kept_until, stopped, .. } = self.release;
-        let held = self.work.goes_on || now < protected_until || now < kept_until;
-        if stopped && !held {
-            self.release.since.get_or_insert(now);
-        }
+        let held = self.release_time.is_to_come(now, self.work.goes_on);
         let of_each = [held || self.waits_for_second(now), held];
         let mut changed = [false; MOST_LOCKS];
         for (index, lock) in self.locks.iter_mut().enumerate() {
@@ -368,18 +269,17 @@ impl LockSet {
 
     /// Until when the first lock waits for the release of the second.
     fn second_has_until(&self) -> Option<Time> {
-        let since = self.release.since.filter(|_| self.locks.len() == MOST_LOCKS)?;
-        Some(since.saturating_add(RELEASE_LIMIT / 2))
+        self.locks.get(1).and(self.release_time.second_has_until())
     }
 
     fn tell(&mut self, moment: Moment, index: usize, event: Event) {
         let Some(lock) = self.locks.get_mut(index) else { return };
         let output = lock.step(moment, event);
         if output.request.is_some() && lock.predecessor_is_dead() {
-            self.protect(moment.now); // S9: the claim of the dead process may have lasted until just now
+            self.release_time.protect(moment.now); // S9: the claim of the dead process may have lasted until just now
         }
         if output.request.as_ref().is_some_and(Request::is_release) {
-            self.note_release(moment.now);
+            self.eligibility.releases(moment.now);
         }
         let before = &mut self.outputs[index];
         // A newer request replaces one that was not sent yet.
@@ -389,7 +289,7 @@ impl LockSet {
 
     /// Tells each state machine whether its lock is wanted, which may depend on the other lock.
     fn bind(&mut self, moment: Moment) {
-        if self.release.stopped {
+        if self.release_time.is_stopped() {
             return;
         }
         self.want(moment, 0, self.wants_first(moment.now));
@@ -424,10 +324,9 @@ impl LockSet {
         let free = second.free_from().is_none_or(|at| at <= now);
         let stuck = first.claim().is_some() && second.claim().is_none() && free;
         binding.stuck_since = stuck.then(|| binding.stuck_since.unwrap_or(now));
-        let too_long = binding.stuck_since.is_some_and(|since| since.saturating_add(self.eligibility.lease) <= now);
+        let too_long = binding.stuck_since.is_some_and(|since| since.saturating_add(self.lease) <= now);
         if first.claim().is_some() && (too_long || second.refused_until().is_some_and(|until| now < until)) {
-            let from = now.max(self.release.protected_until);
-            self.eligibility.back_until = from.saturating_add(self.eligibility.lease);
+            self.eligibility.stand_back(now.max(self.release_time.protected_until()));
             binding.stuck_since = None;
         }
     }
@@ -448,10 +347,10 @@ impl LockSet {
     /// The next moment at which [`LockSet::bind`] may have to change something.
     fn binding_deadline(&self, now: Time) -> Option<Time> {
         let second = self.locks.get(1);
-        let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.eligibility.lease));
+        let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.lease));
         let moments = [
             self.second_has_until(),
-            Some(self.eligibility.back_until),
+            Some(self.eligibility.back_until()),
             second.and_then(Election::refused_until),
             second.map(Election::unreadable_at),
             stuck,
@@ -459,23 +358,12 @@ impl LockSet {
         moments.into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    /// The next moment at which the locks may be released, or at which the release is given up.
-    fn release_deadline(&self, now: Time) -> Option<Time> {
-        let Release { protected_until, kept_until, .. } = self.release;
-        [Some(protected_until), Some(kept_until), self.gives_up_at()].into_iter().flatten().filter(|at| *at > now).min()
-    }
-
-    /// After Stop: when the releases are given up, all attempts included.
-    fn gives_up_at(&self) -> Option<Time> {
-        self.release.since.map(|since| since.saturating_add(RELEASE_LIMIT))
-    }
-
     fn outcome(&mut self, now: Time) -> Outcome {
         let outputs = &self.outputs[..self.locks.len()];
         let deadlines = outputs.iter().filter_map(|output| output.deadline);
-        let deadline = deadlines.chain(self.binding_deadline(now)).chain(self.release_deadline(now)).min();
+        let deadline = deadlines.chain(self.binding_deadline(now)).chain(self.release_time.deadline(now)).min();
         let released = outputs.iter().all(|output| output.finished);
-        let finished = !self.work.goes_on && (released || self.gives_up_at().is_some_and(|at| at <= now));
+        let finished = !self.work.goes_on && (released || self.release_time.gives_up_at().is_some_and(|at| at <= now));
         let order = |output: &mut Output| Order {
             request: output.request.take(),
             reopen_watch: std::mem::take(&mut output.reopen_watch),

@@ -225,9 +225,9 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a release without the release delay",
-        file: "src/election/lock_set.rs",
-        find: r#"self.release.kept_until = self.release.kept_until.max(now.saturating_add(self.release.delay));"#,
-        replace: r#"self.release.kept_until = self.release.kept_until.max(now);"#,
+        file: "src/election/release_time.rs",
+        find: r#"self.kept_until = self.kept_until.max(now.saturating_add(self.delay));"#,
+        replace: r#"self.kept_until = self.kept_until.max(now);"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -346,26 +346,26 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "two locks: when one term ends at F, the other lock is released at once",
-        file: "src/election/lock_set.rs",
+        file: "src/election/release_time.rs",
         find: r#"            self.protect(lapsed.until);"#,
         replace: r#"            let _ = lapsed;"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "two locks: when one is lost, the other is released at once",
-        file: "src/election/lock_set.rs",
+        file: "src/election/release_time.rs",
         find: r#"            self.protect(now);"#,
         replace: r#""#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "Stop forgets that an earlier claim is still protected",
-        file: "src/election/lock_set.rs",
-        find: r#"        if self.release.claim.take().is_some() {
-            self.release.protected_until = Time::ZERO;
+        file: "src/election/release_time.rs",
+        find: r#"        if self.claim.take().is_some() {
+            self.protected_until = Time::ZERO;
         }"#,
-        replace: r#"        self.release.claim = None;
-        self.release.protected_until = Time::ZERO;"#,
+        replace: r#"        self.claim = None;
+        self.protected_until = Time::ZERO;"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -486,7 +486,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "two locks: no deadline for standing back",
         file: "src/election/lock_set.rs",
-        find: r#"            Some(self.eligibility.back_until),
+        find: r#"            Some(self.eligibility.back_until()),
 "#,
         replace: "",
         found_by: By::Test("it", "election::two_locks::after_one_lease_it_tries_again"),
@@ -524,9 +524,9 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "no deadline for the release of a protected lock",
-        file: "src/election/lock_set.rs",
-        find: r#"[Some(protected_until), Some(kept_until),"#,
-        replace: r#"[Some(kept_until).filter(|_| protected_until > now), Some(kept_until),"#,
+        file: "src/election/release_time.rs",
+        find: r#"[Some(self.protected_until), Some(self.kept_until),"#,
+        replace: r#"[Some(self.kept_until).filter(|_| self.protected_until > now), Some(self.kept_until),"#,
         found_by: By::Test(
             "it",
             "election::two_locks::losing_the_first_releases_the_second_when_nobody_can_rely_on_the_claim_any_more",
@@ -701,9 +701,9 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "a release before the work has ended",
-        file: "src/election/lock_set.rs",
-        find: r#"let held = self.work.goes_on || now < protected_until"#,
-        replace: r#"let held = now < protected_until"#,
+        file: "src/election/release_time.rs",
+        find: r#"let to_come = works || now < self.protected_until"#,
+        replace: r#"let to_come = now < self.protected_until"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -784,21 +784,21 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "an unhealthy leader releases without the release delay",
         file: "src/election/lock_set.rs",
-        find: r#"if was_open && !gate.is_open() {"#,
-        replace: r#"if false && was_open && !gate.is_open() {"#,
+        find: r#"if self.eligibility.checked(now, healthy, leads) {"#,
+        replace: r#"if self.eligibility.checked(now, healthy, leads) && false {"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "the step-down annotation ignored",
         file: "src/election/lock_set.rs",
-        find: r#"if self.eligibility.leaves.is_none() && self.locks.iter().any(Election::is_asked_to_step_down) {"#,
+        find: r#"if !self.eligibility.leaves() && self.locks.iter().any(Election::is_asked_to_step_down) {"#,
         replace: r#"if self.locks.iter().any(|lock| lock.claim().is_none() && lock.is_asked_to_step_down()) {"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "two locks: the step-down annotation ignored unless it leads",
         file: "src/election/lock_set.rs",
-        find: r#"if self.eligibility.leaves.is_none() && self.locks"#,
+        find: r#"if !self.eligibility.leaves() && self.locks"#,
         replace: r#"if self.claim().is_some() && self.locks"#,
         found_by: By::Schedules,
     },
@@ -829,9 +829,11 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the time of standing back counted from the annotation",
         file: "src/election/lock_set.rs",
-        find: r#"        self.eligibility.leaves = Some(back);"#,
-        replace: r#"        self.eligibility.back_until = moment.now.saturating_add(back);
-        self.eligibility.leaves = Some(Duration::ZERO);"#,
+        find: r#"        self.eligibility.leave(back);"#,
+        replace: r#"        if !back.is_zero() {
+            self.eligibility.stand_back(moment.now);
+        }
+        self.eligibility.leave(Duration::ZERO);"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -850,9 +852,9 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the time of standing back not counted from a late release",
-        file: "src/election/lock_set.rs",
-        find: r#"        if now < *back_until {"#,
-        replace: r#"        if false && now < *back_until {"#,
+        file: "src/election/eligibility.rs",
+        find: r#"        if now < self.back_until {"#,
+        replace: r#"        if false && now < self.back_until {"#,
         found_by: By::Test(
             "it",
             "election::contract::work::whoever_stands_back_does_so_anew_from_the_release_of_a_record_that_came_late",
