@@ -1,4 +1,4 @@
-//! How failures are logged: what was tried, what came back, what to do, and not again and again.
+//! How failures are logged: what was attempted, what came back, what to do, and not repeatedly.
 
 use crate::common::lock::Lock;
 use crate::common::{Elector, wait_until};
@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A leader that renews so fast that it meets many troubles in a short time, and does not lose its lease by them.
+/// A leader that renews so frequently that it has many failures in a short time, without losing its lease.
 const FAST: [&str; 3] = ["--ttl=30s", "--renew-deadline=20s", "--retry-period=50ms"];
 
 fn loud(elector: &Elector) -> Vec<String> {
