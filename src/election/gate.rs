@@ -108,23 +108,23 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_stands_from_the_first_success_on() {
+    fn the_gate_opens_at_the_first_success() {
         assert!(!Checks::new().gate.is_open());
         assert_eq!(Checks::new().play(false, "--+"), "cco");
     }
 
     #[test]
-    fn a_follower_stands_only_while_its_last_check_succeeded() {
+    fn for_a_follower_the_gate_is_open_only_after_a_success() {
         assert_eq!(Checks::new().play(false, "+-+-+"), "ococo");
     }
 
     #[test]
-    fn a_leader_is_given_its_failures_in_a_row() {
+    fn a_leader_may_fail_n_minus_one_times_in_a_row() {
         assert_eq!(Checks::new().play(true, "+--+--+---"), "oooooooooc");
     }
 
     #[test]
-    fn after_as_many_failures_it_must_be_well_for_as_long_as_they_took() {
+    fn after_n_failures_it_must_be_healthy_for_as_long_as_they_took() {
         for leads in [true, false] {
             let mut checks = Checks::new();
             checks.play(true, "+--");
@@ -134,13 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn it_must_be_well_for_r_at_least() {
+    fn after_n_failures_it_must_be_healthy_for_at_least_r() {
         let mut checks = Checks { gate: Gate::new(Some(1), 3 * S), now: Time::after_boot(100 * S) };
         assert_eq!(checks.play(true, "+-++++"), "occcco");
     }
 
     #[test]
-    fn more_failures_than_it_was_given_ask_for_no_longer_recovery() {
+    fn more_than_n_failures_do_not_prolong_the_recovery() {
         let mut checks = Checks::new();
         checks.play(true, "+---");
         assert_eq!(checks.play(false, "-------+++"), "ccccccccco");

@@ -653,7 +653,7 @@ pub const MUTANTS: &[Mutant] = &[
             let Settings"#,
         replace: r#"        if outcome.is_err() && false {
             let Settings"#,
-        found_by: By::Test("lib", "candidate::tests::a_candidate_that_cannot_go_on_claims_nothing"),
+        found_by: By::Test("lib", "candidate::tests::a_candidate_that_fails_claims_nothing"),
     },
     Mutant {
         name: "a reopened watch that continues from the old version",
