@@ -699,8 +699,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a release before the work has ended",
         file: "src/election/release_time.rs",
-        find: r#"let to_come = works || now < self.protected_until"#,
-        replace: r#"let to_come = now < self.protected_until"#,
+        find: r#"let keeps = works || now < self.protected_until"#,
+        replace: r#"let keeps = now < self.protected_until"#,
         found_by: By::Schedules,
     },
     Mutant {
