@@ -278,7 +278,7 @@ impl Candidate {
     fn act(&mut self, outcome: Outcome, _: Published) -> io::Result<()> {
         for (worker, order) in self.workers.iter_mut().zip(outcome.orders) {
             if order.reopen_watch {
-                log::debug!("the watch of {} missed something, or is silent: opening it anew", worker.lock);
+                log::debug!("the watch of {} missed something, or is silent: reopening it", worker.lock);
                 worker.watcher.reopen();
             }
             let Some(request) = order.request else { continue };

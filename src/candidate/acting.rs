@@ -103,7 +103,7 @@ impl Candidate {
             leader_service::Report::Withdrawn { fencing_token } | leader_service::Report::GaveUp { fencing_token } => {
                 self.tasks.withdrawn(fencing_token);
             }
-            leader_service::Report::Trouble(class) => self.report.service_problem(class),
+            leader_service::Report::Problem(class) => self.report.service_problem(class),
         }
     }
 

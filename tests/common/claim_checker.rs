@@ -86,7 +86,7 @@ fn poll(id: &str, address: SocketAddr, done: &AtomicBool) -> Vec<Answer> {
 
 /// The first answer in which an elector names itself although another one held the lock all the time.
 pub fn first_false_answer(answers: &[Answer], history: &[Change]) -> Option<(Answer, String)> {
-    let conviction = |answer: &Answer| {
+    let false_answer = |answer: &Answer| {
         let before = history.iter().rposition(|change| change.when < answer.asked);
         // Without a record at the beginning, or after a deletion, nothing is certain.
         let since = &history[before?..];
@@ -95,7 +95,7 @@ pub fn first_false_answer(answers: &[Answer], history: &[Change]) -> Option<(Ans
         let holders = holders?;
         (!holders.contains(&answer.id)).then(|| (answer.clone(), format!("the lock bore {holders:?}")))
     };
-    answers.iter().filter(|answer| answer.names_itself()).find_map(conviction)
+    answers.iter().filter(|answer| answer.names_itself()).find_map(false_answer)
 }
 
 fn holder_after(change: &Change) -> Option<String> {

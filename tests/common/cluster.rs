@@ -144,10 +144,10 @@ pub fn lines(elector: &Elector, text: &str) -> usize {
 }
 
 /// Runs a function with each of these at the same time, because most of the time they wait.
-pub fn all_at_once<T: Send>(items: Vec<T>, game: impl Fn(T) + Sync) {
+pub fn all_at_once<T: Send>(items: Vec<T>, run: impl Fn(T) + Sync) {
     std::thread::scope(|scope| {
         for item in items {
-            scope.spawn(|| game(item));
+            scope.spawn(|| run(item));
         }
     });
 }

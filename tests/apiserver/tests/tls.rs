@@ -17,8 +17,8 @@ fn the_server_certificate_is_valid_only_for_its_ca() {
     assert!(server.url().starts_with("https://127.0.0.1:"));
     let mut client = Client::over_tls(&server, server.ca_pem().unwrap());
     assert_eq!(client.call("POST", LEASES, Some(&lease("x", "a"))).status, 201);
-    let mut stranger = Client::over_tls(&server, other.ca_pem().unwrap());
-    assert!(stranger.try_call("GET", "/version", None).is_err());
+    let mut untrusted = Client::over_tls(&server, other.ca_pem().unwrap());
+    assert!(untrusted.try_call("GET", "/version", None).is_err());
 }
 
 #[test]
@@ -78,8 +78,8 @@ fn a_certificate_names_its_user_and_groups() {
     assert_eq!(seen.user.as_deref(), Some("jane"));
     assert_eq!(seen.groups, ["electors"]);
 
-    let stranger = server.client_certificate("joe", None, in_seconds(60)).unwrap();
-    let mut client = Client::with_certificate(&server, server.ca_pem().unwrap(), Some(&stranger));
+    let untrusted = server.client_certificate("joe", None, in_seconds(60)).unwrap();
+    let mut client = Client::with_certificate(&server, server.ca_pem().unwrap(), Some(&untrusted));
     let answer = client.get(LEASES);
     assert_eq!(answer.status, 403);
     assert!(answer.text.contains("User \\\"joe\\\" cannot list"), "{}", answer.text);

@@ -120,7 +120,7 @@ fn a_leader_ignores_a_retry_after_longer_than_its_lease() {
 fn server_errors_are_logged_once_and_requests_go_on() {
     all_at_once(vec![500, 503, 504, 400, 422, 302, 204], |code| {
         let server = plain_server();
-        let trouble = server.fault(on(ALL), None, status(code));
+        let problem = server.fault(on(ALL), None, status(code));
         let mut elector = elector(&server, "a", &["--ttl=300ms"]);
         let said = match code {
             204 => "cannot read endpoints default/example: the answer is not a usable Kubernetes object".to_owned(),
@@ -131,7 +131,7 @@ fn server_errors_are_logged_once_and_requests_go_on() {
         assert_eq!(lines(&elector, &said), 1, "{}", elector.log());
         assert!(elector.is_running() && !elector.leads());
         assert!(server.get("endpoints", "default", "example").is_none());
-        trouble.remove();
+        problem.remove();
         elector.wait_to_lead();
     });
 }
@@ -143,9 +143,9 @@ fn each_kind_of_request_may_fail_on_its_own() {
         if *verb == "update" {
             put(&server, lock_of("", 1));
         }
-        let trouble = server.fault(on(std::slice::from_ref(verb)), Some(3), status(500));
+        let problem = server.fault(on(std::slice::from_ref(verb)), Some(3), status(500));
         let elector = elector(&server, "a", &["--ttl=300ms"]);
-        wait_for(&server, "it fails", |_| trouble.hits() >= 1);
+        wait_for(&server, "it fails", |_| problem.hits() >= 1);
         elector.wait_to_lead();
         let name = if *verb == "get" { "read" } else { verb };
         elector.wait_for_log(&format!("cannot {name} endpoints default/example: 500 internal server error"));

@@ -5,7 +5,7 @@ use crate::common::cluster::plain_server;
 use apiserver::{Fault, Options, Rule};
 use leader_elector::api::{Failure, FailureKind};
 use leader_elector::leader_service::Family;
-use leader_elector::leader_service::route::{Goal, Next, Request, Route, Trouble};
+use leader_elector::leader_service::route::{Goal, Next, Request, Route, Problem};
 use serde_json::json;
 
 const EVERYBODY: &str = "system:anonymous";
@@ -16,19 +16,19 @@ fn a_missing_right_is_reported_and_the_request_repeated() {
     let server = server.unwrap();
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.leads(7, never());
-    assert_eq!(candidate.next(), Report::Trouble(Some("forbidden")));
+    assert_eq!(candidate.next(), Report::Problem(Some("forbidden")));
     server.set_rules(vec![Rule::new(EVERYBODY, &["get", "create", "update"], SLICES)]);
     // The order depends on which of the two slices is tried first.
     let reports = [candidate.next(), candidate.next()];
-    assert!(reports.contains(&Report::Trouble(None)) && reports.contains(&Report::Routed { fencing_token: 7 }));
+    assert!(reports.contains(&Report::Problem(None)) && reports.contains(&Report::Routed { fencing_token: 7 }));
     // A term that could write nothing has nothing to withdraw.
     server.set_rules(vec![Rule::new(EVERYBODY, &["get"], SLICES)]);
     let other = Candidate::start(&server, "web-1", &["10.0.0.2"]);
     other.leads(8, never());
-    assert_eq!(other.next(), Report::Trouble(Some("forbidden")));
+    assert_eq!(other.next(), Report::Problem(Some("forbidden")));
     server.clear_requests();
     other.ends(8, never());
-    assert_eq!(other.next(), Report::Trouble(None));
+    assert_eq!(other.next(), Report::Problem(None));
     assert_eq!(other.next(), Report::Withdrawn { fencing_token: 8 });
     assert_eq!(verbs(&server, V4), [""; 0]);
 }
@@ -75,7 +75,7 @@ fn a_slice_of_another_owner_is_not_written_until_it_is_gone() {
         let foreign = server.put(SLICES, "default", foreign);
         let candidate = Candidate::start(&server, "web-1", &["10.0.0.2"]);
         candidate.leads(8, never());
-        assert_eq!(candidate.next(), Report::Trouble(Some(told)));
+        assert_eq!(candidate.next(), Report::Problem(Some(told)));
         assert_eq!(slice(&server, V4), foreign);
         server.delete(SLICES, "default", V4);
         candidate.wait_for(Report::Routed { fencing_token: 8 });
@@ -92,7 +92,7 @@ fn a_slice_of_the_wrong_family_is_reported() {
     server.put(SLICES, "default", json!({"metadata": metadata, "addressType": "IPv6"}));
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.leads(7, never());
-    assert_eq!(candidate.next(), Report::Trouble(Some("invalid")));
+    assert_eq!(candidate.next(), Report::Problem(Some("invalid")));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn one_family_goes_on_without_the_other() {
     let denied = server.fault(on("get", V4), None, Fault::Status { code: 403, retry_after: None });
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1", "fd00::1"]);
     candidate.leads(7, never());
-    assert_eq!(candidate.next(), Report::Trouble(Some("forbidden")));
+    assert_eq!(candidate.next(), Report::Problem(Some("forbidden")));
     assert_eq!(addresses(&slice(&server, V6)), ["fd00::1"]);
     denied.remove();
     candidate.wait_for(Report::Routed { fencing_token: 7 });
@@ -189,7 +189,7 @@ fn nothing_is_sent_when_the_time_is_over() {
 
 #[test]
 fn a_slice_that_is_refused_is_named_with_what_to_do() {
-    let told = |annotation: &str, value: &str| -> Trouble {
+    let told = |annotation: &str, value: &str| -> Problem {
         let mut route = route();
         let get = request(&mut route, clock::now());
         let mut metadata = json!({
@@ -201,7 +201,7 @@ fn a_slice_that_is_refused_is_named_with_what_to_do() {
         let slice = json!({"kind": "EndpointSlice", "metadata": metadata, "endpoints": null}).to_string();
         route.answered(&get, Ok(slice.into_bytes()), clock::now(), 0.0).expect("it is refused")
     };
-    let Trouble { message, expected, .. } = told("leader-elector/election", "other");
+    let Problem { message, expected, .. } = told("leader-elector/election", "other");
     assert_eq!(
         message,
         "cannot update endpointslices default/web-leader: it has the annotation leader-elector/election \"other\", not \

@@ -51,7 +51,7 @@ fn a_term_does_not_overwrite_a_newer_one() {
     Candidate::start(&server, "web-1", &["10.0.0.2"]).is_routed(8);
     let old = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     old.leads(7, never());
-    assert_eq!(old.next(), Report::Trouble(Some("outdated")));
+    assert_eq!(old.next(), Report::Problem(Some("outdated")));
     old.withdraws(7);
     assert_eq!((addresses(&slice(&server, V4)), token(&slice(&server, V4))), (vec!["10.0.0.2".to_owned()], 8));
     assert!(!verbs(&server, V4)[3..].contains(&"update"));
