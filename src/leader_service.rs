@@ -48,7 +48,7 @@ mod slice;
 mod spec;
 
 use self::orders::{Order, Orders};
-use self::route::{Goal, Next, Request, Route, Problem};
+use self::route::{Goal, Next, Problem, Request, Route};
 pub use self::spec::{Addresses, Family, Pod, Port, SliceName, Spec};
 use crate::api::{Api, Failure, Verb};
 use crate::clock;

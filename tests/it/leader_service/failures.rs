@@ -5,7 +5,7 @@ use crate::common::cluster::plain_server;
 use apiserver::{Fault, Options, Rule};
 use leader_elector::api::{Failure, FailureKind};
 use leader_elector::leader_service::Family;
-use leader_elector::leader_service::route::{Goal, Next, Request, Route, Problem};
+use leader_elector::leader_service::route::{Goal, Next, Problem, Request, Route};
 use serde_json::json;
 
 const EVERYBODY: &str = "system:anonymous";
