@@ -36,7 +36,7 @@ pub fn elector(server: &Server, id: &str, args: &[&str]) -> Elector {
 
 /// Waits until a condition of the server holds.
 pub fn wait_for(server: &Server, what: &str, condition: impl FnMut(&Server) -> bool) {
-    assert!(server.wait_until(PATIENCE, condition), "waited {PATIENCE:?} in vain: {what}");
+    assert!(server.wait_until(PATIENCE, condition), "timed out after {PATIENCE:?}: {what}");
 }
 
 /// The record in the lock; `None` if there is none.

@@ -145,7 +145,7 @@ impl Lock {
 
     /// Waits for a condition, which is evaluated whenever something has happened on the server.
     pub fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        assert!(self.server.wait_until(PATIENCE, |_| condition()), "waited {PATIENCE:?} in vain: {what}");
+        assert!(self.server.wait_until(PATIENCE, |_| condition()), "timed out after {PATIENCE:?}: {what}");
     }
 }
 

@@ -99,7 +99,7 @@ pub fn a_paused_leader_never_names_itself_again(plane: &ControlPlane) -> Verdict
     b.wait_to_lead();
     // The requests that were sent during the pause are answered as soon as it is resumed.
     let checker = ClaimChecker::start(&[&a, &b]);
-    wait_until("it stood still for two leases", || stopped.elapsed() > 2 * LEASE);
+    wait_until("it was paused for two leases", || stopped.elapsed() > 2 * LEASE);
     a.signal(Signal::CONT);
     a.wait_to_name("b");
     stage.check_claims(checker);

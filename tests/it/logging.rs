@@ -82,7 +82,7 @@ fn a_pause_of_the_process_is_logged() {
     let a = leader(&lock, &["--ttl=1s"]);
     a.signal(Signal::STOP);
     let since = Instant::now();
-    wait_until("it stood still", || since.elapsed() > Duration::from_secs(3));
+    wait_until("it was paused", || since.elapsed() > Duration::from_secs(3));
     a.signal(Signal::CONT);
     a.wait_for_log("s ago, while this process or its machine was paused");
     a.wait_to_lead();

@@ -27,7 +27,7 @@ fn addresses(server: &Server) -> Vec<String> {
 }
 
 fn wait_to_lead_to(server: &Server, expected: &[&str]) {
-    wait_for(server, &format!("the Service leads to {expected:?}"), |server| addresses(server) == expected);
+    wait_for(server, &format!("the Service routes to {expected:?}"), |server| addresses(server) == expected);
 }
 
 /// Waits until the log says so.
@@ -184,7 +184,7 @@ fn the_address_of_an_older_term_never_replaces_that_of_a_newer_one() {
         running.retain(|it| it.id != id);
         running.push(start(number));
     }
-    crate::common::wait_until("the Service leads to the leader", || {
+    crate::common::wait_until("the Service routes to the leader", || {
         let leader = running.iter().find(|elector| elector.leads());
         leader
             .is_some_and(|leader| leader.log().contains(&addresses(&server).join(" ")) && addresses(&server).len() == 1)

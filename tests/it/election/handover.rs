@@ -51,7 +51,7 @@ fn stands_still(lock: &Lock) {
     // Requests that are sent before it is resumed are answered as soon as it runs again.
     let paths = ["/", "/isLeader", "/leader", "/anything"];
     let mut asked: Vec<_> = paths.iter().cycle().take(24).map(|path| (*path, question(&a, path))).collect();
-    wait_until("it stood still for two leases", || stopped.elapsed() > Duration::from_secs(6));
+    wait_until("it was paused for two leases", || stopped.elapsed() > Duration::from_secs(6));
     a.signal(Signal::CONT);
     let check = |path: &str, answer: String| {
         // If the machine stalls for a whole lease, it may have become leader again.

@@ -99,7 +99,7 @@ fn the_causes_for_which_a_term_ends_are_told_apart() {
     elector.wait_to_lead();
     elector.signal(Signal::STOP);
     let stopped = std::time::Instant::now();
-    wait_until("it stands still for a while", || stopped.elapsed().as_secs() >= 3);
+    wait_until("it is paused for a while", || stopped.elapsed().as_secs() >= 3);
     elector.signal(Signal::CONT);
     wait_for_value(&elector, &lost("stood_still"), 1.0);
     assert_eq!((value(&elector, &lost("replaced")), value(&elector, &lost("left"))), (1.0, 0.0));
