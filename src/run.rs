@@ -180,8 +180,8 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// Whether the death of this process is no proof that nothing goes on of what it started (S9): a warden gives the command the
-/// time to end. With the first process of a container all others die at once.
+/// Whether the command may outlive this process, so that its death proves nothing (S9): a warden gives the command time
+/// to end. If the first process of a container dies, all others die at once.
 fn outlived_by_command(config: &Config) -> bool {
     config.run_mode.is_some() && std::process::id() != 1
 }

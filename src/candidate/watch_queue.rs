@@ -322,8 +322,8 @@ mod tests {
         }
     }
 
-    /// Of all who may go on claiming after these states: how long the longest lease is of those whose record was not
-    /// replaced in the order of things, or that stands there still.
+    /// The longest lease of all holders that may still claim after these states: those whose records were removed, and
+    /// the last one.
     fn at_risk(states: &[WatchMessage]) -> Duration {
         let sights: Vec<Sight> = states.iter().map(WatchMessage::sight).collect();
         let removed = |pair: &[Sight]| match &pair[1].content {
@@ -335,7 +335,7 @@ mod tests {
             Content::Nothing => true,
             Content::Unreadable { .. } => false,
         };
-        // Of a lease that is shorter, or unknown, the own one counts.
+        // If the lease is shorter or unknown, the own lease counts.
         let needed = |sight: &Sight| match &sight.content {
             Content::Record(record) if !record.is_free() => record.lease().max(settings().lease),
             Content::Unreadable { .. } => settings().lease,
