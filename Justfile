@@ -75,9 +75,13 @@ wire script recording:
     read -r url <&"${server[0]}"
     python3 '{{ script }}' compare "$url" secret '{{ recording }}'
 
-# The licences, the bans and the sources of the dependencies; needs cargo-deny.
+# The licences, the bans and the sources of the dependencies, by cargo-deny, which is installed first.
 deny:
-    cargo deny check bans licenses sources
+    .ci/deny check bans licenses sources
+
+# Does a dependency have an advisory?
+advisories:
+    .ci/advisories
 
 # The static binary that ships, checked: static, and not too large.
 musl:
@@ -95,9 +99,13 @@ image-check:
 manifests:
     .ci/manifests
 
-# A release: binaries for six architectures or these, built twice, run under qemu; SBOM, image and checksums.
+# A release: binaries for six architectures or these, built twice, run under qemu; SBOMs, image, checksums, signatures with KEY.
 dist *architectures:
     .ci/dist {{ architectures }}
+
+# Publish what `dist` made, as IMAGE and as the release of TAG.
+publish directory="target/release-files":
+    .ci/publish {{ directory }}
 
 # All that is checked before a change lands.
 ci:
