@@ -11,7 +11,8 @@ mod client;
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use client::Questions;
+use attacks::Attack;
+use client::{Port, Questions};
 use common::Elector;
 use common::cluster::{elector, holder_in, lock_of, plain_server, put};
 use common::http::Events;
@@ -23,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// The first argument of a process that serves as the rival.
 const RIVAL: &str = "serve-with-tiny-http";
+/// How long a client asks during one attack, if it is not answered.
+const ATTACK_LIMIT: Duration = Duration::from_secs(15);
 const BODY: &str = r#"{"name":"a"}"#;
 
 fn main() {
@@ -84,21 +87,47 @@ fn events() {
     }
 }
 
-/// How a client is answered while others attack a leader.
+/// How soon a client is answered by a leader while others attack its port, and by tiny_http with the same answer.
 fn attacks() {
     apiserver::raise_file_limit();
-    println!("{:<40} {:>9} {:>8} {:>8} {:>8} {:>8}", "attack", "answered", "p50 ms", "p99 ms", "most ms", "RSS kB");
-    let enough = |questions: &Questions| questions.asked() >= 250;
-    let (_server, elector) = leader();
-    report("none", &Questions::ask(&elector, enough), &elector);
-    for attack in attacks::all() {
+    let head = format!("{:>10} {:>8} {:>8} {:>8}", "answered", "p50 ms", "p99 ms", "RSS kB");
+    println!("{:<40} {:^37} | {:^37}", "", "leader-elector", "tiny_http");
+    println!("{:<40} {head} | {head}", "attack");
+    let every_attack = attacks::all();
+    for attack in std::iter::once(None).chain(every_attack.iter().map(Some)) {
         let (_server, elector) = leader();
-        let questions = Questions::during(&attack, &elector, enough);
-        report(attack.name, &questions, &elector);
+        let ours = during(attack, &Port::from(&elector));
+        let ours = row(&ours, Some(elector.memory_kb("VmHWM")));
+        let mut rival = Rival::start();
+        let address = rival.address.parse().expect("an address");
+        let theirs = during(attack, &Port { address, leader: "a".to_owned(), has_metrics: false });
+        let theirs = row(&theirs, rival.memory_kb());
+        println!("{:<40} {ours} | {theirs}", attack.map_or("none", |attack| attack.name));
         if !elector.leads() || elector.log().contains("no longer leading") {
-            println!("    and it lost its leadership");
+            println!("    leader-elector lost its leadership");
+        }
+        if let Ok(Some(status)) = rival.process.try_wait() {
+            println!("    tiny_http ended: {status}");
         }
     }
+}
+
+fn during(attack: Option<&Attack>, port: &Port) -> Questions {
+    let end = Instant::now() + ATTACK_LIMIT;
+    let enough = |questions: &Questions| questions.asked() >= 250 || Instant::now() > end;
+    match attack {
+        Some(attack) => Questions::during(attack, port, enough),
+        None => Questions::ask(port, enough),
+    }
+}
+
+fn row(questions: &Questions, memory_kb: Option<u64>) -> String {
+    let mut times = questions.answered.clone();
+    times.sort();
+    let share = 100.0 * times.len() as f64 / questions.asked() as f64;
+    let [p50, p99] = [0.5, 0.99].map(|part| percentile_ms(&times, part));
+    let memory = memory_kb.map_or("-".to_owned(), |kb| kb.to_string());
+    format!("{share:>8.1} % {p50:>8.2} {p99:>8.2} {memory:>8}")
 }
 
 fn leader() -> (apiserver::Server, Elector) {
@@ -106,20 +135,6 @@ fn leader() -> (apiserver::Server, Elector) {
     let elector = elector(&server, "a", &["--ttl=10s"]);
     elector.wait_to_lead();
     (server, elector)
-}
-
-fn report(name: &str, questions: &Questions, elector: &Elector) {
-    let mut times = questions.answered.clone();
-    times.sort();
-    let ms = |part| percentile_ms(&times, part);
-    println!(
-        "{name:<40} {:>7.1} % {:>8.2} {:>8.2} {:>8.2} {:>8}",
-        100.0 * times.len() as f64 / questions.asked() as f64,
-        ms(0.5),
-        ms(0.99),
-        ms(1.0),
-        elector.memory_kb("VmHWM")
-    );
 }
 
 /// The time that this part of all, which are sorted, did not exceed.
@@ -133,7 +148,7 @@ fn percentile_ms(times: &[Duration], part: f64) -> f64 {
 fn throughput() {
     const ROUNDS: usize = 5;
     let (_server, elector) = leader();
-    let rival = Rival::start();
+    let mut rival = Rival::start();
     let (ours, theirs) = (format!("http://{}/", elector.address()), format!("http://{}/", rival.address));
     let loads = [
         ("1 connection, kept", 1, true),
@@ -159,7 +174,8 @@ fn throughput() {
             median(&|run| run[0].rate / run[1].rate),
         );
     }
-    println!("memory at its peak: {} kB, tiny_http {} kB", elector.memory_kb("VmHWM"), rival.memory_kb());
+    let theirs = rival.memory_kb().expect("it serves");
+    println!("memory at its peak: {} kB, tiny_http {theirs} kB", elector.memory_kb("VmHWM"));
 }
 
 struct Run {
@@ -214,8 +230,10 @@ impl Rival {
         Rival { process, address: address.trim().to_owned() }
     }
 
-    fn memory_kb(&self) -> u64 {
-        common::memory_kb(self.process.id(), "VmHWM")
+    /// `None` after it has ended.
+    fn memory_kb(&mut self) -> Option<u64> {
+        let runs = matches!(self.process.try_wait(), Ok(None));
+        runs.then(|| common::memory_kb(self.process.id(), "VmHWM"))
     }
 }
 
