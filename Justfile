@@ -76,9 +76,13 @@ wire script recording:
     read -r url <&"${server[0]}"
     python3 '{{ script }}' compare "$url" secret '{{ recording }}'
 
-# Check licences, banned crates and sources of the dependencies; needs cargo-deny.
+# Check licences, banned crates and sources of the dependencies, by cargo-deny, which is installed first.
 deny:
-    cargo deny check bans licenses sources
+    .ci/deny check bans licenses sources
+
+# Check the dependencies for advisories.
+advisories:
+    .ci/advisories
 
 # Build the static binary that ships; check that it is static and not too large.
 musl:
@@ -96,10 +100,14 @@ image-check:
 manifests:
     .ci/manifests
 
-# Make a release: binaries for six architectures (or the named ones), built twice and run under qemu; SBOM, image,
-# checksums.
+# Make a release: binaries for six architectures (or the named ones), built twice and run under qemu; SBOMs, provenance,
+# image, checksums; signatures if KEY names a key.
 dist *architectures:
     .ci/dist {{ architectures }}
+
+# Publish what `dist` made: as IMAGE, and as the release of TAG.
+publish directory="target/release-files":
+    .ci/publish {{ directory }}
 
 # Run all checks that a change must pass.
 ci:

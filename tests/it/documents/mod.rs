@@ -3,6 +3,7 @@
 
 mod commands;
 mod markdown;
+mod releases;
 
 use crate::common::cluster::{elector, plain_server};
 use leader_elector::cli::HELP;

@@ -100,7 +100,7 @@ impl World {
         match (self.random.below(6), present) {
             (0, _) => Content::Nothing,
             (1, _) => Content::Unreadable { text: stamp.text().into(), why: "a test" },
-            (2, _) => record("foreign", lease_seconds, stamp.clone(), stamp, 3),
+            (2, _) => record("stranger", lease_seconds, stamp.clone(), stamp, 3),
             (3, _) => record(&name, lease_seconds, stamp.clone(), stamp, 3),
             // By hand, so that the other fields stay as they are.
             (4, Content::Record(present)) => Content::Record(Record { holder: name.into(), ..present }),

@@ -224,7 +224,8 @@ fn number(stamp: &Stamp) -> i64 {
     }
 }
 
-/// A record as people and other implementations write it.
+/// A record as people and other implementations write it. Names are told apart by their first letter, so `holder` must
+/// not begin with that of a candidate (a, b, c, …).
 pub fn record(holder: &str, lease_seconds: u32, acquired: Stamp, renewed: Stamp, transitions: u32) -> Content {
     Content::Record(Record { holder: holder.into(), lease_seconds, acquired, renewed, transitions })
 }
