@@ -37,7 +37,7 @@ pub fn a_leader_asked_to_step_down_hands_over(cluster: &Cluster) -> Verdict<Stri
         // Who stepped down before stands back for one lease.
         stage.wait_until("all stand", || stage.pods().iter().all(|pod| candidacy(stage, &pod.name) == "standing"));
         let wish = format!("leader-elector/step-down={leader}");
-        stage.kubectl(&["annotate", "--overwrite", "endpoints", "example", &wish]);
+        stage.kubectl(&["annotate", "--overwrite", "lease", "example", &wish]);
     })
 }
 
@@ -90,7 +90,7 @@ pub fn scaling_down_and_up_keeps_a_leader(cluster: &Cluster) -> Verdict<String> 
 /// By two rolling updates, as docs/migrating.md says.
 pub fn moving_from_endpoints_to_leases_keeps_one_leader(cluster: &Cluster) -> Verdict<String> {
     const BOTH: &str = "lock-endpointsleases";
-    let stage = Stage::with_deploy(cluster, "move", &[]);
+    let stage = Stage::with_deploy(cluster, "move", &["lock-endpoints"]);
     let blocks = deploy::yaml_in("docs/migrating.md");
     let (_, last) =
         blocks[0].split_once("components: [../deploy/lock-endpointsleases]\n").expect("it keeps the rights");

@@ -119,8 +119,8 @@ pub fn the_first_look_of_the_operations_works(cluster: &Cluster) -> Verdict<Stri
     let names: Vec<&str> = pods.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(names.len(), 3, "{pods}");
     assert!(pods.lines().all(|line| line.contains("1/1") && line.contains("Running")), "{pods}");
-    let yaml = stage.kubectl(&["get", "endpoints", "example", "-o", "yaml"]);
-    let leader = *names.iter().find(|name| yaml.contains(&format!("'{{\"holderIdentity\":\"{name}\","))).expect(&yaml);
+    let table = stage.kubectl(&["get", "lease", "example"]);
+    let leader = *names.iter().find(|name| table.contains(**name)).expect(&table);
     for name in &names {
         let log = stage.kubectl(&["logs", name]);
         assert!(log.contains(&format!("{leader} is the leader\n")), "{log}");
