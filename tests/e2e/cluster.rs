@@ -9,12 +9,16 @@ use signal_hook::iterator::Signals;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 use ureq::Agent;
 
 /// Says that a cluster is meant to be used for this: without it nothing is touched, for a kubeconfig names whatever was
 /// used last.
 const IMAGE: &str = "IMAGE";
+
+/// Names a command that takes `restart kube-apiserver`, `stop etcd` and `start etcd`.
+const CONTROL_PLANE: &str = "CONTROL_PLANE";
 
 /// What each namespace here is labelled with: `kubectl delete namespace -l leader-elector-e2e` removes what a killed run
 /// has left.
@@ -32,8 +36,19 @@ pub struct Cluster {
     leftovers: Arc<Leftovers>,
 }
 
-/// What has to be removed, also when the run is interrupted: namespaces.
-struct Leftovers(Mutex<Vec<String>>);
+/// What has to be put right, also when the run is interrupted.
+#[derive(Default)]
+struct Leftovers {
+    namespaces: Mutex<Vec<String>>,
+    /// Programs and their arguments.
+    undo: Mutex<Vec<Vec<String>>>,
+}
+
+/// Something that was done to the cluster itself. It is undone when this is dropped.
+pub struct Undo<'c> {
+    cluster: &'c Cluster,
+    command: Vec<String>,
+}
 
 impl Cluster {
     pub fn connect() -> Result<Cluster, Skipped> {
@@ -44,7 +59,7 @@ impl Cluster {
             return Err(Skipped("kubectl reaches no cluster"));
         }
         let proxy = Proxy::start(Cluster::program())?;
-        let leftovers = Arc::new(Leftovers(Mutex::default()));
+        let leftovers = Arc::<Leftovers>::default();
         leftovers.remove_when_interrupted(proxy.pid());
         let rounds = variable("ROUNDS").map_or(20, |it| it.parse().expect("ROUNDS is a number"));
         let shell_image = variable("SHELL_IMAGE").unwrap_or_else(|| "busybox:1.36".into());
@@ -82,12 +97,30 @@ impl Cluster {
 
     /// Makes a namespace where pods keep to this standard, to be removed by [`Cluster::remove`] or at the end.
     pub fn add_namespace(&self, name: &str, level: &str) {
-        self.leftovers.0.lock().unwrap().push(name.to_owned());
+        self.leftovers.namespaces.lock().unwrap().push(name.to_owned());
         let labels = serde_json::json!({LABEL: "yes", "pod-security.kubernetes.io/enforce": level});
         let namespace = serde_json::json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels},
         });
         kubectl::run_with(Cluster::program(), &["create", "--filename=-"], &namespace.to_string());
+    }
+
+    /// Takes note of the command that undoes what is done next.
+    pub fn will_undo(&self, command: &[&str]) -> Undo<'_> {
+        let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
+        self.leftovers.undo.lock().unwrap().push(command.clone());
+        Undo { cluster: self, command }
+    }
+
+    /// The command that stops and starts programs of the control plane, with these words at its end.
+    pub fn control_plane<'w>(words: &[&'w str]) -> Result<Vec<String>, Skipped> {
+        let program = variable(CONTROL_PLANE).ok_or(Skipped("CONTROL_PLANE names no command that stops etcd"))?;
+        Ok(program.split_whitespace().chain(words.iter().copied()).map(str::to_owned).collect())
+    }
+
+    /// Whether the API server answers, and has what it needs.
+    pub fn is_ready(&self) -> bool {
+        self.get("/readyz").is_some_and(|(status, _)| status == 200)
     }
 
     /// Begins to remove a namespace with all that is in it.
@@ -104,9 +137,29 @@ impl Cluster {
     }
 }
 
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        let is_undone = run(&self.command);
+        self.cluster.leftovers.undo.lock().unwrap().retain(|command| *command != self.command);
+        assert!(is_undone || thread::panicking(), "{:?} failed", self.command);
+    }
+}
+
+/// Runs a command in a process group of its own, like kubectl; whether it succeeds.
+pub fn run(command: &[String]) -> bool {
+    let mut program = Command::new(&command[0]);
+    program.args(&command[1..]).process_group(0).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
 impl Leftovers {
     fn remove(&self) {
-        let names = std::mem::take(&mut *self.0.lock().unwrap());
+        let undo = std::mem::take(&mut *self.undo.lock().unwrap());
+        let is_undone = undo.iter().all(|command| run(command));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !undo.is_empty() && is_undone && !answers() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(200));
+        }
+        let names = std::mem::take(&mut *self.namespaces.lock().unwrap());
         if !names.is_empty() {
             let delete = ["delete", "namespace", "--ignore-not-found", "--timeout=120s"];
             let _ = Cluster::program().args(delete).args(names).stdout(Stdio::null()).status();
@@ -116,7 +169,7 @@ impl Leftovers {
     fn remove_when_interrupted(self: &Arc<Leftovers>, proxy: Pid) {
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).expect("they can be caught");
         let leftovers = Arc::clone(self);
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             if let Some(signal) = signals.forever().next() {
                 eprintln!("interrupted; removing the namespaces");
                 leftovers.remove();
@@ -125,6 +178,12 @@ impl Leftovers {
             }
         });
     }
+}
+
+/// Whether the API server is ready, by kubectl.
+fn answers() -> bool {
+    let output = Cluster::program().args(["get", "--raw", "/readyz"]).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 /// Whether the namespaces are to be looked at afterwards.

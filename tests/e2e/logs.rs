@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A line of a container.
 #[derive(Clone, Debug)]
@@ -17,6 +17,26 @@ pub struct Line {
     /// When it was printed, in microseconds since 1970, by the clock of the node.
     pub at: i64,
     pub text: String,
+}
+
+impl Line {
+    /// A line as `kubectl logs --timestamps` prints it.
+    fn of(pod: &str, line: &str) -> Option<Line> {
+        let (time, text) = line.split_once(' ')?;
+        Some(Line { pod: pod.to_owned(), at: micros(time)?, text: text.to_owned() })
+    }
+}
+
+/// All that a container has printed.
+pub fn so_far(stage: &Stage, pod: &str, container: &str) -> Vec<Line> {
+    let printed = stage.kubectl(&["logs", pod, "--container", container, "--timestamps"]);
+    printed.lines().filter_map(|line| Line::of(pod, line)).collect()
+}
+
+/// The time here, in microseconds since 1970.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Follows the logs of one container of every pod of the Deployment, from the start.
@@ -88,10 +108,8 @@ fn follow(stage: &Stage, pod: &str, container: &str, is_over: &AtomicBool, lines
     let output = BufReader::new(child.stdout.take().expect("it is piped"));
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if let Some((at, text)) = line.split_once(' ').and_then(|(time, text)| Some((micros(time)?, text))) {
-                    lines.lock().unwrap().push(Line { pod: pod.to_owned(), at, text: text.to_owned() });
-                }
+            for line in output.lines().map_while(Result::ok).filter_map(|line| Line::of(pod, &line)) {
+                lines.lock().unwrap().push(line);
             }
         });
         while !reader.is_finished() && !is_over.load(Ordering::Relaxed) {

@@ -3,12 +3,39 @@
 use crate::application::{Application, IDLE};
 use crate::cluster::Cluster;
 use crate::common::scenarios::Verdict;
+use crate::handovers::few;
 use crate::stage::Stage;
 use serde_json::{Value, json};
 use std::time::Instant;
 
+/// More than it may have, as its only process, so that its container ends.
+const EAT: &str =
+    "trap 'exec dd if=/dev/zero of=/dev/null bs=512M count=1' USR1; trap exit TERM; while :; do sleep 1; done";
+
+pub fn an_application_that_is_killed_for_its_memory_costs_no_leadership(cluster: &Cluster) -> Verdict<String> {
+    let stage = Application { memory: Some("32Mi"), ..Application::of(EAT, &[]) }.start(cluster, "memory");
+    let sampler = stage.sample();
+    let leader = sampler.leader(&stage);
+    for _ in 0..few(cluster).min(2) {
+        let before = restarts(&stage, &leader.pod);
+        stage.kubectl(&["exec", &leader.pod, "--container=app", "--", "kill", "-USR1", "1"]);
+        stage.wait_until("it is killed and started again", || restarts(&stage, &leader.pod) > before);
+        let status = stage.get(&format!("pods/{}", leader.pod))["status"]["containerStatuses"].clone();
+        let app = status.as_array().into_iter().flatten().find(|it| it["name"] == "app").expect("it is there");
+        assert_eq!(app["lastState"]["terminated"]["reason"], "OOMKilled", "{app}");
+        stage.wait_for_rollout();
+    }
+    let now = sampler.leader(&stage);
+    assert_eq!((now.pod, now.token), (leader.pod, leader.token));
+    Ok(sampler.judge())
+}
+
+fn restarts(stage: &Stage, pod: &str) -> u64 {
+    stage.pods().into_iter().find(|it| it.name == pod).map_or(0, |it| it.restarts)
+}
+
 pub fn rights_taken_away_end_the_leadership_and_given_back_restore_it(cluster: &Cluster) -> Verdict<String> {
-    let stage = electors(&["--ttl=6s"], Value::Null).start(cluster, "rights");
+    let stage = Application::of(IDLE, &["--ttl=6s"]).start(cluster, "rights");
     let sampler = stage.sample();
     let leader = sampler.leader(&stage);
     let role = stage.kubectl(&["get", "role/leader-elector", "--output=json"]);
@@ -36,7 +63,7 @@ pub fn rights_taken_away_end_the_leadership_and_given_back_restore_it(cluster: &
 
 pub fn kubectl_and_exec_probes_ask_the_elector(cluster: &Cluster) -> Verdict<String> {
     let probe = json!({"exec": {"command": ["/leader-elector", "--check"]}, "periodSeconds": 1});
-    let stage = electors(&[], Value::Null).start(cluster, "ask");
+    let stage = Application::of(IDLE, &[]).start(cluster, "ask");
     let sampler = stage.sample();
     let leader = sampler.leader(&stage).pod;
     let answer = format!("{{\"name\":\"{leader}\"}}");
@@ -63,8 +90,4 @@ pub fn kubectl_and_exec_probes_ask_the_elector(cluster: &Cluster) -> Verdict<Str
 
 fn has_new_pod(stage: &Stage) -> bool {
     stage.pods().iter().filter(|pod| !pod.is_ready && !pod.is_leaving).count() >= 1
-}
-
-fn electors<'a>(flags: &'a [&'a str], more: Value) -> Application<'a> {
-    Application { replicas: 3, script: IDLE, flags, is_native: false, port: 4040, more }
 }
