@@ -18,6 +18,8 @@ pub struct Application<'a> {
     pub script: &'a str,
     /// What the script's container may take of the memory, if it is limited.
     pub memory: Option<&'a str>,
+    /// What both containers mount of the volumes in `more`.
+    pub mounts: Value,
     /// Beside those that every elector here needs; its lock is a Lease.
     pub flags: &'a [&'a str],
     pub is_native: bool,
@@ -30,7 +32,16 @@ pub struct Application<'a> {
 impl<'a> Application<'a> {
     /// Three replicas of a script, with a plain sidecar.
     pub fn of(script: &'a str, flags: &'a [&'a str]) -> Application<'a> {
-        Application { replicas: 3, script, memory: None, flags, is_native: false, port: 4040, more: Value::Null }
+        Application {
+            replicas: 3,
+            script,
+            memory: None,
+            mounts: json!([]),
+            flags,
+            is_native: false,
+            port: 4040,
+            more: Value::Null,
+        }
     }
 
     /// Applies it, with the elector's rights, and waits until all of it is ready.
@@ -45,10 +56,10 @@ impl<'a> Application<'a> {
     fn deployment(&self, cluster: &Cluster) -> Value {
         let application = json!({
             "name": "app", "image": cluster.shell_image, "command": ["sh", "-c", self.script], "securityContext": least(),
-            "resources": {"limits": {"memory": self.memory}},
+            "resources": {"limits": {"memory": self.memory}}, "volumeMounts": self.mounts,
         });
         let mut elector = json!({
-            "name": "elector", "image": cluster.image, "securityContext": least(), "env": [
+            "name": "elector", "image": cluster.image, "securityContext": least(), "volumeMounts": self.mounts, "env": [
                 variable("NAMESPACE", "metadata.namespace"), variable("POD_NAME", "metadata.name"),
                 variable("POD_IPS", "status.podIPs"),
             ],

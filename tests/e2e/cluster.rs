@@ -2,12 +2,13 @@
 
 use crate::common::kubectl::{self, Proxy};
 use crate::common::scenarios::Skipped;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +24,11 @@ const CONTROL_PLANE: &str = "CONTROL_PLANE";
 /// What each namespace here is labelled with: `kubectl delete namespace -l leader-elector-e2e` removes what a killed run
 /// has left.
 pub const LABEL: &str = "leader-elector-e2e";
+
+/// The process group of everything that is run, which is the proxy's; a new one until that is there.
+static GROUP: AtomicI32 = AtomicI32::new(0);
+
+static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 pub struct Cluster {
     proxy: Proxy,
@@ -59,6 +65,7 @@ impl Cluster {
             return Err(Skipped("kubectl reaches no cluster"));
         }
         let proxy = Proxy::start(Cluster::program())?;
+        GROUP.store(proxy.pid().as_raw_nonzero().get(), Ordering::Relaxed);
         let leftovers = Arc::<Leftovers>::default();
         leftovers.remove_when_interrupted(proxy.pid());
         let rounds = variable("ROUNDS").map_or(20, |it| it.parse().expect("ROUNDS is a number"));
@@ -66,11 +73,12 @@ impl Cluster {
         Ok(Cluster { proxy, agent: agent(), image, shell_image, rounds, leftovers })
     }
 
-    /// kubectl, in a process group of its own: Ctrl-C is for the test program, which still needs it then.
+    /// kubectl, in a process group apart: Ctrl-C is for the test program. Once it was interrupted, nobody gets one.
     pub fn program() -> Command {
-        let mut command = Command::new("kubectl");
-        command.process_group(0);
-        command
+        while IS_INTERRUPTED.load(Ordering::Relaxed) {
+            thread::park();
+        }
+        in_group(GROUP.load(Ordering::Relaxed))
     }
 
     pub fn name(&self) -> String {
@@ -145,7 +153,7 @@ impl Drop for Undo<'_> {
     }
 }
 
-/// Runs a command in a process group of its own, like kubectl; whether it succeeds.
+/// Runs a command in a process group of its own; whether it succeeds.
 pub fn run(command: &[String]) -> bool {
     let mut program = Command::new(&command[0]);
     program.args(&command[1..]).process_group(0).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
@@ -162,7 +170,7 @@ impl Leftovers {
         let names = std::mem::take(&mut *self.namespaces.lock().unwrap());
         if !names.is_empty() {
             let delete = ["delete", "namespace", "--ignore-not-found", "--timeout=120s"];
-            let _ = Cluster::program().args(delete).args(names).stdout(Stdio::null()).status();
+            let _ = in_group(0).args(delete).args(names).stdout(Stdio::null()).status();
         }
     }
 
@@ -172,17 +180,26 @@ impl Leftovers {
         thread::spawn(move || {
             if let Some(signal) = signals.forever().next() {
                 eprintln!("interrupted; removing the namespaces");
+                IS_INTERRUPTED.store(true, Ordering::Relaxed);
+                std::panic::set_hook(Box::new(|_| ())); // the scenario fails now, and nobody asked
+                let _ = kill_process_group(proxy, Signal::KILL);
                 leftovers.remove();
-                let _ = kill_process(proxy, Signal::KILL);
                 std::process::exit(128 + signal);
             }
         });
     }
 }
 
+/// kubectl in this process group; 0 for one of its own.
+fn in_group(group: i32) -> Command {
+    let mut command = Command::new("kubectl");
+    command.process_group(group);
+    command
+}
+
 /// Whether the API server is ready, by kubectl.
 fn answers() -> bool {
-    let output = Cluster::program().args(["get", "--raw", "/readyz"]).output();
+    let output = in_group(0).args(["get", "--raw", "/readyz"]).output();
     output.is_ok_and(|output| output.status.success())
 }
 

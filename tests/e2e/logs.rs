@@ -85,23 +85,29 @@ impl Drop for Logs {
     }
 }
 
-/// Until the container has ended or nobody is interested any more. There is no log before the container runs.
+/// Until the pod is gone or nobody is interested any more. There is no log before the container runs, and another one
+/// when it was started again.
 fn follow(stage: &Stage, pod: &str, container: &str, is_over: &AtomicBool, lines: &Mutex<Vec<Line>>) {
-    let has_begun = loop {
-        if is_over.load(Ordering::Relaxed) {
-            break false;
+    let mut followed = None;
+    while !is_over.load(Ordering::Relaxed) {
+        let object = stage.get(&format!("pods/{pod}"));
+        if object["code"] == 404 {
+            return;
         }
-        let status = stage.get(&format!("pods/{pod}"))["status"].clone();
-        let states = ["containerStatuses", "initContainerStatuses"].map(|list| status[list].as_array());
+        let states = ["containerStatuses", "initContainerStatuses"].map(|list| object["status"][list].as_array());
         let state = states.into_iter().flatten().flatten().find(|it| it["name"] == container);
-        match state {
-            Some(state) if state["state"]["waiting"].is_null() => break true,
+        let begun = state.filter(|it| it["state"]["waiting"].is_null()).and_then(|it| it["containerID"].as_str());
+        match begun {
+            Some(id) if followed.as_deref() != Some(id) => {
+                followed = Some(id.to_owned());
+                follow_container(stage, pod, container, is_over, lines);
+            }
             _ => thread::sleep(Duration::from_millis(50)),
         }
-    };
-    if !has_begun {
-        return;
     }
+}
+
+fn follow_container(stage: &Stage, pod: &str, container: &str, is_over: &AtomicBool, lines: &Mutex<Vec<Line>>) {
     let mut command = stage.program();
     command.args(["logs", pod, "--container", container, "--follow", "--timestamps"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it could be run before");
@@ -118,6 +124,11 @@ fn follow(stage: &Stage, pod: &str, container: &str, is_over: &AtomicBool, lines
         let _ = child.kill();
         let _ = child.wait();
     });
+}
+
+/// When an elector logged a line, by its own clock.
+pub fn logged_at(line: &Line) -> Option<i64> {
+    micros(line.text.split_once(' ')?.0)
 }
 
 /// A time in a log, in microseconds since 1970. The kubelet's have nanoseconds.

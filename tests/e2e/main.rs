@@ -17,6 +17,8 @@ mod outages;
 mod sampler;
 mod sidecars;
 mod stage;
+mod timeline;
+mod tokens;
 mod traffic;
 mod troubles;
 
@@ -51,6 +53,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     sidecars::a_native_sidecar_outlives_its_application,
     sidecars::a_plain_sidecar_with_a_release_delay_outlives_its_application,
     sidecars::a_command_runs_in_one_pod_at_a_time,
+    timeline::a_timeline_of_a_handover,
     traffic::a_service_leads_to_the_leader,
     traffic::a_service_leads_away_from_a_killed_leader,
     outages::a_drained_node_has_one_leader_or_none,
@@ -58,8 +61,10 @@ const SCENARIOS: &[Scenario] = scenarios![
     outages::an_etcd_that_is_away_for_less_than_f_costs_no_leadership,
     outages::an_etcd_that_is_away_for_more_than_f_ends_the_leadership,
     troubles::an_application_that_is_killed_for_its_memory_costs_no_leadership,
+    troubles::a_command_that_is_killed_for_its_memory_is_followed_by_one_at_a_time,
     troubles::rights_taken_away_end_the_leadership_and_given_back_restore_it,
     troubles::kubectl_and_exec_probes_ask_the_elector,
+    tokens::a_token_that_expires_costs_no_leadership,
 ];
 
 fn main() -> ExitCode {

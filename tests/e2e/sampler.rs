@@ -153,7 +153,7 @@ impl Drop for Sampler {
 pub fn handovers(lines: &[Line]) -> String {
     let mut told = Vec::new();
     let (mut released, mut led) = (Vec::new(), Vec::new());
-    let mut events: Vec<(i64, &Line)> = lines.iter().filter_map(|it| Some((logged_at(it)?, it))).collect();
+    let mut events: Vec<(i64, &Line)> = lines.iter().filter_map(|it| Some((logs::logged_at(it)?, it))).collect();
     events.sort_by_key(|(at, _)| *at);
     for (at, line) in events {
         if line.text.contains("stopping: releasing") || line.text.contains("asked to step down") {
@@ -172,11 +172,6 @@ pub fn handovers(lines: &[Line]) -> String {
 
 fn since(before: i64, after: i64) -> Duration {
     Duration::from_micros(u64::try_from(after - before).unwrap_or_default())
-}
-
-/// By the elector's clock.
-fn logged_at(line: &Line) -> Option<i64> {
-    logs::micros(line.text.split_once(' ')?.0)
 }
 
 /// Half of them, nearly all of them, and the longest.
