@@ -6,16 +6,16 @@
 
 #[path = "../tests/http_attacks/attacks.rs"]
 mod attacks;
+#[path = "../tests/http_attacks/client.rs"]
+mod client;
 #[path = "../tests/common/mod.rs"]
 mod common;
-#[path = "../tests/http_attacks/polite.rs"]
-mod polite;
 
+use client::Questions;
 use common::Elector;
 use common::cluster::{elector, holder_in, lock_of, plain_server, put};
 use common::http::Events;
 use common::lock::NEVER;
-use polite::Questions;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -84,7 +84,7 @@ fn events() {
     }
 }
 
-/// What a polite client meets with while others attack a leader.
+/// How a client is answered while others attack a leader.
 fn attacks() {
     apiserver::raise_file_limit();
     println!("{:<40} {:>9} {:>8} {:>8} {:>8} {:>8}", "attack", "answered", "p50 ms", "p99 ms", "most ms", "RSS kB");

@@ -63,6 +63,7 @@ impl Candidate {
         self.command.on_exit = run_mode.on_exit;
         self.command.stop_timeout = run_mode.stop_timeout.max(KILL_MARGIN);
         let outbox = self.inbox.outbox();
+        self.report.runs_command();
         let command = Command::start(spec, move |report| outbox.task(TaskReport::Command(report)))?;
         self.tasks.set_command(command.clone());
         Ok(command)

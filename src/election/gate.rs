@@ -1,34 +1,34 @@
-//! The health gate: whether the application is well enough for its candidate to lead.
+//! The health gate: whether the health checks allow this candidate to lead.
 //!
 //! ```text
-//!            one check succeeds, and has gone on succeeding for as long as the gate asks
+//!            all checks have succeeded for as long as the gate requires (at first: one check)
 //!   ┌────────┐ ───────────────────────────────────────────────────────────────────────▶ ┌──────┐
 //!   │ closed │                                                                          │ open │
 //!   └────────┘ ◀─────────────────────────────────────────────────────────────────────── └──────┘
 //!            a follower: one check fails; a leader: N checks in a row fail
 //! ```
 //!
-//! A leader therefore begins with a check that succeeded, and its term lasts for at least N - 1 intervals of the checks. After
-//! N failures the application has to be well again for as long as it took to fail, and at least for R. So a fleet whose
-//! applications come and go changes its leader at most once in N - 1 intervals.
+//! So a term begins after a check that succeeded, and lasts for at least N - 1 intervals of the checks. After N
+//! failures in a row, all checks must succeed for as long as the failures took, and at least for R. So even if
+//! applications keep failing and recovering, the leader changes at most once in N - 1 intervals.
 
 use crate::time::Time;
 use std::time::Duration;
 
-/// How many failures a leader is given, and what it has done with them.
+/// The state of the gate.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub(super) struct Gate {
-    /// N: so many failures in a row end the leadership; `None` where nothing is checked.
+    /// N: this many failures in a row end the leadership; `None` if there is no health check.
     limit: Option<u32>,
-    /// R: the application must be well for at least so long after N failures.
+    /// R: after N failures, checks must succeed for at least this long.
     least_recovery: Duration,
     open: bool,
     failures: u32,
-    /// When the first of the failures in a row came.
+    /// When the first of the present failures in a row was reported.
     failing_since: Time,
     /// Since when all checks have succeeded.
     well_since: Option<Time>,
-    /// For how long they must have, for the gate to open.
+    /// For how long they must have succeeded before the gate opens.
     recovery: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Gate {
         self.open
     }
 
-    /// Takes in a check that ended at `now`. `leads`: others have to wait for this candidate.
+    /// Processes a check that ended at `now`. `leads`: this candidate leads.
     pub(super) fn checked(&mut self, now: Time, healthy: bool, leads: bool) {
         let Some(limit) = self.limit else { return };
         if healthy {
@@ -79,7 +79,7 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    /// A gate that opens at the first success and is given three failures, with R = 2 s; checks come once a second.
+    /// A gate that allows three failures, with R = 2 s; there is a check every second.
     struct Checks {
         gate: Gate,
         now: Time,
@@ -90,7 +90,8 @@ mod tests {
             Checks { gate: Gate::new(Some(3), 2 * S), now: Time::after_boot(100 * S) }
         }
 
-        /// `+` and `-` for checks that succeed and fail; what the gate is after each of them: `o`pen or `c`losed.
+        /// `+` is a check that succeeds, `-` one that fails. Returns the state of the gate after each: `o`pen or
+        /// `c`losed.
         fn play(&mut self, leads: bool, checks: &str) -> String {
             let check = |check| {
                 self.now = self.now.saturating_add(S);

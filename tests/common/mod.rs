@@ -3,13 +3,13 @@
 #![allow(dead_code)] // each test uses its part of it
 
 pub mod api_client;
+pub mod claim_checker;
 pub mod cluster;
 pub mod deploy;
 pub mod http;
 pub mod kubeconfig;
 pub mod kubectl;
 pub mod lock;
-pub mod referee;
 pub mod scenarios;
 
 use rustix::process::{Pid, Signal, kill_process};

@@ -1,9 +1,9 @@
 //! Who leads, and how the leadership passes on.
 
 use crate::Verdict;
+use crate::common::claim_checker::ClaimChecker;
 use crate::common::cluster::{STEADY, all_at_once};
 use crate::common::lock::{KINDS, NEVER, transitions_of};
-use crate::common::referee::Referee;
 use crate::common::{Elector, wait_until};
 use crate::stage::Stage;
 use controlplane::ControlPlane;
@@ -58,13 +58,13 @@ pub fn a_leader_told_to_leave_hands_over_at_once(plane: &ControlPlane) -> Verdic
     for kind in KINDS {
         let stage = Stage::new(plane, &format!("handover-{kind}"), kind);
         let (mut a, b) = stage.start_two(&[NEVER]);
-        let referee = Referee::watch(&[&a, &b]);
+        let checker = ClaimChecker::start(&[&a, &b]);
         stage.wait_for_a_watch(2);
         a.signal(Signal::TERM);
         b.wait_to_lead();
         assert_eq!(a.wait_to_end().code(), Some(0), "{}", a.log());
         wait_until("the takeover is on record", || stage.holders() == ["a", "", "b"]);
-        stage.judge(referee);
+        stage.check_claims(checker);
         assert_eq!(transitions_of(&stage.record()), 1);
         b.wait_for_log("with the fencing token");
         let (before, after) = (a.fencing_tokens(), b.fencing_tokens());
@@ -98,11 +98,11 @@ pub fn a_leader_that_stood_still_never_names_itself_again(plane: &ControlPlane) 
     let stopped = Instant::now();
     b.wait_to_lead();
     // It finds what it was asked in its sleep at the first instant at which it can answer anything.
-    let referee = Referee::watch(&[&a, &b]);
+    let checker = ClaimChecker::start(&[&a, &b]);
     wait_until("it stood still for two leases", || stopped.elapsed() > 2 * LEASE);
     a.signal(Signal::CONT);
     a.wait_to_name("b");
-    stage.judge(referee);
+    stage.check_claims(checker);
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! A namespace of the control plane with one election in it, and candidates that come as pods do: with a token of
 //! their service account, and with its rights.
 
+use crate::common::claim_checker::{Answer, ClaimChecker};
 use crate::common::cluster::ServiceAccount;
 use crate::common::lock::{holder_of, record_of};
-use crate::common::referee::{Answer, Referee};
 use crate::common::{Elector, wait_until};
 use controlplane::{Account, Commit, ControlPlane, Request, Token};
 use serde_json::Value;
@@ -142,7 +142,7 @@ impl<'p> Stage<'p> {
 
     /// Panics if an answer named the one who gave it though the lock bore another name, or none, all the while. A state
     /// of the lock lasts at most from the beginning of the request that wrote it to the end of the one that replaced it.
-    pub fn judge(&self, referee: Referee) {
+    pub fn check_claims(&self, checker: ClaimChecker) {
         let commits = self.commits();
         assert!(commits.iter().all(|(commit, _)| commit.object.is_some()), "a deleted lock convicts nobody");
         let last_instant = |index: usize| commits.get(index + 1).map(|(next, _)| next.within.1);
@@ -152,7 +152,7 @@ impl<'p> Stage<'p> {
                 *holder == answer.id && commit.within.0 <= answer.answered && !over
             })
         };
-        let answers = referee.answers();
+        let answers = checker.answers();
         assert!(answers.iter().any(Answer::names_itself), "nobody said that it led");
         let false_answer = answers.iter().find(|answer| answer.names_itself() && !is_true(answer));
         assert!(false_answer.is_none(), "it said that it led while another held the lock: {false_answer:?}");

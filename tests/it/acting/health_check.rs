@@ -79,6 +79,17 @@ fn a_candidate_stands_from_the_first_check_that_succeeds() {
 }
 
 #[test]
+fn a_check_of_the_command_itself_is_named_as_the_reason_that_nobody_leads() {
+    let (server, application) = (plain_server(), Application::start(false));
+    let flag = application.flag();
+    let a = elector(&server, "a", &[CHECKED, &flag, "--", "/bin/true"]);
+    a.wait_for_log("if the command itself is checked, no candidate will ever lead");
+    let b = application.elector(&server, "b");
+    b.wait_for_log("is not healthy");
+    assert!(!b.log().contains("the command"), "{}", b.log());
+}
+
+#[test]
 fn a_leader_whose_application_fails_steps_down_by_release_and_comes_back() {
     let server = plain_server();
     let applications = [Application::start(true), Application::start(true)];

@@ -1,8 +1,8 @@
 //! From leader-elector 0.5 to Leases in three rolling updates, by way of a lock that is two objects.
 
+use crate::common::claim_checker::ClaimChecker;
 use crate::common::cluster::{ServiceAccount, elector, wait_for};
 use crate::common::lock::{RECORD, holder_of, record_of};
-use crate::common::referee::Referee;
 use crate::common::{Elector, wait_until};
 use apiserver::{Fault, Options, RequestSeen, Rule, Server};
 use rustix::process::Signal;
@@ -192,13 +192,13 @@ fn who_loses_a_right_to_one_object_keeps_the_other_as_long_as_clients_may_rely_o
         a.wait_to_lead();
         let b = start(1, kept);
         b.wait_to_name("a");
-        let referee = Referee::watch(&[&a]);
+        let checker = ClaimChecker::start(&[&a]);
         let is_taken_away =
             move |it: &RequestSeen| it.verb == "update" && it.resource == taken_away && it.user.as_deref() == Some("a");
         server.fault(is_taken_away, None, Fault::Status { code: 403, retry_after: None });
         b.wait_to_lead();
         let led = Instant::now();
-        let last = referee.answers().iter().filter(|it| it.id == "a" && it.names_itself()).map(|it| it.asked).max();
+        let last = checker.answers().iter().filter(|it| it.id == "a" && it.names_itself()).map(|it| it.asked).max();
         let gap = led - last.expect("a led");
         assert!(gap >= Duration::from_secs(2), "{taken_away}: {gap:?}\n{}\n{}", a.log(), b.log());
     }

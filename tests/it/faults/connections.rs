@@ -1,9 +1,9 @@
 //! Connections that hang or break: a single one never costs the leadership.
 
+use crate::common::claim_checker::ClaimChecker;
 use crate::common::cluster::{
     STEADY, ServiceAccount, all_at_once, elector, on, plain_server, record, requests, wait_for, wait_for_renewals,
 };
-use crate::common::referee::Referee;
 use apiserver::{Fault, Options, Server};
 use std::time::Duration;
 
@@ -30,11 +30,11 @@ fn breaks_once(fault: &Fault) {
     let leader = elector(&server, "a", &[STEADY]);
     leader.wait_to_lead();
     let began = record(&server).unwrap()["acquireTime"].clone();
-    let referee = Referee::watch(&[&leader]);
+    let checker = ClaimChecker::start(&[&leader]);
     let broken = server.fault(on(&["update"]), Some(1), fault.clone());
     wait_for(&server, "an update breaks", |_| broken.hits() == 1);
     wait_for_renewals(&server, 2);
-    let answers = referee.judge(&server);
+    let answers = checker.check(&server);
     let other = answers.iter().find(|answer| !answer.names_itself());
     assert!(other.is_none() && answers.len() > 10, "{fault:?}: {other:?} {}", leader.log());
     assert_eq!(record(&server).unwrap()["acquireTime"], began, "{fault:?}: {}", leader.log());

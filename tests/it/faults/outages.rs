@@ -1,9 +1,9 @@
 //! The API server goes away and comes back: short outages cost nothing, long ones never make two leaders.
 
+use crate::common::claim_checker::{Answer, ClaimChecker, first_false_answer};
 use crate::common::cluster::{
     STEADY, ServiceAccount, elector, holder, lines, lock_of, owned, plain_server, record, wait_for_renewals,
 };
-use crate::common::referee::{Answer, Referee, first_false_answer};
 use crate::common::{Elector, wait_until};
 use apiserver::{Change, ChangeKind, Fault, Options, Rule, Server};
 use rustix::process::Signal;
@@ -17,7 +17,7 @@ fn a_restart_of_the_server_costs_no_leadership() {
     wait_until("they agree", || ["a", "b"].map(|id| format!("{{\"name\":\"{id}\"}}")).contains(&leader.body()));
     follower.wait_to_name(&holder(&server));
     let began = record(&server).unwrap()["acquireTime"].clone();
-    let referee = Referee::watch(&[&leader, &follower]);
+    let checker = ClaimChecker::start(&[&leader, &follower]);
     let down = Instant::now();
     server.down();
     let noticed = |elector: &Elector| elector.log().contains("cannot update");
@@ -25,7 +25,7 @@ fn a_restart_of_the_server_costs_no_leadership() {
     server.up();
     let outage = down.elapsed();
     wait_for_renewals(&server, 2);
-    let answers = referee.judge(&server);
+    let answers = checker.check(&server);
     // D − R − T: on a machine too slow for that nothing is promised.
     if outage < Duration::from_millis(2000) {
         assert_eq!(record(&server).unwrap()["acquireTime"], began, "{} {}", leader.log(), follower.log());
@@ -43,7 +43,7 @@ fn a_long_outage_costs_the_leadership_until_it_ends() {
     let server = plain_server();
     let electors = [elector(&server, "a", &[]), elector(&server, "b", &[])];
     wait_until("one of them leads", || electors.iter().any(Elector::leads));
-    let referee = Referee::watch(&[&electors[0], &electors[1]]);
+    let checker = ClaimChecker::start(&[&electors[0], &electors[1]]);
     server.down();
     wait_until("nobody leads", || electors.iter().all(|elector| elector.body() == "{\"name\":\"\"}"));
     // Nothing is held any more when the server is back: for longer than L.
@@ -52,7 +52,7 @@ fn a_long_outage_costs_the_leadership_until_it_ends() {
     server.up();
     wait_until("one of them leads again", || electors.iter().any(Elector::leads));
     wait_until("they agree", || electors[0].body() == electors[1].body());
-    referee.judge(&server);
+    checker.check(&server);
     for elector in electors {
         let refused = elector.log().lines().filter(|line| line.contains("WARN cannot")).count();
         assert!(refused <= 5, "{}", elector.log());
@@ -64,7 +64,7 @@ fn a_server_that_freezes_never_makes_two_leaders() {
     let server = plain_server();
     let electors = [elector(&server, "a", &[]), elector(&server, "b", &[]), elector(&server, "c", &[])];
     wait_until("one of them leads", || electors.iter().any(Elector::leads));
-    let referee = Referee::watch(&[&electors[0], &electors[1], &electors[2]]);
+    let checker = ClaimChecker::start(&[&electors[0], &electors[1], &electors[2]]);
     for _ in 0..2 {
         wait_for_renewals(&server, 2);
         let last_write = server.history().last().unwrap().when;
@@ -76,7 +76,7 @@ fn a_server_that_freezes_never_makes_two_leaders() {
         server.thaw();
         wait_until("one of them leads", || electors.iter().any(Elector::leads));
     }
-    let answers = referee.judge(&server);
+    let answers = checker.check(&server);
     assert!(answers.iter().any(Answer::names_itself));
 }
 
@@ -88,7 +88,7 @@ fn a_leader_that_is_cut_off_stops_naming_itself_before_another_can_lead() {
     let accounts = [ServiceAccount::new("one", ""), ServiceAccount::new("two", "")];
     let electors = [elector(&server, "a", &[&accounts[0].flag()]), elector(&server, "b", &[&accounts[1].flag()])];
     wait_until("one of them leads", || electors.iter().any(Elector::leads));
-    let referee = Referee::watch(&[&electors[0], &electors[1]]);
+    let checker = ClaimChecker::start(&[&electors[0], &electors[1]]);
     for _ in 0..3 {
         let leader = holder(&server);
         let cut_off = leader.clone();
@@ -99,7 +99,7 @@ fn a_leader_that_is_cut_off_stops_naming_itself_before_another_can_lead() {
         wait_for_renewals(&server, 3);
         fault.remove();
     }
-    let answers = referee.judge(&server);
+    let answers = checker.check(&server);
     assert!(answers.iter().any(Answer::names_itself));
 }
 
@@ -150,7 +150,7 @@ fn it_leaves_also_before_it_ever_reached_a_server() {
 }
 
 #[test]
-fn the_referee_reports_only_certain_violations() {
+fn the_claim_checker_reports_only_certain_violations() {
     let start = Instant::now();
     let at = |seconds: u64| start + Duration::from_secs(seconds);
     let change = |seconds, kind, holder: &str| Change {

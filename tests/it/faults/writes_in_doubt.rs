@@ -1,10 +1,10 @@
 //! A write without an answer may have been done or not: it neither makes a second leader nor costs the leadership.
 
+use crate::common::claim_checker::ClaimChecker;
 use crate::common::cluster::{
     STEADY, all_at_once, elector, holder, holder_in, lock_of, on, plain_server, put, record, requests, wait_for,
     wait_for_renewals,
 };
-use crate::common::referee::Referee;
 use crate::common::{Elector, wait_until};
 use apiserver::{Fault, RequestSeen, Server};
 use rustix::process::Signal;
@@ -74,10 +74,10 @@ fn a_creation_in_doubt_makes_one_leader_of_many() {
         let server = plain_server();
         server.fault(on(&["create"]), Some(1), fault);
         let electors = [elector(&server, "a", &[]), elector(&server, "b", &[])];
-        let referee = Referee::watch(&[&electors[0], &electors[1]]);
+        let checker = ClaimChecker::start(&[&electors[0], &electors[1]]);
         wait_until("one of them leads", || electors.iter().any(Elector::leads));
         wait_for_renewals(&server, 2);
-        referee.judge(&server);
+        checker.check(&server);
     });
 }
 
@@ -117,14 +117,14 @@ fn a_release_in_doubt_is_settled_before_it_leaves() {
         leader.wait_to_lead();
         let follower = elector(&server, "b", &["--ttl=60s"]);
         follower.wait_to_name("a");
-        let referee = Referee::watch(&[&follower]);
+        let checker = ClaimChecker::start(&[&follower]);
         let in_doubt = server.fault(is_release, Some(1), fault.clone());
         leader.signal(Signal::TERM);
         assert_eq!(leader.wait_to_end().code(), Some(0));
         assert_eq!(in_doubt.hits(), 1);
         // Only a release makes it so soon: the lease is longer than the patience.
         follower.wait_to_lead();
-        referee.judge(&server);
+        checker.check(&server);
         assert!(!leader.log().contains("could not be released"), "{fault:?}: {}", leader.log());
     });
 }
@@ -151,7 +151,7 @@ fn writes_that_arrive_late_make_no_second_leader() {
     let server = plain_server();
     let electors = [elector(&server, "a", &[]), elector(&server, "b", &[])];
     wait_until("one of them leads", || electors.iter().any(Elector::leads));
-    let referee = Referee::watch(&[&electors[0], &electors[1]]);
+    let checker = ClaimChecker::start(&[&electors[0], &electors[1]]);
     let late = Fault::DelayRequest(std::time::Duration::from_millis(1200));
     let delayed = server.fault(on(&["update"]), Some(3), late);
     wait_for(&server, "three writes are late", |_| delayed.hits() == 3);
@@ -160,6 +160,6 @@ fn writes_that_arrive_late_make_no_second_leader() {
     });
     wait_until("one of them leads", || electors.iter().any(Elector::leads));
     wait_for_renewals(&server, 2);
-    referee.judge(&server);
+    checker.check(&server);
     assert!(record(&server).is_some());
 }

@@ -114,7 +114,7 @@ fn a_2xx_that_shows_the_own_record_with_the_mark_of_another_write_acknowledges_n
 }
 
 #[test]
-fn an_acknowledgement_that_no_longer_counts_is_news_all_the_same() {
+fn an_acknowledgement_that_no_longer_counts_is_still_an_observation() {
     let mut it = Scenario::that_sees(Sight::MISSING);
     let late = it.writes();
     it.watches(100, held(52, "other", 10, 2));

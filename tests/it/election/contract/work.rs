@@ -98,3 +98,19 @@ fn whoever_stands_back_does_so_from_the_release_on() {
     assert_eq!(it.writes().purpose, Purpose::Acquire);
     assert_eq!(it.now, released_at + 10_000);
 }
+
+#[test]
+fn whoever_stands_back_does_so_anew_from_the_release_of_a_record_that_came_late() {
+    let mut it = Scenario::leader(settings());
+    it.sees_deletion(1_000, 101);
+    let write = it.writes();
+    it.befalls_at(1_001, CandidateEvent::StandBack);
+    it.reads(Sight::MISSING);
+    it.watches(3_000, shown(&write, 102));
+    let release = it.writes();
+    assert_eq!(release.purpose, Purpose::Release);
+    let released_at = it.now;
+    it.acknowledged(&release, 103);
+    assert_eq!(it.writes().purpose, Purpose::Acquire);
+    assert_eq!(it.now, released_at + 10_000);
+}

@@ -41,19 +41,19 @@ impl Answer {
 
 /// Asks all electors, each from a thread of its own and on a new connection each time, and once more at the end: on a
 /// machine that is busy the first question may come late.
-pub struct Referee {
+pub struct ClaimChecker {
     done: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Vec<Answer>>>,
 }
 
-impl Referee {
-    pub fn watch(electors: &[&Elector]) -> Referee {
+impl ClaimChecker {
+    pub fn start(electors: &[&Elector]) -> ClaimChecker {
         let done = Arc::new(AtomicBool::new(false));
         let poll = |elector: &&Elector| {
             let (id, address, done) = (elector.id.clone(), elector.address(), Arc::clone(&done));
             thread::spawn(move || poll(&id, address, &done))
         };
-        Referee { threads: electors.iter().map(poll).collect(), done }
+        ClaimChecker { threads: electors.iter().map(poll).collect(), done }
     }
 
     /// Ends the game, and returns all answers.
@@ -63,7 +63,7 @@ impl Referee {
     }
 
     /// The same; panics if one was false for certain.
-    pub fn judge(self, server: &Server) -> Vec<Answer> {
+    pub fn check(self, server: &Server) -> Vec<Answer> {
         let answers = self.answers();
         let false_answer = first_false_answer(&answers, &server.history());
         assert!(false_answer.is_none(), "it said that it led while another held the lock: {false_answer:?}");

@@ -1,4 +1,4 @@
-//! The client that must not suffer: it asks for `/` on a new connection every 20 ms.
+//! The client that must be answered during attacks: it requests `/` on a new connection every 20 ms.
 
 use crate::attacks::{Attack, Target};
 use crate::common::http::sample;
@@ -8,25 +8,25 @@ use std::time::{Duration, Instant};
 
 const PACE: Duration = Duration::from_millis(20);
 
-/// What came of its questions.
+/// The outcome of its requests.
 #[derive(Debug, Default)]
 pub struct Questions {
     /// How long each answer took, from the connect to the last byte.
     pub answered: Vec<Duration>,
-    /// What came of the others.
+    /// The outcome of the other requests.
     pub unanswered: Vec<String>,
 }
 
 impl Questions {
-    /// Asks `elector`, which leads, while it is attacked, until `enough` of the questions since the attack was in full
-    /// force. An attack that missed its path would prove nothing, and panics.
+    /// Asks `elector`, which leads, during an attack, until `enough` returns true. Panics if the attack does not reach
+    /// its path.
     pub fn during(attack: &Attack, elector: &Elector, enough: impl Fn(&Questions) -> bool) -> Questions {
         let target = Target::new(elector.address());
         thread::scope(|scope| {
             scope.spawn(|| attack.run(&target));
-            // Called off also when a condition is waited for in vain, or the scope would never end.
-            let _end = CallOff(&target);
-            common::wait_until(attack.name, || target.is_in_full_force());
+            // Stops the attack also if a condition is not reached; otherwise the scope would never end.
+            let _end = StopOnDrop(&target);
+            common::wait_until(attack.name, || target.has_started());
             let questions = Questions::ask(elector, enough);
             if let Some(path) = attack.path {
                 let series = format!("leader_elector_http_requests_total{{path=\"{path}\",code=\"200\"}}");
@@ -37,7 +37,7 @@ impl Questions {
         })
     }
 
-    /// Asks until it is `enough`.
+    /// Asks until `enough` returns true.
     pub fn ask(elector: &Elector, enough: impl Fn(&Questions) -> bool) -> Questions {
         let expected = (200, format!("{{\"name\":\"{}\"}}", elector.id));
         let mut questions = Questions::default();
@@ -57,10 +57,10 @@ impl Questions {
     }
 }
 
-struct CallOff<'a>(&'a Target);
+struct StopOnDrop<'a>(&'a Target);
 
-impl Drop for CallOff<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.call_it_off();
+        self.0.stop();
     }
 }
