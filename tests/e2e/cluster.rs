@@ -121,7 +121,7 @@ impl Cluster {
     }
 
     /// The command that stops and starts programs of the control plane, with these words at its end.
-    pub fn control_plane<'w>(words: &[&'w str]) -> Result<Vec<String>, Skipped> {
+    pub fn control_plane(words: &[&str]) -> Result<Vec<String>, Skipped> {
         let program = variable(CONTROL_PLANE).ok_or(Skipped("CONTROL_PLANE names no command that stops etcd"))?;
         Ok(program.split_whitespace().chain(words.iter().copied()).map(str::to_owned).collect())
     }
