@@ -48,7 +48,7 @@ mod slice;
 mod spec;
 
 use self::orders::{Order, Orders};
-use self::route::{Goal, Next, Request, Route, Trouble};
+use self::route::{Goal, Next, Problem, Request, Route};
 pub use self::spec::{Addresses, Family, Pod, Port, SliceName, Spec};
 use crate::api::{Api, Failure, Verb};
 use crate::clock;
@@ -72,7 +72,7 @@ pub enum Report {
     /// The address could not be withdrawn in time. There are no more attempts.
     GaveUp { fencing_token: u64 },
     /// The class of the current problem; `None` when it is over.
-    Trouble(Option<&'static str>),
+    Problem(Option<&'static str>),
 }
 
 /// The thread that writes the slices. It ends when this is dropped.
@@ -194,8 +194,8 @@ impl<R: FnMut(Report)> Worker<R> {
                 Some(Next::Send(_)) | None => return None, // there is a new goal
             }
         }
-        self.tell_trouble();
-        self.tell_outcome(goal, is_reached, is_over);
+        self.report_problem();
+        self.report_outcome(goal, is_reached, is_over);
         match goal {
             Goal::Withdraw { .. } if due.is_some() => due.map(|due| due.min(until)),
             _ => due,
@@ -217,12 +217,12 @@ impl<R: FnMut(Report)> Worker<R> {
                 return Some(Next::Over);
             }
             let reply = send(&self.api, slice.route.name(), &request, timeout);
-            let trouble = slice.route.answered(&request, reply, clock::now(), random::fraction());
-            slice.tell(&request, trouble);
+            let problem = slice.route.answered(&request, reply, clock::now(), random::fraction());
+            slice.tell(&request, problem);
         }
     }
 
-    fn tell_outcome(&mut self, goal: Goal, is_reached: bool, is_over: bool) {
+    fn report_outcome(&mut self, goal: Goal, is_reached: bool, is_over: bool) {
         if self.reported || !is_reached && !is_over {
             return;
         }
@@ -252,13 +252,13 @@ impl<R: FnMut(Report)> Worker<R> {
         self.api.abandon(); // the connection is not needed for the rest of the term
     }
 
-    fn tell_trouble(&mut self) {
+    fn report_problem(&mut self) {
         for slice in self.slices.iter_mut().filter(|slice| slice.route.is_settled()) {
             slice.wrong = None;
         }
         let wrong = self.slices.iter().find_map(|slice| slice.wrong);
         if std::mem::replace(&mut self.wrong, wrong) != wrong {
-            (self.report)(Report::Trouble(wrong));
+            (self.report)(Report::Problem(wrong));
         }
     }
 }
@@ -275,8 +275,8 @@ fn send(api: &Api, name: &SliceName, Request { verb, body }: &Request, timeout: 
 const REQUESTS: &str = "requests";
 
 impl Keeper {
-    fn tell(&mut self, request: &Request, trouble: Option<Trouble>) {
-        let Some(Trouble { message, class, expected }) = trouble else {
+    fn tell(&mut self, request: &Request, problem: Option<Problem>) {
+        let Some(Problem { message, class, expected }) = problem else {
             // A slice that can be read again may still not be writable.
             let is_over = request.verb == Verb::Update || self.route.is_settled();
             if is_over && self.log_once.over(REQUESTS) {

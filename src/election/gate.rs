@@ -92,7 +92,7 @@ mod tests {
 
         /// `+` is a check that succeeds, `-` one that fails. Returns the state of the gate after each: `o`pen or
         /// `c`losed.
-        fn play(&mut self, leads: bool, checks: &str) -> String {
+        fn run(&mut self, leads: bool, checks: &str) -> String {
             let check = |check| {
                 self.now = self.now.saturating_add(S);
                 self.gate.checked(self.now, check == '+', leads);
@@ -108,41 +108,41 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_stands_from_the_first_success_on() {
+    fn the_gate_opens_at_the_first_success() {
         assert!(!Checks::new().gate.is_open());
-        assert_eq!(Checks::new().play(false, "--+"), "cco");
+        assert_eq!(Checks::new().run(false, "--+"), "cco");
     }
 
     #[test]
-    fn a_follower_stands_only_while_its_last_check_succeeded() {
-        assert_eq!(Checks::new().play(false, "+-+-+"), "ococo");
+    fn for_a_follower_the_gate_is_open_only_after_a_success() {
+        assert_eq!(Checks::new().run(false, "+-+-+"), "ococo");
     }
 
     #[test]
-    fn a_leader_is_given_its_failures_in_a_row() {
-        assert_eq!(Checks::new().play(true, "+--+--+---"), "oooooooooc");
+    fn a_leader_may_fail_n_minus_one_times_in_a_row() {
+        assert_eq!(Checks::new().run(true, "+--+--+---"), "oooooooooc");
     }
 
     #[test]
-    fn after_as_many_failures_it_must_be_well_for_as_long_as_they_took() {
+    fn after_n_failures_it_must_be_healthy_for_as_long_as_they_took() {
         for leads in [true, false] {
             let mut checks = Checks::new();
-            checks.play(true, "+--");
+            checks.run(true, "+--");
             // The three took 2 s, from the first to the last.
-            assert_eq!(checks.play(leads, "-++-+++"), "cccccco");
+            assert_eq!(checks.run(leads, "-++-+++"), "cccccco");
         }
     }
 
     #[test]
-    fn it_must_be_well_for_r_at_least() {
+    fn after_n_failures_it_must_be_healthy_for_at_least_r() {
         let mut checks = Checks { gate: Gate::new(Some(1), 3 * S), now: Time::after_boot(100 * S) };
-        assert_eq!(checks.play(true, "+-++++"), "occcco");
+        assert_eq!(checks.run(true, "+-++++"), "occcco");
     }
 
     #[test]
-    fn more_failures_than_it_was_given_ask_for_no_longer_recovery() {
+    fn more_than_n_failures_do_not_prolong_the_recovery() {
         let mut checks = Checks::new();
-        checks.play(true, "+---");
-        assert_eq!(checks.play(false, "-------+++"), "ccccccccco");
+        checks.run(true, "+---");
+        assert_eq!(checks.run(false, "-------+++"), "ccccccccco");
     }
 }

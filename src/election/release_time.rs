@@ -79,12 +79,12 @@ impl ReleaseTime {
     }
 
     /// Whether no lock may be released yet. `works`: the work that was started for the leadership has not ended.
-    pub(super) fn is_to_come(&mut self, now: Time, works: bool) -> bool {
-        let to_come = works || now < self.protected_until || now < self.kept_until;
-        if self.stopped && !to_come {
+    pub(super) fn keeps_locks(&mut self, now: Time, works: bool) -> bool {
+        let keeps = works || now < self.protected_until || now < self.kept_until;
+        if self.stopped && !keeps {
             self.since.get_or_insert(now);
         }
-        to_come
+        keeps
     }
 
     /// Until when nobody else may lead, because of an earlier claim.

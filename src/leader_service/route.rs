@@ -55,7 +55,7 @@ pub struct Request {
 
 /// Why the goal has not been reached yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Problem {
     pub message: String,
     /// The class of the problem, as in `lastError` of `/status`.
     pub class: &'static str,
@@ -93,11 +93,11 @@ struct Retry {
 }
 
 /// What is missing for the goal, by what is known of the slice.
-enum Judgement {
+enum Assessment {
     Reached,
     Missing(Verb),
     /// The slice must not be written.
-    Refused(Trouble),
+    Refused(Problem),
 }
 
 impl Route {
@@ -163,13 +163,13 @@ impl Route {
         if let Some(after) = self.retry.after.filter(|after| now < *after) {
             return Next::At(after);
         }
-        match self.judge() {
-            Judgement::Reached => {
+        match self.assess() {
+            Assessment::Reached => {
                 self.settle();
                 Next::Rest
             }
-            Judgement::Missing(verb) => Next::Send(self.request(verb)),
-            Judgement::Refused(_) => Next::Send(self.request(Verb::Get)), // it may have changed since
+            Assessment::Missing(verb) => Next::Send(self.request(verb)),
+            Assessment::Refused(_) => Next::Send(self.request(Verb::Get)), // it may have changed since
         }
     }
 
@@ -180,7 +180,7 @@ impl Route {
         reply: Result<Vec<u8>, Failure>,
         now: Time,
         jitter: f64,
-    ) -> Option<Trouble> {
+    ) -> Option<Problem> {
         let replaced = match &self.known {
             Known::Slice(slice) if request.verb == Verb::Update => Some(slice.resource_version),
             _ => None,
@@ -198,7 +198,7 @@ impl Route {
                 self.known = Known::Nothing;
                 let pause = self.retry.pause(&failure, jitter);
                 self.retry.after = Some(now.saturating_add(pause));
-                return Some(Trouble {
+                return Some(Problem {
                     expected: failure.kind == FailureKind::Conflict
                         || failure.kind == FailureKind::Absent && request.verb == Verb::Update,
                     class: failure.class().name(),
@@ -206,12 +206,12 @@ impl Route {
                 });
             }
         }
-        match self.judge() {
-            Judgement::Reached => self.settle(),
-            Judgement::Missing(_) => {}
-            Judgement::Refused(trouble) => {
+        match self.assess() {
+            Assessment::Reached => self.settle(),
+            Assessment::Missing(_) => {}
+            Assessment::Refused(problem) => {
                 self.retry.after = Some(now.saturating_add(self.retry.refused(jitter)));
-                return Some(trouble);
+                return Some(problem);
             }
         }
         None
@@ -240,23 +240,23 @@ impl Route {
         self.goal.filter(|(goal, _)| matches!(goal, Goal::Lead { .. })).and(self.address())
     }
 
-    fn judge(&self) -> Judgement {
-        let (Some((goal, _)), target) = (self.goal, self.target()) else { return Judgement::Reached };
+    fn assess(&self) -> Assessment {
+        let (Some((goal, _)), target) = (self.goal, self.target()) else { return Assessment::Reached };
         let own_token = goal.fencing_token();
         match &self.known {
-            Known::Nothing => Judgement::Missing(Verb::Get),
-            Known::Absent if target.is_none() => Judgement::Reached,
-            Known::Absent => Judgement::Missing(Verb::Create),
+            Known::Nothing => Assessment::Missing(Verb::Get),
+            Known::Absent if target.is_none() => Assessment::Reached,
+            Known::Absent => Assessment::Missing(Verb::Create),
             Known::Slice(slice) => match &slice.owner {
                 Owner::Ours { fencing_token } if *fencing_token <= own_token => {
                     let shown = slice.shows(own_token, target);
-                    if shown { Judgement::Reached } else { Judgement::Missing(Verb::Update) }
+                    if shown { Assessment::Reached } else { Assessment::Missing(Verb::Update) }
                 }
                 // It is not ours any more. The write that changed this also changed the version that our writes in
                 // flight name.
-                _ if target.is_none() => Judgement::Reached,
-                Owner::Ours { fencing_token } => Judgement::Refused(self.newer(*fencing_token, own_token)),
-                Owner::Other(why) => Judgement::Refused(self.foreign(why)),
+                _ if target.is_none() => Assessment::Reached,
+                Owner::Ours { fencing_token } => Assessment::Refused(self.newer(*fencing_token, own_token)),
+                Owner::Other(why) => Assessment::Refused(self.foreign(why)),
             },
         }
     }
@@ -272,21 +272,21 @@ impl Route {
         Request { verb, body }
     }
 
-    fn newer(&self, found: u64, own: u64) -> Trouble {
+    fn newer(&self, found: u64, own: u64) -> Problem {
         let message = format!(
             "cannot update {}: it carries the fencing token {found}, this term has {own}; either there is a newer leader \
              already, or it was restored from a backup: then delete it",
             self.name
         );
-        Trouble { message, class: "outdated", expected: false }
+        Problem { message, class: "outdated", expected: false }
     }
 
-    fn foreign(&self, why: &str) -> Trouble {
+    fn foreign(&self, why: &str) -> Problem {
         let message = format!(
             "cannot update {}: it {why}, so it belongs to somebody else; delete it, or use another Service",
             self.name
         );
-        Trouble { message, class: "foreign", expected: false }
+        Problem { message, class: "foreign", expected: false }
     }
 }
 

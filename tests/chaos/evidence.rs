@@ -166,7 +166,7 @@ impl Evidence {
                 if before.is_some_and(|before| before.commit.content != content) {
                     return Err(breach(format!("a record without a mark of its own: {record}")));
                 }
-                (Writer::Stranger, before.and_then(|it| it.author), before.map_or(0, |it| it.token))
+                (Writer::Foreign, before.and_then(|it| it.author), before.map_or(0, |it| it.token))
             } else {
                 let by = by_mark.get(mark).ok_or_else(|| breach(format!("nobody sent what bears the mark {mark}")))?;
                 let same_term =

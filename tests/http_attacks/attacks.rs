@@ -110,7 +110,7 @@ pub fn all() -> Vec<Attack> {
             "a body of 1 MB",
             &[b"PUT / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n", &[0; 1_000_000][..]].concat(),
         ),
-        request_loop("64 KiB of pseudo_random_bytes", &pseudo_random_bytes(64 * 1024)),
+        request_loop("64 KiB of pseudo-random bytes", &pseudo_random_bytes(64 * 1024)),
         request_loop("a TLS hello", b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03\x01\x02\x03\x04\x05\x06\x07"),
         request_loop("NUL bytes", &[0; 4096]),
         post("Expect: 100-continue", "Content-Length: 10\r\nExpect: 100-continue"),

@@ -3,10 +3,25 @@
 use crate::attacks::{Attack, Target};
 use crate::common::http::sample;
 use crate::common::{self, Elector};
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 const PACE: Duration = Duration::from_millis(20);
+
+/// A port that answers `/` with the name of the leader.
+pub struct Port {
+    pub address: SocketAddr,
+    pub leader: String,
+    /// Whether it counts the requests for each path on `/metrics`.
+    pub has_metrics: bool,
+}
+
+impl From<&Elector> for Port {
+    fn from(elector: &Elector) -> Port {
+        Port { address: elector.address(), leader: elector.id.clone(), has_metrics: true }
+    }
+}
 
 /// The outcome of its requests.
 #[derive(Debug, Default)]
@@ -18,19 +33,20 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// Asks `elector`, which leads, during an attack, until `enough` returns true. Panics if the attack does not reach
-    /// its path.
-    pub fn during(attack: &Attack, elector: &Elector, enough: impl Fn(&Questions) -> bool) -> Questions {
-        let target = Target::new(elector.address());
+    /// Asks the port of a leader during an attack, until `enough` returns true. Panics if the attack does not reach its
+    /// path.
+    pub fn during(attack: &Attack, port: &Port, enough: impl Fn(&Questions) -> bool) -> Questions {
+        let target = Target::new(port.address);
         thread::scope(|scope| {
             scope.spawn(|| attack.run(&target));
             // Stops the attack also if a condition is not reached; otherwise the scope would never end.
             let _end = StopOnDrop(&target);
             common::wait_until(attack.name, || target.has_started());
-            let questions = Questions::ask(elector, enough);
-            if let Some(path) = attack.path {
+            let questions = Questions::ask(port, enough);
+            if let Some(path) = attack.path.filter(|_| port.has_metrics) {
                 let series = format!("leader_elector_http_requests_total{{path=\"{path}\",code=\"200\"}}");
-                let answered = || elector.ask("/metrics").ok().and_then(|(_, page)| sample(&page, &series));
+                let answered =
+                    || common::ask(port.address, "/metrics").ok().and_then(|(_, page)| sample(&page, &series));
                 common::wait_until(&series, || answered().is_some_and(|count| count > 100.0));
             }
             questions
@@ -38,12 +54,12 @@ impl Questions {
     }
 
     /// Asks until `enough` returns true.
-    pub fn ask(elector: &Elector, enough: impl Fn(&Questions) -> bool) -> Questions {
-        let expected = (200, format!("{{\"name\":\"{}\"}}", elector.id));
+    pub fn ask(port: &Port, enough: impl Fn(&Questions) -> bool) -> Questions {
+        let expected = (200, format!("{{\"name\":\"{}\"}}", port.leader));
         let mut questions = Questions::default();
         while !enough(&questions) {
             let since = Instant::now();
-            match common::ask(elector.address(), "/") {
+            match common::ask(port.address, "/") {
                 Ok(answer) if answer == expected => questions.answered.push(since.elapsed()),
                 other => questions.unanswered.push(format!("{other:?}")),
             }

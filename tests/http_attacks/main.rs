@@ -10,7 +10,7 @@ mod client;
 #[path = "../common/mod.rs"]
 mod common;
 
-use client::Questions;
+use client::{Port, Questions};
 use common::cluster::{STEADY, elector, plain_server, record, wait_for_renewals};
 
 /// The most memory that the elector may use.
@@ -34,7 +34,7 @@ fn during_an_attack_clients_are_answered_and_the_leader_keeps_leading() {
         let term = || record(&server).map(|record| record["acquireTime"].clone());
         let before = term();
 
-        let questions = Questions::during(&attack, &elector, |so_far| {
+        let questions = Questions::during(&attack, &Port::from(&elector), |so_far| {
             so_far.asked() >= MOST_QUESTIONS || so_far.asked() >= QUESTIONS && nearly_all_answered(so_far)
         });
         let name = attack.name;

@@ -100,10 +100,10 @@ enum End {
 
 /// Plays the input both ways, checks the output, and returns the outcome.
 fn check(input: &[u8], random: &mut Random) -> Outcome {
-    let whole = Session::play(input, Client { pieces: usize::MAX, takes: usize::MAX }, &mut Random::new(0));
+    let whole = Session::run(input, Client { pieces: usize::MAX, takes: usize::MAX }, &mut Random::new(0));
     let takes = random.size().max(whole.received.len() / MOST_READS);
     let client = Client { pieces: random.size(), takes };
-    let pieces = Session::play(input, client, random);
+    let pieces = Session::run(input, client, random);
     assert_eq!(whole.requests, pieces.requests, "other requests in pieces: {client:?}");
     assert_eq!(whole.end, pieces.end, "another end in pieces: {client:?}");
 
@@ -141,7 +141,7 @@ struct Session {
 }
 
 impl Session {
-    fn play(mut input: &[u8], client: Client, random: &mut Random) -> Session {
+    fn run(mut input: &[u8], client: Client, random: &mut Random) -> Session {
         let mut session = Session {
             connection: Connection::new(Limits::default(), NOW),
             metrics: Metrics::default(),

@@ -1,5 +1,5 @@
-//! What a reader may type along: each command in a document is run here, or by another test that is named here, or needs
-//! what no test has. The code for applications is run too.
+//! The commands in the documents: each is run here or by a test that is named here, or needs something that tests do
+//! not have. The code for applications is run too.
 
 use super::markdown::{self, ROOT};
 use crate::common::cluster::{elector, plain_server};
@@ -16,17 +16,17 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 
-/// Who runs a command.
+/// How a command is tested.
 enum Run {
-    /// Asks an elector, and gets what the document shows, but for the values.
+    /// It queries an elector, and the output has the shape that the document shows.
     Asks,
-    /// A test in this file.
+    /// By a test in this file.
     Here,
-    /// This function in this file of `tests/`.
+    /// By this function in this file of `tests/`.
     Test(&'static str, &'static str),
-    /// This step of `.ci/run`.
+    /// By this step of `.ci/run`.
     Ci(&'static str),
-    /// Nobody, for want of this.
+    /// Not at all, because this is missing.
     Needs(&'static str),
 }
 
@@ -101,7 +101,7 @@ const COMMANDS: &[(&str, Run)] = &[
     ),
 ];
 
-/// A command in a document, and what the document shows of its output.
+/// A command in a document, and the output that the document shows.
 struct Typed {
     document: String,
     command: String,
@@ -149,7 +149,7 @@ fn each_command_is_run_by_a_test_or_cannot_be() {
 }
 
 #[test]
-fn recipes_and_scripts_that_are_named_are_there() {
+fn recipes_and_scripts_in_documents_exist() {
     let justfile = fs::read_to_string(Path::new(ROOT).join("Justfile")).unwrap();
     let recipes: BTreeSet<&str> = justfile
         .lines()
@@ -170,7 +170,7 @@ fn recipes_and_scripts_that_are_named_are_there() {
 }
 
 #[test]
-fn what_is_asked_of_an_elector_is_answered_as_shown() {
+fn commands_that_query_an_elector_print_what_is_shown() {
     if !is_there("curl", "--version") {
         return;
     }
@@ -183,7 +183,7 @@ fn what_is_asked_of_an_elector_is_answered_as_shown() {
         }
         let address = elector.address().to_string();
         let here = command.replace("localhost:4040", &address).replace("127.0.0.1:33411", &address);
-        // Of a stream as much as comes without a change: an event, and how soon to come back.
+        // Of a stream only the lines before the first change: an event and `retry`.
         let lines = if command.contains("/events") { 2 } else { shown.len() };
         let said = Stream::of(&format!("exec {here} --silent")).lines(lines);
         for (shown, said) in shown.iter().zip(&said) {
@@ -264,7 +264,7 @@ fn the_code_for_applications_that_listen_works() {
     }
     let [code] = &markdown::read("docs/reference.md").blocks("js")[..] else { panic!("there is one example") };
     let around = |name: &str, seconds: &str| {
-        // Node.js has no EventSource of its own yet.
+        // Node.js has no EventSource without a flag.
         let before = "globalThis.EventSource = class {};\n";
         let told =
             format!("events.onmessage({{data: JSON.stringify({{name: {name}, validForSeconds: {seconds}}})}});\n");
@@ -288,7 +288,7 @@ impl Stream {
         Stream(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it can be run"))
     }
 
-    /// Its first lines: as many as these, unless it ends before or takes too long.
+    /// Its first `count` lines, or fewer if it ends before or takes too long.
     fn lines(mut self, count: usize) -> Vec<String> {
         let output = BufReader::new(self.0.stdout.take().expect("it is piped"));
         let (read, lines) = channel();
@@ -297,7 +297,7 @@ impl Stream {
         iter::from_fn(next).take(count).collect()
     }
 
-    /// What it has printed until it is ended now.
+    /// Kills it, and returns what it has printed.
     fn end(mut self) -> String {
         let _ = self.0.kill();
         let mut output = String::new();
@@ -313,7 +313,7 @@ impl Drop for Stream {
     }
 }
 
-/// A folder for files; removed when dropped.
+/// A temporary directory; removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {

@@ -84,7 +84,7 @@ impl World {
         let content = match self.random.below(3) {
             0 => Content::Nothing,
             1 => record("", 1, stamp.clone(), stamp, 3),
-            _ => record("stranger", 10, stamp.clone(), stamp, 3),
+            _ => record("foreign", 10, stamp.clone(), stamp, 3),
         };
         State { resource_version, sight: Sight { version, content, mark: None, step_down: None }, foreign_fields: 0 }
     }

@@ -44,7 +44,7 @@ impl World {
             Disruption::Touch => {
                 if self.present(lock).version.is_some() {
                     self.server.touch(lock);
-                    self.changed(lock, Writer::Stranger);
+                    self.changed(lock, Writer::Foreign);
                 }
             }
             Disruption::Delete => self.edits(lock, None, false),
@@ -85,7 +85,7 @@ impl World {
         let named = holder.filter(|_| self.random.happens(0.8)).unwrap_or(somebody);
         if there && asked.as_ref() != Some(&named) {
             self.server.ask_to_step_down(lock, named);
-            self.changed(lock, Writer::Stranger);
+            self.changed(lock, Writer::Foreign);
         }
     }
 
@@ -100,7 +100,7 @@ impl World {
         match (self.random.below(6), present) {
             (0, _) => Content::Nothing,
             (1, _) => Content::Unreadable { text: stamp.text().into(), why: "a test" },
-            (2, _) => record("stranger", lease_seconds, stamp.clone(), stamp, 3),
+            (2, _) => record("foreign", lease_seconds, stamp.clone(), stamp, 3),
             (3, _) => record(&name, lease_seconds, stamp.clone(), stamp, 3),
             // By hand, so that the other fields stay as they are.
             (4, Content::Record(present)) => Content::Record(Record { holder: name.into(), ..present }),
@@ -151,14 +151,14 @@ impl World {
         let mark = self.present(lock).mark.clone();
         if there && (replace || content.is_none()) {
             self.server.delete(lock);
-            self.changed(lock, Writer::Stranger);
+            self.changed(lock, Writer::Foreign);
         }
         match content {
             Some(content) if self.present(lock).content == content && !replace => {}
             Some(content) => {
                 let mark = mark.filter(|_| self.random.happens(0.5));
                 self.server.put(lock, content, mark);
-                self.changed(lock, Writer::Stranger);
+                self.changed(lock, Writer::Foreign);
             }
             None if there => self.deliver_late_creations(),
             None => {}

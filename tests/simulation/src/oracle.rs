@@ -110,7 +110,7 @@ pub enum Writer {
     /// A candidate, with a write that it sent at this moment.
     Candidate { process: ProcessId, sent: u64 },
     /// Another implementation, or a person.
-    Stranger,
+    Foreign,
 }
 
 /// A change that the server made.
@@ -215,7 +215,7 @@ impl Oracle {
                 resource_version: 0,
                 content: Content::Nothing,
                 mark: None,
-                writer: Writer::Stranger,
+                writer: Writer::Foreign,
                 step_down: 0,
                 foreign_fields: 0,
             },
@@ -314,12 +314,12 @@ impl Oracle {
         let (since, author) = match commit.writer {
             _ if touched => (before.since, before.author),
             // An absent record is the same in every object, and if there is no object.
-            Writer::Stranger if (commit.content, before.commit.content) == (Content::Nothing, Content::Nothing) => {
+            Writer::Foreign if (commit.content, before.commit.content) == (Content::Nothing, Content::Nothing) => {
                 (before.since, None)
             }
             Writer::Candidate { process, .. } => (now, Some(process)),
-            Writer::Stranger if commit.content.is_held_record() => self.put_back(lock, now, &commit),
-            Writer::Stranger => (now, None),
+            Writer::Foreign if commit.content.is_held_record() => self.put_back(lock, now, &commit),
+            Writer::Foreign => (now, None),
         };
         if let Writer::Candidate { process, sent } = commit.writer {
             self.check_write(lock, now, &before, &commit, process, sent);
@@ -368,6 +368,6 @@ impl Oracle {
 impl Commit {
     /// Whether only fields other than the record differ.
     fn touches(&self, before: &Commit) -> bool {
-        (self.content, self.object) == (before.content, before.object) && self.writer == Writer::Stranger
+        (self.content, self.object) == (before.content, before.object) && self.writer == Writer::Foreign
     }
 }

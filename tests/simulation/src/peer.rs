@@ -122,7 +122,7 @@ impl World {
         }
         let mark = self.present(0).mark.clone();
         self.server.put(0, content, mark);
-        self.changed(0, Writer::Stranger);
+        self.changed(0, Writer::Foreign);
     }
 
     pub fn any_peer(&self) -> bool {

@@ -175,7 +175,7 @@ impl World {
                 }
                 if self.recovery.touches && self.present(0).version.is_some() {
                     self.server.touch(0);
-                    self.changed(0, Writer::Stranger);
+                    self.changed(0, Writer::Foreign);
                 }
                 return self.look_at(by.min(self.now + self.plan.longest_lease / LOOKS));
             }

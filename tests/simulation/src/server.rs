@@ -61,7 +61,7 @@ pub struct Server {
     one_store: bool,
     uids: u64,
     creates_on_update: bool,
-    strangers_writes: i64,
+    foreign_writes: i64,
 }
 
 /// The outcome of a write.
@@ -84,7 +84,7 @@ impl Server {
             one_store,
             uids: 0,
             creates_on_update,
-            strangers_writes: 0,
+            foreign_writes: 0,
         }
     }
 
@@ -185,8 +185,8 @@ impl Server {
 
     /// A time stamp that no candidate would write.
     pub fn foreign_stamp(&mut self) -> Stamp {
-        self.strangers_writes += 1;
-        Stamp::Text(format!("{}", self.strangers_writes).into())
+        self.foreign_writes += 1;
+        Stamp::Text(format!("{}", self.foreign_writes).into())
     }
 }
 

@@ -165,7 +165,7 @@ impl World {
         }
         for lock in 0..if world.plan.bare_objects { 2 } else { 0 } {
             world.server.put(lock, Content::Nothing, None);
-            world.changed(lock, Writer::Stranger);
+            world.changed(lock, Writer::Foreign);
         }
         if !world.plan.disruptions.is_empty() {
             world.schedule(0, Occurrence::Disruption);

@@ -297,7 +297,7 @@ impl Small {
                 let before = self.server.objects[0].history.len();
                 self.server.touch(0);
                 if self.server.objects[0].history.len() > before {
-                    self.oracle.committed(0, self.now, commit_of(self.server.objects[0].present(), Writer::Stranger));
+                    self.oracle.committed(0, self.now, commit_of(self.server.objects[0].present(), Writer::Foreign));
                 }
             }
             Choice::CutWatch { node, lock } => {

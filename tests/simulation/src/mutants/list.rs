@@ -451,7 +451,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"self.pacing.must_read = false;"#,
         found_by: By::Test(
             "it",
-            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::what_is_in_doubt_is_read_at_once_when_the_lock_is_given_up_and_released_if_it_was_done",
+            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_write_in_doubt_is_read_when_the_lock_is_given_up_and_released_if_it_was_carried_out",
         ),
     },
     Mutant {
@@ -471,7 +471,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"let holds = self.holds();"#,
         found_by: By::Test(
             "it",
-            "election::contract::s5_the_claim_ends_before_the_release::a_write_in_doubt_does_not_hurry_the_release_either",
+            "election::contract::s5_the_claim_ends_before_the_release::a_write_in_doubt_does_not_hasten_the_release",
         ),
     },
     Mutant {
@@ -511,7 +511,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: "",
         found_by: By::Test(
             "it",
-            "election::two_locks::it_gives_the_first_up_when_the_second_was_not_heard_of_for_one_lease",
+            "election::two_locks::it_gives_the_first_up_when_the_second_was_not_seen_for_one_lease",
         ),
     },
     Mutant {
@@ -527,10 +527,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/release_time.rs",
         find: r#"[Some(self.protected_until), Some(self.kept_until),"#,
         replace: r#"[Some(self.kept_until).filter(|_| self.protected_until > now), Some(self.kept_until),"#,
-        found_by: By::Test(
-            "it",
-            "election::two_locks::losing_the_first_releases_the_second_when_nobody_can_rely_on_the_claim_any_more",
-        ),
+        found_by: By::Test("it", "election::two_locks::after_losing_the_first_the_second_is_released_after_l_minus_d"),
     },
     Mutant {
         name: "another holder named after its lease",
@@ -553,7 +550,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"let needed = self.watch.is_open() && self.lock.is_held() && !left_alone && self.term.is_some();"#,
         found_by: By::Test(
             "it",
-            "election::contract::speed::a_silent_watch_is_checked_with_one_read_and_opened_anew_if_it_missed_something",
+            "election::contract::speed::a_silent_watch_is_checked_with_one_read_and_reopened_if_it_missed_something",
         ),
     },
     Mutant {
@@ -628,7 +625,7 @@ pub const MUTANTS: &[Mutant] = &[
 "#,
         replace: r#"        let _ = self;
 "#,
-        found_by: By::Test("it", "election::handover::a_renewal_that_hangs_does_not_hold_up_the_release"),
+        found_by: By::Test("it", "election::handover::a_hanging_renewal_does_not_delay_the_release"),
     },
     Mutant {
         name: "requests sent before the snapshot is published",
@@ -656,7 +653,7 @@ pub const MUTANTS: &[Mutant] = &[
             let Settings"#,
         replace: r#"        if outcome.is_err() && false {
             let Settings"#,
-        found_by: By::Test("lib", "candidate::tests::a_candidate_that_cannot_go_on_claims_nothing"),
+        found_by: By::Test("lib", "candidate::tests::a_candidate_that_fails_claims_nothing"),
     },
     Mutant {
         name: "a reopened watch that continues from the old version",
@@ -687,7 +684,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/api/failure.rs",
         find: r#"404 if status.is_some_and(|status| status.is_about_absence(verb, object)) =>"#,
         replace: r#"404 if status.is_none() || status.is_some() =>"#,
-        found_by: By::Test("it", "faults::not_found::a_404_of_a_proxy_costs_a_leader_nothing"),
+        found_by: By::Test("it", "faults::not_found::a_404_of_a_proxy_does_not_end_the_term"),
     },
     Mutant {
         name: "a holder of the second lock named after its lease",
@@ -702,8 +699,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a release before the work has ended",
         file: "src/election/release_time.rs",
-        find: r#"let to_come = works || now < self.protected_until"#,
-        replace: r#"let to_come = now < self.protected_until"#,
+        find: r#"let keeps = works || now < self.protected_until"#,
+        replace: r#"let keeps = now < self.protected_until"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -736,7 +733,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"if self.claim().is_some() {"#,
         found_by: By::Test(
             "it",
-            "election::contract::work::after_a_stop_the_lock_is_kept_and_renewed_until_it_has_ended",
+            "election::contract::work::after_a_stop_the_lock_is_kept_and_renewed_until_the_work_has_ended",
         ),
     },
     Mutant {
@@ -807,7 +804,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/schedule.rs",
         find: r#"(!self.is_asked_to_step_down()).then_some(Purpose::Acquire)?"#,
         replace: r#"Purpose::Acquire"#,
-        found_by: By::Test("it", "election::contract::step_down::the_wish_is_not_lost_when_the_term_has_lapsed"),
+        found_by: By::Test("it", "election::contract::step_down::the_annotation_is_obeyed_after_the_end_of_the_term"),
     },
     Mutant {
         name: "a lock that was never seen is created at once",
@@ -816,7 +813,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"self.since"#,
         found_by: By::Test(
             "it",
-            "election::contract::s3_a_held_lock_is_left_alone::a_lock_that_was_never_seen_is_created_after_a_moment",
+            "election::contract::s3_a_held_lock_is_left_alone::a_lock_that_was_never_seen_is_created_after_the_creation_delay",
         ),
     },
     Mutant {
@@ -857,7 +854,7 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"        if false && now < self.back_until {"#,
         found_by: By::Test(
             "it",
-            "election::contract::work::whoever_stands_back_does_so_anew_from_the_release_of_a_record_that_came_late",
+            "election::contract::work::the_time_of_standing_back_starts_again_with_a_late_release",
         ),
     },
 ];

@@ -1,12 +1,14 @@
 //! Claims that end by choice: because of SIGTERM, a step-down, ended work, or an unhealthy application.
 
-use super::{Oracle, ProcessId, ROUNDING, Sent, Stopped, Writer};
+use super::{Content, Oracle, ProcessId, ROUNDING, Sent, Stopped, Writer};
 
-/// A claim that a process had to end, for another reason than SIGTERM.
+/// A claim that a process had to end by choice, or may have, for another reason than SIGTERM.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct EndedClaim {
     at: u64,
     token: u64,
+    /// It had to end.
+    required: bool,
     /// It certainly ended for that reason: then the release delay applies.
     knows: bool,
 }
@@ -31,7 +33,8 @@ impl Oracle {
         if self.claims(process, now)
             && let Some(claim) = self.processes[process].claim
         {
-            self.processes[process].left = Some(EndedClaim { at: now, token: claim.token, knows: true });
+            self.processes[process].left =
+                Some(EndedClaim { at: now, token: claim.token, required: true, knows: true });
         }
     }
 
@@ -46,14 +49,16 @@ impl Oracle {
         let what = |state: usize| (self.locks[lock][state].commit.content, self.locks[lock][state].commit.object);
         // If it was told that the write failed, it does not recognise its own record when that is first shown.
         let knows = what(view.shown) == what(view.kept);
-        if !self.claims(process, now) || !self.is_asked(process, lock) {
+        let required = self.is_asked(process, lock);
+        let possible = required || self.processes[process].left.is_none() && self.may_be_asked(process, lock);
+        if !possible || !self.claims(process, now) {
             return;
         }
         self.leaves(process, now);
         if let Some(left) = &mut self.processes[process].left {
-            left.knows = knows;
+            *left = EndedClaim { required, knows: required && knows, ..*left };
         }
-        if knows {
+        if required && knows {
             self.leave_to_others(process, now, [lock == 0, lock == 1]);
         }
     }
@@ -110,7 +115,7 @@ impl Oracle {
     fn may_rewrite(&self, process: ProcessId, lock: usize, now: u64) -> bool {
         let it = &self.processes[process];
         let view = &it.locks[lock];
-        let nothing = self.locks[lock][view.shown].commit.content == super::Content::Nothing;
+        let nothing = self.locks[lock][view.shown].commit.content == Content::Nothing;
         let lasts = self.elapsed(process, view.own_sent, now) < it.facts.renew_deadline + ROUNDING;
         (nothing || view.misled) && view.own > view.foreign && lasts
     }
@@ -124,13 +129,22 @@ impl Oracle {
     /// A process claims: this must not be a claim that it had to end, and its own record must not ask it to step down.
     pub(super) fn check_end_by_choice(&mut self, process: ProcessId, now: u64, token: u64) {
         let it = &mut self.processes[process];
-        if it.left.is_some_and(|left| left.token == token) {
+        if it.left.is_some_and(|left| left.required && left.token == token) {
             return self.violated("S5", now, || format!("process {process} claims after it had to step down"));
         }
         it.left = None;
         if (0..2).any(|lock| self.is_asked(process, lock)) {
             self.violated("step-down", now, || format!("process {process} claims though it is asked to step down"));
         }
+    }
+
+    /// Whether the last state shown to it bears its name and asks it to step down. Somebody else may have put the record
+    /// there, and it may take that for its own.
+    fn may_be_asked(&self, process: ProcessId, lock: usize) -> bool {
+        let it = &self.processes[process];
+        let commit = &self.locks[lock][it.locks[lock].shown].commit;
+        let own = matches!(commit.content, Content::Record { holder, .. } if holder == it.facts.identity);
+        own && commit.step_down == it.facts.identity && it.facts.locks[lock]
     }
 
     /// Whether the last state shown to it has its own last write and asks it to step down. It need not recognise a
