@@ -10,9 +10,16 @@ pub const IDLE: &str = "trap exit TERM; while :; do sleep 1; done";
 /// A function of the shell that prints what is at a URL, with the client that the image has.
 pub const ASK: &str = "ask() { if command -v curl >/dev/null; then curl -s -m 1 $1; else wget -q -T 1 -O - $1; fi; }";
 
+/// Prints what comes from a URL as it comes.
+pub const STREAM: &str = "stream() { if command -v curl >/dev/null; then curl -sN $1; else wget -q -O - $1; fi; }";
+
 pub struct Application<'a> {
     pub replicas: u32,
     pub script: &'a str,
+    /// What the script's container may take of the memory, if it is limited.
+    pub memory: Option<&'a str>,
+    /// What both containers mount of the volumes in `more`.
+    pub mounts: Value,
     /// Beside those that every elector here needs; its lock is a Lease.
     pub flags: &'a [&'a str],
     pub is_native: bool,
@@ -22,7 +29,21 @@ pub struct Application<'a> {
     pub more: Value,
 }
 
-impl Application<'_> {
+impl<'a> Application<'a> {
+    /// Three replicas of a script, with a plain sidecar.
+    pub fn of(script: &'a str, flags: &'a [&'a str]) -> Application<'a> {
+        Application {
+            replicas: 3,
+            script,
+            memory: None,
+            mounts: json!([]),
+            flags,
+            is_native: false,
+            port: 4040,
+            more: Value::Null,
+        }
+    }
+
     /// Applies it, with the elector's rights, and waits until all of it is ready.
     pub fn start<'c>(self, cluster: &'c Cluster, name: &str) -> Stage<'c> {
         let stage = Stage::new(cluster, name);
@@ -35,9 +56,10 @@ impl Application<'_> {
     fn deployment(&self, cluster: &Cluster) -> Value {
         let application = json!({
             "name": "app", "image": cluster.shell_image, "command": ["sh", "-c", self.script], "securityContext": least(),
+            "resources": {"limits": {"memory": self.memory}}, "volumeMounts": self.mounts,
         });
         let mut elector = json!({
-            "name": "elector", "image": cluster.image, "securityContext": least(), "env": [
+            "name": "elector", "image": cluster.image, "securityContext": least(), "volumeMounts": self.mounts, "env": [
                 variable("NAMESPACE", "metadata.namespace"), variable("POD_NAME", "metadata.name"),
                 variable("POD_IPS", "status.podIPs"),
             ],

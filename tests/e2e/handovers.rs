@@ -2,7 +2,6 @@
 
 use crate::application::{Application, IDLE};
 use crate::cluster::Cluster;
-use crate::common::deploy::{self, Overlay};
 use crate::common::kubectl;
 use crate::common::scenarios::Verdict;
 use crate::sampler::Sampler;
@@ -37,7 +36,7 @@ pub fn a_leader_asked_to_step_down_hands_over(cluster: &Cluster) -> Verdict<Stri
         // Who stepped down before stands back for one lease.
         stage.wait_until("all stand", || stage.pods().iter().all(|pod| candidacy(stage, &pod.name) == "standing"));
         let wish = format!("leader-elector/step-down={leader}");
-        stage.kubectl(&["annotate", "--overwrite", "endpoints", "example", &wish]);
+        stage.kubectl(&["annotate", "--overwrite", "lease", "example", &wish]);
     })
 }
 
@@ -87,25 +86,6 @@ pub fn scaling_down_and_up_keeps_a_leader(cluster: &Cluster) -> Verdict<String> 
     }))
 }
 
-/// By two rolling updates, as docs/migrating.md says.
-pub fn moving_from_endpoints_to_leases_keeps_one_leader(cluster: &Cluster) -> Verdict<String> {
-    const BOTH: &str = "lock-endpointsleases";
-    let stage = Stage::with_deploy(cluster, "move", &[]);
-    let blocks = deploy::yaml_in("docs/migrating.md");
-    let (_, last) =
-        blocks[0].split_once("components: [../deploy/lock-endpointsleases]\n").expect("it keeps the rights");
-    Ok(Sampler::measure(&stage, |sampler| {
-        for more in ["", last] {
-            sampler.leader(&stage);
-            stage.apply_overlay(&Overlay::of(&[BOTH], &format!("{}{more}", stage.fields())));
-            stage.wait_for_rollout();
-        }
-        let leader = sampler.leader(&stage).pod;
-        let holder = stage.kubectl(&["get", "lease", "example", "--output=jsonpath={.spec.holderIdentity}"]);
-        assert_eq!(holder, leader);
-    }))
-}
-
 /// Nobody releases the lock. The kubelet starts the container again, and it leads again at once under its own name, or
 /// another one when the lease has run out.
 pub fn a_leader_whose_process_is_killed_is_replaced(cluster: &Cluster) -> Verdict<String> {
@@ -132,7 +112,7 @@ pub fn a_leader_whose_process_is_killed_is_replaced(cluster: &Cluster) -> Verdic
 /// Electors beside a container of the same user that sees their processes.
 pub fn killable<'a>(flags: &'a [&'a str]) -> Application<'a> {
     let more = json!({"shareProcessNamespace": true, "terminationGracePeriodSeconds": 2});
-    Application { replicas: 3, script: IDLE, flags, is_native: false, port: 4040, more }
+    Application { more, ..Application::of(IDLE, flags) }
 }
 
 /// Kills the elector in a pod of [`killable`].

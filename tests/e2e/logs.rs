@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A line of a container.
 #[derive(Clone, Debug)]
@@ -17,6 +17,26 @@ pub struct Line {
     /// When it was printed, in microseconds since 1970, by the clock of the node.
     pub at: i64,
     pub text: String,
+}
+
+impl Line {
+    /// A line as `kubectl logs --timestamps` prints it.
+    fn of(pod: &str, line: &str) -> Option<Line> {
+        let (time, text) = line.split_once(' ')?;
+        Some(Line { pod: pod.to_owned(), at: micros(time)?, text: text.to_owned() })
+    }
+}
+
+/// All that a container has printed.
+pub fn so_far(stage: &Stage, pod: &str, container: &str) -> Vec<Line> {
+    let printed = stage.kubectl(&["logs", pod, "--container", container, "--timestamps"]);
+    printed.lines().filter_map(|line| Line::of(pod, line)).collect()
+}
+
+/// The time here, in microseconds since 1970.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Follows the logs of one container of every pod of the Deployment, from the start.
@@ -65,33 +85,37 @@ impl Drop for Logs {
     }
 }
 
-/// Until the container has ended or nobody is interested any more. There is no log before the container runs.
+/// Until the pod is gone or nobody is interested any more. There is no log before the container runs, and another one
+/// when it was started again.
 fn follow(stage: &Stage, pod: &str, container: &str, is_over: &AtomicBool, lines: &Mutex<Vec<Line>>) {
-    let has_begun = loop {
-        if is_over.load(Ordering::Relaxed) {
-            break false;
+    let mut followed = None;
+    while !is_over.load(Ordering::Relaxed) {
+        let object = stage.get(&format!("pods/{pod}"));
+        if object["code"] == 404 {
+            return;
         }
-        let status = stage.get(&format!("pods/{pod}"))["status"].clone();
-        let states = ["containerStatuses", "initContainerStatuses"].map(|list| status[list].as_array());
+        let states = ["containerStatuses", "initContainerStatuses"].map(|list| object["status"][list].as_array());
         let state = states.into_iter().flatten().flatten().find(|it| it["name"] == container);
-        match state {
-            Some(state) if state["state"]["waiting"].is_null() => break true,
+        let begun = state.filter(|it| it["state"]["waiting"].is_null()).and_then(|it| it["containerID"].as_str());
+        match begun {
+            Some(id) if followed.as_deref() != Some(id) => {
+                followed = Some(id.to_owned());
+                follow_container(stage, pod, container, is_over, lines);
+            }
             _ => thread::sleep(Duration::from_millis(50)),
         }
-    };
-    if !has_begun {
-        return;
     }
+}
+
+fn follow_container(stage: &Stage, pod: &str, container: &str, is_over: &AtomicBool, lines: &Mutex<Vec<Line>>) {
     let mut command = stage.program();
     command.args(["logs", pod, "--container", container, "--follow", "--timestamps"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it could be run before");
     let output = BufReader::new(child.stdout.take().expect("it is piped"));
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if let Some((at, text)) = line.split_once(' ').and_then(|(time, text)| Some((micros(time)?, text))) {
-                    lines.lock().unwrap().push(Line { pod: pod.to_owned(), at, text: text.to_owned() });
-                }
+            for line in output.lines().map_while(Result::ok).filter_map(|line| Line::of(pod, &line)) {
+                lines.lock().unwrap().push(line);
             }
         });
         while !reader.is_finished() && !is_over.load(Ordering::Relaxed) {
@@ -100,6 +124,11 @@ fn follow(stage: &Stage, pod: &str, container: &str, is_over: &AtomicBool, lines
         let _ = child.kill();
         let _ = child.wait();
     });
+}
+
+/// When an elector logged a line, by its own clock.
+pub fn logged_at(line: &Line) -> Option<i64> {
+    micros(line.text.split_once(' ')?.0)
 }
 
 /// A time in a log, in microseconds since 1970. The kubelet's have nanoseconds.

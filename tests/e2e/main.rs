@@ -12,9 +12,13 @@ mod cluster;
 mod handovers;
 mod logs;
 mod manifests;
+mod migration;
+mod outages;
 mod sampler;
 mod sidecars;
 mod stage;
+mod timeline;
+mod tokens;
 mod traffic;
 mod troubles;
 
@@ -44,15 +48,23 @@ const SCENARIOS: &[Scenario] = scenarios![
     handovers::scaling_down_and_up_keeps_a_leader,
     handovers::an_evicted_leader_hands_over,
     handovers::a_leader_asked_to_step_down_hands_over,
-    handovers::moving_from_endpoints_to_leases_keeps_one_leader,
+    migration::a_fleet_of_0_5_moves_to_leases_by_rolling_updates,
     handovers::a_leader_whose_process_is_killed_is_replaced,
     sidecars::a_native_sidecar_outlives_its_application,
     sidecars::a_plain_sidecar_with_a_release_delay_outlives_its_application,
     sidecars::a_command_runs_in_one_pod_at_a_time,
+    timeline::a_timeline_of_a_handover,
     traffic::a_service_leads_to_the_leader,
     traffic::a_service_leads_away_from_a_killed_leader,
+    outages::a_drained_node_has_one_leader_or_none,
+    outages::an_api_server_that_is_restarted_costs_no_leadership,
+    outages::an_etcd_that_is_away_for_less_than_f_costs_no_leadership,
+    outages::an_etcd_that_is_away_for_more_than_f_ends_the_leadership,
+    troubles::an_application_that_is_killed_for_its_memory_costs_no_leadership,
+    troubles::a_command_that_is_killed_for_its_memory_is_followed_by_one_at_a_time,
     troubles::rights_taken_away_end_the_leadership_and_given_back_restore_it,
     troubles::kubectl_and_exec_probes_ask_the_elector,
+    tokens::a_token_that_expires_costs_no_leadership,
 ];
 
 fn main() -> ExitCode {

@@ -40,6 +40,8 @@ struct Shared {
     is_over: AtomicBool,
     answers: AtomicUsize,
     terms: Mutex<BTreeMap<u64, Vec<Term>>>,
+    /// When pods of another make named themselves: the sending of each question, and the end of its answer.
+    peers: Mutex<Vec<(Instant, Instant)>>,
 }
 
 impl Sampler {
@@ -65,6 +67,25 @@ impl Sampler {
             leader.is_some()
         });
         leader.expect("just seen")
+    }
+
+    /// Whether a pod of another make has named itself.
+    pub fn peer_leads(&self) -> bool {
+        !self.shared.peers.lock().unwrap().is_empty()
+    }
+
+    /// The longest time without an answer that names who answers, pods of another make included.
+    pub fn longest_without_leader(&self) -> Duration {
+        let mut claims = self.shared.peers.lock().unwrap().clone();
+        claims.extend(self.terms().into_iter().map(|term| (term.began_by.min(term.lasted_to), term.lasted_to)));
+        claims.sort_unstable();
+        let mut longest = Duration::ZERO;
+        let mut until = claims.first().map(|(_, until)| *until);
+        for (from, to) in claims {
+            longest = longest.max(until.map_or(Duration::ZERO, |until| from.saturating_duration_since(until)));
+            until = until.max(Some(to));
+        }
+        longest
     }
 
     /// Waits until there was another term than this and those before.
@@ -96,19 +117,23 @@ impl Sampler {
     /// Ends the questions; panics if two led at a time. What is worth telling: the gaps between the terms.
     pub fn judge(self) -> String {
         self.shared.is_over.store(true, Ordering::Relaxed);
-        let terms = self.terms();
-        for (index, a) in terms.iter().enumerate() {
-            let overlap = |b: &&Term| a.began_by < b.lasted_to && b.began_by < a.lasted_to;
-            assert_eq!(
-                terms[index + 1..].iter().find(overlap).map(|b| (a, b)),
-                None::<(&Term, &Term)>,
-                "two led at a time"
-            );
-        }
-        let gaps = terms.windows(2).map(|pair| pair[1].began_by.saturating_duration_since(pair[0].lasted_to));
-        let answers = self.shared.answers.load(Ordering::Relaxed);
-        format!("{}; no two leaders in {answers} answers", figures("gap", gaps.collect()))
+        judge(&self.terms(), self.shared.answers.load(Ordering::Relaxed))
     }
+}
+
+/// Panics if two of these terms overlapped for certain. What is worth telling: the gaps between them.
+pub fn judge(terms: &[Term], answers: usize) -> String {
+    for (index, a) in terms.iter().enumerate() {
+        let overlap = |b: &&Term| a.began_by < b.lasted_to && b.began_by < a.lasted_to;
+        assert_eq!(
+            terms[index + 1..].iter().find(overlap).map(|b| (a, b)),
+            None::<(&Term, &Term)>,
+            "two led at a time"
+        );
+    }
+    let gaps = terms.windows(2).map(|pair| pair[1].began_by.saturating_duration_since(pair[0].lasted_to));
+    let gaps = if terms.len() > 1 { figures("gap", gaps.collect()) + "; " } else { String::new() };
+    format!("{gaps}no two leaders in {answers} answers")
 }
 
 impl PartialEq for Term {
@@ -128,7 +153,7 @@ impl Drop for Sampler {
 pub fn handovers(lines: &[Line]) -> String {
     let mut told = Vec::new();
     let (mut released, mut led) = (Vec::new(), Vec::new());
-    let mut events: Vec<(i64, &Line)> = lines.iter().filter_map(|it| Some((logged_at(it)?, it))).collect();
+    let mut events: Vec<(i64, &Line)> = lines.iter().filter_map(|it| Some((logs::logged_at(it)?, it))).collect();
     events.sort_by_key(|(at, _)| *at);
     for (at, line) in events {
         if line.text.contains("stopping: releasing") || line.text.contains("asked to step down") {
@@ -147,11 +172,6 @@ pub fn handovers(lines: &[Line]) -> String {
 
 fn since(before: i64, after: i64) -> Duration {
     Duration::from_micros(u64::try_from(after - before).unwrap_or_default())
-}
-
-/// By the elector's clock.
-fn logged_at(line: &Line) -> Option<i64> {
-    logs::micros(line.text.split_once(' ')?.0)
 }
 
 /// Half of them, nearly all of them, and the longest.
@@ -197,6 +217,8 @@ fn ask(base: &str, pod: &str, shared: &Shared) {
                 let status: Value = serde_json::from_str(&body).unwrap_or_default();
                 if let (Some(true), Some(token)) = (status["isLeader"].as_bool(), status["fencingToken"].as_u64()) {
                     shared.add(pod, token, asked, answered);
+                } else if status["isLeader"].is_null() && status["name"] == pod {
+                    shared.peers.lock().unwrap().push((asked, answered));
                 }
             }
             Some((404, _)) => return,

@@ -7,7 +7,6 @@ use crate::handovers::few;
 use crate::logs::{Line, Logs};
 use crate::sampler::figures;
 use crate::stage::Stage;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
@@ -39,9 +38,7 @@ pub fn a_plain_sidecar_with_a_release_delay_outlives_its_application(cluster: &C
 pub fn a_command_runs_in_one_pod_at_a_time(cluster: &Cluster) -> Verdict<String> {
     let command = ["/leader-elector", "--election=inner", "--election-namespace=$(NAMESPACE)", "--lock=leases"];
     let flags = [&["--", command[0]], &command[1..], &["--http=:4041"]].concat();
-    let application =
-        Application { replicas: 3, script: IDLE, flags: &flags, is_native: false, port: 4040, more: Value::Null };
-    let stage = application.start(cluster, "command");
+    let stage = Application::of(IDLE, &flags).start(cluster, "command");
     let of_command = |line: &Line| line.text.contains("/inner").then(|| line.pod.clone());
     let sampler = stage.sample();
     let lines = thread::scope(|scope| {
@@ -66,7 +63,7 @@ pub fn a_command_runs_in_one_pod_at_a_time(cluster: &Cluster) -> Verdict<String>
 }
 
 fn application<'a>(script: &'a str, is_native: bool, flags: &'a [&'a str]) -> Application<'a> {
-    Application { replicas: 2, script, flags, is_native, port: 4040, more: Value::Null }
+    Application { replicas: 2, is_native, ..Application::of(script, flags) }
 }
 
 fn script() -> String {

@@ -23,6 +23,8 @@ pub struct Pod {
     pub is_ready: bool,
     pub is_leaving: bool,
     pub restarts: u64,
+    /// Where it runs; empty before that is decided.
+    pub node: String,
 }
 
 impl<'c> Stage<'c> {
@@ -138,6 +140,7 @@ impl Pod {
             name: pod["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
             is_ready: conditions.into_iter().any(|it| it["type"] == "Ready" && it["status"] == "True"),
             is_leaving: pod["metadata"]["deletionTimestamp"].is_string(),
+            node: pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned(),
             restarts: containers.into_iter().flatten().flatten().filter_map(|it| it["restartCount"].as_u64()).sum(),
         }
     }

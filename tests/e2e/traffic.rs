@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 pub fn a_service_leads_to_the_leader(cluster: &Cluster) -> Verdict<String> {
-    let stage = Stage::with_deploy(cluster, "service", &["lock-leases", "leader-service"]);
+    let stage = Stage::with_deploy(cluster, "service", &["leader-service"]);
     judge(&stage, cluster.rounds, |leader| drop(stage.kubectl(&["delete", "pod", leader, "--wait=false"])))
 }
 

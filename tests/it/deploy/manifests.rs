@@ -185,7 +185,8 @@ fn judge_pod(pod: &Value) -> Config {
         assert_eq!(elector[probe]["httpGet"], json!({"path": path, "port": port["name"]}));
     }
     let period = elector["readinessProbe"]["periodSeconds"].as_u64().unwrap_or(10);
-    assert!(period <= 2, "the first probe fails, and a rolling update waits for the next one of each pod");
+    assert!(period <= 2, "a rolling update waits for a probe of each pod");
+    assert_eq!(elector["readinessProbe"]["initialDelaySeconds"], 1, "a probe at once fails, with a warning event");
     let has_application = list(&pod["containers"]).iter().any(|it| it["name"] == "app");
     assert_eq!(!config.release_delay.is_zero(), has_application && !is_sidecar, "only the plain one needs a delay");
     let grace = Duration::from_secs(pod["terminationGracePeriodSeconds"].as_u64().unwrap_or(30));
