@@ -52,9 +52,13 @@ mutants *names:
 model:
     cargo run --release --package model
 
-# The benchmarks, of the binary that ships.
+# The binary that ships beside an elector that polls: failover, cost, start. `--svg=docs/handover.svg` draws it.
 bench *args:
     LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench handover -- {{ args }}
+
+# What up to 1,000 candidates, and hundreds of elections, ask of an API server.
+growth *args:
+    LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench growth -- {{ args }}
 
 # The HTTP port of the binary that ships: its speed beside tiny_http's (needs wrk), `events`, and what a client notices of `attacks`.
 bench-http *args:

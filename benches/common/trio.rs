@@ -15,6 +15,8 @@ pub struct Trio<'a> {
     server: &'a ApiServer,
     program: Program,
     election: String,
+    /// The account that all share; none if each has its own.
+    shared_account: Option<String>,
     flags: Vec<String>,
     pub candidates: Vec<Candidate>,
 }
@@ -26,11 +28,18 @@ pub struct Handover {
 }
 
 impl<'a> Trio<'a> {
-    /// Starts them, and waits until they agree. Each has an account of its own, named after the election and itself.
-    pub fn start(server: &'a ApiServer, program: &Program, election: &str, ttl: &str) -> Trio<'a> {
+    /// Starts them, and waits until they agree. Without an account to share, each has its own.
+    pub fn start(
+        server: &'a ApiServer,
+        program: &Program,
+        election: &str,
+        shared_account: Option<&str>,
+        ttl: &str,
+    ) -> Trio<'a> {
+        let shared_account = shared_account.map(str::to_owned);
         let flags = vec![format!("--election={election}"), ttl.to_owned()];
         let (program, election) = (program.clone(), election.to_owned());
-        let mut trio = Trio { server, program, election, flags, candidates: Vec::new() };
+        let mut trio = Trio { server, program, election, shared_account, flags, candidates: Vec::new() };
         for id in ["a", "b", "c"] {
             let candidate = trio.spawn(id);
             trio.candidates.push(candidate);
@@ -41,7 +50,7 @@ impl<'a> Trio<'a> {
 
     /// The account of a candidate.
     pub fn account(&self, id: &str) -> String {
-        format!("{}-{id}", self.election)
+        self.shared_account.clone().unwrap_or_else(|| format!("{}-{id}", self.election))
     }
 
     fn spawn(&self, id: &str) -> Candidate {

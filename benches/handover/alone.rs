@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub fn pause(bench: &Bench, report: &mut Report) {
     let (mut asked, mut named) = (0, 0);
     let rounds = 10 * bench.rounds;
-    let mut trio = Trio::start(&bench.server, &Program::ours(), "pause", "--ttl=1s");
+    let mut trio = Trio::start(&bench.server, &Program::ours(), "pause", None, "--ttl=1s");
     for _ in 0..rounds {
         let leader = trio.leader();
         let paused = &mut trio.candidates[leader];

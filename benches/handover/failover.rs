@@ -73,7 +73,7 @@ pub fn sigkill(bench: &Bench, report: &mut Report) {
 }
 
 fn trios<'a>(bench: &'a Bench, measure: &str, ttl: &str) -> Vec<Trio<'a>> {
-    let start = |(number, program)| Trio::start(&bench.server, program, &format!("{measure}-{number}"), ttl);
+    let start = |(number, program)| Trio::start(&bench.server, program, &format!("{measure}-{number}"), None, ttl);
     bench.programs.iter().enumerate().map(start).collect()
 }
 

@@ -22,7 +22,7 @@ struct Use {
 
 /// All programs rest at the same time, so that they meet the same machine.
 pub fn rest(bench: &Bench, report: &mut Report) {
-    let start = |(number, program)| Trio::start(&bench.server, program, &format!("rest-{number}"), TTL);
+    let start = |(number, program)| Trio::start(&bench.server, program, &format!("rest-{number}"), None, TTL);
     let mut trios: Vec<Trio> = bench.programs.iter().enumerate().map(start).collect();
     let leaders: Vec<usize> = trios.iter_mut().map(Trio::leader).collect();
     thread::sleep(Duration::from_secs(5));
