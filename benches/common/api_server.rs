@@ -1,13 +1,13 @@
 //! The API server that candidates talk to: a real kube-apiserver with its etcd where `KUBEBUILDER_ASSETS` names them, else
 //! the in-memory one of the tests, as a process of its own, so that what it used can be told.
 
-use super::candidate::Usage;
+use super::candidate::cpu_with_ended_threads;
 use super::{NAMESPACE, wait_until};
 use apiserver::{Options, Rule, Server};
 use controlplane::{Account, ControlPlane};
-use leader_elector::api::Api;
+use leader_elector::api::{Api, Watch, WatchHandle};
 use leader_elector::credentials::Credentials;
-use leader_elector::lock::{LockKind, LockName, Object};
+use leader_elector::lock::{LockKind, LockName, Object, WatchEvent};
 use leader_elector::record::{Content, Record, Stamp};
 use serde_json::json;
 use std::cell::{Cell, RefCell};
@@ -140,6 +140,14 @@ impl ApiServer {
         }
     }
 
+    /// Watches who takes the lock of an election from now on.
+    pub fn watch_holder(&self, election: &str) -> NextHolder {
+        let now = self.lease(election).expect("there is a Lease");
+        let (lock, version) = (lock(election), now.version().resource_version.to_string());
+        let watch = self.api().watch(&lock, Some(&version), 600, HOUR, &WatchHandle::new());
+        NextHolder { watch: watch.unwrap_or_else(|failure| panic!("{failure}")), lock, last: holder(&now) }
+    }
+
     /// From now on only later requests count.
     pub fn forget_requests(&self) {
         match &self.backend {
@@ -175,13 +183,42 @@ impl ApiServer {
             Backend::StandIn(stand_in) => vec![stand_in.child.id()],
             Backend::Real(plane) => plane.processes(),
         };
-        processes.into_iter().map(|pid| Usage::of(pid).cpu).sum()
+        processes.into_iter().map(cpu_with_ended_threads).sum()
     }
 }
 
 impl Drop for ApiServer {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A watch of a lock.
+pub struct NextHolder {
+    watch: Watch,
+    lock: LockName,
+    last: String,
+}
+
+impl NextHolder {
+    /// The next holder, as soon as there is one.
+    pub fn holder(&mut self) -> String {
+        loop {
+            let line = self.watch.next().ok().flatten().expect("the watch goes on");
+            let Ok(WatchEvent::Object(object)) = WatchEvent::parse(&self.lock, &line) else { continue };
+            let now = holder(&object);
+            if !now.is_empty() && now != self.last {
+                return now;
+            }
+        }
+    }
+}
+
+/// Empty for nobody.
+fn holder(object: &Object) -> String {
+    match object.sight().content {
+        Content::Record(record) => record.holder.to_string(),
+        _ => String::new(),
     }
 }
 

@@ -98,6 +98,15 @@ impl Usage {
     }
 }
 
+/// The time on a processor of all threads that a process has or had, in the kernel's ticks of 10 ms.
+pub fn cpu_with_ended_threads(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, in brackets, may have spaces in it. After it come the fields from the third on.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
 /// A number in `/proc/…/status`, without its unit; 0 where there is none.
 fn status_field(path: &str, field: &str) -> u64 {
     let status = fs::read_to_string(path).unwrap_or_default();

@@ -29,6 +29,7 @@ pub fn measure(growth: &Growth, sizes: &[usize]) {
         let mut crowd = Crowd::start(growth, size);
         let failovers: Vec<Failover> = (0..growth.rounds).map(|_| crowd.fail_over()).collect();
         let rest = rest(growth);
+        let mean = |field: fn(&Failover) -> f64| failovers.iter().map(field).sum::<f64>() / failovers.len() as f64;
         let spread = |field: fn(&Failover) -> f64| Spread::of(failovers.iter().map(field).collect());
         let times = |spread: Spread| format!("{} ms, {} ms", number(spread.p50()), number(spread.max()));
         let requests = spread(|it| it.requests as f64);
@@ -38,7 +39,7 @@ pub fn measure(growth: &Growth, sizes: &[usize]) {
             times(spread(|it| it.all_ms)),
             requests.p50() / size as f64,
             number(spread(|it| it.conflicts as f64).p50()),
-            number(spread(|it| it.server_cpu_ms).p50()),
+            number(mean(|it| it.server_cpu_ms)),
             number(rest.requests),
             number(rest.server_cpu_ms),
         );
@@ -120,20 +121,16 @@ impl<'a> Crowd<'a> {
         let holder = server.record(&self.election).expect("there is a leader").holder;
         let old = self.candidates.iter().position(|it| *it.id == *holder).expect("it is one of them");
         let old = self.candidates.swap_remove(old);
+        // The lock says whom to ask: to ask everybody all the time would keep them from their work.
+        let mut next = server.watch_holder(&self.election);
         server.forget_requests();
         let used = server.usage();
         let begin = Instant::now();
         old.signal(Signal::TERM);
-        // The lock says whom to ask: to ask everybody all the time would keep them from their work.
-        let mut leader = 0;
-        wait_until("somebody else holds the lock", Duration::from_millis(1), || {
-            let holder = server.record(&self.election).map(|record| record.holder);
-            let new = self.candidates.iter().position(|it| holder.as_deref() == Some(&it.id));
-            new.inspect(|index| leader = *index).is_some()
-        });
-        wait_until("it leads", Duration::from_micros(200), || self.candidates[leader].leads());
+        let name = next.holder();
+        let leader = self.candidates.iter_mut().find(|it| it.id == name).expect("it is one of them");
+        wait_until("it leads", Duration::from_micros(200), || leader.leads());
         let first = begin.elapsed();
-        let name = self.candidates[leader].id.clone();
         self.wait_for_all(Some(&name));
         let all = begin.elapsed();
         // What follows late belongs to it, renewals do not: they are few.
