@@ -2,8 +2,8 @@
 //! build of its own.
 //!
 //! Real processes; the server is that of `benches/handover`. It prints tables and judges nothing; docs/operations.md has
-//! what follows from them. A process takes 2.5 MB, so a thousand elections of three need 8 GB, and 25,000 threads:
-//! `sysctl kernel.pid_max` may have to be raised.
+//! what follows from them. A process takes 2.5 MiB and 8 threads, and the in-memory server one thread a connection: for a
+//! thousand elections of three, 8 GB and a `kernel.pid_max` of more than 32,768 are needed.
 //!
 //! - `-- 3 10 100` chooses the numbers of candidates of one election (otherwise 3, 10, 100, 300, 1000).
 //! - `--elections=N` is how many elections of three there are beside (otherwise 300; 0 for none).

@@ -24,12 +24,12 @@ pub fn measure(growth: &Growth, elections: usize) {
     }
     let (first, all) = (Spread::of(first), Spread::of(all));
     println!(
-        "\n{elections} elections of three: at rest {} requests a minute, {} ms of CPU of the API server a minute; {} MB of \
+        "\n{elections} elections of three: at rest {} requests a minute, {} ms of CPU of the API server a minute; {} MiB of \
          memory; SIGTERM to one leader, until one survivor names the next one p50 {} ms, most {} ms, until both do p50 {} \
          ms, most {} ms.",
         number(rest.requests),
         number(rest.server_cpu_ms),
-        number(memory as f64 / 1000.0),
+        number(memory as f64 / 1024.0),
         number(first.p50()),
         number(first.max()),
         number(all.p50()),

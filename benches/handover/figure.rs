@@ -26,7 +26,7 @@ const PANELS: [(&str, &[(&str, &str)]); 2] = [
             ("follower requests", "follower, requests"),
             ("leader cpu", "leader, ms on a processor"),
             ("follower cpu", "follower, ms on a processor"),
-            ("leader rss", "leader, MB of memory"),
+            ("leader rss", "leader, MiB of memory"),
             ("follower wake-ups", "follower, wake-ups a second"),
         ],
     ),

@@ -15,7 +15,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 struct Use {
     requests: f64,
     cpu_ms: f64,
-    rss_mb: f64,
+    rss_mib: f64,
     threads: f64,
     waits_per_second: f64,
 }
@@ -42,7 +42,7 @@ pub fn rest(bench: &Bench, report: &mut Report) {
             Use {
                 requests: requests.iter().filter(|request| request.account == account).count() as f64,
                 cpu_ms: used.cpu.as_secs_f64() * 1000.0,
-                rss_mb: candidate.status_kb("VmRSS") as f64 / 1000.0,
+                rss_mib: candidate.status_kb("VmRSS") as f64 / 1024.0,
                 threads: used.threads as f64,
                 waits_per_second: used.waits as f64 / MINUTE.as_secs_f64(),
             }
@@ -54,7 +54,7 @@ pub fn rest(bench: &Bench, report: &mut Report) {
     let fields: [(&str, &str, fn(&Use) -> f64); 5] = [
         ("requests a minute", "", |it| it.requests),
         ("time on a processor a minute", "ms", |it| it.cpu_ms),
-        ("memory (RSS)", "MB", |it| it.rss_mb),
+        ("memory (RSS)", "MiB", |it| it.rss_mib),
         ("threads", "", |it| it.threads),
         ("wake-ups a second", "", |it| it.waits_per_second),
     ];
