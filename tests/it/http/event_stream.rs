@@ -272,14 +272,18 @@ fn a_listener_that_does_not_read_is_closed_after_a_while() {
 #[test]
 fn a_change_while_the_first_listener_comes_is_told_at_once() {
     let (address, status) = serve(Limits { heartbeat: HOUR, ..patient() });
-    for round in 0..500 {
+    for round in 0..4000 {
         let holder = format!("candidate-{round}");
         let mut client = Client::connect(address);
-        std::thread::scope(|scope| {
-            scope.spawn(|| status.publish(following(&holder)));
-            client.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n");
-        });
+        client.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n");
+        // At another moment of what the server does meanwhile, each time.
+        let sent = Instant::now();
+        while sent.elapsed() < Duration::from_nanos(round * 37 % 100_000) {}
+        status.publish(following(&holder));
         Events::from_asked(client).until_named(&holder);
+        wait_for_subscribers(address, 0.0);
+        // Until then the server does not know that nobody listens any more.
+        status.publish(known());
         wait_for_subscribers(address, 0.0);
     }
 }
