@@ -133,10 +133,13 @@ impl Snapshot {
 #[derive(Debug)]
 pub struct Published(());
 
+/// Called with the status after each publication and at the end.
+type OnPublish = dyn Fn(&Status) + Send + Sync;
+
 /// Holds the latest snapshot for the other threads.
 pub struct Status {
     latest: Mutex<Arc<Snapshot>>,
-    on_publish_hook: OnceLock<Box<dyn Fn(&Status) + Send + Sync>>,
+    on_publish_hook: OnceLock<Box<OnPublish>>,
     closed: AtomicBool,
 }
 

@@ -3,7 +3,7 @@
 use super::api_server::ApiServer;
 use super::candidate::Candidate;
 use super::program::Program;
-use super::wait_until;
+use super::{PATIENCE, wait_until};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
@@ -93,6 +93,7 @@ impl<'a> Trio<'a> {
                 break now;
             }
             let elapsed = now.duration_since(begin);
+            assert!(elapsed < PATIENCE, "the survivors never named one of themselves: {names:?}");
             let (_, pause) = PAUSES.iter().find(|(until, _)| elapsed < *until).expect("the last has no end");
             std::thread::sleep(*pause);
         };

@@ -1,7 +1,7 @@
 //! A minute in which nothing happens: what do a leader and its followers ask, and what do they use?
 
 use crate::Bench;
-use crate::common::candidate::Usage;
+use crate::common::candidate::{Candidate, Usage};
 use crate::common::trio::Trio;
 use crate::report::{Report, Value};
 use std::thread;
@@ -20,6 +20,8 @@ struct Use {
     waits_per_second: f64,
 }
 
+type Field = fn(&Use) -> f64;
+
 /// All programs rest at the same time, so that they meet the same machine.
 pub fn rest(bench: &Bench, report: &mut Report) {
     let start = |(number, program)| Trio::start(&bench.server, program, &format!("rest-{number}"), None, TTL);
@@ -28,7 +30,7 @@ pub fn rest(bench: &Bench, report: &mut Report) {
     thread::sleep(Duration::from_secs(5));
     bench.server.forget_requests();
     let usage = |trios: &[Trio]| -> Vec<Vec<Usage>> {
-        trios.iter().map(|trio| trio.candidates.iter().map(|it| it.usage()).collect()).collect()
+        trios.iter().map(|trio| trio.candidates.iter().map(Candidate::usage).collect()).collect()
     };
     let before = usage(&trios);
     thread::sleep(MINUTE);
@@ -51,7 +53,7 @@ pub fn rest(bench: &Bench, report: &mut Report) {
         of_leaders.push(uses.remove(leaders[number]));
         of_followers.push(uses);
     }
-    let fields: [(&str, &str, fn(&Use) -> f64); 5] = [
+    let fields: [(&str, &str, Field); 5] = [
         ("requests a minute", "", |it| it.requests),
         ("time on a processor a minute", "ms", |it| it.cpu_ms),
         ("memory (RSS)", "MiB", |it| it.rss_mib),
