@@ -1,7 +1,7 @@
 //! The epoll loop: sockets, limits and deadlines. Other modules compute the replies.
 //!
-//! Three things wake it: a socket, a published snapshot, and a timer. The timer is set to the next heartbeat, or to the
-//! end of the lease that subscribers were told about.
+//! Three things wake it: a socket; a published snapshot, while there are subscribers; and a timer. The timer is set to the
+//! next heartbeat, or to the end of the lease that subscribers were told about.
 //!
 //! It is level-triggered: if a bounded turn leaves work, epoll reports it again. A typical request costs three system
 //! calls: wait, receive, send.
