@@ -57,7 +57,10 @@ fn main() {
     for (name, measure) in MEASURES {
         if words.is_empty() || words.iter().any(|word| name.starts_with(word.as_str())) {
             eprintln!("{name} …");
+            let done = report.rows.len();
             measure(&bench, &mut report);
+            // The table comes at the end: who has to stop before has these.
+            report.rows[done..].iter().for_each(|row| eprintln!("{}", report.line(row)));
         }
     }
     print!("{}", report.table());

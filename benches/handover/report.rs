@@ -72,22 +72,22 @@ impl Report {
         text.push_str(&"|---".repeat(self.programs.len() + 2));
         text.push_str("|\n");
         for row in &self.rows {
-            let _ = write!(text, "| {} |", row.what);
-            for value in &row.values {
-                let _ = write!(text, " {} |", value.as_ref().map(|value| cell(value, row.unit)).unwrap_or_default());
-            }
-            let middle = |index: usize| row.values.get(index)?.as_ref().map(Value::middle);
-            let ratio = middle(0).zip(middle(1)).filter(|(_, polling)| *polling > 0.0);
-            let _ = writeln!(
-                text,
-                " {} |",
-                ratio.map(|(ours, polling)| format!("{:.3}", ours / polling)).unwrap_or_default()
-            );
+            let _ = writeln!(text, "{}", self.line(row));
         }
         for note in &self.notes {
             let _ = writeln!(text, "\n{note}");
         }
         text
+    }
+
+    /// One line of the table.
+    pub fn line(&self, row: &Row) -> String {
+        let cell = |value: &Option<Value>| value.as_ref().map(|value| cell(value, row.unit)).unwrap_or_default();
+        let cells: Vec<String> = row.values.iter().map(cell).collect();
+        let middle = |index: usize| row.values.get(index)?.as_ref().map(Value::middle);
+        let ratio = middle(0).zip(middle(1)).filter(|(_, polling)| *polling > 0.0);
+        let ratio = ratio.map(|(ours, polling)| format!("{:.3}", ours / polling)).unwrap_or_default();
+        format!("| {} | {} | {ratio} |", row.what, cells.join(" | "))
     }
 }
 
