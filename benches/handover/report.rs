@@ -111,7 +111,9 @@ fn setting(bench: &Bench) -> String {
     let date = rfc3339::format(i64::try_from(micros).unwrap_or_default());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let command = ["just bench".to_owned()].into_iter().chain(args).collect::<Vec<_>>().join(" ");
+    let rivals: Vec<&str> = bench.programs[2..].iter().map(|program| program.name.as_str()).collect();
+    let rivals = if rivals.is_empty() { String::new() } else { format!("RIVALS={}=… ", rivals.join("=…,")) };
+    let command = [format!("{rivals}just bench")].into_iter().chain(args).collect::<Vec<_>>().join(" ");
     format!(
         "{}, leader-elector {}, `{command}`, {cores} cores, {}",
         &date[..10],
