@@ -63,8 +63,8 @@ pub fn sigkill(bench: &Bench, report: &mut Report) {
                 let since_renewal = Duration::from_micros((now_micros() - renewed(&record)).max(0) as u64);
                 due = Instant::now() + lease.saturating_sub(since_renewal);
             });
-            first[index].push(in_ms(handover.first.saturating_duration_since(due)));
-            all[index].push(in_ms(handover.all.saturating_duration_since(due)));
+            first[index].push(in_ms_after(due, handover.first));
+            all[index].push(in_ms_after(due, handover.all));
         }
     }
     let what = "SIGKILL, from the end of the lease until the first survivor names the next leader";
@@ -121,6 +121,11 @@ fn mark() -> Mark {
 fn now_micros() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// Negative if it was earlier.
+fn in_ms_after(due: Instant, at: Instant) -> f64 {
+    in_ms(at.saturating_duration_since(due)) - in_ms(due.saturating_duration_since(at))
 }
 
 fn in_ms(duration: Duration) -> f64 {
