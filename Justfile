@@ -1,74 +1,75 @@
-# What is done here, and how. Each recipe is short enough to be typed by hand where `just` is not installed.
+# The commands that contributors use. Without `just`, type them by hand.
 
 # List the recipes.
 default:
     @just --list --unsorted
 
-# Three candidates on this machine, three handovers; ends with Ctrl-C.
+# Run three candidates on this machine and show three handovers; Ctrl-C ends it.
 demo:
     cargo run --example demo
 
-# All tests.
+# Run all tests.
 test:
     cargo test --workspace --no-fail-fast
 
-# Three real electors at a server that fails, for so many seconds, and a judge; a seed repeats what is done to them.
+# Pause, kill and cut off three real electors at random, and check the contract. A seed repeats the faults.
 chaos seconds="60" seed="":
     CHAOS_SECONDS={{ seconds }} SEED={{ seed }} cargo test --test chaos -- --nocapture
 
-# Run mode, so many handovers of each kind: do the commands of two candidates ever run at the same time? Words choose kinds.
+# Check in run mode that the commands of two candidates never run at the same time. `kinds` selects kinds of handover.
 handovers number="10" *kinds:
     HANDOVERS={{ number }} KINDS='{{ kinds }}' cargo test --test handovers -- --nocapture
 
-# Against a real kube-apiserver and etcd, if KUBEBUILDER_ASSETS names a folder with both; words choose scenarios.
+# Run scenarios against a real kube-apiserver and etcd, if KUBEBUILDER_ASSETS names a directory with both.
 conformance *words:
     cargo test --test conformance -- {{ words }}
 
-# In the pods of the cluster that the kubeconfig names, with IMAGE, an image of the elector that its nodes have.
+# Run scenarios in pods of the current kubeconfig's cluster. IMAGE names an image of the elector that its nodes have.
 e2e *words:
     cargo test --test e2e -- {{ words }}
 
-# A cluster of one node on this machine, from the programs in KUBEBUILDER_ASSETS: `up`, `load IMAGE.tar`, `run COMMAND`, `down`.
+# Manage a cluster of one node on this machine, made of the programs in KUBEBUILDER_ASSETS: `up`, `load IMAGE.tar`,
+# `run COMMAND`, `down`.
 cluster *command:
     .ci/cluster {{ command }}
 
-# Formatting, clippy and the documentation, with warnings denied.
+# Check formatting, clippy and the documentation, with warnings denied.
 lint:
     .ci/run lint
 
-# The state machine in a simulated world full of faults: without end, `--schedules=N`, or `--seed=N` with its trace.
+# Simulate the state machine with random faults: endlessly, `--schedules=N` times, or `--seed=N` once with a trace.
 simulate *args:
     cargo run --quiet --release --package simulation -- {{ args }}
 
-# Every interleaving of small worlds.
+# Try every interleaving of events in small simulated configurations.
 exhaustive:
     cargo run --quiet --release --package simulation -- exhaustive
 
-# Does the simulation find deliberate bugs? All of them, or those named.
+# Check that the simulation finds deliberate bugs: all of them, or those that are named.
 mutants *names:
     cargo run --quiet --release --package simulation -- mutants {{ names }}
 
-# Every state of a model of the protocol, within bounds.
+# Explore every state of a model of the protocol, within bounds.
 model:
     cargo run --release --package model
 
-# The binary that ships beside an elector that polls: failover, cost, start. `--svg=docs/handover.svg` draws it.
+# Compare the binary that ships with an elector that polls: failover, cost, start. `--svg=docs/handover.svg` draws it.
 bench *args:
     LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench handover -- {{ args }}
 
-# What up to 1,000 candidates, and hundreds of elections, ask of an API server.
+# Measure what up to 1,000 candidates, and hundreds of elections, ask of an API server.
 growth *args:
     LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench growth -- {{ args }}
 
-# The HTTP port of the binary that ships: its speed beside tiny_http's (needs wrk), `events`, and what a client notices of `attacks`.
+# Measure the HTTP port of the binary that ships: `throughput` beside tiny_http (needs wrk), `events`, `attacks`.
 bench-http *args:
     LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench http -- {{ args }}
 
-# Bytes of chance for the HTTP port, as long as one likes.
+# Fuzz the HTTP parser and connections with random bytes for a number of seconds.
 fuzz seconds="60":
     FUZZ_SECONDS={{ seconds }} FUZZ_SEED="$(date +%s)" cargo test --lib fuzz -- --nocapture
 
-# Compare the API server of the tests with exchanges recorded from a real one, by the script that recorded them.
+# Compare the API server of the tests with a recording of a real one, using the script that made the recording.
 wire script recording:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -79,30 +80,39 @@ wire script recording:
     read -r url <&"${server[0]}"
     python3 '{{ script }}' compare "$url" secret '{{ recording }}'
 
-# The licences, the bans and the sources of the dependencies; needs cargo-deny.
+# Check licences, banned crates and sources of the dependencies, by cargo-deny, which is installed first.
 deny:
-    cargo deny check bans licenses sources
+    .ci/deny check bans licenses sources
 
-# The static binary that ships, checked: static, and not too large.
+# Check the dependencies for advisories.
+advisories:
+    .ci/advisories
+
+# Build the static binary that ships; check that it is static and not too large.
 musl:
     .ci/musl
 
-# The image, by docker, podman or buildah, as a tag and as an archive.
+# Build the image with docker, podman or buildah, and save it as an archive.
 image:
     .ci/image
 
-# The image, run under chroot as its user; needs root.
+# Build the image, and run its contents under chroot as the image's user; needs root.
 image-check:
     .ci/image-check
 
-# The manifests and what kustomize makes of them, against the schemas of Kubernetes.
+# Validate the manifests, and the output of kustomize, against the schemas of Kubernetes.
 manifests:
     .ci/manifests
 
-# A release: binaries for six architectures or these, built twice, run under qemu; SBOM, image and checksums.
+# Make a release: binaries for six architectures (or the named ones), built twice and run under qemu; SBOMs, provenance,
+# image, checksums; signatures if KEY names a key.
 dist *architectures:
     .ci/dist {{ architectures }}
 
-# All that is checked before a change lands.
+# Publish what `dist` made: as IMAGE, and as the release of TAG.
+publish directory="target/release-files":
+    .ci/publish {{ directory }}
+
+# Run all checks that a change must pass.
 ci:
     .ci/run

@@ -1,28 +1,32 @@
-//! How fast is the port, how soon does it tell a change, and who suffers when it is attacked? `cargo bench --bench http`,
-//! or `just bench-http` for the binary that ships. Needs wrk (Debian: `wrk`), except for `-- attacks` and `-- events`.
+//! Measures the HTTP port: its throughput, the delay of events, and the effect of attacks on other clients. Run it with
+//! `cargo bench --bench http`, or `just bench-http` for the binary that ships. Needs wrk (Debian: `wrk`), except for
+//! `-- attacks` and `-- events`.
 //!
-//! It prints figures and judges nothing; docs/operations.md says what to expect. `-- NAME...` runs only the measures
-//! whose names begin so.
+//! It only prints figures; docs/operations.md has those to expect. `-- NAME...` selects measurements by the beginnings
+//! of their names.
 
 #[path = "../tests/http_attacks/attacks.rs"]
 mod attacks;
+#[path = "../tests/http_attacks/client.rs"]
+mod client;
 #[path = "../tests/common/mod.rs"]
 mod common;
-#[path = "../tests/http_attacks/polite.rs"]
-mod polite;
 
+use attacks::Attack;
+use client::{Port, Questions};
 use common::Elector;
 use common::cluster::{elector, holder_in, lock_of, plain_server, put};
 use common::http::Events;
 use common::lock::NEVER;
-use polite::Questions;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// The first argument of a process that serves as the rival.
+/// The first argument that makes this program serve with tiny_http.
 const RIVAL: &str = "serve-with-tiny-http";
+/// How long a client asks during one attack, if it is not answered.
+const ATTACK_LIMIT: Duration = Duration::from_secs(15);
 const BODY: &str = r#"{"name":"a"}"#;
 
 fn main() {
@@ -38,8 +42,9 @@ fn main() {
     }
 }
 
-/// From the commit of a write of the lock to the event at whoever listens. One elector stands; others take the lock from
-/// it, which it sees by its watch, and leave it, so that it takes the lock itself.
+/// The time from the commit of a write of the lock until a subscriber has the event. There is one elector; the
+/// benchmark takes the lock from it, which it sees by its watch, and releases the lock, so that it takes the lock
+/// again.
 fn events() {
     const ROUNDS: usize = 300;
     println!("{:<40} {:>9} {:>8} {:>8} {:>8}", "a change told by /events", "events", "p50 ms", "p99 ms", "most ms");
@@ -51,7 +56,7 @@ fn events() {
         for _ in 0..listeners {
             let (arrived, mut events) = (arrived.clone(), Events::of(elector.address()));
             events.until_named("a");
-            // It ends with the elector.
+            // The thread ends with the elector.
             std::thread::spawn(move || {
                 while let Some((name, _)) = events.event() {
                     let _ = arrived.send((name, Instant::now()));
@@ -84,21 +89,47 @@ fn events() {
     }
 }
 
-/// What a polite client meets with while others attack a leader.
+/// How soon a client is answered by a leader while others attack its port, and by tiny_http with the same answer.
 fn attacks() {
     apiserver::raise_file_limit();
-    println!("{:<40} {:>9} {:>8} {:>8} {:>8} {:>8}", "attack", "answered", "p50 ms", "p99 ms", "most ms", "RSS kB");
-    let enough = |questions: &Questions| questions.asked() >= 250;
-    let (_server, elector) = leader();
-    report("none", &Questions::ask(&elector, enough), &elector);
-    for attack in attacks::all() {
+    let head = format!("{:>10} {:>8} {:>8} {:>8}", "answered", "p50 ms", "p99 ms", "RSS kB");
+    println!("{:<40} {:^37} | {:^37}", "", "leader-elector", "tiny_http");
+    println!("{:<40} {head} | {head}", "attack");
+    let every_attack = attacks::all();
+    for attack in std::iter::once(None).chain(every_attack.iter().map(Some)) {
         let (_server, elector) = leader();
-        let questions = Questions::during(&attack, &elector, enough);
-        report(attack.name, &questions, &elector);
+        let ours = during(attack, &Port::from(&elector));
+        let ours = row(&ours, Some(elector.memory_kb("VmHWM")));
+        let mut rival = Rival::start();
+        let address = rival.address.parse().expect("an address");
+        let theirs = during(attack, &Port { address, leader: "a".to_owned(), has_metrics: false });
+        let theirs = row(&theirs, rival.memory_kb());
+        println!("{:<40} {ours} | {theirs}", attack.map_or("none", |attack| attack.name));
         if !elector.leads() || elector.log().contains("no longer leading") {
-            println!("    and it lost its leadership");
+            println!("    leader-elector lost its leadership");
+        }
+        if let Ok(Some(status)) = rival.process.try_wait() {
+            println!("    tiny_http ended: {status}");
         }
     }
+}
+
+fn during(attack: Option<&Attack>, port: &Port) -> Questions {
+    let end = Instant::now() + ATTACK_LIMIT;
+    let enough = |questions: &Questions| questions.asked() >= 250 || Instant::now() > end;
+    match attack {
+        Some(attack) => Questions::during(attack, port, enough),
+        None => Questions::ask(port, enough),
+    }
+}
+
+fn row(questions: &Questions, memory_kb: Option<u64>) -> String {
+    let mut times = questions.answered.clone();
+    times.sort();
+    let share = 100.0 * times.len() as f64 / questions.asked() as f64;
+    let [p50, p99] = [0.5, 0.99].map(|part| percentile_ms(&times, part));
+    let memory = memory_kb.map_or("-".to_owned(), |kb| kb.to_string());
+    format!("{share:>8.1} % {p50:>8.2} {p99:>8.2} {memory:>8}")
 }
 
 fn leader() -> (apiserver::Server, Elector) {
@@ -108,32 +139,18 @@ fn leader() -> (apiserver::Server, Elector) {
     (server, elector)
 }
 
-fn report(name: &str, questions: &Questions, elector: &Elector) {
-    let mut times = questions.answered.clone();
-    times.sort();
-    let ms = |part| percentile_ms(&times, part);
-    println!(
-        "{name:<40} {:>7.1} % {:>8.2} {:>8.2} {:>8.2} {:>8}",
-        100.0 * times.len() as f64 / questions.asked() as f64,
-        ms(0.5),
-        ms(0.99),
-        ms(1.0),
-        elector.memory_kb("VmHWM")
-    );
-}
-
-/// The time that this part of all, which are sorted, did not exceed.
+/// A percentile of sorted times.
 fn percentile_ms(times: &[Duration], part: f64) -> f64 {
     let index = (times.len() as f64 * part) as usize;
     times.get(index.min(times.len().saturating_sub(1))).map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0)
 }
 
-/// Requests a second and the 99th percentile, beside tiny_http with the same answer; by turns, for the machine is not
-/// equally busy all the time.
+/// Requests per second and the 99th percentile, compared with tiny_http with the same answer. The two are measured
+/// alternately, because the load of the machine changes.
 fn throughput() {
     const ROUNDS: usize = 5;
     let (_server, elector) = leader();
-    let rival = Rival::start();
+    let mut rival = Rival::start();
     let (ours, theirs) = (format!("http://{}/", elector.address()), format!("http://{}/", rival.address));
     let loads = [
         ("1 connection, kept", 1, true),
@@ -159,17 +176,18 @@ fn throughput() {
             median(&|run| run[0].rate / run[1].rate),
         );
     }
-    println!("memory at its peak: {} kB, tiny_http {} kB", elector.memory_kb("VmHWM"), rival.memory_kb());
+    let theirs = rival.memory_kb().expect("it serves");
+    println!("memory at its peak: {} kB, tiny_http {theirs} kB", elector.memory_kb("VmHWM"));
 }
 
 struct Run {
-    /// Requests a second.
+    /// Requests per second.
     rate: f64,
     p99_ms: f64,
 }
 
-/// A core is left to the server. With more busy threads than cores, the slowest answers tell how long the scheduler lets
-/// each of them run, and what they do is not seen.
+/// One core is left to the server. With more busy threads than cores, the slowest answers would show the time slices of
+/// the scheduler.
 fn wrk(url: &str, connections: u32, keep: bool) -> Run {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let threads = connections.min(cores.saturating_sub(1).max(1));
@@ -187,7 +205,7 @@ fn wrk(url: &str, connections: u32, keep: bool) -> Run {
     Run { rate: value("Requests/sec:").parse().expect("a number"), p99_ms: in_ms(value("99%")) }
 }
 
-/// A time as wrk writes it, such as `1.20ms`.
+/// Parses a time in wrk's output, such as `1.20ms`.
 fn in_ms(time: &str) -> f64 {
     let digits = time.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match &time[digits.len()..] {
@@ -198,7 +216,7 @@ fn in_ms(time: &str) -> f64 {
     digits.parse::<f64>().expect("a number") * factor
 }
 
-/// This program again, serving with tiny_http; killed when dropped.
+/// A process of this program that serves with tiny_http; killed when dropped.
 struct Rival {
     process: Child,
     address: String,
@@ -214,8 +232,10 @@ impl Rival {
         Rival { process, address: address.trim().to_owned() }
     }
 
-    fn memory_kb(&self) -> u64 {
-        common::memory_kb(self.process.id(), "VmHWM")
+    /// `None` after it has ended.
+    fn memory_kb(&mut self) -> Option<u64> {
+        let runs = matches!(self.process.try_wait(), Ok(None));
+        runs.then(|| common::memory_kb(self.process.id(), "VmHWM"))
     }
 }
 
@@ -226,8 +246,8 @@ impl Drop for Rival {
     }
 }
 
-/// Serves as the documentation of tiny_http advises where many ask: several threads that take requests. It keeps a
-/// thread a connection on its own.
+/// Serves as the documentation of tiny_http recommends for many clients: with several threads that receive requests.
+/// tiny_http itself has a thread for each connection.
 fn rival() {
     let server = tiny_http::Server::http("127.0.0.1:0").expect("a port is free");
     println!("{}", server.server_addr());

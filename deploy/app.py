@@ -1,10 +1,9 @@
-"""Works in one of its replicas at a time, as app.js does, but does not poll while another one leads.
+"""An application that works in only one of its replicas at a time, like app.js, but does not poll while it waits.
 
-It listens to the elector's /events, which say at once when the leader changes, and asks /isLeader right before each
-piece of work. An event alone is no reason to begin: what a process reads late, because it stood still, is old, and its
-`validForSeconds` counted from when the elector sent it. The answer of /isLeader counts from before the question: from
-then on nobody else leads for a third of the elector's --ttl, 3.3 s as it comes, into which the question and the piece
-of work must fit. Where that is not enough, see app.js about fencing tokens.
+It reads the elector's /events, which say at once when the leader changes, and asks /isLeader right before each piece of
+work. An event alone is not enough to begin work: a paused process may read stale events. After the answer of /isLeader
+nobody else leads for a third of the elector's --ttl (3.3 s by default), counted from when the request was sent. The
+request and the piece of work together must take less than that. See app.js about fencing tokens.
 """
 
 import http.client
@@ -15,25 +14,25 @@ import time
 import urllib.request
 
 ELECTOR = os.environ.get("ELECTOR", "http://localhost:4040")
-ME = os.environ.get("HOSTNAME", "this replica")  # in a pod its name
+ME = os.environ.get("HOSTNAME", "this replica")  # in a pod: the pod's name
 
-# The elector sends a comment every 15 s where there is nothing to say; a connection silent for longer is dead.
+# The elector sends a comment every 15 s if there is no event; a connection that is silent for longer is dead.
 SILENCE = 20
 
-# No proxy, whatever the environment names: the elector is in this pod.
+# Ignore the proxies in the environment: the elector is in this pod.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-# All that can be wrong with an answer, a missing one included.
+# Everything that can go wrong with a request.
 FAILURES = (OSError, ValueError, http.client.HTTPException)
 
 
 class ToldToEnd(Exception):
-    """SIGTERM came while there was nothing to finish."""
+    """SIGTERM arrived while there was no work to finish."""
 
 
 def leads():
-    """Whether this replica leads. No answer means no: somebody else may lead."""
+    """Whether this replica leads. If there is no answer, somebody else may lead: False."""
     try:
         with OPENER.open(f"{ELECTOR}/isLeader", timeout=0.5) as answer:
             return json.load(answer) == {"isLeader": True}
@@ -42,7 +41,7 @@ def leads():
 
 
 def wait_to_lead():
-    """Comes back when this replica leads: each event, a change or a renewal that was seen, is an occasion to ask."""
+    """Returns when this replica leads. Asks after each event, which is a change of the leader or a renewal."""
     while True:
         try:
             with OPENER.open(f"{ELECTOR}/events", timeout=SILENCE) as events:
@@ -55,7 +54,7 @@ def wait_to_lead():
 
 
 def work():
-    """Yours goes here."""
+    """Replace this by your work."""
     print(f"{ME} begins", flush=True)
     time.sleep(0.1)
     print(f"{ME} ends", flush=True)
@@ -65,7 +64,7 @@ def main():
     is_working = told_to_end = False
 
     def on_sigterm(*_):
-        # Finish the piece of work under way, and begin no other.
+        # Finish the current piece of work, and begin no other.
         nonlocal told_to_end
         told_to_end = True
         if not is_working:

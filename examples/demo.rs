@@ -1,7 +1,7 @@
-//! What a newcomer runs first: `cargo run --example demo`.
+//! Shows an election without Kubernetes: `cargo run --example demo`.
 //!
-//! It starts an in-memory API server and three candidates, each a process of its own, and hands the leadership
-//! over three times: by SIGTERM, by SIGKILL and by a pause. It goes on until Ctrl-C; with `--exit` it ends then.
+//! Starts an in-memory API server and three candidates, each in a process of its own, and makes the leadership change
+//! three times: by SIGTERM, by SIGKILL and by a pause. Then it runs until Ctrl-C, or exits if `--exit` is given.
 
 use apiserver::{Options, Server};
 use leader_elector::cli::{self, Command, Environment};
@@ -16,9 +16,9 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The lease, so short that the newcomer need not wait.
+/// A short lease, so that the demo takes only seconds.
 const TTL: &str = "--ttl=2s";
-const LEASE_RAN_OUT: &str = "its lease of 2 s had to run out";
+const LEASE_RAN_OUT: &str = "the lease of 2 s had to run out";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -27,17 +27,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("--exit") => demo(false),
         None => demo(true),
         Some(other) => {
-            Err(format!("{other:?} means nothing here; --exit ends the demo after its three handovers").into())
+            Err(format!("unknown argument {other:?}; --exit ends the demo after its three handovers").into())
         }
     }
 }
 
-/// What each candidate process runs: what `leader-elector` runs, but for dying with its parent, however that dies.
+/// Runs one candidate: the same as `leader-elector`, except that the process is killed when its parent ends.
 fn candidate(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     let parent = args.next();
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if getppid().map(|pid| pid.to_string()) != parent {
-        return Ok(()); // it died before it was asked for its death
+        return Ok(()); // the parent ended before the line above took effect
     }
     let signals = Signals::register()?;
     let Command::Run(config) = cli::parse(args.map(Into::into), &Environment::read())? else { return Ok(()) };
@@ -48,32 +48,27 @@ fn candidate(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error
     Ok(())
 }
 
-fn demo(goes_on: bool) -> Result<(), Box<dyn Error>> {
+fn demo(keep_running: bool) -> Result<(), Box<dyn Error>> {
     let server = Server::start(Options::default())?;
-    println!("An API server, in memory:  {}", server.url());
-    println!("Look at the lock with:     kubectl --server={} get endpoints example -o yaml\n", server.url());
+    println!("In-memory API server:  {}", server.url());
+    println!("Show the lock with:    kubectl --server={} get endpoints example -o yaml\n", server.url());
     let mut candidates = Vec::new();
     for n in 1..=3 {
         candidates.push(Candidate::start(&server.url(), &format!("candidate-{n}"))?);
     }
     for candidate in &candidates {
-        println!(
-            "{} (process {}) says who leads at  http://{}/",
-            candidate.id,
-            candidate.child.id(),
-            candidate.address
-        );
+        println!("{} (process {}) is served at http://{}/", candidate.id, candidate.child.id(), candidate.address);
     }
     let leader = leader_of(&candidates, None)?;
     println!("\n{} leads: {}\n", candidates[leader].id, candidates[leader].ask()?);
 
-    let leader = ended(&mut candidates, &server, leader, ("SIGTERM", Signal::TERM), "it released the lock")?;
-    // Nobody can tell that the leader is gone until its lease has run out.
-    let leader = ended(&mut candidates, &server, leader, ("SIGKILL", Signal::KILL), LEASE_RAN_OUT)?;
-    paused(&candidates, leader)?;
+    let leader = end_leader(&mut candidates, &server, leader, ("SIGTERM", Signal::TERM), "the lock was released")?;
+    // The others cannot know that the leader is dead until its lease has run out.
+    let leader = end_leader(&mut candidates, &server, leader, ("SIGKILL", Signal::KILL), LEASE_RAN_OUT)?;
+    pause_leader(&candidates, leader)?;
 
-    if goes_on {
-        println!("\nThree candidates go on; ask them, or kill one. Ctrl-C ends the demo.");
+    if keep_running {
+        println!("\nThe three candidates keep running: query them, or kill one. Ctrl-C ends the demo.");
         loop {
             thread::park();
         }
@@ -82,7 +77,7 @@ fn demo(goes_on: bool) -> Result<(), Box<dyn Error>> {
 }
 
 /// Ends the leader by a signal, waits for the next one, and starts the old one again.
-fn ended(
+fn end_leader(
     candidates: &mut [Candidate],
     server: &Server,
     leader: usize,
@@ -92,32 +87,33 @@ fn ended(
     let since = Instant::now();
     candidates[leader].signal(signal)?;
     let next = leader_of(candidates, Some(leader))?;
-    told(how, candidates, leader, next, since, why);
+    print_handover(how, candidates, leader, next, since, why);
     candidates[leader].restart(&server.url())?;
     Ok(next)
 }
 
-/// A pause: the leader does not know that it was stopped, and yet it must not say that it leads.
-fn paused(candidates: &[Candidate], leader: usize) -> Result<(), Box<dyn Error>> {
+/// Pauses the leader until another one leads. When it runs again it cannot know that it was paused, but it must not say
+/// that it leads.
+fn pause_leader(candidates: &[Candidate], leader: usize) -> Result<(), Box<dyn Error>> {
     let since = Instant::now();
     candidates[leader].signal(Signal::STOP)?;
     let next = leader_of(candidates, Some(leader))?;
-    told("a pause", candidates, leader, next, since, LEASE_RAN_OUT);
+    print_handover("SIGSTOP", candidates, leader, next, since, LEASE_RAN_OUT);
     candidates[leader].signal(Signal::CONT)?;
     let (mut asked, resumed) = (0, Instant::now());
     while resumed.elapsed() < Duration::from_secs(1) {
         asked += 1;
         if candidates[leader].leads() {
-            return Err(format!("{} names itself after its pause: two leaders", candidates[leader].id).into());
+            return Err(format!("{} names itself after its pause: there are two leaders", candidates[leader].id).into());
         }
     }
-    println!("           resumed and asked {asked} times in a second, {} never named itself", candidates[leader].id);
+    println!("SIGCONT to {}: asked {asked} times in one second, it never named itself", candidates[leader].id);
     Ok(())
 }
 
-fn told(how: &str, candidates: &[Candidate], old: usize, new: usize, since: Instant, why: &str) {
+fn print_handover(how: &str, candidates: &[Candidate], old: usize, new: usize, since: Instant, why: &str) {
     let took = since.elapsed().as_secs_f64() * 1000.0;
-    println!("{how:>8}:  {} leads {took:.1} ms after {} got it; {why}", candidates[new].id, candidates[old].id);
+    println!("{how} to {}: {} leads after {took:.1} ms; {why}", candidates[old].id, candidates[new].id);
 }
 
 /// The candidate that names itself, other than this one.
@@ -140,7 +136,7 @@ struct Candidate {
 
 impl Candidate {
     fn start(server: &str, id: &str) -> Result<Candidate, Box<dyn Error>> {
-        // A port that is free now, and so will be in a moment.
+        // The port is free now; the candidate binds it a moment later.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let child = Candidate::spawn(server, id, address)?;
         let candidate = Candidate { id: id.to_owned(), address, child };
@@ -174,14 +170,14 @@ impl Candidate {
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Box<dyn Error>> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or("a process without a number")?;
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or("the process has no usable pid")?;
         Ok(kill_process(pid, signal)?)
     }
 
     /// The body of `/`.
     fn ask(&self) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(self.address)?;
-        // A process that is paused still accepts.
+        // The kernel accepts connections for a paused process too, but nothing answers them.
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();

@@ -278,7 +278,7 @@ impl Candidate {
     fn act(&mut self, outcome: Outcome, _: Published) -> io::Result<()> {
         for (worker, order) in self.workers.iter_mut().zip(outcome.orders) {
             if order.reopen_watch {
-                log::debug!("the watch of {} missed something, or is silent: opening it anew", worker.lock);
+                log::debug!("the watch of {} missed something, or is silent: reopening it", worker.lock);
                 worker.watcher.reopen();
             }
             let Some(request) = order.request else { continue };
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_that_cannot_go_on_claims_nothing() {
+    fn a_candidate_that_fails_claims_nothing() {
         let candidate = candidate();
         let status = Arc::clone(&candidate.status);
         let claim = Some(Claim { until: Time::MAX, fencing_token: 1 });
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_whose_object_is_not_at_hand_leads_to_a_read_and_counts_as_no_conflict() {
+    fn a_write_without_the_current_object_causes_a_read_and_is_no_conflict() {
         let mut candidate = candidate();
         candidate.step(0, Event::Tick, None).unwrap();
         let version = Some(Version { uid: "u".into(), resource_version: 5 });

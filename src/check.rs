@@ -53,7 +53,7 @@ impl Elector {
         let status = response.status();
         let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
         let body = read(response.into_body()).map_err(|error| self.explain(error))?;
-        match judge(status, is_json, &body) {
+        match parse_answer(status, is_json, &body) {
             Some(leads) => Ok(ElectorAnswer { leads, body }),
             None => Err(format!(
                 "the answer of {} is not that of a leader-elector 0.6 or later: {status}, \"{}\"",
@@ -81,7 +81,7 @@ fn read(body: Body) -> Result<String, Error> {
 /// Whether the elector with this answer to `/leader` leads; `None` if the answer is not that of an elector.
 ///
 /// 0.5 answers every path with 200 and the name of the holder, but as text.
-fn judge(status: StatusCode, is_json: bool, body: &str) -> Option<bool> {
+fn parse_answer(status: StatusCode, is_json: bool, body: &str) -> Option<bool> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Named {
@@ -156,7 +156,7 @@ mod tests {
             (200, true, "", None),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(judge(status, is_json, body), leads, "{status} {is_json} {body}");
+            assert_eq!(parse_answer(status, is_json, body), leads, "{status} {is_json} {body}");
         }
     }
 

@@ -1,11 +1,11 @@
-//! Runs a command only while this candidate leads: begun late rather than early, and gone by F rather than after.
+//! Runs a command only while this candidate leads: it starts after the claim has begun, and has ended by F.
 //!
-//! This module knows nothing of the election. It is told of each term, each renewal and each end by [`Command::tell`].
+//! This module knows nothing about the election. [`Command::tell`] informs it of each term, each renewal and each end.
 //!
 //! # Who stops the command
 //!
-//! A process cannot stop a command while it is itself stopped. So three processes hold the deadline, each by its own
-//! timer on the boot-time clock, and each kills all of the command when it passes:
+//! A process cannot end a command while it is itself stopped. So three processes enforce the deadline. Each has its own
+//! timer on the boot-time clock, and kills the whole command when the deadline passes:
 //!
 //! ```text
 //!   elector ──── outer warden ──── warden ──── command ──── what that starts
@@ -13,9 +13,9 @@
 //!      └───────── deadlines ──────────┘
 //! ```
 //!
-//! Both wardens are this program executed again; each has one thread, and is the child subreaper of whatever is below it:
-//! a process that the command leaves behind, in whatever session or group, becomes its child, and is found and killed.
-//! The elector tells each warden of each renewal on a socket of its own, so neither waits for the other.
+//! Both wardens run this program's binary. Each has one thread, and is the child subreaper of its descendants: a
+//! process that the command leaves behind, in whatever session or group, becomes its child, so the warden finds and
+//! kills it. The elector informs each warden of each renewal on a separate socket, so neither waits for the other.
 //!
 //! With a claim until F, and S for the stop timeout:
 //!
@@ -26,42 +26,44 @@
 //! | F − 300 ms | outer warden | the same, its warden included |
 //! | F − 200 ms | elector | the same, below the outer warden |
 //!
-//! On a voluntary end ([`Leadership::Ended`] with time left) the SIGTERM goes out at once, and the SIGKILL follows S later, but not later
-//! than above. When the command ends and leaves processes behind, those get a SIGTERM, and the SIGKILL in the same way.
+//! On a voluntary end ([`Leadership::Ended`] with time left) the command gets SIGTERM at once, and SIGKILL S later, but
+//! not later than in the table. If the command exits and leaves processes behind, those get SIGTERM and SIGKILL in the
+//! same way.
 //!
-//! # What each death and each stop leads to
+//! # What happens if one of them is killed or stopped
 //!
 //! | what happens | what follows |
 //! |---|---|
 //! | elector killed | both wardens see the end of their sockets: SIGTERM at once, SIGKILL after S or at F − 400 ms |
-//! | elector stopped, hung, or cut off | no renewal comes: the table above |
-//! | outer warden killed | the warden becomes a child of the elector, which has it end the command as on a voluntary end |
-//! | outer warden stopped | nothing: the others do the work |
-//! | warden killed | the kernel kills the command with it (parent-death signal); what the command started becomes the child of the outer warden, which kills it at once |
+//! | elector stopped, hung, or cut off | there is no renewal: see the table above |
+//! | outer warden killed | the warden becomes a child of the elector, which makes it end the command as on a voluntary end |
+//! | outer warden stopped | the others act |
+//! | warden killed | the kernel kills the command too (parent-death signal); what the command started becomes a child of the outer warden, which kills it at once |
 //! | warden killed, outer warden stopped | the kernel kills the command; the elector kills the rest 200 ms later |
-//! | warden stopped | the outer warden kills everything at F − 300 ms; so a voluntary end takes S |
+//! | warden stopped | the outer warden kills everything S after a voluntary end, at F − 300 ms at the latest |
 //! | elector and outer warden killed | the warden sees the end of its socket |
-//! | elector and outer warden stopped | the warden holds the deadline |
-//! | elector stopped, warden killed | the outer warden kills at once what is left |
-//! | elector killed, a warden stopped | the kernel resumes a stopped outer warden (its parent-death signal is SIGCONT); that one, or the other, acts |
-//! | both wardens killed | the kernel kills the command; the elector kills what it left behind, and with it every child of its own that nobody waits for: they cannot be told apart |
-//! | elector killed, both wardens stopped | the same SIGCONT; the outer warden acts |
+//! | elector and outer warden stopped | the warden acts at the deadline |
+//! | elector stopped, warden killed | the outer warden kills the rest at once |
+//! | elector killed, a warden stopped | the kernel resumes a stopped outer warden (its parent-death signal is SIGCONT); one of the two acts |
+//! | both wardens killed | the kernel kills the command; the elector kills the processes that it left behind. It also kills all other children of its own that no code waits for, because it cannot distinguish them |
+//! | elector killed, both wardens stopped | the kernel resumes the outer warden, which acts |
 //! | both wardens stopped | the elector kills everything at F − 200 ms |
-//! | all three killed | the kernel kills the command itself, and everything else if the elector was the first process of its container. Otherwise **what the command started goes on** |
-//! | elector stopped, both wardens killed | the kernel kills the command itself; **what it started goes on** until the elector does |
-//! | all three stopped | **the command goes on**, unless it is stopped too (a frozen container, a paused machine): then it runs after F from when it is resumed to when the wardens are, a moment later |
+//! | all three killed | the kernel kills the command itself, and everything else if the elector was the first process of its container. Otherwise **processes that the command started keep running** |
+//! | elector stopped, both wardens killed | the kernel kills the command itself; **processes that it started keep running** until the elector is resumed |
+//! | all three stopped | **the command keeps running**, unless it is stopped too (a frozen container, a paused machine). Then, after all are resumed, it may run after F for a moment until a warden acts |
 //!
-//! For the last three there is the fencing token.
+//! Use the fencing token to cover the last three cases.
 //!
 //! # What it cannot do
 //!
-//! - Kill what it has no right to: a descendant that has changed its user, through a setuid program. The command counts as
-//!   running until that ends.
-//! - Bind a program to its warden's life that gains rights or changes its user (setuid, `su-exec`): the kernel takes the
-//!   parent-death signal away. It is killed as what the command starts.
-//! - Kill what is outside its reach: a container or a service that the command asked somebody else to run.
-//! - Be sure of a process that waits in the kernel for a device (state D): it dies when the device answers.
-//! - Hand over a terminal: the command is in a background group, and stops when it reads from one.
+//! - Kill a descendant that has changed its user by a setuid program. The command counts as running until that process
+//!   ends.
+//! - Make the kernel kill a command with its warden if the command gains rights or changes its user (setuid,
+//!   `su-exec`), because the kernel then clears the parent-death signal. The command is then killed like the processes
+//!   that it starts.
+//! - End work of other programs, such as a container or a service that the command asked for.
+//! - Kill a process that waits in the kernel for a device (state D) at once: it dies when the device answers.
+//! - Pass on a terminal: the command is in a background process group, and is stopped when it reads from the terminal.
 
 mod begin;
 mod line;
@@ -85,20 +87,20 @@ use supervisor::Supervisor;
 
 pub use schedule::KILL_MARGIN;
 
-/// The first argument of this program where it is the outer warden, the warden, or becomes the command. Not for people.
+/// The first argument of this program when it is the outer warden or the warden, or becomes the command. Not for users.
 const OUTER_WARDEN: &str = "--outer-warden";
 const WARDEN: &str = "--warden";
 const BEGIN: &str = "--begin";
 
-/// What the wardens are: this program, also when its file has been replaced.
+/// The program of the wardens: the running binary, even if its file has been replaced.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// What to run, and how.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// The program, looked for in `PATH` as a shell does, and its arguments; not empty.
+    /// The program, looked up in `PATH` as in a shell, and its arguments; not empty.
     pub argv: Vec<OsString>,
-    /// The program that has the wardens in it: [`THIS_PROGRAM`].
+    /// The program of the wardens: [`THIS_PROGRAM`].
     pub program: PathBuf,
     /// `LEADER_ELECTION_NAME` of the command.
     pub election: String,
@@ -106,101 +108,102 @@ pub struct Spec {
     pub namespace: String,
     /// `LEADER_ELECTION_ID`.
     pub identity: String,
-    /// How long it has between SIGTERM and SIGKILL. Where nobody renews, these are the last moments of the claim, the
-    /// [`KILL_MARGIN`] included.
+    /// How long it has between SIGTERM and SIGKILL. Without renewals this is the last part of the claim, including the
+    /// [`KILL_MARGIN`].
     pub stop_timeout: Duration,
 }
 
-/// Run mode, as it was asked for.
+/// The settings of run mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunMode {
-    /// The program, looked for in `PATH` as a shell does, and its arguments; not empty.
+    /// The program, looked up in `PATH` as in a shell, and its arguments; not empty.
     pub argv: Vec<String>,
     /// See [`Spec::stop_timeout`].
     pub stop_timeout: Duration,
     pub on_exit: OnExit,
 }
 
-/// What follows when the command ends by itself while this candidate leads.
+/// What to do when the command exits by itself while this candidate leads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnExit {
-    /// The lock is released, and the program ends with the exit code of the command.
+    /// Release the lock, and exit with the exit code of the command.
     #[default]
     Release,
-    /// The command is run again.
+    /// Run the command again.
     Restart,
-    /// The lock is released and left to others for one lease; then this candidate stands again.
+    /// Release the lock and leave it to others for one lease; then this candidate stands again.
     Standby,
 }
 
-/// What becomes of the command.
+/// A report about the command.
 #[derive(Debug)]
 pub enum Report {
     /// It runs. `LEADER_ELECTION_FENCING_TOKEN` is this token; `pid` is also the number of its process group.
     Started { fencing_token: u64, pid: u32 },
-    /// It has ended, and everything that it started is gone. A command whose end was not seen counts as killed.
+    /// It has ended, and everything that it started has ended. A command whose end was not seen counts as killed.
     Ended { fencing_token: u64, status: ExitStatus },
-    /// There is none: the exit code that a shell gives for that, and why. 127: not found; 126: any other reason.
+    /// It could not be started: the exit code that a shell has in this case, and the reason. 127: not found; 126: any
+    /// other reason.
     CannotStart { fencing_token: u64, status: u8, error: io::Error },
     /// [`Command::is_idle`] has become true.
     Idle,
 }
 
-/// The command, while there is one. Belongs to the process for as long as that lives.
+/// The handle of the thread that runs the command. It lives as long as the process.
 #[derive(Clone, Debug)]
 pub struct Command(Arc<Mailbox>);
 
 impl Command {
-    /// Starts the thread that looks after the command; the command itself runs once this candidate leads.
+    /// Starts the thread that manages the command; the command itself runs when this candidate leads.
     ///
-    /// `report` is called on that thread, and must not block. From here on this process inherits the orphans among its
-    /// descendants: its other children are to be started by [`crate::processes::own::spawn`].
+    /// `report` is called on that thread, and must not block. From now on this process inherits the orphans among its
+    /// descendants, so its other children must be started by [`crate::processes::own::spawn`].
     pub fn start(spec: Spec, report: impl Fn(Report) + Send + 'static) -> io::Result<Command> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let mailbox = Arc::new(Mailbox { mail: Mutex::default(), bell });
+        let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let mailbox = Arc::new(Mailbox { messages: Mutex::default(), wakeup });
         let supervisor = Supervisor::new(spec, Arc::clone(&mailbox), report)?;
         thread::Builder::new().name("command".into()).spawn(move || supervisor.run())?;
         Ok(Command(mailbox))
     }
 
-    /// Tells of a term, of its renewal, of its end. Never blocks.
+    /// Informs the thread of a term, a renewal or an end. Never blocks.
     ///
-    /// A term whose command has ended gets no other, unless [`Command::restart`] asks for it; a new term does. Another token
-    /// ends what the term before has started, on the claim that this had last.
+    /// A command that has ended is not started again in the same term, unless [`Command::restart`] is called; a new
+    /// term starts it. A new token ends the command of the term before, by that term's last deadline.
     pub fn tell(&self, leadership: Leadership) {
-        self.0.put(|mail| {
-            mail.leadership = Some(leadership);
-            mail.is_busy |= matches!(leadership, Leadership::Leading { .. });
+        self.0.put(|messages| {
+            messages.leadership = Some(leadership);
+            messages.is_busy |= matches!(leadership, Leadership::Leading { .. });
         });
     }
 
-    /// Whether nothing of a command is left, and none is begun before another term is told: so from the last
-    /// [`Leadership::Ended`] on, once what was running then has ended. Then a release may be sent.
+    /// Whether no process of a command is left, and none is started before the next term. This is true after
+    /// [`Leadership::Ended`], when everything that was running has ended. Then a release may be sent.
     pub fn is_idle(&self) -> bool {
         !self.0.lock().is_busy
     }
 
-    /// Runs the command again whose end was reported, if this candidate still leads.
+    /// Runs the command again after its end was reported, if this candidate still leads.
     pub fn restart(&self) {
-        self.0.put(|mail| mail.restart = true);
+        self.0.put(|messages| messages.restart = true);
     }
 
-    /// Passes a signal on to the process group of the command, if it runs. After a SIGINT the SIGTERM of an end comes half
-    /// the stop timeout later: many programs take a second signal as the order to give up at once.
+    /// Forwards a signal to the process group of the command, if it runs. After SIGINT the command gets SIGTERM only
+    /// half the stop timeout later, because many programs exit at once on a second signal.
     pub fn forward(&self, signal: i32) {
-        self.0.put(|mail| mail.signals.push(signal));
+        self.0.put(|messages| messages.signals.push(signal));
     }
 }
 
-/// The exit code that a shell gives for a command that has ended so.
+/// The exit code that a shell has for a command with this wait status.
 pub fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// Plays the part in run mode that the first argument names, to its end. `None` if it names none.
+/// Runs as the part of run mode that the first argument names. `None` if it names none.
 ///
-/// To be called first of all: a warden has no use for anything else, and is to stay small.
+/// Call this first: a warden needs nothing else, and should stay small.
 pub fn play_part(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     let first = args.next()?;
     let outcome = match first.to_str()? {
@@ -209,22 +212,22 @@ pub fn play_part(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
         BEGIN => Err(begin::run(args)),
         _ => return None,
     };
-    // The elector has been told, or is told by the end of the socket. There is nobody else to tell.
+    // The elector was informed, or notices the end of the socket. There is nobody else to inform.
     Some(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(126) })
 }
 
-/// From the candidate to the thread.
+/// The messages from the candidate to the thread.
 #[derive(Debug)]
 struct Mailbox {
-    mail: Mutex<Mail>,
-    /// Readable when there is mail.
-    bell: OwnedFd,
+    messages: Mutex<Mail>,
+    /// Readable if there are messages.
+    wakeup: OwnedFd,
 }
 
 #[derive(Debug, Default)]
 struct Mail {
     leadership: Option<Leadership>,
-    /// A term was told, and nobody has seen to it yet that nothing of it is left.
+    /// There was a term, and its command may still have processes.
     is_busy: bool,
     restart: bool,
     signals: Vec<i32>,
@@ -233,24 +236,24 @@ struct Mail {
 impl Mailbox {
     fn put(&self, write: impl FnOnce(&mut Mail)) {
         write(&mut self.lock());
-        // Fails only when it has rung 2^64 times unheard.
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        // Fails only if the counter is full; then the thread wakes up anyway.
+        let _ = rustix::io::write(&self.wakeup, &1u64.to_ne_bytes());
     }
 
     fn take(&self) -> Mail {
-        let _ = rustix::io::read(&self.bell, &mut [0; 8]); // silent already
-        let mut mail = self.lock();
-        let is_busy = mail.is_busy;
-        std::mem::replace(&mut *mail, Mail { is_busy, ..Mail::default() })
+        let _ = rustix::io::read(&self.wakeup, &mut [0; 8]); // it may be empty already
+        let mut messages = self.lock();
+        let is_busy = messages.is_busy;
+        std::mem::replace(&mut *messages, Mail { is_busy, ..Mail::default() })
     }
 
-    /// Notes that nothing runs after the end of a term; `true` if that is new. No other term may have been told meanwhile.
+    /// Notes that nothing runs after the end of a term, unless there is a new term. Returns `true` if that is new.
     fn rest(&self) -> bool {
-        let mut mail = self.lock();
-        mail.leadership.is_none() && std::mem::take(&mut mail.is_busy)
+        let mut messages = self.lock();
+        messages.leadership.is_none() && std::mem::take(&mut messages.is_busy)
     }
 
     fn lock(&self) -> MutexGuard<'_, Mail> {
-        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

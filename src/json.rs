@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_scalar_is_skipped_however_deep_it_is() {
+    fn non_scalars_are_skipped_at_any_depth() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         for text in ["[1,[2,{\"a\":3}]]", r#"{"a":{"b":[]}}"#, "true", &deep] {
             assert_eq!(scalar(text), Scalar::Other);

@@ -1,39 +1,46 @@
-//! The leader Service: an EndpointSlice that shows the address of the leader's pod, and of no other.
+//! The leader Service: EndpointSlices that contain the address of the leader's pod, and no other address.
 //!
-//! A Service without a selector leads to whatever EndpointSlices carry its name in a label. The leader keeps one for each
-//! IP family, `NAME-leader` and `NAME-leader-ipv6`. It writes them once at the beginning of a term, and again, empty,
-//! before it gives the lock up. In between it sends nothing. So a slice that others delete or edit is mended by the next
-//! leader only; and a leader that is killed, or cut off, leaves its address there until the next leader's write.
+//! A Service without a selector routes to the EndpointSlices that have its name in a label. The leader writes one slice
+//! for each IP family, `NAME-leader` and `NAME-leader-ipv6`. It writes them once at the beginning of a term, and once
+//! more, without an address, before it releases the lock. In between it sends nothing. So if somebody else deletes or
+//! edits a slice, only the next leader repairs it. If a leader is killed or cut off, its address remains until the next
+//! leader's write.
 //!
-//! # Never an older term's address after a newer one's
+//! # Why an older term's address never replaces a newer one's
 //!
-//! Each slice carries the fencing token of the term that wrote it last. A term reads the slice, leaves it alone if its
-//! token is greater, and otherwise replaces exactly what it has read: the update names the uid and the resourceVersion.
-//! Nothing is sent once the term may be over (`until`, a reading of the boot-time clock).
+//! Each slice has the fencing token of the term that wrote it last. A leader reads the slice. If its token is greater
+//! than that of the leader's term, the slice is not written. Otherwise the leader replaces exactly what it has read:
+//! the update names the uid and the resourceVersion. Nothing is sent once the term may be over (`until`, a reading of
+//! the boot-time clock).
 //!
-//! Let A be an older term and B a newer one, which therefore has the greater token, and begins when A's `until` has
-//! passed. Take any update that shows A's address, however long the network delays or repeats it, or A itself stands
-//! still between looking at the clock and sending:
+//! Let A be an older term and B a newer one. So B has the greater token, and begins after A's `until`. Take any update
+//! that contains A's address. The network may delay or repeat it, and A may be paused between reading the clock and
+//! sending:
 //!
-//! - It names a version that A read before A's `until`, so before B began. Where it arrives after B's first write, that
-//!   version is gone: B's write has changed the resourceVersion, since it changes at least the token. The answer is 409.
-//! - If B's slice is deleted by somebody and made anew, the new one has another uid: 409 too, or 404 while there is none.
-//!   (An API server creates no EndpointSlice on an update.) A cannot have read the new one before B began.
-//! - A create shows no address and carries the token 0. Where it arrives late, the slice is there (409), or was deleted;
-//!   then it comes back empty. So a slice is made in two steps, once in the life of the Service.
-//! - Where B's pod lacks a family that A's had, B writes that slice too, empty, if it exists. If it does not exist when B
-//!   looks, no update of A is on its way: A sends one only after it has seen the slice.
+//! - The update names a version that A read before A's `until`, so before B began. If it arrives after B's first write,
+//!   that version no longer exists, because B's write has changed the resourceVersion: it changed at least the token.
+//!   The answer is 409.
+//! - If somebody deletes B's slice and it is created again, the new one has another uid: the answer is 409, or 404
+//!   while there is none. (An API server does not create an EndpointSlice on an update.) A cannot have read the new one
+//!   before B began.
+//! - A create contains no address and has the token 0. If it arrives late, the slice exists (409), or was deleted and
+//!   is created empty. That is why a missing slice is written in two steps.
+//! - If B's pod has no address of a family that A's pod has, B writes that slice too, without an address, if it exists.
+//!   If it does not exist when B reads it, no update of A can be in flight: A sends one only after it has seen the
+//!   slice.
 //!
-//! What this rests on is what the election rests on: B begins after A's F. Where that fails, because a clock stood still,
-//! the token decides: A cannot overwrite what B has written, unless A reads it after somebody has deleted it.
+//! This depends on the same assumption as the election: B begins after A's F. If that fails, because a clock stopped,
+//! the token still protects the slice: A cannot overwrite what B has written, unless somebody deletes the slice.
 //!
-//! Before a withdrawal counts as done, no write of the address may be on its way. So a term that is not sure of one writes
-//! the empty slice even where its address is not to be seen: the version that the delayed write names is gone then.
+//! A withdrawal is complete only if no write of the address can still be carried out. So if such a write is in doubt,
+//! the slice is written without an address even if it does not contain the address. After that the version that the
+//! delayed write names no longer exists.
 //!
-//! # What it takes no notice of
+//! # What it does not check
 //!
-//! A Service that has a selector: Kubernetes keeps slices of its own for that, and traffic goes to both. Other slices
-//! that carry the label of the Service. The ports of the Service, which have to bear the same names as those given here.
+//! //! - Whether the Service has a selector. If it has, Kubernetes creates slices of its own, and traffic goes to both.
+//! - Whether other slices have the label of the Service.
+//! - Whether the ports of the Service have the same names as those given here.
 
 mod orders;
 pub mod route;
@@ -41,7 +48,7 @@ mod slice;
 mod spec;
 
 use self::orders::{Order, Orders};
-use self::route::{Goal, Next, Request, Route, Trouble};
+use self::route::{Goal, Next, Problem, Request, Route};
 pub use self::spec::{Addresses, Family, Pod, Port, SliceName, Spec};
 use crate::api::{Api, Failure, Verb};
 use crate::clock;
@@ -55,20 +62,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// What the thread says.
+/// What the thread reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// The Service leads here.
+    /// The Service routes to this pod.
     Routed { fencing_token: u64 },
-    /// The Service does not lead here, and no write that could change that is on its way.
+    /// The Service does not route to this pod, and no write in flight can change that.
     Withdrawn { fencing_token: u64 },
-    /// It could not be withdrawn in time. It is tried no more.
+    /// The address could not be withdrawn in time. There are no more attempts.
     GaveUp { fencing_token: u64 },
-    /// What is wrong now, in one word; `None` when it is over.
-    Trouble(Option<&'static str>),
+    /// The class of the current problem; `None` when it is over.
+    Problem(Option<&'static str>),
 }
 
-/// The thread that keeps the slices. It ends when this is dropped.
+/// The thread that writes the slices. It ends when this is dropped.
 pub struct LeaderService {
     orders: Arc<Orders>,
     api: Arc<Api>,
@@ -87,7 +94,7 @@ impl LeaderService {
         let slice =
             |family| Keeper { route: Route::new(Arc::clone(&spec), family), log_once: LogOnce::default(), wrong: None };
         let mut slices = Family::ALL.map(slice);
-        // What traffic waits for comes first.
+        // The slices with an address come first, because traffic depends on them.
         slices.sort_by_key(|slice| slice.route.address().is_none());
         let mut worker = Worker {
             spec: Arc::clone(&spec),
@@ -104,15 +111,15 @@ impl LeaderService {
         Ok(service)
     }
 
-    /// Tells how the leadership stands; what was told before and is not done yet is dropped. Never waits.
+    /// Tells the thread the state of the leadership. This replaces what it was told before. Never blocks.
     pub fn tell(&self, leadership: Leadership) {
         if self.orders.tell(leadership) {
             self.api.abandon();
         }
     }
 
-    /// A term may begin soon: its slice is read now, so that the first request of the term can be the write. Never waits,
-    /// and need not be called.
+    /// A term may begin soon: the slices are read now, so that the first request of the term can be the write. Never
+    /// blocks. Calling it is optional.
     pub fn look_ahead(&self) {
         self.orders.look_ahead();
     }
@@ -132,13 +139,13 @@ struct Worker<R> {
     timeout: Duration,
     slices: [Keeper; 2],
     goal: Option<Goal>,
-    /// The outcome for the goal was reported.
+    /// The outcome for the current goal has been reported.
     reported: bool,
     wrong: Option<&'static str>,
     report: R,
 }
 
-/// A slice and what was told of it.
+/// A slice, and what was reported about it.
 struct Keeper {
     route: Route,
     log_once: LogOnce,
@@ -164,7 +171,7 @@ impl<R: FnMut(Report)> Worker<R> {
         }
     }
 
-    /// Does what can be done for the goal now, and returns when there is more to do.
+    /// Sends what can be sent for the goal now. Returns when to continue.
     fn pursue(&mut self, goal: Goal, until: Time) -> Option<Time> {
         if self.goal.replace(goal) != Some(goal) {
             self.reported = false;
@@ -175,7 +182,8 @@ impl<R: FnMut(Report)> Worker<R> {
         let mut due: Option<Time> = None;
         let (mut is_reached, mut is_over) = (true, false);
         for index in 0..self.slices.len() {
-            // Without an address it only clears away what a leader before has left: nobody waits for that.
+            // Without an address the slice only has to be emptied if an earlier leader wrote it; nothing depends on
+            // that.
             let counts = self.slices[index].route.address().is_some();
             let next = self.work_on(index, goal);
             is_reached &= !counts || matches!(next, Some(Next::Rest));
@@ -183,18 +191,18 @@ impl<R: FnMut(Report)> Worker<R> {
                 Some(Next::At(at)) => due = Some(due.map_or(at, |due| due.min(at))),
                 Some(Next::Over) => is_over |= counts,
                 Some(Next::Rest) => {}
-                Some(Next::Send(_)) | None => return None, // told anew
+                Some(Next::Send(_)) | None => return None, // there is a new goal
             }
         }
-        self.tell_trouble();
-        self.tell_outcome(goal, is_reached, is_over);
+        self.report_problem();
+        self.report_outcome(goal, is_reached, is_over);
         match goal {
             Goal::Withdraw { .. } if due.is_some() => due.map(|due| due.min(until)),
             _ => due,
         }
     }
 
-    /// Goes on with one slice until there is nothing to do for it now; `None` if there is another goal by now.
+    /// Works on one slice until there is nothing to do for it now. `None` if there is a new goal.
     fn work_on(&mut self, index: usize, goal: Goal) -> Option<Next> {
         let slice = &mut self.slices[index];
         loop {
@@ -209,12 +217,12 @@ impl<R: FnMut(Report)> Worker<R> {
                 return Some(Next::Over);
             }
             let reply = send(&self.api, slice.route.name(), &request, timeout);
-            let trouble = slice.route.answered(&request, reply, clock::now(), random::fraction());
-            slice.tell(&request, trouble);
+            let problem = slice.route.answered(&request, reply, clock::now(), random::fraction());
+            slice.tell(&request, problem);
         }
     }
 
-    fn tell_outcome(&mut self, goal: Goal, is_reached: bool, is_over: bool) {
+    fn report_outcome(&mut self, goal: Goal, is_reached: bool, is_over: bool) {
         if self.reported || !is_reached && !is_over {
             return;
         }
@@ -223,34 +231,34 @@ impl<R: FnMut(Report)> Worker<R> {
             Goal::Lead { fencing_token } if is_reached => {
                 let addresses: Vec<String> =
                     self.slices.iter().filter_map(|it| it.route.address()).map(|it| it.to_string()).collect();
-                info!("the Service {namespace}/{service} leads here, to {}", addresses.join(" and "));
+                info!("the Service {namespace}/{service} routes to this pod, {}", addresses.join(" and "));
                 Report::Routed { fencing_token }
             }
             Goal::Withdraw { fencing_token } if is_reached => {
-                debug!("the Service {namespace}/{service} does not lead here any longer");
+                debug!("the Service {namespace}/{service} no longer routes to this pod");
                 Report::Withdrawn { fencing_token }
             }
             Goal::Withdraw { fencing_token } => {
                 warn!(
-                    "the Service {namespace}/{service} could not be withdrawn in time: it leads here until another leader \
-                     is elected"
+                    "the Service {namespace}/{service} could not be withdrawn in time: it routes to this pod until \
+                     another candidate leads"
                 );
                 Report::GaveUp { fencing_token }
             }
-            Goal::Lead { .. } => return, // until it is renewed
+            Goal::Lead { .. } => return, // the next renewal extends the time
         };
         self.reported = true;
         (self.report)(report);
-        self.api.abandon(); // nobody needs the connection for the rest of the term
+        self.api.abandon(); // the connection is not needed for the rest of the term
     }
 
-    fn tell_trouble(&mut self) {
+    fn report_problem(&mut self) {
         for slice in self.slices.iter_mut().filter(|slice| slice.route.is_settled()) {
             slice.wrong = None;
         }
         let wrong = self.slices.iter().find_map(|slice| slice.wrong);
         if std::mem::replace(&mut self.wrong, wrong) != wrong {
-            (self.report)(Report::Trouble(wrong));
+            (self.report)(Report::Problem(wrong));
         }
     }
 }
@@ -263,13 +271,13 @@ fn send(api: &Api, name: &SliceName, Request { verb, body }: &Request, timeout: 
     }
 }
 
-/// The topics of troubles.
+/// The topic of problems in the log.
 const REQUESTS: &str = "requests";
 
 impl Keeper {
-    fn tell(&mut self, request: &Request, trouble: Option<Trouble>) {
-        let Some(Trouble { message, class, expected }) = trouble else {
-            // A slice that can be read may still be one that cannot be written.
+    fn tell(&mut self, request: &Request, problem: Option<Problem>) {
+        let Some(Problem { message, class, expected }) = problem else {
+            // A slice that can be read again may still not be writable.
             let is_over = request.verb == Verb::Update || self.route.is_settled();
             if is_over && self.log_once.over(REQUESTS) {
                 info!("{} can be written again", self.route.name());

@@ -1,19 +1,19 @@
-//! What everything that is bound to the leadership is told: the command, and the Service that leads to the leader.
+//! What the command and the leader Service are told about the leadership.
 
 use crate::time::Time;
 
-/// How the leadership of this candidate stands. What is told later replaces what was told before.
+/// The state of this candidate's leadership. A later value replaces an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leadership {
-    /// This candidate leads, at least until then. Told again at each renewal.
+    /// This candidate leads, at least until `until`. Sent again at each renewal.
     Leading { fencing_token: u64, until: Time },
-    /// The term of this token is over. What was started for it has until then to end; told again when the lock is renewed
-    /// meanwhile. Where that moment has passed, another candidate may lead already.
+    /// The claim with this token has ended. What was started for it must end by `until`. Sent again when the lock is
+    /// renewed in the meantime. If `until` has passed, another candidate may already lead.
     Ended { fencing_token: u64, until: Time },
 }
 
 impl Leadership {
-    /// When everything that was started has to be over, unless it is told again.
+    /// When everything that was started must have ended, unless a later value says otherwise.
     pub fn until(self) -> Time {
         match self {
             Leadership::Leading { until, .. } | Leadership::Ended { until, .. } => until,

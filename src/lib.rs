@@ -5,26 +5,31 @@
 //!
 //! # What is guaranteed
 //!
-//! **At any moment at most one candidate says that it leads.** A leader claims to lead only until F: the moment before it
-//! sent its last acknowledged write, plus the renew deadline D. Another candidate takes the lock only after its
-//! record has not changed for the lease duration L > D. F is compared with the clock whenever somebody asks, and the
-//! clock counts the time that the machine slept. Every write names the uid and the resourceVersion that it replaces.
+//! **At any moment at most one candidate says that it leads.** A leader claims to lead only until F: the moment before
+//! it sent its last acknowledged write, plus the renew deadline D. Another candidate takes the lock only after the
+//! record in it has not changed for the lease duration L > D. F is compared with the clock on every request, and the
+//! clock also counts time during which the machine was suspended. Every write names the uid and the resourceVersion
+//! that it replaces.
 //!
-//! What a leader starts is part of that: the command of run mode is gone by F, and the lock is not released before
-//! ([`command`]).
+//! This includes the command of run mode: it has ended by F, and the lock is not released before it has ([`command`]).
 //!
-//! # What is not
+//! # What is not guaranteed
 //!
-//! It holds among candidates of this program with one lease duration, while clock *rates* differ by less than L/D (a virtual
-//! machine that is paused or migrated may stop even the boot-time clock), while the API server keeps one history
-//! (no restore of etcd to an older state), and while nobody else deletes the lock or edits its record where a
-//! candidate that never saw it can be fooled. Clock readings need not agree. Other implementations keep only their
-//! own, weaker guarantee: leader-elector 0.5 names itself for a while after it lost the lock. If the protected resource
-//! can check the fencing token ([`election::Claim::fencing_token`]), that covers all of these cases.
+//! The guarantee rests on assumptions:
+//!
+//! - All candidates are of this program and have the same lease duration. Other implementations keep only their own,
+//!   weaker guarantee: leader-elector 0.5 names itself for a while after it lost the lock.
+//! - Clock *rates* differ by less than L/D. Clock readings need not agree. A virtual machine that is paused or migrated
+//!   may stop even the boot-time clock; that is not covered.
+//! - etcd is not restored to an older state.
+//! - Nobody else deletes the lock or edits its record. A candidate that never saw the record could be misled.
+//!
+//! If the protected resource can check the fencing token ([`election::Claim::fencing_token`]), it is protected in all
+//! of these cases too.
 //!
 //! # How it works
 //!
-//! What decides does no I/O, and what does I/O decides nothing:
+//! The code that decides does no I/O, and the code that does I/O decides nothing:
 //!
 //! ```text
 //!   watcher ── messages ──┐                                         ┌──▶ requester ──▶ API server
@@ -37,27 +42,28 @@
 //!                 each snapshot, and the end of a lease → an event to each subscriber
 //! ```
 //!
-//! Where is expiry decided, who may write the lock, where is a message? The table "Where to look" in
-//! `docs/architecture.md` answers each of these with a file and a function.
+//! The table "Where to look" in `docs/architecture.md` names the file and the function for questions such as: where is
+//! expiry decided, who may write the lock, where is the message on 403, where do I add a flag?
 //!
 //! | module | content |
 //! |---|---|
 //! | [`election`] | the state machine of one lock: `(moment, event) → request, deadline` |
 //! | [`election::lock_set`] | one such machine, or two that depend on each other for a pair of locks |
-//! | [`record`], [`lock`] | the record and its codecs; the lock objects and how the record sits in them |
-//! | [`candidate`] | the loop, the only code that reads the clock for a decision; a requester and a watcher for each lock |
+//! | [`record`], [`lock`] | the record and its codecs; the lock objects and how the record is stored in them |
+//! | [`candidate`] | the main loop, the only code that reads the clock for a decision; a requester and a watcher for each lock |
 //! | [`candidate::sole_instance`] | the proof that no other process of the same name runs here |
 //! | [`time`] | a reading of the clock |
 //! | [`clock`], [`signals`] | one blocking thread each |
 //! | [`api`], [`credentials`] | the Kubernetes API client, and its credentials |
-//! | [`leader_service`] | the Service that leads to the leader: its EndpointSlices |
+//! | [`leader_service`] | the EndpointSlices of the Service that routes to the leader |
 //! | [`status`], [`metrics`], [`http`] | the snapshot, the metrics, and the HTTP port |
 //! | [`report`], [`logging`] | events and problems for the log; the log itself |
 //! | [`cli`], [`run`] | the command line, and the start of all parts |
 //! | [`health`] | the health check of the application |
+//! | [`leadership`] | what the command and the leader Service are told about the leadership |
 //! | [`command`], [`processes`] | the command that runs only while this candidate leads, and the processes that stop it |
 //! | [`check`] | `--check`: asks a running elector whether it leads |
-//! | [`duration`], [`rfc3339`], [`random`], `json`, `metadata` | helpers, one job each |
+//! | [`duration`], [`rfc3339`], [`random`], `json`, `metadata` | helpers |
 #![forbid(unsafe_code)]
 
 pub mod api;

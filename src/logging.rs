@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_stream_costs_the_line_and_nothing_else() {
+    fn a_closed_stream_loses_only_the_line() {
         let logger = builder(Format::Text, &Rules::at(LevelFilter::Info), Target::Pipe(Box::new(Broken))).build();
         logger.log(&warning());
         logger.log(&warning());

@@ -1,4 +1,4 @@
-//! The processes below one of them, as `/proc` shows them; see [`own`] for the children of this process.
+//! The descendants of a process, read from `/proc`; see [`own`] for the children of this process.
 
 pub mod own;
 
@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 
-/// The longest line of `/proc/PID/stat` up to the fields that are read: all of them are numbers but the name, which has at
-/// most 64 bytes.
+/// The longest possible line of `/proc/PID/stat` up to the fields that are read: all are numbers except the name, which
+/// has at most 64 bytes.
 const LONGEST_STAT: usize = 512;
 
 /// One process.
@@ -18,14 +18,14 @@ pub struct Process {
     pub parent: i32,
     /// Its process group.
     pub group: i32,
-    /// It runs no more, and waits for its parent to take note of its end.
+    /// It has ended, and its parent has not reaped it yet.
     pub has_ended: bool,
 }
 
-/// Calls `visit` with each process that descends from this one, as soon as it is seen to, and does not look below those
-/// that are spared.
+/// Calls `visit` with each descendant of this process as soon as it is found, except the spared ones and their
+/// descendants.
 ///
-/// A descendant whose parent ended meanwhile may be missed: ask again until there is none.
+/// A descendant whose parent ends in the meantime may be missed: call this again until there is none.
 pub fn each_descendant(of: Pid, spare: &BTreeSet<i32>, mut visit: impl FnMut(Process)) -> io::Result<()> {
     let mut family = BTreeSet::from([of.as_raw_pid()]);
     let mut others = Vec::new();
@@ -36,7 +36,7 @@ pub fn each_descendant(of: Pid, spare: &BTreeSet<i32>, mut visit: impl FnMut(Pro
         }
         belongs
     };
-    // In the order of their numbers: mostly a parent comes before its children.
+    // In the order of pids: usually a parent comes before its children.
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let Some(process) = read(pid) else { continue }; // it is gone
@@ -53,14 +53,14 @@ pub fn each_descendant(of: Pid, spare: &BTreeSet<i32>, mut visit: impl FnMut(Pro
     }
 }
 
-/// What the kernel says of this process; `None` if there is none.
+/// Reads the state of this process; `None` if there is none.
 fn read(pid: i32) -> Option<Process> {
     let mut stat = [0; LONGEST_STAT];
     let length = File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read(&mut stat)).ok()?;
     parse(pid, &stat[..length])
 }
 
-/// See proc_pid_stat(5). The name may hold anything, parentheses included.
+/// See proc_pid_stat(5). The name may contain anything, including parentheses.
 fn parse(pid: i32, stat: &[u8]) -> Option<Process> {
     let name_end = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = str::from_utf8(&stat[name_end + 1..]).ok()?.split_ascii_whitespace();
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_stat_is_read_whatever_the_name_is() {
+    fn a_line_of_stat_is_parsed_with_any_name() {
         let stat = |name: &str, state: &str, threads: u32| {
             let line = format!("7 ({name}) {state} 3 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 {threads} 0 100 0 0");
             parse(7, line.as_bytes()).map(|process| (process.parent, process.has_ended))

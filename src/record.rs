@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spec_without_any_field_of_the_record_is_no_record() {
+    fn a_spec_without_the_fields_of_a_record_is_no_record() {
         let nulls = r#"{"holderIdentity":null,"leaseDurationSeconds":null,"acquireTime":null,"renewTime":null,
             "leaseTransitions":null}"#;
         for spec in ["{}", r#"{"preferredHolder":"peer","strategy":"OldestEmulationVersion"}"#, nulls] {

@@ -23,6 +23,9 @@ use std::time::Duration;
 /// A claim that ended longer ago than this means that the process was paused.
 const PAUSED: Duration = Duration::from_secs(1);
 
+const COMMAND_CHECKED: &str = "; if the command itself is checked, no candidate will ever lead, because the command runs only on \
+                               the leader";
+
 /// Remembers what was reported, so that only changes are.
 pub struct Report {
     /// The locks it competes for.
@@ -34,6 +37,8 @@ pub struct Report {
     /// The address of the health check; empty if there is none.
     checked: String,
     checks: LogOnce,
+    /// In run mode.
+    runs_command: bool,
     /// The class of the problem with the leader Service.
     service_problem: Option<&'static str>,
     command_is_over: bool,
@@ -54,6 +59,7 @@ impl Report {
             candidacy: Candidacy::Standing,
             checked: String::new(),
             checks: LogOnce::default(),
+            runs_command: false,
             service_problem: None,
             command_is_over: false,
             leaving: false,
@@ -123,6 +129,11 @@ impl Report {
         self.candidacy = Candidacy::Unhealthy;
     }
 
+    /// A command runs while this candidate leads.
+    pub fn runs_command(&mut self) {
+        self.runs_command = true;
+    }
+
     /// The class of the problem with the leader Service; `None` when it is over.
     pub fn service_problem(&mut self, class: Option<&'static str>) {
         self.service_problem = class;
@@ -154,7 +165,9 @@ impl Report {
                 self.checks.over(TOPIC);
             }
             Err(why) if self.checks.should_log(TOPIC, why, now) => {
-                warn!("{} is not healthy: {why}", self.checked);
+                let waits_for_command = self.runs_command && self.claim.is_none();
+                let advice = if waits_for_command { COMMAND_CHECKED } else { "" };
+                warn!("{} is not healthy: {why}{advice}", self.checked);
             }
             Err(why) => debug!("{} is not healthy: {why}", self.checked),
         }

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_time_or_finer_than_a_microsecond() {
+    fn refuses_invalid_times_and_fractions_below_a_microsecond() {
         for text in [
             "",
             "2026-01-01",

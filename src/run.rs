@@ -30,8 +30,8 @@ use std::time::Duration;
 /// How long the port may take to send the last events.
 const LAST_EVENTS_LIMIT: Duration = Duration::from_millis(100);
 
-/// A lock that was never seen to exist is created after this, or an eighth of R: many times what a leader needs to write it
-/// anew if somebody has just deleted it.
+/// A lock that this candidate has never seen is created after this time, or after R/8 if that is shorter. It is many times
+/// what a leader needs to write its lock again if somebody has just deleted it.
 const CREATION_DELAY: Duration = Duration::from_millis(250);
 
 /// Why the program cannot start or continue.
@@ -180,8 +180,8 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// Whether the death of this process is no proof that nothing goes on of what it started (S9): a warden gives the command the
-/// time to end. With the first process of a container all others die at once.
+/// Whether the command may outlive this process, so that its death proves nothing (S9): a warden gives the command time
+/// to end. If the first process of a container dies, all others die at once.
 fn outlived_by_command(config: &Config) -> bool {
     config.run_mode.is_some() && std::process::id() != 1
 }

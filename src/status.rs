@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_locks_the_second_says_who_leads_while_its_lease_lasts() {
+    fn with_two_locks_the_holder_of_the_second_leads_while_its_lease_lasts() {
         let seen = vec![held_by("of-the-second", at(105)), held_by("of-the-first", at(120))];
         let snapshot = Snapshot { claim: None, seen, ..snapshot() };
         let leaders = [104, 105, 119, 120].map(|now| snapshot.leader(at(now)));

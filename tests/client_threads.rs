@@ -1,4 +1,4 @@
-//! Requests start no threads. A binary of its own, because the test counts the threads that the process ever started.
+//! Requests start no threads. This is a binary of its own, because the test counts the threads of the process.
 
 mod common;
 
@@ -18,7 +18,7 @@ fn no_request_starts_a_thread() {
     assert_eq!(threads_started() - before, 1, "the one that counts");
 }
 
-/// How many threads this process has started, this one included: their ids are handed out in order.
+/// How many threads this process has started, including this one: thread ids are consecutive.
 fn threads_started() -> u64 {
     let id = thread::spawn(|| thread::current().id()).join().unwrap();
     format!("{id:?}").trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()

@@ -1,4 +1,4 @@
-//! The HTTP server in a process that has no file descriptor left. A binary of its own, because the test lowers the
+//! The HTTP server in a process without free file descriptors. This is a binary of its own, because the test lowers a
 //! limit of the process and replaces its logger.
 
 mod common;
@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::mpsc::{Sender, channel};
 
-/// Hands on what is logged.
+/// A logger that sends the messages to the test.
 struct Said(Sender<String>);
 
 impl Log for Said {
@@ -27,7 +27,7 @@ impl Log for Said {
 }
 
 #[test]
-fn running_out_of_descriptors_is_survived() {
+fn the_server_survives_a_lack_of_descriptors() {
     let (said, log) = channel();
     log::set_boxed_logger(Box::new(Said(said))).unwrap();
     log::set_max_level(log::LevelFilter::Warn);
@@ -36,7 +36,7 @@ fn running_out_of_descriptors_is_survived() {
     let mut idle = Client::connect(address);
     idle.get("/");
 
-    // One more descriptor is left: the client's own takes it, and the server has none to accept with.
+    // One free descriptor is left. The client's socket takes it, so the server has none for the accepted connection.
     let next = File::open("/dev/null").unwrap().as_raw_fd() as u64;
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: Some(next + 1), maximum }).unwrap();
@@ -44,7 +44,7 @@ fn running_out_of_descriptors_is_survived() {
     let warning = log.recv_timeout(PATIENCE).unwrap();
     assert!(warning.starts_with("cannot accept HTTP connections: "), "{warning}");
 
-    // It makes room by itself, and goes on.
+    // The server closes an idle connection, and continues.
     assert_eq!(client.get("/").body, r#"{"name":"other"}"#);
     assert!(idle.ends_in_silence());
 }

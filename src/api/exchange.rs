@@ -231,7 +231,7 @@ mod tests {
     use rustls::AlertDescription::{CertificateRequired, InternalError, UnknownCA};
 
     #[test]
-    fn what_a_server_thinks_of_the_client_is_told() {
+    fn the_alerts_of_a_server_are_described() {
         for (alert, advice) in [
             (CertificateRequired, "CertificateRequired; it requires a client certificate, but none is configured"),
             (UnknownCA, "UnknownCA; it does not accept the client certificate"),

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn literals_and_localhost_are_taken_as_they_are() {
+    fn ip_addresses_and_localhost_need_no_lookup() {
         let names = Names::with_lookup(never);
         for (host, expected) in [
             ("10.0.0.1", vec!["10.0.0.1:443"]),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_remembered_until_a_request_fails_and_then_looked_up_again() {
+    fn a_name_is_cached_until_a_request_fails() {
         static ASKED: AtomicUsize = AtomicUsize::new(0);
         let names = Names::with_lookup(|_, port| match ASKED.fetch_add(1, Ordering::SeqCst) {
             0 => Ok(vec![SocketAddr::from(([10, 0, 0, 1], port))]),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_service_that_hangs_costs_one_thread_and_no_more_than_the_time_given() {
+    fn a_hanging_name_service_blocks_one_thread_and_respects_the_timeout() {
         static ASKED: AtomicUsize = AtomicUsize::new(0);
         let names = Names::with_lookup(|_, _| {
             ASKED.fetch_add(1, Ordering::SeqCst);

@@ -19,12 +19,12 @@ const RESTART_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::
 #[derive(Default)]
 pub(super) struct CommandState {
     on_exit: OnExit,
-    /// The exit code of the command that ended when this candidate left, or that made it leave.
+    /// The exit code of the last command, if it ended because of a stop or caused one.
     pub(super) exit_code: Option<u8>,
     began: Time,
-    /// How long before the end of the claim the wardens ask it to end.
+    /// How long before the end of the claim the wardens send SIGTERM.
     stop_timeout: Duration,
-    /// When they do, unless the claim is renewed before; and whether they have.
+    /// When they send SIGTERM, unless the claim is renewed before; and whether they have.
     asked_at: Option<Time>,
     asked: bool,
     /// The number of short runs in a row.
@@ -34,7 +34,7 @@ pub(super) struct CommandState {
 }
 
 impl CommandState {
-    /// Keeps account of whether the command was asked to end because the claim was not renewed in time.
+    /// Notes whether the command got SIGTERM because the claim was not renewed in time.
     fn note_claim(&mut self, claim: Option<Claim>, now: Time) {
         self.asked |= self.asked_at.is_some_and(|at| at <= now);
         self.asked_at = claim.map(|claim| claim.until.saturating_sub(self.stop_timeout));
@@ -63,6 +63,7 @@ impl Candidate {
         self.command.on_exit = run_mode.on_exit;
         self.command.stop_timeout = run_mode.stop_timeout.max(KILL_MARGIN);
         let outbox = self.inbox.outbox();
+        self.report.runs_command();
         let command = Command::start(spec, move |report| outbox.task(TaskReport::Command(report)))?;
         self.tasks.set_command(command.clone());
         Ok(command)
@@ -102,7 +103,7 @@ impl Candidate {
             leader_service::Report::Withdrawn { fencing_token } | leader_service::Report::GaveUp { fencing_token } => {
                 self.tasks.withdrawn(fencing_token);
             }
-            leader_service::Report::Trouble(class) => self.report.service_problem(class),
+            leader_service::Report::Problem(class) => self.report.service_problem(class),
         }
     }
 
@@ -129,7 +130,7 @@ impl Candidate {
                     return self.command_left(now);
                 }
                 if claim.is_some() {
-                    // It was asked to end because no renewal came. Should one come after all, it goes on.
+                    // It got SIGTERM because there was no renewal. If there is one now, it is started again.
                     self.tasks.restart_command();
                 }
             }

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_urgent_comes_first_whatever_came_in_first() {
+    fn urgent_inputs_come_first() {
         let inbox = Inbox::new(2, NEVER);
         let outbox = inbox.outbox();
         assert!(outbox.watch_message(1, Time::ZERO, WatchMessage::Bookmark));
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_replies_about_a_lock_that_to_the_later_request_counts() {
+    fn of_two_replies_the_one_to_the_later_request_counts() {
         for numbers in [[1, 2], [2, 1]] {
             let inbox = Inbox::new(1, NEVER);
             for number in numbers {
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn news_of_a_flood_wait_and_nothing_waits_behind_them() {
+    fn events_of_a_flood_are_delayed_and_delay_nothing_else() {
         let inbox = Inbox::new(2, NEVER);
         let outbox = inbox.outbox();
         let flood =
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn news_are_taken_again_when_their_time_has_come() {
+    fn delayed_events_are_taken_when_their_time_has_come() {
         let inbox = Inbox::new(1, Duration::from_millis(1));
         for _ in 0..2 * WATCH_BURST {
             assert!(inbox.outbox().watch_message(0, Time::ZERO, WatchMessage::Bookmark));
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_state_that_has_passed_the_next_is_taken_at_once() {
+    fn after_a_past_state_the_next_is_taken_at_once() {
         let inbox = Inbox::new(1, NEVER);
         for _ in 1..WATCH_BURST {
             assert!(inbox.outbox().watch_message(0, Time::ZERO, WatchMessage::Bookmark));
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_delivers_is_told_that_the_candidate_is_gone_also_while_it_waits() {
+    fn senders_notice_that_the_candidate_is_gone_also_while_they_wait() {
         let inbox = Inbox::new(1, NEVER);
         let outbox = inbox.outbox();
         assert!(outbox.watch_message(0, Time::ZERO, WatchMessage::Closed(None)));

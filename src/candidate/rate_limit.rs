@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_beyond_the_burst_is_waited_for() {
+    fn tokens_taken_beyond_the_burst_are_waited_for() {
         let start = Instant::now();
         let mut limit = RateLimit::new(3, PERIOD, start);
         assert_eq!(limit.wait(start), Duration::ZERO);

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_bookmarks_is_one() {
+    fn bookmarks_are_merged() {
         let many = (0..1000).map(|_| WatchMessage::Bookmark).collect();
         assert_eq!(entries(queue(many)), "bookmark at 999");
         let around = vec![
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn of_renewals_the_first_and_the_last_are_kept_and_one_object() {
+    fn of_renewals_the_first_and_the_last_are_kept_with_one_object() {
         let renewals = (1..1000).map(|version| held(version, "a", 1)).collect();
         assert_eq!(entries(queue(renewals)), "past 1 at 0, object 999 at 998");
     }
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_newer_than_what_waits_is_no_state_of_the_lock() {
+    fn states_that_are_not_newer_are_ignored() {
         let old = vec![held(5, "a", 1), held(5, "b", 1), deleted(4)];
         assert_eq!(entries(queue(old)), "object 5 at 0, bookmark at 2");
     }
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn where_too_much_happens_the_longest_lease_is_kept() {
+    fn of_too_many_states_the_longest_lease_is_kept() {
         let message: Vec<WatchMessage> =
             (0..10).flat_map(|n| [held(2 * n + 1, "a", if n == 4 { 60 } else { 10 }), deleted(2 * n + 2)]).collect();
         let mut queue = queue(message);
@@ -322,8 +322,8 @@ mod tests {
         }
     }
 
-    /// Of all who may go on claiming after these states: how long the longest lease is of those whose record was not
-    /// replaced in the order of things, or that stands there still.
+    /// The longest lease of all holders that may still claim after these states: those whose records were removed, and
+    /// the last one.
     fn at_risk(states: &[WatchMessage]) -> Duration {
         let sights: Vec<Sight> = states.iter().map(WatchMessage::sight).collect();
         let removed = |pair: &[Sight]| match &pair[1].content {
@@ -335,7 +335,7 @@ mod tests {
             Content::Nothing => true,
             Content::Unreadable { .. } => false,
         };
-        // Of a lease that is shorter, or unknown, the own one counts.
+        // If the lease is shorter or unknown, the own lease counts.
         let needed = |sight: &Sight| match &sight.content {
             Content::Record(record) if !record.is_free() => record.lease().max(settings().lease),
             Content::Unreadable { .. } => settings().lease,
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn no_holder_is_waited_for_less_because_something_was_superseded() {
+    fn merging_states_never_shortens_a_wait() {
         let mut numbers = Numbers(7);
         for _ in 0..10_000 {
             let (mut machine, mut whole) = (Election::new(settings()), Election::new(settings()));

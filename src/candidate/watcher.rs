@@ -150,11 +150,11 @@ impl<D: Fn(Time, WatchMessage) -> bool> Stream<D> {
         loop {
             since = clock::now();
             match self.next(&mut watch) {
-                Ok(Some(news)) => {
-                    if self.is_new(&news) {
+                Ok(Some(message)) => {
+                    if self.is_new(&message) {
                         *watches_without_event = 0;
                     }
-                    self.tell(since, news)?;
+                    self.tell(since, message)?;
                 }
                 Ok(None) => return Ok(None),
                 Err(failure) => return Ok(Some(self.after(failure))),
@@ -162,8 +162,8 @@ impl<D: Fn(Time, WatchMessage) -> bool> Stream<D> {
         }
     }
 
-    fn is_new(&mut self, news: &WatchMessage) -> bool {
-        let shown = match news {
+    fn is_new(&mut self, message: &WatchMessage) -> bool {
+        let shown = match message {
             WatchMessage::Object(object) => object.version().resource_version,
             WatchMessage::Deleted { resource_version } => *resource_version,
             WatchMessage::Opened
@@ -180,7 +180,7 @@ impl<D: Fn(Time, WatchMessage) -> bool> Stream<D> {
         while let Some(line) = watch.next()? {
             let fail = |kind, what| Failure::new(kind, Verb::Watch, &self.lock, what);
             let event = WatchEvent::parse(&self.lock, &line).map_err(|what| fail(FailureKind::Unknown, what))?;
-            let (seen, news) = match event {
+            let (seen, message) = match event {
                 WatchEvent::Object(object) => (object.version().resource_version, WatchMessage::Object(object)),
                 WatchEvent::Deleted { resource_version } => {
                     (resource_version, WatchMessage::Deleted { resource_version })
@@ -193,7 +193,7 @@ impl<D: Fn(Time, WatchMessage) -> bool> Stream<D> {
                 }
             };
             self.seen = Some(seen);
-            return Ok(Some(news));
+            return Ok(Some(message));
         }
         Ok(None)
     }
@@ -241,7 +241,7 @@ impl<D: Fn(Time, WatchMessage) -> bool> Stream<D> {
         wished_for.min(longest).max(pause)
     }
 
-    fn tell(&self, since: Time, news: WatchMessage) -> Result<(), CandidateGone> {
-        if (self.deliver)(since, news) { Ok(()) } else { Err(CandidateGone) }
+    fn tell(&self, since: Time, message: WatchMessage) -> Result<(), CandidateGone> {
+        if (self.deliver)(since, message) { Ok(()) } else { Err(CandidateGone) }
     }
 }

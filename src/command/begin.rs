@@ -1,7 +1,7 @@
-//! The last program before the command: it makes sure that the command dies with its warden, and becomes it.
+//! The process that becomes the command: it first makes sure that the command dies with its warden.
 //!
-//! A parent-death signal is not inherited, but a program keeps it when it executes another one (unless that one gains
-//! rights by it, see prctl(2)). A hook between fork and exec would do the same, and is `unsafe`.
+//! A parent-death signal is not inherited by a child, but it is kept across exec (unless the new program gains rights,
+//! see prctl(2)). A hook between fork and exec would do the same, but is `unsafe`.
 
 use super::line::{Line, Message};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
@@ -10,25 +10,25 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Becomes the command. Returns the error that it cannot do it for, after the warden was told.
+/// Becomes the command. If that fails, it informs the warden, and returns the error.
 pub(super) fn run(mut argv: impl Iterator<Item = OsString>) -> io::Error {
     let line = match Line::of_stdin() {
         Ok(line) => line,
         Err(error) => return error,
     };
     let error = match prepare(&line) {
-        // The line is closed by the execution, which tells the warden that it succeeded.
+        // exec closes the socket, which tells the warden that it succeeded.
         Ok(()) => Command::new(argv.next().unwrap_or_default()).args(argv).exec(),
         Err(error) => error,
     };
-    let _ = line.send(Message::cannot_start(&error), None); // a warden that is dead needs no answer
+    let _ = line.send(Message::cannot_start(&error), None); // a dead warden needs no answer
     error
 }
 
 fn prepare(line: &Line) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let (Message::Parent(parent), Some(stdin)) = line.wait()? else { return Err(io::ErrorKind::InvalidData.into()) };
-    // It may have died before the signal was ordered.
+    // The parent may have died before the signal was set.
     if getppid().is_none_or(|pid| pid.as_raw_pid() != parent) {
         return Err(rustix::io::Errno::SRCH.into());
     }

@@ -1,5 +1,5 @@
-//! What the elector and the wardens say to each other: one message a packet, on a pair of Unix sockets that nobody else
-//! can reach. A packet may carry an open file with it.
+//! The messages between the elector and the wardens: one message per packet, on a pair of Unix sockets that no other
+//! process has. A packet may pass an open file.
 
 use crate::time::Time;
 use rustix::io::Errno;
@@ -17,29 +17,29 @@ const MESSAGE_SIZE: usize = 17;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    /// To a warden, first of all and with a file: the other warden's socket, or the standard input of the command.
+    /// To a warden, first, with a file: the other warden's socket, or the standard input of the command.
     Begin { until: Time, stop_timeout: Duration },
     /// To a warden: the term has been renewed.
     Leading { until: Time },
     /// To a warden: end the command.
     End { until: Time, graceful: bool },
-    /// To the inner warden: pass this signal on.
+    /// To the inner warden: forward this signal.
     Signal(i32),
-    /// To the program that becomes the command, with its standard input: who its parent is.
+    /// To the process that becomes the command, with its standard input: the pid of its parent.
     Parent(i32),
-    /// From the inner warden: the command runs.
+    /// From the inner warden: the command is running.
     Started { pid: i32 },
-    /// From the program that could not become the command, and from its warden: the error of the system.
+    /// From the process that could not become the command, and from its warden: the system's error.
     CannotStart { errno: i32 },
-    /// From the inner warden: the command has ended with this wait status, and all that it started is gone.
+    /// From the inner warden: the command has ended with this wait status, and everything that it started has ended.
     Ended { status: i32 },
 }
 
 pub(super) enum Heard {
     Message(Message, Option<OwnedFd>),
-    /// Nothing for now.
+    /// There is no message now.
     Nothing,
-    /// The other end is closed: whoever held it is dead.
+    /// The other end is closed: its process is dead.
     End,
 }
 
@@ -48,19 +48,19 @@ pub(super) enum Heard {
 pub(super) struct Line(OwnedFd);
 
 impl Line {
-    /// This end, and the other one for a child. No program that this process starts inherits either.
+    /// A pair: this end, and the other one for a child. Programs that this process starts inherit neither.
     pub(super) fn pair() -> io::Result<(Line, OwnedFd)> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         Ok((Line(ours), theirs))
     }
 
-    /// The end that this process was started with as its standard input; what it starts in turn does not get it, as
-    /// long as it is given another one.
+    /// The end that this process got as its standard input. Its children do not inherit it if they get another standard
+    /// input.
     pub(super) fn of_stdin() -> io::Result<Line> {
         Ok(Line(io::stdin().as_fd().try_clone_to_owned()?))
     }
 
-    /// Sends without waiting; fails with `WouldBlock` when the other end takes nothing at present.
+    /// Sends without blocking; fails with `WouldBlock` if the buffer is full.
     pub(super) fn send(&self, message: Message, file: Option<BorrowedFd>) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -74,7 +74,7 @@ impl Line {
         Ok(())
     }
 
-    /// What has come.
+    /// Receives a message without blocking.
     pub(super) fn hear(&self) -> io::Result<Heard> {
         self.receive(RecvFlags::DONTWAIT)
     }
@@ -97,7 +97,7 @@ impl Line {
         let length = match received {
             Ok(received) => received.bytes,
             Err(Errno::AGAIN) => return Ok(Heard::Nothing),
-            // The other end was closed with messages unread.
+            // The other end was closed with unread messages.
             Err(Errno::CONNRESET) => return Ok(Heard::End),
             Err(error) => return Err(error.into()),
         };
@@ -122,7 +122,7 @@ impl AsFd for Line {
 
 impl Message {
     pub(super) fn cannot_start(error: &io::Error) -> Message {
-        // An error of the standard library has no number: the program's name or an argument holds a NUL.
+        // An error of the standard library has no number: the program's name or an argument contains a NUL.
         Message::CannotStart { errno: error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()) }
     }
 
@@ -165,7 +165,7 @@ impl Message {
     }
 }
 
-/// Five centuries have room.
+/// A `u64` has room for five centuries.
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_nothing_holds_up_nobody() {
+    fn a_receiver_that_does_not_read_blocks_nobody() {
         let (here, _there) = Line::pair().unwrap();
         let full = (0..100_000).find_map(|_| here.send(Message::Signal(1), None).err());
         assert_eq!(full.unwrap().kind(), io::ErrorKind::WouldBlock);

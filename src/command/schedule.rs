@@ -1,24 +1,22 @@
-//! When a command is asked to end, and when it is killed: `(moment, what was said) → step`. No I/O, no clock.
+//! When a command gets SIGTERM, and when it is killed: `(moment, orders) → step`. No I/O, no clock.
 //!
-//! Three processes each hold one of these for the same command: its warden, the warden's warden, and the elector. They
-//! act one after the other, so that the ones further out find nothing left to do unless the one before is stopped, hung
-//! or dead.
+//! Three processes have a schedule for the same command: the warden, the outer warden and the elector. They act one
+//! after another, so that a later one has nothing left to do unless the one before is stopped, hung or dead.
 
 use crate::time::Time;
 use std::time::Duration;
 
 /// How long before the end of the claim the command is killed.
 ///
-/// A killed process runs no more of its own code from the moment of the kill, but that moment may come late: the warden
-/// has to wake up, and to find the processes in `/proc`. What takes longest is a CPU limit: a container that has used up
-/// its quota stands still for the rest of a period of 100 ms. The three that kill have one such period each, and the last
-/// has two.
+/// A killed process runs no more of its own code, but the kill may be late: the warden must wake up and find the
+/// processes in `/proc`. The longest delay comes from a CPU limit: a container that has used up its quota is paused for
+/// the rest of a period of 100 ms. Each of the three processes has one such period, and the last one has two.
 pub const KILL_MARGIN: Duration = Duration::from_millis(400);
 
-/// How much later than the one before each of them kills.
+/// How much later each of them kills than the one before.
 const LAG: Duration = Duration::from_millis(100);
 
-/// Whose schedule it is.
+/// The process to which a schedule belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layer {
     Inner,
@@ -26,14 +24,14 @@ pub(super) enum Layer {
     Elector,
 }
 
-/// What is to be done.
+/// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing before this moment.
+    /// Nothing until this moment.
     Wait(Time),
-    /// Ask the command to end. Said once.
+    /// Send SIGTERM to the command. Returned once.
     Ask,
-    /// Kill whatever is left of it. Said from then on.
+    /// Kill everything that is left of it. Returned from then on.
     Kill,
 }
 
@@ -42,12 +40,12 @@ pub(super) struct Schedule {
     lag: Duration,
     stop_timeout: Duration,
     until: Time,
-    /// Since when it is to end.
+    /// Since when it must end.
     ending: Option<Time>,
     asked: bool,
-    /// It got a SIGINT, which asks it to end as well.
+    /// It got SIGINT, which also asks it to end.
     interrupted: bool,
-    /// It is to be killed from this moment on, whatever the rest says.
+    /// It must be killed from this moment on, whatever the other fields say.
     dead: Option<Time>,
 }
 
@@ -61,12 +59,12 @@ impl Schedule {
         Schedule { lag, stop_timeout, until, ending: None, asked: false, interrupted: false, dead: None }
     }
 
-    /// The claim holds until this moment.
+    /// The claim lasts until this moment.
     pub(super) fn renew(&mut self, until: Time) {
         self.until = until;
     }
 
-    /// It is to end now, and the claim holds until that moment.
+    /// It must end now, and the claim lasts until this moment.
     pub(super) fn end(&mut self, until: Time, graceful: bool, now: Time) {
         self.until = until;
         self.ending.get_or_insert(now);
@@ -75,31 +73,31 @@ impl Schedule {
         }
     }
 
-    /// It is to end now, for nobody will renew the claim any more.
+    /// It must end now, because nobody will renew the claim any more.
     pub(super) fn end_unrenewed(&mut self, now: Time) {
         self.ending.get_or_insert(now);
     }
 
-    /// It has ended, and what it has left behind is to be asked to end as well.
+    /// It has ended, and the processes that it left behind must get SIGTERM too.
     pub(super) fn ask_anew(&mut self, now: Time) {
         self.ending.get_or_insert(now);
         self.asked = false;
         self.interrupted = false;
     }
 
-    /// It is to be killed at once.
+    /// It must be killed at once.
     pub(super) fn kill(&mut self, now: Time) {
         self.dead.get_or_insert(now);
     }
 
-    /// It is to be killed at once, and who was to do it before this one is dead.
+    /// It must be killed at once, because the process that acts before this one is dead.
     pub(super) fn take_over(&mut self, now: Time) {
         self.lag = Duration::ZERO;
         self.kill(now);
     }
 
-    /// It got a SIGINT. A SIGTERM right behind it would be too much: many programs, those of controller-runtime among
-    /// them, take the second signal of either kind as the order to give up at once.
+    /// It got SIGINT. It must not get SIGTERM right after that, because many programs, such as those with
+    /// controller-runtime, exit at once on a second signal of either kind.
     pub(super) fn interrupted(&mut self) {
         self.interrupted = true;
     }
@@ -141,7 +139,7 @@ impl Schedule {
     }
 }
 
-/// When a command is asked to end that may run on a claim until `until`; it is not begun after that.
+/// When a command with a claim until `until` gets SIGTERM. It is not started after that.
 pub(super) fn end_of_work(until: Time, stop_timeout: Duration) -> Time {
     until.saturating_sub(stop_timeout.max(KILL_MARGIN))
 }
@@ -161,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_renewal_it_is_asked_in_time_and_killed_in_time() {
+    fn without_a_renewal_it_gets_sigterm_and_sigkill_in_time() {
         let mut schedule = until_20_s(Layer::Inner);
         assert_eq!(schedule.step(at(0)), Step::Wait(at(18_000)));
         assert_eq!(schedule.step(at(18_000)), Step::Ask);
@@ -186,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_that_comes_after_it_was_asked_gives_it_the_time_to_end_and_no_more() {
+    fn a_renewal_after_sigterm_gives_it_only_the_stop_timeout() {
         let mut schedule = until_20_s(Layer::Inner);
         assert_eq!(schedule.step(at(18_000)), Step::Ask);
         schedule.renew(at(30_000));
@@ -194,12 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_to_end_has_the_stop_timeout_within_the_claim() {
+    fn after_a_voluntary_end_there_is_the_stop_timeout_within_the_claim() {
         let mut schedule = until_20_s(Layer::Inner);
         schedule.end(at(20_000), true, at(5_000));
         assert_eq!(schedule.step(at(5_000)), Step::Ask);
         assert_eq!(schedule.step(at(5_000)), Step::Wait(at(7_000)));
-        // It is said again with each renewal; the patience does not begin anew.
+        // The order is repeated with each renewal; the stop timeout does not start again.
         schedule.end(at(22_000), true, at(6_000));
         assert_eq!(schedule.step(at(6_000)), Step::Wait(at(7_000)));
         schedule.end(at(6_500), true, at(6_000));
@@ -207,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn one_whose_claim_is_over_is_killed_at_once() {
+    fn a_command_whose_claim_is_over_is_killed_at_once() {
         let mut schedule = until_20_s(Layer::Inner);
         schedule.end(Time::ZERO, true, at(5_000));
         assert_eq!(schedule.step(at(5_000)), Step::Kill);
@@ -217,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn without_patience_it_is_asked_and_killed_just_before_the_claim_ends() {
+    fn without_a_stop_timeout_it_is_killed_just_before_the_claim_ends() {
         let mut schedule = Schedule::new(Layer::Inner, at(20_000), Duration::ZERO);
         assert_eq!(schedule.step(at(0)), Step::Wait(at(19_600)));
         assert_eq!(schedule.step(at(19_600)), Step::Kill);
     }
 
     #[test]
-    fn who_takes_over_does_not_wait_for_the_one_before() {
+    fn taking_over_does_not_wait_for_the_layer_before() {
         let mut schedule = until_20_s(Layer::Outer);
         schedule.end(at(20_000), false, at(5_000));
         assert_eq!(schedule.step(at(5_000)), Step::Ask);
@@ -234,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_interrupted_is_not_asked_twice_at_once() {
+    fn after_sigint_sigterm_is_delayed() {
         let mut schedule = until_20_s(Layer::Inner);
         schedule.interrupted();
         schedule.end(at(20_000), true, at(5_000));

@@ -1,5 +1,5 @@
-//! The elector's side of a command: starts the wardens, tells them of each renewal, hears what has become of the command,
-//! and kills it in time if they do not.
+//! The elector's part of run mode: starts the wardens, informs them of each renewal, receives the outcome of the
+//! command, and kills it in time if they do not.
 
 use super::line::{Heard, Line, Message};
 use super::schedule::{Layer, Schedule, Step, end_of_work};
@@ -23,7 +23,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How soon is looked again for what is left after a kill, or when orphans could not be looked for.
+/// How soon to look again for remaining processes after a kill, or for orphans if that was not possible.
 const AGAIN: Duration = Duration::from_millis(2);
 
 pub(super) struct Supervisor<R> {
@@ -34,13 +34,13 @@ pub(super) struct Supervisor<R> {
     timer: Timer,
     leadership: Leadership,
     running: Option<Running>,
-    /// The term whose command has ended, and is not to be started again.
+    /// The term whose command has ended and must not be started again.
     done: Option<u64>,
 }
 
 impl<R: Fn(Report)> Supervisor<R> {
     pub(super) fn new(spec: Spec, mailbox: Arc<Mailbox>, report: R) -> io::Result<Supervisor<R>> {
-        // What a dead warden leaves behind comes here.
+        // Inherits the processes that a dead warden leaves behind.
         set_child_subreaper(Some(getpid()))?;
         Ok(Supervisor {
             spec,
@@ -54,7 +54,7 @@ impl<R: Fn(Report)> Supervisor<R> {
         })
     }
 
-    /// Does not return: the wardens are told of the death of the thread that started them.
+    /// Does not return, because the wardens get a signal when the thread that started them ends.
     pub(super) fn run(mut self) {
         loop {
             self.take_mail();
@@ -62,7 +62,7 @@ impl<R: Fn(Report)> Supervisor<R> {
             let reaped = own::reap_orphans();
             let next = self.act();
             if let Err(error) = self.wait(next, reaped) {
-                // Only a system that is out of memory gets here. The command still ends in time.
+                // Happens only if the system is out of memory. The command still ends in time.
                 warn!("cannot wait for the command: {error}");
                 std::thread::sleep(AGAIN);
             }
@@ -70,24 +70,24 @@ impl<R: Fn(Report)> Supervisor<R> {
     }
 
     fn take_mail(&mut self) {
-        let mail = self.mailbox.take();
-        if let Some(leadership) = mail.leadership {
+        let messages = self.mailbox.take();
+        if let Some(leadership) = messages.leadership {
             self.leadership = leadership;
             if let Some(running) = &mut self.running {
                 running.tell(leadership);
             }
         }
-        if mail.restart {
+        if messages.restart {
             self.done = None;
         }
         if let Some(running) = &mut self.running {
-            for signal in mail.signals {
+            for signal in messages.signals {
                 running.pass_on(signal);
             }
         }
     }
 
-    /// Does what is due, and returns when to look again.
+    /// Does everything that is due, and returns when to call this again.
     fn act(&mut self) -> Option<Time> {
         if let Some(running) = &mut self.running {
             running.hear(&self.report);
@@ -104,7 +104,7 @@ impl<R: Fn(Report)> Supervisor<R> {
         if self.running.is_none() && !may_begin && self.mailbox.rest() {
             (self.report)(Report::Idle);
         }
-        // The schedule of what has just begun.
+        // The schedule of the command that has just been started.
         self.running.is_some().then(clock::now)
     }
 
@@ -134,7 +134,7 @@ impl<R: Fn(Report)> Supervisor<R> {
         let soon = || clock::now().saturating_add(AGAIN);
         let next = if reaped { next } else { Some(next.map_or_else(soon, |next| next.min(soon()))) };
         let mut fds =
-            vec![PollFd::new(&self.mailbox.bell, PollFlags::IN), PollFd::new(&self.child_ended, PollFlags::IN)];
+            vec![PollFd::new(&self.mailbox.wakeup, PollFlags::IN), PollFd::new(&self.child_ended, PollFlags::IN)];
         if let Some(next) = next {
             self.timer.set(next)?;
             fds.push(PollFd::new(&self.timer, PollFlags::IN));
@@ -149,24 +149,24 @@ impl<R: Fn(Report)> Supervisor<R> {
     }
 }
 
-/// The command of one term, its wardens included.
+/// The command of one term, with its wardens.
 struct Running {
     fencing_token: u64,
     leadership: Leadership,
     schedule: Schedule,
     outer: OwnChild,
-    /// The outer warden has ended although something of the command may be left.
+    /// The outer warden has ended although processes of the command may be left.
     outer_is_lost: bool,
     outer_line: Line,
-    /// `None` once the inner warden is dead.
+    /// `None` after the inner warden has died.
     inner: Option<Line>,
-    /// What was said last could not be delivered to both.
+    /// The last message could not be delivered to both wardens.
     undelivered: bool,
     cannot_start: Option<io::Error>,
     started: bool,
     /// The wait status of the command.
     status: Option<i32>,
-    /// All of it is gone.
+    /// The whole command has ended.
     is_over: bool,
 }
 
@@ -199,7 +199,7 @@ impl Running {
         })
     }
 
-    /// What another term is told means the end to this one, whose claim is not renewed any more.
+    /// An order for another term means the end of this one, whose claim is no longer renewed.
     fn tell(&mut self, leadership: Leadership) {
         let now = clock::now();
         let told = match leadership {
@@ -223,20 +223,20 @@ impl Running {
         };
         self.undelivered = false;
         for line in self.inner.iter().chain([&self.outer_line]) {
-            let sent = line.send(message, None); // one that is dead needs to hear nothing
+            let sent = line.send(message, None); // a dead warden needs no message
             self.undelivered |= matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         }
     }
 
     fn pass_on(&mut self, signal: i32) {
         if let Some(inner) = &self.inner {
-            let _ = inner.send(Message::Signal(signal), None); // a warden that is stopped or dead passes nothing on
+            let _ = inner.send(Message::Signal(signal), None); // a warden that is stopped or dead forwards nothing
         }
     }
 
-    /// Takes in what the wardens say, and whether they are dead.
+    /// Processes the messages of the wardens, and their deaths.
     fn hear(&mut self, report: &impl Fn(Report)) {
-        // Before the line is read, on which the inner warden spoke its last before this one could end.
+        // Check this before reading the socket: the inner warden sends its last message before the outer warden ends.
         let outer = if self.outer_is_lost { Ok(None) } else { self.outer.try_wait() };
         while let Some(inner) = &self.inner {
             match inner.hear() {
@@ -261,13 +261,13 @@ impl Running {
         }
         match outer {
             Ok(None) => {}
-            // It ends by itself when it has no descendants any more.
+            // It ends by itself when it has no more descendants.
             Ok(Some(status)) if status.success() => self.is_over = true,
             _ => self.end_without_warden(),
         }
     }
 
-    /// One warden is not enough to go on with.
+    /// With only one warden the command is ended.
     fn end_without_warden(&mut self) {
         self.outer_is_lost = true;
         if self.is_over {
@@ -279,7 +279,7 @@ impl Running {
         }
     }
 
-    /// Does what is due, and returns when to look again.
+    /// Does everything that is due, and returns when to call this again.
     fn act(&mut self, now: Time) -> Time {
         if self.undelivered {
             self.deliver();
@@ -290,7 +290,7 @@ impl Running {
         }
         let mut step = self.schedule.step(now);
         if step == Step::Ask {
-            step = self.schedule.step(now); // the inner warden asks
+            step = self.schedule.step(now); // the inner warden sends SIGTERM
         }
         match step {
             Step::Wait(at) => at,
@@ -301,20 +301,20 @@ impl Running {
         }
     }
 
-    /// Kills what there is below the outer warden; or, without one, every child of this process that nobody else waits for:
-    /// then the command's are among them, and cannot be told from the others.
+    /// Kills all processes below the outer warden. Without an outer warden it kills all children of this process that
+    /// no code waits for, because those of the command are among them and cannot be distinguished.
     fn kill(&mut self) {
         let (root, spare) = match Pid::from_raw(self.outer.id().cast_signed()) {
             Some(outer) if !self.outer_is_lost => (outer, BTreeSet::new()),
             _ => (getpid(), own::known()),
         };
-        // Twice: a process is missed that gets another parent just then.
+        // Twice, because a process may be missed while it gets another parent.
         self.is_over = !kill_below(root, &spare) && !kill_below(root, &spare);
     }
 
-    /// Ends the wardens, and says what became of the command.
+    /// Ends the wardens, and returns the outcome of the command.
     fn finish(mut self) -> Report {
-        // Nothing is left for them to do, and one that is stopped would stay for ever.
+        // They have nothing left to do, and a stopped one would never end.
         let _ = self.outer.kill();
         let _ = self.outer.wait();
         let fencing_token = self.fencing_token;
@@ -326,7 +326,7 @@ impl Running {
                 let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
                 Report::CannotStart { fencing_token, status, error }
             }
-            // Its warden did not live to tell: it was killed, and the command with it.
+            // Its warden was killed before it could report, and the command with it.
             None => {
                 let killed = Signal::KILL.as_raw();
                 Report::Ended { fencing_token, status: ExitStatus::from_raw(self.status.unwrap_or(killed)) }
@@ -335,12 +335,12 @@ impl Running {
     }
 }
 
-/// Kills the descendants of a process; `false` if there are none that run.
+/// Kills the descendants of a process; `false` if none is running.
 fn kill_below(root: Pid, spare: &BTreeSet<i32>) -> bool {
     let mut any = false;
     let kill = |process: Process| {
         any |= !process.has_ended;
-        let _ = kill_process(process.pid, Signal::KILL); // gone by now, or beyond reach
+        let _ = kill_process(process.pid, Signal::KILL); // it has ended, or may not be killed
     };
     each_descendant(root, spare, kill).is_err() || any
 }

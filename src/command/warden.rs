@@ -1,4 +1,4 @@
-//! A warden: a process that sees to it that all of a command is gone before the claim ends, whatever becomes of the
+//! A warden: a process that ensures that the whole command has ended before the claim ends, whatever happens to the
 //! elector. There are two, one the child of the other, and the command is the child of the inner one.
 
 use super::line::{Heard, Line, Message};
@@ -26,21 +26,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-/// How soon is looked again for what is left after a kill.
+/// How soon to look again for remaining processes after a kill.
 const AGAIN: Duration = Duration::from_millis(2);
 
-/// A group that is ended as a whole (by a service manager, or `kill` with the names of all) is to leave the wardens until
-/// their work is done. Handled and not ignored, because what they start would inherit that they are ignored.
+/// If all processes get a signal (from a service manager, for example), the wardens must survive until their work is
+/// done. These signals are handled instead of ignored, because children inherit ignored signals.
 const SURVIVED: [i32; 7] = [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM];
 
-/// Runs a warden to its end: nothing is left of the command then.
+/// Runs a warden until no process of the command is left.
 pub(super) fn run(layer: Layer, argv: &[OsString]) -> io::Result<()> {
     let name = if layer == Layer::Outer { c"outer-warden" } else { c"warden" };
     let _ = rustix::thread::set_name(name); // what ps shows; without it, "exe"
     for signal in SURVIVED {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
-    // When its parent dies, a warden has work to do, even if it was stopped. The line tells that it has.
+    // When its parent dies, a warden must act, even if it was stopped. The end of the socket tells it so.
     set_parent_process_death_signal(Some(Signal::CONT))?;
     set_child_subreaper(Some(getpid()))?;
     let child_ended = child_ended()?;
@@ -51,7 +51,7 @@ pub(super) fn run(layer: Layer, argv: &[OsString]) -> io::Result<()> {
     let schedule = Schedule::new(layer, until, stop_timeout);
     let started = match layer {
         Layer::Outer => start_inner(argv, file).map(|child| (child, None)),
-        // This process may have stood still since it was started.
+        // This process may have been paused since it was started.
         _ if clock::now() >= end_of_work(until, stop_timeout) => {
             return line.send(Message::Ended { status: Signal::TERM.as_raw() }, None);
         }
@@ -69,7 +69,7 @@ pub(super) fn run(layer: Layer, argv: &[OsString]) -> io::Result<()> {
     warden.watch(&child_ended)
 }
 
-/// A stream in which something stands whenever a child of this process has ended, or stopped.
+/// A stream that is readable when a child of this process has ended or stopped.
 pub(super) fn child_ended() -> io::Result<UnixStream> {
     let (reader, writer) = UnixStream::pair()?;
     reader.set_nonblocking(true)?;
@@ -77,12 +77,13 @@ pub(super) fn child_ended() -> io::Result<UnixStream> {
     Ok(reader)
 }
 
-/// Takes out what stands in a stream that does not block.
+/// Empties a non-blocking stream.
 pub(super) fn drain(mut stream: &UnixStream) {
     while matches!(stream.read(&mut [0; 64]), Ok(1..)) {}
 }
 
-/// This program in another part, in a process group of its own: a stop of the elector's group leaves the wardens alone.
+/// Starts this program as another part, in a process group of its own, so that stopping the elector's group does not
+/// stop the wardens.
 pub(super) fn in_part(program: &Path, role: &str, argv: &[OsString], stdin: OwnedFd) -> Command {
     let mut command = Command::new(program);
     command.arg0("leader-elector").arg(role).args(argv).stdin(Stdio::from(stdin)).process_group(0);
@@ -107,16 +108,16 @@ fn pid(number: u32) -> io::Result<Pid> {
 struct Warden {
     layer: Layer,
     schedule: Schedule,
-    /// To the elector; `None` once that is dead.
+    /// The socket to the elector; `None` after that has died.
     line: Option<Line>,
-    /// The inner warden, or the command. Its number is also that of its group.
+    /// The inner warden, or the command. Its pid is also that of its process group.
     child: Pid,
-    /// To the program that becomes the command, until it has.
+    /// The socket to the process that becomes the command, until it has.
     begin: Option<Line>,
     started: bool,
-    /// The wait status of the child, once it has ended.
+    /// The wait status of the child, after it has ended.
     status: Option<i32>,
-    /// The command's group has been asked to end.
+    /// The command's process group got SIGTERM.
     group_asked: bool,
 }
 
@@ -143,7 +144,7 @@ impl Warden {
         Ok(())
     }
 
-    /// Does what is due, and returns when to look again.
+    /// Does everything that is due, and returns when to call this again.
     fn act(&mut self, now: Time) -> Time {
         let step = self.schedule.step(now);
         if step == Step::Ask {
@@ -158,13 +159,13 @@ impl Warden {
         }
     }
 
-    /// Asks the command to end, or whatever it has left behind. Nobody is asked twice: to many programs the second signal
-    /// is the order to give up at once.
+    /// Sends SIGTERM to the command, or to the processes that it left behind. No process gets it twice, because many
+    /// programs exit at once on a second signal.
     fn ask(&mut self) {
         if self.layer == Layer::Outer {
-            return; // that is the inner warden's to do
+            return; // the inner warden does this
         }
-        let signals = [Signal::TERM, Signal::CONT]; // one that is stopped hears nothing else
+        let signals = [Signal::TERM, Signal::CONT]; // SIGCONT, because a stopped process handles no other signal
         if self.status.is_none() {
             for signal in signals {
                 let _ = kill_process_group(self.child, signal);
@@ -182,15 +183,15 @@ impl Warden {
 
     fn kill(&self) {
         if self.status.is_none() {
-            // All at once, which leaves nobody the time to start another.
+            // All at once, so that none has the time to start another process.
             let _ = kill_process_group(self.child, Signal::KILL);
         }
         each(|process| {
-            let _ = kill_process(process.pid, Signal::KILL); // gone by now, or beyond reach
+            let _ = kill_process(process.pid, Signal::KILL); // it has ended, or may not be killed
         });
     }
 
-    /// Takes in what the elector says, and that it is dead.
+    /// Processes the messages of the elector, and its death.
     fn hear_line(&mut self) {
         let now = clock::now();
         while let Some(line) = &self.line {
@@ -232,11 +233,11 @@ impl Warden {
 
     fn say(&self, message: Message) {
         if let Some(line) = &self.line {
-            let _ = line.send(message, None); // nobody listens any more
+            let _ = line.send(message, None); // the elector may be dead
         }
     }
 
-    /// Takes note of the children that have ended; `true` when there are none left, and so no descendants.
+    /// Reaps children that have ended; `true` if there are none left, and so no descendants.
     fn reap(&mut self) -> bool {
         loop {
             match wait(WaitOptions::NOHANG) {
@@ -253,14 +254,14 @@ impl Warden {
         self.status = Some(status);
         let now = clock::now();
         match self.layer {
-            Layer::Outer => self.schedule.take_over(now), // it leaves nothing behind, unless it was killed
+            Layer::Outer => self.schedule.take_over(now), // it leaves no process behind, unless it was killed
             _ => self.schedule.ask_anew(now),
         }
     }
 }
 
-/// Calls this with each descendant of this process.
+/// Calls `visit` with each descendant of this process.
 fn each(act: impl FnMut(Process)) {
-    // What could not be seen now is looked for again.
+    // A process that is missed now is found the next time.
     let _ = each_descendant(getpid(), &BTreeSet::new(), act);
 }

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_around_a_token_is_no_part_of_it() {
+    fn white_space_around_a_token_is_removed() {
         assert_eq!(parse(b" abc.def-_~+/=\r\n").unwrap().header(), "Bearer abc.def-_~+/=");
     }
 

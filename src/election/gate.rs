@@ -1,34 +1,34 @@
-//! The health gate: whether the application is well enough for its candidate to lead.
+//! The health gate: whether the health checks allow this candidate to lead.
 //!
 //! ```text
-//!            one check succeeds, and has gone on succeeding for as long as the gate asks
+//!            all checks have succeeded for as long as the gate requires (at first: one check)
 //!   ┌────────┐ ───────────────────────────────────────────────────────────────────────▶ ┌──────┐
 //!   │ closed │                                                                          │ open │
 //!   └────────┘ ◀─────────────────────────────────────────────────────────────────────── └──────┘
 //!            a follower: one check fails; a leader: N checks in a row fail
 //! ```
 //!
-//! A leader therefore begins with a check that succeeded, and its term lasts for at least N - 1 intervals of the checks. After
-//! N failures the application has to be well again for as long as it took to fail, and at least for R. So a fleet whose
-//! applications come and go changes its leader at most once in N - 1 intervals.
+//! So a term begins after a check that succeeded, and lasts for at least N - 1 intervals of the checks. After N
+//! failures in a row, all checks must succeed for as long as the failures took, and at least for R. So even if
+//! applications keep failing and recovering, the leader changes at most once in N - 1 intervals.
 
 use crate::time::Time;
 use std::time::Duration;
 
-/// How many failures a leader is given, and what it has done with them.
+/// The state of the gate.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub(super) struct Gate {
-    /// N: so many failures in a row end the leadership; `None` where nothing is checked.
+    /// N: this many failures in a row end the leadership; `None` if there is no health check.
     limit: Option<u32>,
-    /// R: the application must be well for at least so long after N failures.
+    /// R: after N failures, checks must succeed for at least this long.
     least_recovery: Duration,
     open: bool,
     failures: u32,
-    /// When the first of the failures in a row came.
+    /// When the first of the present failures in a row was reported.
     failing_since: Time,
     /// Since when all checks have succeeded.
     well_since: Option<Time>,
-    /// For how long they must have, for the gate to open.
+    /// For how long they must have succeeded before the gate opens.
     recovery: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Gate {
         self.open
     }
 
-    /// Takes in a check that ended at `now`. `leads`: others have to wait for this candidate.
+    /// Processes a check that ended at `now`. `leads`: this candidate leads.
     pub(super) fn checked(&mut self, now: Time, healthy: bool, leads: bool) {
         let Some(limit) = self.limit else { return };
         if healthy {
@@ -79,7 +79,7 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    /// A gate that opens at the first success and is given three failures, with R = 2 s; checks come once a second.
+    /// A gate that allows three failures, with R = 2 s; there is a check every second.
     struct Checks {
         gate: Gate,
         now: Time,
@@ -90,8 +90,9 @@ mod tests {
             Checks { gate: Gate::new(Some(3), 2 * S), now: Time::after_boot(100 * S) }
         }
 
-        /// `+` and `-` for checks that succeed and fail; what the gate is after each of them: `o`pen or `c`losed.
-        fn play(&mut self, leads: bool, checks: &str) -> String {
+        /// `+` is a check that succeeds, `-` one that fails. Returns the state of the gate after each: `o`pen or
+        /// `c`losed.
+        fn run(&mut self, leads: bool, checks: &str) -> String {
             let check = |check| {
                 self.now = self.now.saturating_add(S);
                 self.gate.checked(self.now, check == '+', leads);
@@ -107,41 +108,41 @@ mod tests {
     }
 
     #[test]
-    fn a_candidate_stands_from_the_first_success_on() {
+    fn the_gate_opens_at_the_first_success() {
         assert!(!Checks::new().gate.is_open());
-        assert_eq!(Checks::new().play(false, "--+"), "cco");
+        assert_eq!(Checks::new().run(false, "--+"), "cco");
     }
 
     #[test]
-    fn a_follower_stands_only_while_its_last_check_succeeded() {
-        assert_eq!(Checks::new().play(false, "+-+-+"), "ococo");
+    fn for_a_follower_the_gate_is_open_only_after_a_success() {
+        assert_eq!(Checks::new().run(false, "+-+-+"), "ococo");
     }
 
     #[test]
-    fn a_leader_is_given_its_failures_in_a_row() {
-        assert_eq!(Checks::new().play(true, "+--+--+---"), "oooooooooc");
+    fn a_leader_may_fail_n_minus_one_times_in_a_row() {
+        assert_eq!(Checks::new().run(true, "+--+--+---"), "oooooooooc");
     }
 
     #[test]
-    fn after_as_many_failures_it_must_be_well_for_as_long_as_they_took() {
+    fn after_n_failures_it_must_be_healthy_for_as_long_as_they_took() {
         for leads in [true, false] {
             let mut checks = Checks::new();
-            checks.play(true, "+--");
+            checks.run(true, "+--");
             // The three took 2 s, from the first to the last.
-            assert_eq!(checks.play(leads, "-++-+++"), "cccccco");
+            assert_eq!(checks.run(leads, "-++-+++"), "cccccco");
         }
     }
 
     #[test]
-    fn it_must_be_well_for_r_at_least() {
+    fn after_n_failures_it_must_be_healthy_for_at_least_r() {
         let mut checks = Checks { gate: Gate::new(Some(1), 3 * S), now: Time::after_boot(100 * S) };
-        assert_eq!(checks.play(true, "+-++++"), "occcco");
+        assert_eq!(checks.run(true, "+-++++"), "occcco");
     }
 
     #[test]
-    fn more_failures_than_it_was_given_ask_for_no_longer_recovery() {
+    fn more_than_n_failures_do_not_prolong_the_recovery() {
         let mut checks = Checks::new();
-        checks.play(true, "+---");
-        assert_eq!(checks.play(false, "-------+++"), "ccccccccco");
+        checks.run(true, "+---");
+        assert_eq!(checks.run(false, "-------+++"), "ccccccccco");
     }
 }

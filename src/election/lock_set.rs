@@ -1,92 +1,66 @@
 //! The locks of one candidate: one, or two in a fixed order.
 //!
-//! With one lock it is that lock's machine and nothing else. With two it leads while it leads both, so that it excludes
-//! those who know only the first lock as well as those who know only the second. Both are observed always; only what
-//! is written follows an order:
+//! With one lock it passes everything to that lock's state machine. With two, the candidate leads only while it leads
+//! both locks. So it excludes candidates that use only the first lock as well as those that use only the second. Both
+//! locks are observed all the time; writes follow an order:
 //!
-//! - It stands for the first only while it could stand for the second: while that is readable, and writing it is not
-//!   refused.
-//! - It stands for the second only while it leads the first. So two candidates never hold one lock each and wait for
-//!   the other's.
-//! - Who leads the first and cannot come to lead the second gives the first up, and lets others try for one lease.
-//! - Each term needs a new term of both locks, so that the greater of their two fencing tokens grows, even where the
-//!   API server counts the versions of the two kinds apart.
-//! - A release goes the other way: the second, then the first.
+//! - It tries to take the first lock only while it could take the second: while that is readable, and the server does
+//!   not refuse to write it.
+//! - It tries to take the second lock only while it leads the first. So two candidates never hold one lock each and
+//!   wait for the other one.
+//! - A candidate that leads the first lock and cannot take the second releases the first, and leaves it to others for
+//!   one lease.
+//! - Each term needs a new term of both locks, so that the greater of their two fencing tokens grows even if the two
+//!   kinds have separate resourceVersions.
+//! - The second lock is released before the first.
 //!
-//! With one lock as with two, a candidate stands for no lock while its application is not well, or while it stands back
-//! because it was asked to step down. It gives the locks up, and they are released when what was started for the leadership
-//! has ended (S5). Until then they are kept and renewed.
+//! A candidate does not try to take any lock while its application is unhealthy, or for one lease after it was asked to
+//! step down. If it holds locks then, it ends the claim and renews the locks until the work that was started for the
+//! leadership has ended (S5). Then it releases them.
 //!
-//! Nobody else leads for L - D after a claim, unless it ended by the candidate's own will, because it was told to leave or to
-//! stand back or its application is not well: until then no lock is released, whatever made the claim end.
+//! For L - D after the end of a claim no lock is released, so that nobody else leads. The exception is a claim that the
+//! candidate ends by choice: because of Stop, a step-down, or an unhealthy application.
 
-use crate::election::gate::Gate;
-use crate::election::{
-    Candidacy, CandidateEvent, Claim, Election, Event, Holder, Moment, Output, RELEASE_LIMIT, Request, Settings,
-};
+use crate::election::eligibility::Eligibility;
+use crate::election::release_time::ReleaseTime;
+use crate::election::{Candidacy, CandidateEvent, Claim, Election, Event, Holder, Moment, Output, Request, Settings};
 use crate::time::Time;
 use std::time::Duration;
 
-/// The locks of a lock_set, in their order.
+/// The greatest number of locks.
 pub const MOST_LOCKS: usize = 2;
 
-/// The machines of a candidate's locks, and what binds them together.
+/// The state machines of a candidate's locks, and the state that they share.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct LockSet {
     locks: Vec<Election>,
-    /// What the machines asked for last, as far as it has not been passed on.
+    /// L.
+    lease: Duration,
+    /// The last outputs of the state machines. A request is taken out when it is passed on.
     outputs: [Output; MOST_LOCKS],
     eligibility: Eligibility,
     work: Work,
-    release: Release,
+    release_time: ReleaseTime,
     binding: Binding,
 }
 
-/// Whether this candidate stands for the locks at all.
-#[derive(Clone, Debug, PartialEq, Hash)]
-struct Eligibility {
-    lease: Duration,
-    gate: Gate,
-    /// It gives the locks up, and does not stand before it has; for how long it then leaves them to others.
-    leaves: Option<Duration>,
-    /// Until when others may try.
-    back_until: Time,
-}
-
-/// What was started for the leadership.
+/// Work that was started for the leadership: a command, or the address in the leader Service.
 #[derive(Clone, Debug, Default, PartialEq, Hash)]
 struct Work {
     goes_on: bool,
-    /// The fencing tokens of the terms that it was started for, while all of them last.
+    /// The fencing tokens of the terms for which it was started, while all of these terms last.
     tokens: Option<[Option<u64>; MOST_LOCKS]>,
 }
 
-/// From when on the locks may be released.
-#[derive(Clone, Debug, PartialEq, Hash)]
-struct Release {
-    /// L - D.
-    margin: Duration,
-    delay: Duration,
-    /// The claim after the last step.
-    claim: Option<Claim>,
-    /// Until when nobody else may lead, because of a claim that was made.
-    protected_until: Time,
-    /// Until when the release delay lasts.
-    kept_until: Time,
-    stopped: bool,
-    /// After Stop: since when releasing is all that is left to do.
-    since: Option<Time>,
-}
-
-/// What binds the two locks together.
+/// How two locks depend on each other.
 #[derive(Clone, Debug, PartialEq, Hash)]
 struct Binding {
-    /// Whether each lock was last said to be wanted.
+    /// The last [`Event::Wanted`] for each lock.
     wanted: [bool; MOST_LOCKS],
-    /// The fencing tokens of the two terms that make up the present term, and those that made up the last one.
+    /// The fencing tokens of the two terms that make up the current term, and of those that made up the previous one.
     tokens: Option<[u64; MOST_LOCKS]>,
     spent: [u64; MOST_LOCKS],
-    /// Since when it has led the first lock with nobody in its way on the second, and does not lead that.
+    /// Since when it leads the first lock, and not the second although that is free.
     stuck_since: Option<Time>,
 }
 
@@ -101,7 +75,7 @@ pub struct Outcome {
     pub finished: bool,
 }
 
-/// What to do about one lock; see [`Output`].
+/// What to do for one lock; see [`Output`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Order {
     pub request: Option<Request>,
@@ -120,60 +94,46 @@ impl LockSet {
     }
 
     fn new(settings: &Settings, locks: Vec<Election>) -> LockSet {
-        let release = Release {
-            margin: settings.lease.saturating_sub(settings.renew_deadline),
-            delay: settings.release_delay,
-            claim: None,
-            protected_until: Time::ZERO,
-            kept_until: Time::ZERO,
-            stopped: false,
-            since: None,
-        };
-        let eligibility = Eligibility {
-            lease: settings.lease,
-            gate: Gate::new(settings.health_failures, settings.retry_period),
-            leaves: None,
-            back_until: Time::ZERO,
-        };
         let binding = Binding { wanted: [true; MOST_LOCKS], tokens: None, spent: [0; MOST_LOCKS], stuck_since: None };
-        LockSet { locks, outputs: Default::default(), eligibility, work: Work::default(), release, binding }
+        LockSet {
+            locks,
+            lease: settings.lease,
+            outputs: Default::default(),
+            eligibility: Eligibility::new(settings),
+            work: Work::default(),
+            release_time: ReleaseTime::new(settings),
+            binding,
+        }
     }
 
     /// How long the lock is kept after Stop, if it is held.
     pub fn release_delay(&self) -> Duration {
-        self.release.delay
+        self.release_time.delay()
     }
 
     /// Whether this candidate would lead if the locks were free.
     pub fn candidacy(&self, now: Time) -> Candidacy {
-        let Eligibility { gate, leaves, back_until, .. } = &self.eligibility;
-        match leaves {
-            _ if self.release.stopped => Candidacy::Leaving,
-            _ if !gate.is_open() => Candidacy::Unhealthy,
-            Some(_) => Candidacy::StandingBack,
-            None if now < *back_until => Candidacy::StandingBack,
-            None => Candidacy::Standing,
-        }
+        if self.release_time.is_stopped() { Candidacy::Leaving } else { self.eligibility.candidacy(now) }
     }
 
-    /// Something is about to be started for the leadership: until [`CandidateEvent::WorkEnded`] no lock is released (S5).
+    /// Call before work is started for the leadership: no lock is released until [`CandidateEvent::WorkEnded`] (S5).
     pub fn begin_work(&mut self) {
         self.work.goes_on = true;
     }
 
-    /// Until when what was started for the last claim may go on, unless the locks are renewed: F of the terms that it was
-    /// started for, also when the claim has ended. `None` when one of them is over: then nothing may go on.
+    /// Until when the work for the last claim may continue, unless the locks are renewed: F of the terms for which it
+    /// was started, also after the claim has ended. `None` if one of these terms is over: then no work may continue.
     pub fn work_until(&self) -> Option<Time> {
         self.work.tokens?;
         self.locks.iter().filter_map(Election::term).map(|term| term.until).min()
     }
 
-    /// The machines, in the order of the locks.
+    /// The state machines, in the order of the locks.
     pub fn locks(&self) -> &[Election] {
         &self.locks
     }
 
-    /// This candidate's leadership; whoever is told must compare `until` with the clock (S1).
+    /// This candidate's claim. Callers must compare `until` with the clock (S1).
     pub fn claim(&self) -> Option<Claim> {
         match &self.locks[..] {
             [first, second] => {
@@ -188,28 +148,28 @@ impl LockSet {
         }
     }
 
-    /// The other candidates that hold a lock, each until its lease runs out by this clock. The first of them whose lease has
-    /// not run out leads: the holder of the second lock, if it has one, else that of the first.
+    /// The other candidates that hold a lock, each until its lease runs out by this clock. The first one whose lease
+    /// has not run out is the leader: the holder of the second lock, or else that of the first.
     pub fn others(&self) -> impl Iterator<Item = Holder> {
         self.locks.iter().rev().filter_map(Election::other)
     }
 
-    /// Whether others still have to wait for this candidate.
+    /// Whether this candidate holds a lock, so that others must wait.
     pub fn holds(&self) -> bool {
         self.locks.iter().any(Election::holds)
     }
 
-    /// Whether a lock bears this candidate's name in a record that this process did not write (S9).
+    /// Whether a lock has this candidate's name in a record that this process did not write (S9).
     pub fn name_is_taken(&self) -> bool {
         self.locks.iter().any(Election::name_is_taken)
     }
 
-    /// Takes in what happened to the lock at `index`, or to the candidate itself, and says what to do next.
+    /// Processes an event of the lock at `index`, or one for all locks, and returns what to do next.
     pub fn step(&mut self, moment: Moment, index: usize, event: Event) -> Outcome {
         let now = moment.now;
-        self.note_lapse(now);
-        if event == Event::Stop {
-            self.note_stop(now);
+        self.release_time.note_lapse(now);
+        if event == Event::Stop && self.release_time.stop() {
+            self.end_claim(now);
         }
         self.hold(now);
         match event {
@@ -218,42 +178,39 @@ impl LockSet {
             }
             _ => self.tell(moment, index, event),
         }
-        // Of two locks, also before it leads both; and also when the term has lapsed and the own record is there still.
-        if self.eligibility.leaves.is_none() && self.locks.iter().any(Election::is_asked_to_step_down) {
-            self.leave(moment, self.eligibility.lease);
+        // With two locks, also before it leads both. Also when the term is over and the own record is still in the
+        // lock.
+        if !self.eligibility.leaves() && self.locks.iter().any(Election::is_asked_to_step_down) {
+            self.leave(moment, self.lease);
         }
         self.settle(moment)
     }
 
-    /// Takes in what happened to the candidate itself, and says what to do next.
+    /// Processes an event of the candidate itself, and returns what to do next.
     pub fn step_candidate(&mut self, moment: Moment, event: CandidateEvent) -> Outcome {
         let now = moment.now;
-        self.note_lapse(now);
+        self.release_time.note_lapse(now);
         match event {
             CandidateEvent::Checked { healthy } => {
                 let leads = self.claim().is_some_and(|claim| now < claim.until);
-                let gate = &mut self.eligibility.gate;
-                let was_open = gate.is_open();
-                gate.checked(now, healthy, leads);
-                if was_open && !gate.is_open() {
+                if self.eligibility.checked(now, healthy, leads) {
                     self.leave(moment, Duration::ZERO);
                 }
             }
             CandidateEvent::WorkEnded => self.work.goes_on = false,
-            CandidateEvent::StandBack => self.leave(moment, self.eligibility.lease),
+            CandidateEvent::StandBack => self.leave(moment, self.lease),
         }
         self.hold(now);
         (0..self.locks.len()).for_each(|index| self.tell(moment, index, Event::Tick));
         self.settle(moment)
     }
 
-    /// Gives up what it holds by its own will, and then leaves it to others for `back`.
+    /// Ends the claim by choice, gives up the locks, and then leaves them to others for `back`.
     fn leave(&mut self, moment: Moment, back: Duration) {
-        if self.release.stopped {
+        if self.release_time.is_stopped() {
             return;
         }
-        let back = back.max(self.eligibility.leaves.unwrap_or_default());
-        self.eligibility.leaves = Some(back);
+        self.eligibility.leave(back);
         self.end_claim(moment.now);
         self.hold(moment.now);
         (0..self.locks.len()).for_each(|index| self.want(moment, index, false));
@@ -261,32 +218,25 @@ impl LockSet {
 
     fn settle(&mut self, moment: Moment) -> Outcome {
         let now = moment.now;
-        // The first may have to go because of the second, and the second then because of the first.
+        // A change of the second lock may affect the first, and that may affect the second again.
         for _ in 0..self.locks.len() {
             self.note_term(now);
-            self.note_claim(now);
+            self.release_time.note_claim(now, self.claim());
             for (index, changed) in self.hold(now).into_iter().enumerate() {
                 if changed {
                     self.tell(moment, index, Event::Tick);
                 }
             }
-            self.note_left(now);
+            if !self.holds() {
+                self.eligibility.holds_nothing(now);
+            }
             self.bind(moment);
         }
         self.note_work();
         self.outcome(now)
     }
 
-    /// What is to be left has been left: from now on others may try.
-    fn note_left(&mut self, now: Time) {
-        if !self.holds()
-            && let Some(back) = self.eligibility.leaves.take()
-        {
-            self.eligibility.back_until = self.eligibility.back_until.max(now.saturating_add(back));
-        }
-    }
-
-    /// What was started for a claim may go on while the terms that made it up last, and those alone.
+    /// Work for a claim may continue only while the terms of that claim last.
     fn note_work(&mut self) {
         let token = |index: usize| Some(self.locks.get(index)?.term()?.fencing_token);
         let tokens: [Option<u64>; MOST_LOCKS] = std::array::from_fn(token);
@@ -297,50 +247,13 @@ impl LockSet {
         }
     }
 
-    /// A claim that has lapsed, whatever happens next.
-    fn note_lapse(&mut self, now: Time) {
-        if let Some(lapsed) = self.release.claim.take_if(|claim| claim.until <= now) {
-            self.protect(lapsed.until);
-        }
-    }
-
-    /// A claim that has ended though it had not lapsed.
-    fn note_claim(&mut self, now: Time) {
-        let claim = self.claim();
-        let before = std::mem::replace(&mut self.release.claim, claim);
-        if before.is_some() && claim.is_none() {
-            self.protect(now);
-        }
-    }
-
-    fn protect(&mut self, claimed_until: Time) {
-        let until = claimed_until.saturating_add(self.release.margin);
-        self.release.protected_until = self.release.protected_until.max(until);
-    }
-
-    fn note_stop(&mut self, now: Time) {
-        if !std::mem::replace(&mut self.release.stopped, true) {
-            self.end_claim(now);
-        }
-    }
-
-    /// A claim that ends by the own will is protected by the release delay alone; one that had ended before, as ever.
     fn end_claim(&mut self, now: Time) {
-        if self.locks.iter().all(Election::holds) {
-            self.release.kept_until = self.release.kept_until.max(now.saturating_add(self.release.delay));
-        }
-        if self.release.claim.take().is_some() {
-            self.release.protected_until = Time::ZERO;
-        }
+        self.release_time.end_claim(now, self.locks.iter().all(Election::holds));
     }
 
-    /// Lets each machine know whether its lock may be released; for which of them that has changed.
+    /// Tells each state machine whether its lock must be kept. Returns for which of them this changed.
     fn hold(&mut self, now: Time) -> [bool; MOST_LOCKS] {
-        let Release { protected_until, kept_until, stopped, .. } = self.release;
-        let held = self.work.goes_on || now < protected_until || now < kept_until;
-        if stopped && !held {
-            self.release.since.get_or_insert(now);
-        }
+        let held = self.release_time.keeps_locks(now, self.work.goes_on);
         let of_each = [held || self.waits_for_second(now), held];
         let mut changed = [false; MOST_LOCKS];
         for (index, lock) in self.locks.iter_mut().enumerate() {
@@ -349,32 +262,34 @@ impl LockSet {
         changed
     }
 
-    /// After Stop the second lock is released first, if that does not take too long.
+    /// After Stop: whether the first lock waits for the release of the second.
     fn waits_for_second(&self, now: Time) -> bool {
         self.second_has_until().is_some_and(|until| !self.outputs[1].finished && now < until)
     }
 
     /// Until when the first lock waits for the release of the second.
     fn second_has_until(&self) -> Option<Time> {
-        let since = self.release.since.filter(|_| self.locks.len() == MOST_LOCKS)?;
-        Some(since.saturating_add(RELEASE_LIMIT / 2))
+        self.locks.get(1).and(self.release_time.second_has_until())
     }
 
     fn tell(&mut self, moment: Moment, index: usize, event: Event) {
         let Some(lock) = self.locks.get_mut(index) else { return };
         let output = lock.step(moment, event);
         if output.request.is_some() && lock.predecessor_is_dead() {
-            self.protect(moment.now); // S9: what that process said may have been true until just now.
+            self.release_time.protect(moment.now); // S9: the claim of the dead process may have lasted until just now
+        }
+        if output.request.as_ref().is_some_and(Request::is_release) {
+            self.eligibility.releases(moment.now);
         }
         let before = &mut self.outputs[index];
-        // A request that was not sent yet has been given up, if there is a newer one.
+        // A newer request replaces one that was not sent yet.
         let request = output.request.or(before.request.take());
         *before = Output { request, reopen_watch: output.reopen_watch || before.reopen_watch, ..output };
     }
 
-    /// Lets each of two machines know what follows for it from the other one.
+    /// Tells each state machine whether its lock is wanted, which may depend on the other lock.
     fn bind(&mut self, moment: Moment) {
-        if self.release.stopped {
+        if self.release_time.is_stopped() {
             return;
         }
         self.want(moment, 0, self.wants_first(moment.now));
@@ -389,7 +304,7 @@ impl LockSet {
         }
     }
 
-    /// Keeps account of the terms, and of how long the second lock has kept one from beginning.
+    /// Keeps track of the terms, and of how long the second lock has prevented one.
     fn note_term(&mut self, now: Time) {
         let [first, second] = &self.locks[..] else { return };
         let binding = &mut self.binding;
@@ -409,10 +324,9 @@ impl LockSet {
         let free = second.free_from().is_none_or(|at| at <= now);
         let stuck = first.claim().is_some() && second.claim().is_none() && free;
         binding.stuck_since = stuck.then(|| binding.stuck_since.unwrap_or(now));
-        let too_long = binding.stuck_since.is_some_and(|since| since.saturating_add(self.eligibility.lease) <= now);
+        let too_long = binding.stuck_since.is_some_and(|since| since.saturating_add(self.lease) <= now);
         if first.claim().is_some() && (too_long || second.refused_until().is_some_and(|until| now < until)) {
-            let from = now.max(self.release.protected_until);
-            self.eligibility.back_until = from.saturating_add(self.eligibility.lease);
+            self.eligibility.stand_back(now.max(self.release_time.protected_until()));
             binding.stuck_since = None;
         }
     }
@@ -430,13 +344,13 @@ impl LockSet {
         !spent && self.locks[0].claim().is_some()
     }
 
-    /// When time alone changes what is wanted.
+    /// The next moment at which [`LockSet::bind`] may have to change something.
     fn binding_deadline(&self, now: Time) -> Option<Time> {
         let second = self.locks.get(1);
-        let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.eligibility.lease));
+        let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.lease));
         let moments = [
             self.second_has_until(),
-            Some(self.eligibility.back_until),
+            Some(self.eligibility.back_until()),
             second.and_then(Election::refused_until),
             second.map(Election::unreadable_at),
             stuck,
@@ -444,23 +358,12 @@ impl LockSet {
         moments.into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    /// When time alone lets the locks be released, or ends the attempt.
-    fn release_deadline(&self, now: Time) -> Option<Time> {
-        let Release { protected_until, kept_until, .. } = self.release;
-        [Some(protected_until), Some(kept_until), self.gives_up_at()].into_iter().flatten().filter(|at| *at > now).min()
-    }
-
-    /// After Stop: when the releases, all tries together, have taken too long.
-    fn gives_up_at(&self) -> Option<Time> {
-        self.release.since.map(|since| since.saturating_add(RELEASE_LIMIT))
-    }
-
     fn outcome(&mut self, now: Time) -> Outcome {
         let outputs = &self.outputs[..self.locks.len()];
         let deadlines = outputs.iter().filter_map(|output| output.deadline);
-        let deadline = deadlines.chain(self.binding_deadline(now)).chain(self.release_deadline(now)).min();
+        let deadline = deadlines.chain(self.binding_deadline(now)).chain(self.release_time.deadline(now)).min();
         let released = outputs.iter().all(|output| output.finished);
-        let finished = !self.work.goes_on && (released || self.gives_up_at().is_some_and(|at| at <= now));
+        let finished = !self.work.goes_on && (released || self.release_time.gives_up_at().is_some_and(|at| at <= now));
         let order = |output: &mut Output| Order {
             request: output.request.take(),
             reopen_watch: std::mem::take(&mut output.reopen_watch),

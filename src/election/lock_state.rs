@@ -1,27 +1,26 @@
-//! The lock as it is believed to be, and since when.
+//! The current observation of the lock: what it shows, and since when.
 
 use super::{Holder, Settings, Sight, Version};
 use crate::record::{Content, Mark, Record};
 use crate::time::Time;
 use std::time::Duration;
 
-/// What was last seen of the lock, and what follows from it for whoever wants to take it. Nothing in it depends on what
-/// this candidate does.
+/// What was last seen of the lock, and when it may be taken. Nothing in it depends on what this candidate does.
 #[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub(super) struct LockState {
-    /// The newest state of the lock that is believed; `None` before the first.
+    /// The newest accepted observation; `None` before the first.
     sight: Option<Sight>,
     /// When its record, or its absence, was first seen.
     since: Time,
     /// When the lock was last seen.
     heard_at: Time,
-    /// Until when a holder whose record was removed by others than the next holder may still claim.
+    /// If a record was removed, and not replaced by the next holder's: until when its holder may still claim to lead.
     removed_holder_until: Time,
-    /// The L of the last held record seen; `None` while no holder was ever seen.
+    /// The L of the last record with a holder; `None` if no holder was ever seen.
     last_lease: Option<Duration>,
     /// `leaseTransitions` for the next term.
     next_transitions: u32,
-    /// News up to this resourceVersion is old.
+    /// Observations up to this resourceVersion are old.
     resource_version: u64,
 }
 
@@ -38,7 +37,7 @@ impl LockState {
         self.sight.as_ref()?.record()
     }
 
-    /// What a write has to name to replace it (S2); `None` where there is no object.
+    /// What a write must name to replace the object (S2); `None` if there is no object.
     pub(super) fn version(&self) -> Option<&Version> {
         self.sight.as_ref()?.version.as_ref()
     }
@@ -51,14 +50,14 @@ impl LockState {
         self.next_transitions
     }
 
-    /// The other candidate that holds it, until its lease runs out by this clock.
+    /// The other candidate that holds the lock, until its lease runs out by this clock.
     pub(super) fn other(&self, identity: &str) -> Option<Holder> {
         let record = self.record()?;
         let foreign = !record.is_free() && &*record.holder != identity;
         foreign.then(|| Holder { identity: record.holder.clone(), until: self.since.saturating_add(record.lease()) })
     }
 
-    /// Whether somebody holds it, whether that can be read or not.
+    /// Whether somebody holds the lock; an unreadable record counts as held (S10).
     pub(super) fn is_held(&self) -> bool {
         match self.content() {
             Some(Content::Record(record)) => !record.is_free(),
@@ -67,22 +66,22 @@ impl LockState {
         }
     }
 
-    /// From when on it counts as unreadable, if nothing more is heard of it.
+    /// From when on the lock counts as unreadable, if it is not seen again.
     pub(super) fn unreadable_at(&self, settings: &Settings) -> Time {
         self.heard_at.saturating_add(settings.lease)
     }
 
-    /// Whether this sight shows the record that was seen last, not written since by anybody.
+    /// Whether this sight shows the record that was seen last, with no write in between.
     pub(super) fn is_unchanged(&self, sight: &Sight) -> bool {
         self.sight.as_ref().is_some_and(|earlier| sight.unchanged_since(earlier))
     }
 
-    /// News up to this resourceVersion, and no other, is old from now on.
+    /// From now on, exactly the observations up to this resourceVersion are old.
     pub(super) fn set_resource_version(&mut self, resource_version: u64) {
         self.resource_version = resource_version;
     }
 
-    /// Believes a sight. `may_have_been_taken`: another candidate may have taken the lock since the last one.
+    /// Accepts an observation. `may_have_been_taken`: another candidate may have taken the lock since the last one.
     pub(super) fn see(&mut self, now: Time, sight: Sight, may_have_been_taken: bool, settings: &Settings) {
         self.heard_at = now;
         if !self.is_unchanged(&sight) {
@@ -93,7 +92,7 @@ impl LockState {
             && sight.lacks(self.sight.as_ref())
         {
             let until = now.saturating_add(last_lease.max(settings.lease));
-            // A longer lease may have been removed before.
+            // An earlier removed record may have had a longer lease.
             self.removed_holder_until = self.removed_holder_until.max(until);
         }
         match &sight.content {
@@ -105,7 +104,7 @@ impl LockState {
         self.sight = Some(sight);
     }
 
-    /// Believes what the answer to a write of this candidate shows.
+    /// Accepts what the answer to a write of this candidate shows.
     pub(super) fn acknowledged(&mut self, now: Time, written: &Record, sight: Sight) {
         self.take_from(written);
         self.since = now;
@@ -120,8 +119,8 @@ impl LockState {
         }
     }
 
-    /// S3, S9, S10: from when on the lock may be taken; `None` before it was seen. `alone`: nobody else in this network
-    /// namespace has this identity.
+    /// S3, S9, S10: from when on the lock may be taken; `None` before it was seen. `alone`: no other process in this
+    /// network namespace has this identity.
     pub(super) fn free_at(&self, settings: &Settings, alone: bool) -> Option<Time> {
         let last_lease = self.last_lease.unwrap_or_default().max(settings.lease);
         let free_at = match self.content()? {
@@ -131,11 +130,11 @@ impl LockState {
             Content::Nothing if self.last_lease.is_none() => self.since.saturating_add(settings.creation_delay),
             Content::Nothing | Content::Unreadable { .. } => self.since.saturating_add(last_lease),
         };
-        // Whatever stands there now, a holder whose record was removed may claim still.
+        // A holder whose record was removed may still claim to lead, whatever the lock shows now.
         Some(free_at.max(self.removed_holder_until))
     }
 
-    /// S9: whether an earlier run of this very candidate wrote what is in the lock, and cannot be alive.
+    /// S9: whether an earlier process of this candidate wrote the record in the lock, and is provably dead.
     pub(super) fn writer_is_dead(&self, settings: &Settings, alone: bool) -> bool {
         let Settings { identity, process, host, .. } = settings;
         let from_here = |mark: &Mark| mark.host.is_some() && mark.host == *host && mark.process != *process;

@@ -1,4 +1,4 @@
-//! What the lock shows: whose record it is, since when, and what that says of the writes of this process.
+//! Processes observations of the lock: whose record it is, since when, and which own writes it proves.
 
 use super::pacing::Retry;
 use super::{Claim, Election, Moment, Purpose, Sight, Write};
@@ -8,21 +8,22 @@ use std::sync::Arc;
 impl Election {
     pub(super) fn watched(&mut self, now: Time, resource_version: u64, sight: Sight) {
         self.watch.alive(now);
-        self.news(now, resource_version, sight);
+        self.observe(now, resource_version, sight);
     }
 
-    /// Takes in what was not asked for, unless it is old.
-    pub(super) fn news(&mut self, now: Time, resource_version: u64, sight: Sight) {
+    /// Processes an observation, unless it is old.
+    pub(super) fn observe(&mut self, now: Time, resource_version: u64, sight: Sight) {
         if resource_version <= self.lock.resource_version() {
-            return; // S6: not newer than what was acknowledged or read
+            return; // S6: not newer than the last acknowledged write or read
         }
-        self.watch.news(now);
+        self.watch.changed(now);
         self.lock.set_resource_version(resource_version);
         self.see(now, sight);
     }
 
-    /// A watch that ends is opened again at once, and shows what was missed: no reason for all to read at once. But one
-    /// that shows nothing each time is no better than a silent one.
+    /// The watch is opened again at once, and shows what was missed. So there is no need to read at once, which would
+    /// make all candidates read at the same time. But a watch that shows nothing each time is treated like a silent
+    /// one.
     pub(super) fn watch_closed(&mut self, moment: Moment) {
         if self.watch.closed() {
             let since = moment.now.min(self.watch.alive_at().saturating_add(self.settings.longest_silence()));
@@ -31,14 +32,14 @@ impl Election {
         }
     }
 
-    /// Believes a sight: whose record is it, and since when?
+    /// Accepts an observation: whose record it shows, and since when.
     pub(super) fn see(&mut self, now: Time, sight: Sight) {
         let unchanged = self.lock.is_unchanged(&sight);
         if !unchanged || sight.version.is_some() != self.lock.version().is_some() {
-            // What was refused before may be possible now.
+            // A write that was refused before may succeed now.
             self.pacing.write = Retry::default();
         }
-        // While the own term lasts, nobody else can have taken the lock.
+        // During the own term nobody else can have taken the lock.
         let may_have_been_taken = !self.own.is_in_lock() || self.term.is_none();
         let recognised = self.requests.recognise(&sight).or_else(|| self.own.recognise(&sight));
         if let Some(write) = recognised
@@ -51,20 +52,20 @@ impl Election {
         self.lock.see(now, sight, may_have_been_taken, &self.settings);
     }
 
-    /// The own record is not there, or seems not to be: somebody on the way may lie about absence. What was acknowledged
-    /// is believed again when it shows in the same object while the term lasts.
+    /// The lock does not show the own record. A proxy may have reported wrongly that it is gone. So if the acknowledged
+    /// record shows again in the same object during the term, the term continues.
     fn lose_own(&mut self, sight: &Sight) {
         self.own.vanish(self.lock.version());
         let is_back = self.term.is_some() && self.own.reappear(sight);
         if !is_back && sight.record().is_some() {
-            self.term = None; // S6; gone or unreadable, the claim stands to F
+            self.term = None; // S6; if the record is gone or unreadable, the claim is kept until F
             self.own.forget_vanished();
         }
         self.own.keep_doubts_about(sight);
         self.requests.supersede(sight);
     }
 
-    /// A write of ours is known to have been done, and stood in the lock at this resourceVersion.
+    /// An own write has been carried out, and was in the lock at this resourceVersion.
     pub(super) fn settle(&mut self, now: Time, write: Arc<Write>, resource_version: u64) {
         let until = write.sent.saturating_add(self.settings.renew_deadline); // S1
         match write.purpose {

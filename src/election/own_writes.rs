@@ -1,23 +1,24 @@
-//! What this candidate wrote: the write that is in the lock, and those of which nobody knows.
+//! What this candidate wrote: the write that is in the lock, and those in doubt.
 
 use super::{LockState, Moment, Purpose, Settings, Sight, Version, Write};
 use crate::record::{Mark, Record, Stamp};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Writes in doubt that are remembered. Forgetting one is safe: its record then counts as somebody else's.
+/// How many writes in doubt are remembered. Forgetting one is safe: its record then counts as that of another
+/// candidate.
 const MOST_IN_DOUBT: usize = 8;
-/// 9999-12-31T00:00:00Z in microseconds: what a clock shows beyond it cannot be written.
+/// 9999-12-31T00:00:00Z in microseconds: later times cannot be written in RFC 3339.
 const LAST_STAMP: i64 = 253_402_214_400_000_000;
 
-/// The writes of this candidate that have been answered, or will not be.
+/// The writes of this candidate whose requests have ended, with or without an answer.
 #[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub(super) struct OwnWrites {
-    /// This candidate's own record is in the lock, and this write put it there.
+    /// The write that put the own record into the lock, while it is there.
     in_lock: Option<Arc<Write>>,
-    /// The own record, and the uid of its object, while the lock is said to hold nothing that can be read.
+    /// The own record and the uid of its object, after an observation showed no readable record.
     vanished: Option<(Arc<str>, Arc<Write>)>,
-    /// Writes that may have been done, or may still be (S7).
+    /// Writes that may have been carried out, or may still be (S7).
     in_doubt: Vec<Arc<Write>>,
     count: u64,
     /// The newest renewTime written, in microseconds.
@@ -30,12 +31,12 @@ impl OwnWrites {
         self.in_lock.is_some()
     }
 
-    /// Whether a write that nobody has answered may have been done, or may still be.
+    /// Whether a write without an answer may have been carried out, or may still be.
     pub(super) fn is_in_doubt(&self) -> bool {
         !self.in_doubt.is_empty()
     }
 
-    /// S7: nobody knows whether this write has been done.
+    /// S7: it is unknown whether this write has been carried out.
     pub(super) fn doubt(&mut self, write: Arc<Write>) {
         if self.in_doubt.len() == MOST_IN_DOUBT {
             self.in_doubt.remove(0);
@@ -48,14 +49,14 @@ impl OwnWrites {
         self.in_doubt.iter().find(|write| write.made(sight)).cloned()
     }
 
-    /// This write is known to have been done.
+    /// This write has been carried out.
     pub(super) fn settle(&mut self, write: Arc<Write>) {
         self.in_lock = (write.purpose != Purpose::Release).then_some(write);
         self.vanished = None;
-        self.in_doubt.clear(); // each of them names a version that is no more
+        self.in_doubt.clear(); // each of them names an older version, so it can no longer be carried out
     }
 
-    /// The own record is no longer in the lock, which was at this version.
+    /// The own record is no longer in the lock, whose version was `was`.
     pub(super) fn vanish(&mut self, was: Option<&Version>) {
         if let Some(own) = self.in_lock.take()
             && let Some(was) = was
@@ -64,7 +65,7 @@ impl OwnWrites {
         }
     }
 
-    /// Whether a sight shows the record that vanished, in the same object: then it is in the lock again.
+    /// Whether an observation shows the vanished record in the same object. Then it counts as in the lock again.
     pub(super) fn reappear(&mut self, sight: &Sight) -> bool {
         let uid = sight.version.as_ref().map(|version| &version.uid);
         let is_back = |(of, own): &mut (Arc<str>, Arc<Write>)| Some(&*of) == uid && own.made(sight);
@@ -77,17 +78,17 @@ impl OwnWrites {
         }
     }
 
-    /// What vanished will not be believed again.
+    /// Forgets the vanished record: it will not be accepted again.
     pub(super) fn forget_vanished(&mut self) {
         self.vanished = None;
     }
 
-    /// S7: of what was sent, only what replaces the very version that is seen can still be done.
+    /// S7: drops the doubts that are over. Only a write that names the observed version can still be carried out.
     pub(super) fn keep_doubts_about(&mut self, sight: &Sight) {
         self.in_doubt.retain(|write| write.base == sight.version);
     }
 
-    /// The next write, over the lock as it is believed to be. `alone`: this process may say where it runs (S9).
+    /// The next write, based on the current observation. `alone`: the mark may name the host (S9).
     pub(super) fn compose(
         &mut self,
         moment: Moment,
@@ -126,7 +127,7 @@ impl OwnWrites {
         }
     }
 
-    /// S2: above every stamp this process wrote, and another than the one it replaces.
+    /// S2: later than every stamp of this process, and different from the one it replaces.
     fn next_stamp(&mut self, wall_micros: i64, lock: &LockState) -> i64 {
         let replaced = lock.record().map(|record| record.renewed.clone());
         let mut stamp = wall_micros.clamp(0, LAST_STAMP).max(self.last_stamp.saturating_add(1));
@@ -138,7 +139,7 @@ impl OwnWrites {
     }
 }
 
-/// L on the wire: rounded up, so that nobody who reads it waits for less than L, and at least 1.
+/// L as written in the record: rounded up, so that no reader waits for less than L, and at least 1.
 pub fn whole_seconds(lease: Duration) -> u32 {
     let seconds = lease.as_secs() + u64::from(lease.subsec_nanos() > 0);
     u32::try_from(seconds).unwrap_or(u32::MAX).max(1)

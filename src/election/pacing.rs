@@ -1,61 +1,61 @@
-//! How soon a request that failed is tried again.
+//! When a failed request is tried again.
 
 use super::{Answer, Moment, Settings};
 use crate::time::{Time, backoff};
 use std::time::Duration;
 
-/// How long a right that is missing, or a request the server calls invalid, waits before it is tried again.
+/// The longest time before a request is tried again that the server refused as forbidden or invalid.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(180);
-/// Refusals after which the wait does not grow any more, however short R is.
+/// After this many refusals the wait does not grow any more.
 const MOST_DOUBLED: u32 = 11;
-/// How soon a release that failed is tried again.
+/// How long after a failed release the next one is sent.
 pub(super) const RELEASE_PACE: Duration = Duration::from_millis(100);
 
 /// When the next request may be sent.
 #[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub(super) struct Pacing {
-    /// Nothing may be written before the lock was read once more.
+    /// The lock must be read before anything is written.
     pub(super) must_read: bool,
     pub(super) read: Retry,
     pub(super) write: Retry,
     pub(super) write_sent: Time,
     pub(super) read_sent: Time,
-    /// When a leader whose record was removed may write it anew: at once the first time.
+    /// When a leader whose record was removed may write it again: the first time at once.
     pub(super) rewrite_after: Time,
-    /// When to look at the lock where no watch does.
+    /// When to read the lock if no watch is open.
     pub(super) poll_at: Time,
 }
 
 impl Pacing {
-    /// The lock is to be read at once, and before anything is written.
+    /// Reads the lock at once, before anything is written.
     pub(super) fn read_before_writing(&mut self) {
         self.must_read = true;
         self.read.after = Time::ZERO;
     }
 }
 
-/// What went wrong since a request of a kind last succeeded.
+/// The failures since a request of this kind last succeeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Hash)]
 pub(super) struct Retry {
-    /// Failures in a row, and how many of the last of them were refusals.
+    /// The number of failures in a row, and how many of the latest ones were refusals.
     pub(super) failures: u32,
     pub(super) denials: u32,
-    /// Not to be tried again before.
+    /// The request must not be sent before this.
     pub(super) after: Time,
 }
 
-/// What a request is good for, as far as it matters how soon it is tried again.
+/// What a request is needed for, which decides how soon it is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Urgency {
     Follower,
-    /// While a term lasts, time is short.
+    /// During a term, time is short.
     Leader,
     /// The process is about to end.
     Release,
 }
 
 impl Retry {
-    /// After a request that was sent at this moment failed once more.
+    /// The state after one more failure, of a request that was sent at `sent`.
     pub(super) fn failed(
         self,
         moment: Moment,
@@ -66,7 +66,7 @@ impl Retry {
     ) -> Retry {
         let leads = urgency == Urgency::Leader;
         let failures = self.failures.saturating_add(1);
-        // A leader asks at its own pace all the same: those refusals are no reason to wait when its term is over.
+        // A leader keeps its own pace, so refusals during a term do not count when the term is over.
         let counts = *answer == Answer::Denied && !leads;
         let denials = if counts { self.denials.saturating_add(1) } else { 0 };
         let pace = urgency.pace(settings, moment.jitter);
@@ -77,7 +77,7 @@ impl Retry {
             _ if failures == 1 => Duration::ZERO,
             _ => pace,
         };
-        // What the server asks for counts from its answer; a leader has no time to grant it.
+        // The wait that a server asks for counts from its answer; a leader ignores it, because its time is short.
         let granted = matches!(answer, Answer::Busy(Some(_))) && !leads;
         let from = if granted { moment.now } else { sent };
         Retry { failures, denials, after: from.saturating_add(delay) }
@@ -85,7 +85,7 @@ impl Retry {
 }
 
 impl Urgency {
-    /// How long after the sending of one failed request the next may follow.
+    /// How long after sending a request that failed the next one may be sent.
     fn pace(self, settings: &Settings, jitter: f64) -> Duration {
         match self {
             Urgency::Release => RELEASE_PACE,
@@ -96,7 +96,7 @@ impl Urgency {
 }
 
 impl Settings {
-    /// While a term lasts, time is short: often enough to use what is left of it.
+    /// During a term: often enough for several attempts before F.
     pub(super) fn pace_of_leader(&self) -> Duration {
         self.retry_period.min(self.request_timeout / 2)
     }
@@ -106,7 +106,7 @@ impl Settings {
         self.retry_period.mul_f64(1.0 + 1.2 * jitter.clamp(0.0, 1.0))
     }
 
-    /// A watch that shows nothing for longer is not believed to be one.
+    /// A watch that shows nothing for longer than this is considered broken.
     pub(super) fn longest_silence(&self) -> Duration {
         self.retry_period.saturating_mul(2).saturating_add(self.request_timeout)
     }

@@ -1,33 +1,33 @@
-//! Giving the lock up: at the end of the process, or because the lock is not wanted for now.
+//! Giving the lock up: because the process stops, or because the lock is not wanted for now.
 
 use super::pacing::Retry;
 use super::{Election, Moment};
 
 impl Election {
-    /// From the next step on: whether something that the lock protects may still go on. Then a lock that is no longer wanted
-    /// is kept and renewed, and released afterwards. Returns whether that is new.
+    /// Sets whether work that the lock protects may still continue, from the next step on. While it does, a lock that
+    /// is no longer wanted is renewed; afterwards it is released. Returns whether the value changed.
     pub fn hold(&mut self, held: bool) -> bool {
         self.withdrawal.hold(held)
     }
 
     pub(super) fn want(&mut self, wanted: bool) {
         if self.withdrawal.want(wanted) {
-            self.term = None; // Its claim has ended: to lead again takes a new term.
+            self.term = None; // its claim has ended; to lead again takes a new term
         }
     }
 
-    /// Whether others still have to wait for this candidate: its term, or the record that outlived it, protects
-    /// whatever it started while that comes to its end (S5).
+    /// Whether others must wait for this candidate: its term, or its record in the lock after the term, protects work
+    /// that has not ended yet (S5).
     pub fn holds(&self) -> bool {
         self.term.is_some() || self.own.is_in_lock()
     }
 
-    /// Whether a write that nobody has answered may have put the own record into the lock.
+    /// Whether a write without an answer may have put the own record into the lock.
     fn may_hold(&self) -> bool {
         self.own.is_in_doubt() || self.requests.is_writing()
     }
 
-    /// Begins to give the lock up, if it is time to.
+    /// Begins to give the lock up, if it is not wanted and need not be kept.
     pub(super) fn begin_release(&mut self, moment: Moment) {
         if !self.withdrawal.has_begun() || self.withdrawal.is_releasing() {
             return;
@@ -42,7 +42,8 @@ impl Election {
         }
     }
 
-    /// Ends the term, so that the lock can be released. A request under way would only be in the way.
+    /// Ends the term, so that the lock can be released. A request in flight is given up, so that the release need not
+    /// wait.
     fn give_up(&mut self, moment: Moment) {
         self.term = None; // S5
         self.give_up_request(moment);
@@ -51,7 +52,7 @@ impl Election {
         self.pacing.must_read = !self.own.is_in_lock() && self.own.is_in_doubt();
     }
 
-    /// Whether nothing is left to do after Stop, or nothing that there is time for.
+    /// After Stop: whether nothing is left to do, or the time for the release is over.
     pub(super) fn has_finished(&self, moment: Moment) -> bool {
         let nothing_left = !self.own.is_in_lock() && !self.own.is_in_doubt() && !self.requests.is_under_way();
         self.withdrawal.gives_up_at().is_some_and(|at| nothing_left || at <= moment.now)

@@ -1,4 +1,4 @@
-//! The request that is under way; there is never more than one.
+//! The request in flight; there is never more than one.
 
 use super::{Call, Request, Sight, Write};
 use crate::time::Time;
@@ -24,9 +24,10 @@ pub(super) struct UnderWay {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Effect {
     NotSeen,
-    /// The write was seen in the lock: the answer has nothing to add.
+    /// The write was seen in the lock: the answer is not needed any more.
     Applied,
-    /// Something else was seen in its place: whatever the answer, the write proves no leadership (S7).
+    /// Another record was seen in its place: even if the answer acknowledges the write, it does not begin or extend a
+    /// term (S7).
     Superseded,
 }
 
@@ -38,7 +39,7 @@ impl UnderWay {
         }
     }
 
-    /// When whoever sends it should have given it up long since.
+    /// When the sender should have given it up already.
     fn hung_at(&self) -> Time {
         self.sent.saturating_add(self.timeout.mul_f64(1.5))
     }
@@ -49,7 +50,7 @@ impl Requests {
         self.under_way.is_some()
     }
 
-    /// Whether a write is under way.
+    /// Whether a write is in flight.
     pub(super) fn is_writing(&self) -> bool {
         self.under_way.as_ref().and_then(UnderWay::write).is_some()
     }
@@ -65,17 +66,17 @@ impl Requests {
         Request { number, timeout, call }
     }
 
-    /// The request of this number has ended; `None` if it was given up before.
+    /// The request with this number has ended; `None` if it had been given up.
     pub(super) fn end(&mut self, number: u64) -> Option<UnderWay> {
         self.under_way.take_if(|it| it.number == number)
     }
 
-    /// The request under way, if there is one, is not waited for any longer.
+    /// Gives up the request in flight, if there is one.
     pub(super) fn give_up(&mut self) -> Option<UnderWay> {
         self.under_way.take()
     }
 
-    /// S7: the write under way, if a sight shows it for the first time.
+    /// S7: the write in flight, if an observation shows it for the first time.
     pub(super) fn recognise(&mut self, sight: &Sight) -> Option<Arc<Write>> {
         let under_way = self.under_way.as_mut().filter(|it| it.effect == Effect::NotSeen)?;
         let write = under_way.write().filter(|write| write.made(sight))?.clone();
@@ -83,7 +84,8 @@ impl Requests {
         Some(write)
     }
 
-    /// S7: a sight that is not the own record: a write under way counts only if it replaces what that sight shows.
+    /// S7: an observation that does not show the own record. From now on a write in flight counts only if it names the
+    /// observed version.
     pub(super) fn supersede(&mut self, sight: &Sight) {
         if let Some(under_way) = &mut self.under_way
             && under_way.write().is_some_and(|write| write.base != sight.version)

@@ -1,4 +1,4 @@
-//! What came of a request: an answer, clear or not, or none in time.
+//! Processes the outcome of a request: a clear answer, an unclear one, or none in time.
 
 use super::pacing::{Retry, Urgency};
 use super::requests::{Effect, UnderWay};
@@ -25,13 +25,14 @@ impl Election {
         self.pacing.must_read = false;
         let newest = self.lock.resource_version();
         let shown = sight.version.as_ref().map(|version| version.resource_version);
-        if self.watch.has_news_since(sent) && shown.is_none_or(|shown| shown < newest) {
-            return; // overtaken: the watch showed something newer meanwhile
+        if self.watch.has_changed_since(sent) && shown.is_none_or(|shown| shown < newest) {
+            return; // the watch has shown something newer in the meantime
         }
         let watch_missed_it = shown != self.lock.version().map(|_| newest);
         output.reopen_watch = watch_missed_it && self.watch_is_silent(moment.now);
         if let Some(shown) = shown {
-            // Below: the server went back in time, and a watch from its future would be silent for ever.
+            // Lower: the server went back to an older state. A watch from a later resourceVersion would be silent
+            // forever.
             output.reopen_watch |= shown < newest;
             self.lock.set_resource_version(shown);
         }
@@ -52,13 +53,13 @@ impl Election {
             Answer::Seen(sight) if acknowledges(&write, &sight) => {
                 return self.acknowledged(moment, write, superseded, sight);
             }
-            // 2xx, but not what was sent, or nothing new: no acknowledgement (S2).
+            // 2xx, but it shows another record or the old version: no acknowledgement (S2).
             Answer::Seen(_) => Answer::Unknown,
             other => other,
         };
         self.pacing.write = self.pacing.write.failed(moment, write.sent, &failed, self.urgency(), &self.settings);
         match failed {
-            // S6: no holder was shown; look at once. Unless the watch has shown one already.
+            // S6: no holder was shown. Read the lock at once, unless the watch has already shown it.
             Answer::Conflict if superseded => {}
             Answer::Absent | Answer::Conflict => self.pacing.read_before_writing(),
             Answer::Denied | Answer::Busy(_) => return,
@@ -66,21 +67,21 @@ impl Election {
             Answer::Unknown | Answer::Seen(_) => {}
         }
         if failed != Answer::Absent && !superseded {
-            self.own.doubt(write); // S7: a 409 as well, for somebody on the way may have sent it twice
+            self.own.doubt(write); // S7: also after a 409, because a proxy may have sent the write twice
         }
     }
 
     fn acknowledged(&mut self, moment: Moment, write: Arc<Write>, superseded: bool, sight: Sight) {
         let Some(resource_version) = sight.version.as_ref().map(|version| version.resource_version) else { return };
         if superseded {
-            return self.news(moment.now, resource_version, sight); // S7: done, but perhaps undone since
+            return self.observe(moment.now, resource_version, sight); // S7: carried out, but possibly overwritten since
         }
         self.lock.set_resource_version(resource_version);
         self.lock.acknowledged(moment.now, &write.record, sight);
         self.settle(moment.now, write, resource_version);
     }
 
-    /// A request that its sender did not bring to an end in time is given up; a write is in doubt.
+    /// Gives up a request that the sender has not ended in time. A write is then in doubt.
     pub(super) fn give_up_hung_request(&mut self, moment: Moment) {
         if self.requests.hung_at().is_some_and(|at| at <= moment.now) {
             self.give_up_request(moment);
@@ -97,7 +98,7 @@ impl Election {
         }
     }
 
-    /// How soon a request that failed has to be tried again.
+    /// How urgent it is to repeat a failed request.
     fn urgency(&self) -> Urgency {
         if self.withdrawal.is_last_act() {
             Urgency::Release
@@ -116,6 +117,6 @@ fn acknowledges(write: &Write, sight: &Sight) -> bool {
         Some(base) => version.uid == base.uid && version.resource_version > base.resource_version,
         None => true,
     };
-    // A server that takes the mark away does no harm here: the answer is to this very write.
+    // If a server drops the mark, that does no harm here: the answer belongs to this write.
     new && (write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record))
 }

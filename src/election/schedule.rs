@@ -1,4 +1,4 @@
-//! What to do next, and when.
+//! Decides which request to send next, and when.
 
 use super::pacing::RELEASE_PACE;
 use super::{Call, Election, Moment, Output, Purpose, Request};
@@ -7,9 +7,9 @@ use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How soon a leader writes a record anew that was removed once more.
+/// How long after writing a removed record again the leader may do so once more.
 const REWRITE_PACE: Duration = Duration::from_secs(1);
-/// How long one request of a release may take, so that a second try still fits into the time that a release may take.
+/// Timeout of one release request: short enough for a second attempt before the release is given up.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(800);
 
 impl Election {
@@ -57,12 +57,12 @@ impl Election {
             let on_time = self.pacing.write_sent.saturating_add(self.settings.retry_period);
             (if self.pacing.write.failures == 0 { on_time } else { Time::ZERO }, renew)
         } else if self.term.is_some() && self.lock.content() == Some(&Content::Nothing) {
-            // S3: the holder writes it anew, but does not race with whoever takes it away again and again.
+            // S3: the holder writes its record again, but not in a tight loop with somebody who keeps deleting it.
             (self.pacing.rewrite_after, Purpose::Acquire)
         } else if self.withdrawal.has_begun() {
             return None;
         } else if in_lock {
-            // The own record outlived its term. An acquisition would take out the wish that it steps down.
+            // The own record is still in the lock after its term. An acquisition would remove the step-down annotation.
             (Time::ZERO, (!self.is_asked_to_step_down()).then_some(Purpose::Acquire)?)
         } else {
             (free_at, Purpose::Acquire)
@@ -70,13 +70,13 @@ impl Election {
         Some((due.max(self.pacing.write.after), Next::Write(purpose)))
     }
 
-    /// The next read, and when it is due. A leader needs none: its renewals tell it.
+    /// The next read, and when it is due. A leader needs none, because the answers to its renewals show the lock.
     fn next_read(&self) -> Option<Time> {
         if self.lock.sight().is_none() {
             return Some(Time::ZERO);
         }
         if self.withdrawal.is_last_act() {
-            // What is in doubt may still be done.
+            // A write in doubt may still be carried out.
             return self.own.is_in_doubt().then(|| self.pacing.read_sent.saturating_add(RELEASE_PACE));
         }
         if self.renews() || self.withdrawal.is_stopped() {
@@ -88,15 +88,15 @@ impl Election {
         self.watch_check_at()
     }
 
-    /// Whether it is in a term, and its record stands in the lock.
+    /// Whether there is a term, and the own record is in the lock.
     fn renews(&self) -> bool {
         self.term.is_some() && self.own.is_in_lock()
     }
 
-    /// When the watch will have been silent for longer than somebody who holds the lock would be.
+    /// When the watch will have been silent for longer than the holder's renewals allow.
     fn watch_check_at(&self) -> Option<Time> {
         let last_sign = self.watch.last_sign();
-        // Where nobody of ours takes what has run out, nobody need renew it.
+        // If this candidate may not take the lock, it need not check an expired lease.
         let left_alone = !self.withdrawal.is_wanted() && self.free_from().is_some_and(|at| at < last_sign);
         let needed = self.watch.is_open() && self.lock.is_held() && !left_alone;
         needed.then(|| last_sign.saturating_add(self.settings.longest_silence()))
@@ -106,7 +106,7 @@ impl Election {
         self.watch_check_at().is_some_and(|at| at <= now)
     }
 
-    /// A leader knows without asking that its own renewals should have been shown.
+    /// Whether a leader must reopen the watch: it should have shown the leader's own renewals.
     fn watch_needs_reopening(&mut self, now: Time) -> bool {
         let reopen = self.renews() && self.watch_is_silent(now);
         if reopen {

@@ -1,4 +1,4 @@
-//! What the machine is told and what it says.
+//! The inputs and outputs of the state machine.
 
 use crate::record::{Content, Host, Mark, Record};
 use crate::time::Time;
@@ -9,54 +9,54 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     pub identity: Arc<str>,
-    /// Drawn at random at the start: tells this process from every other one.
+    /// A random number that distinguishes this process from all others.
     pub process: u128,
-    /// Where it runs, where the kernel says so.
+    /// The machine and network namespace of this process, if the kernel tells them.
     pub host: Option<Host>,
     /// L: how long others must wait before they take the lock.
     pub lease: Duration,
-    /// D: how long after the sending of a write its holder may claim to lead. Less than L.
+    /// D: how long after sending a write its holder may claim to lead. Less than L.
     pub renew_deadline: Duration,
-    /// R: how long after the sending of a write the next one follows.
+    /// R: time from sending one renewal to sending the next.
     pub retry_period: Duration,
     /// T: how long one request may take.
     pub request_timeout: Duration,
-    /// How long the lock is kept and renewed after the claim ended by the own will: on Stop, by the health gate, by a
+    /// How long the lock is kept and renewed after a claim that was ended by choice: by Stop, the health gate or a
     /// step-down.
     pub release_delay: Duration,
-    /// How long a candidate that has never seen a record waits before it creates one: a leader whose lock was deleted writes
-    /// it anew meanwhile.
+    /// How long a candidate that has never seen a record waits before it creates one. In this time a leader whose lock
+    /// was deleted writes it again.
     pub creation_delay: Duration,
-    /// So many failed health checks in a row end the leadership; `None` where the application is not checked.
+    /// This many failed health checks in a row end the leadership; `None` if there is no health check.
     pub health_failures: Option<u32>,
 }
 
-/// The moment at which something happened, and what else the machine may not find out for itself.
+/// When something happened, and the other inputs that the state machine may not get for itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moment {
-    /// The boot-time clock: all decisions are made by it.
+    /// The boot-time clock, which is used for all decisions.
     pub now: Time,
-    /// Microseconds since the Unix epoch: only ever written into the record, for people and peers.
+    /// Microseconds since the Unix epoch. Only written into the record, for people and other implementations.
     pub wall_micros: i64,
     /// A random number in [0, 1).
     pub jitter: f64,
 }
 
-/// Which object, at which version: what a write must name to replace it.
+/// The object and its version, which a write must name to replace it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version {
     pub uid: Arc<str>,
     pub resource_version: u64,
 }
 
-/// The lock as it was seen once.
+/// One observation of the lock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sight {
-    /// `None` when the object does not exist.
+    /// `None` if the object does not exist.
     pub version: Option<Version>,
     pub content: Content,
     pub mark: Option<Mark>,
-    /// The holder that is asked to step down, whoever holds the lock.
+    /// The holder that the annotation asks to step down; the lock may have another holder.
     pub step_down: Option<Arc<str>>,
 }
 
@@ -71,14 +71,14 @@ impl Sight {
         }
     }
 
-    /// The mark, unless it was left behind by an earlier record: peers, and people, keep annotations they do not know.
+    /// The mark, unless it belongs to an earlier record: other programs, and people, keep annotations they do not know.
     pub(super) fn mark_of_record(&self) -> Option<&Mark> {
         let record = self.record()?;
         self.mark.as_ref().filter(|mark| mark.renewed == record.renewed && mark.holder == record.holder)
     }
 
-    /// Whether a record that was seen earlier was not replaced in the order of things: its object is gone, or another one
-    /// stands in its place, or the record was taken out of it. Nobody releases a record that cannot be read either.
+    /// Whether the earlier record was removed and not replaced by its successor: the object is gone, or is another one,
+    /// or has no record. An unreadable record cannot be released, so a free record after it counts as a removal too.
     pub(super) fn lacks(&self, earlier: Option<&Sight>) -> bool {
         let uid = |sight: &Sight| sight.version.as_ref().map(|version| version.uid.clone());
         let Some(earlier) = earlier.filter(|earlier| earlier.content != Content::Nothing) else { return false };
@@ -87,7 +87,7 @@ impl Sight {
         uid(self) != uid(earlier) || self.content == Content::Nothing || cannot_be_read && is_free
     }
 
-    /// Whether this sight shows the same record as an earlier one: not written since, by anybody.
+    /// Whether this sight shows the same record as an earlier one, with no write in between.
     pub(super) fn unchanged_since(&self, earlier: &Sight) -> bool {
         let same_object = match (&self.version, &earlier.version) {
             (Some(a), Some(b)) => a.uid == b.uid,
@@ -106,28 +106,29 @@ impl Sight {
 pub enum Event {
     /// Time passed.
     Tick,
-    /// The request of this number ended.
+    /// The request with this number ended.
     Answered { request: u64, answer: Answer },
     /// The watch showed the lock; a deletion comes as [`Sight::MISSING`]. The resourceVersion is the event's.
     Watched { resource_version: u64, sight: Sight },
-    /// The watch is open: from now on every change is seen.
+    /// The watch is open: it will show every change from now on.
     WatchOpened,
-    /// There is no watch: changes are not seen.
+    /// There is no watch: changes will not be seen.
     WatchClosed,
     /// Whether this process holds its network namespace's socket for this election and identity.
     Alone(bool),
-    /// Whether the lock is wanted, as it is at the start: if not, the claim ends, and the lock is released.
+    /// Whether the lock is wanted (initially it is). If not, the claim ends, and the lock is released.
     Wanted(bool),
-    /// Leave: end the claim, release the lock as soon as it need not be held, finish. To come again changes nothing.
+    /// The process stops: end the claim, release the lock as soon as it need not be kept, finish. A second Stop changes
+    /// nothing.
     Stop,
 }
 
-/// What happened to the candidate and not to one of its locks.
+/// An event of the candidate itself, not of one of its locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CandidateEvent {
     /// A health check of the application ended.
     Checked { healthy: bool },
-    /// What was started for the leadership has ended, all of it; see [`LockSet::begin_work`].
+    /// All work that was started for the leadership has ended; see [`LockSet::begin_work`].
     ///
     /// [`LockSet::begin_work`]: super::lock_set::LockSet::begin_work
     WorkEnded,
@@ -135,50 +136,56 @@ pub enum CandidateEvent {
     StandBack,
 }
 
-/// Whether this candidate would lead if the locks were free.
+/// Whether this candidate would take the locks if they were free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Candidacy {
     Standing,
-    /// Its application is not well.
+    /// Its application is unhealthy.
     Unhealthy,
-    /// It leaves the locks to others, because it was asked to step down or could not lead.
+    /// It leaves the locks to others for a while, because it was asked to step down or could not take both locks.
     StandingBack,
-    /// It was told to leave, for good.
+    /// The process is stopping.
     Leaving,
 }
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// 2xx, read whole; or 404 to a read.
+    /// 2xx, read completely; or 404 to a read.
     Seen(Sight),
-    /// 404 to a write: nothing there to replace.
+    /// 404 to a write: there is no object to replace.
     Absent,
-    /// 409; or it was not sent, because the sender knows that it would be.
+    /// 409; or the request was not sent, because the sender knows that the answer would be 409.
     Conflict,
-    /// 401, 403, 400, 422: refused, and it will be again.
+    /// 400, 401, 403 or 422: refused, and likely to be refused again.
     Denied,
-    /// 429, and how long the server asks to be left alone.
+    /// 429, with the time in Retry-After.
     Busy(Option<Duration>),
-    /// No clear answer: a write may or may not have been done.
+    /// No clear answer: a write may or may not have been carried out.
     Unknown,
 }
 
 /// A request to the API server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
-    /// Comes back in [`Event::Answered`]. A request that is given while an earlier one is still under way
-    /// means that the earlier one was given up.
+    /// Returned in [`Event::Answered`]. If there is a new request while an earlier one is in flight, the earlier one is
+    /// given up.
     pub number: u64,
     /// How long it may take.
     pub timeout: Duration,
     pub call: Call,
 }
 
+impl Request {
+    pub(super) fn is_release(&self) -> bool {
+        matches!(&self.call, Call::Write(write) if write.purpose == Purpose::Release)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     Read,
-    /// Create the object when the base is `None`, else replace the version named.
+    /// Create the object if the base is `None`, otherwise replace that version.
     Write(Arc<Write>),
 }
 
@@ -194,7 +201,7 @@ pub struct Write {
 }
 
 impl Write {
-    /// Whether that sight shows exactly this write (S7).
+    /// Whether the sight shows exactly this write (S7).
     pub(super) fn made(&self, sight: &Sight) -> bool {
         sight.record() == Some(&self.record) && sight.mark_of_record() == Some(&self.mark)
     }
@@ -217,13 +224,13 @@ pub struct Output {
     pub request: Option<Request>,
     /// Call again with [`Event::Tick`] at this moment, if nothing happens before.
     pub deadline: Option<Time>,
-    /// The watch has been silent for too long, or is ahead of the server: open a new one, from the start.
+    /// The watch has been silent for too long, or is ahead of the server: open a new one, starting with a read.
     pub reopen_watch: bool,
     /// After Stop: there is nothing left to do.
     pub finished: bool,
 }
 
-/// This candidate leads until `until`, as far as it knows.
+/// The right of this candidate to say that it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// F: from this moment on it no longer leads.

@@ -1,4 +1,4 @@
-//! Whether there is a watch, and when it last showed something.
+//! Whether the watch is open, and when it last showed something.
 
 use crate::time::Time;
 
@@ -6,10 +6,10 @@ use crate::time::Time;
 pub(super) struct Watch {
     open: bool,
     opened_at: Time,
-    /// When it, or a read in its place, last showed the lock.
+    /// When the watch, or a read in its place, last showed the lock.
     alive_at: Time,
     /// When it last showed something new.
-    news_at: Option<Time>,
+    changed_at: Option<Time>,
 }
 
 impl Watch {
@@ -28,8 +28,8 @@ impl Watch {
     }
 
     /// Whether it showed something new at this moment or later.
-    pub(super) fn has_news_since(&self, sent: Time) -> bool {
-        self.news_at.is_some_and(|news_at| sent <= news_at)
+    pub(super) fn has_changed_since(&self, sent: Time) -> bool {
+        self.changed_at.is_some_and(|changed_at| sent <= changed_at)
     }
 
     pub(super) fn opened(&mut self, now: Time) {
@@ -51,7 +51,7 @@ impl Watch {
         self.alive_at = self.alive_at.max(sent);
     }
 
-    pub(super) fn news(&mut self, now: Time) {
-        self.news_at = Some(now);
+    pub(super) fn changed(&mut self, now: Time) {
+        self.changed_at = Some(now);
     }
 }

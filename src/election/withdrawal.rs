@@ -3,18 +3,18 @@
 use crate::time::Time;
 use std::time::Duration;
 
-/// How long a release may take, all tries together, before the process gives up and exits.
+/// How long a release may take, all attempts included, before the process gives up and exits.
 pub(crate) const RELEASE_LIMIT: Duration = Duration::from_millis(1800);
 
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub(super) struct Withdrawal {
-    /// Whether the lock is wanted. Where it is not, it is given up, and watched all the same.
+    /// Whether the lock is wanted. If not, it is given up, but still watched.
     wanted: bool,
-    /// Told to leave, for good.
+    /// The process is stopping.
     stopped: bool,
-    /// Work that the lock protects still goes on: the lock is kept.
+    /// Work that the lock protects has not ended: the lock is kept.
     held: bool,
-    /// Since when all that is left to do is to release the lock.
+    /// Since when only the release is left to do.
     releasing: Option<Time>,
 }
 
@@ -35,7 +35,7 @@ impl Withdrawal {
         self.held
     }
 
-    /// Whether this candidate does not claim, whatever it holds.
+    /// Whether this candidate makes no claim, even if it holds the lock.
     pub(super) fn has_begun(&self) -> bool {
         self.stopped || !self.wanted
     }
@@ -45,18 +45,18 @@ impl Withdrawal {
         self.releasing.is_some()
     }
 
-    /// Whether the process is about to end, and only the release is left to do.
+    /// Whether the process is stopping and only the release is left to do.
     pub(super) fn is_last_act(&self) -> bool {
         self.stopped && self.releasing.is_some()
     }
 
-    /// After Stop: when the release has taken too long.
+    /// After Stop: when the release is given up.
     pub(super) fn gives_up_at(&self) -> Option<Time> {
         let since = self.releasing.filter(|_| self.stopped)?;
         Some(since.saturating_add(RELEASE_LIMIT))
     }
 
-    /// Returns whether that is new.
+    /// Returns whether the value changed.
     pub(super) fn hold(&mut self, held: bool) -> bool {
         std::mem::replace(&mut self.held, held) != held
     }
@@ -72,7 +72,7 @@ impl Withdrawal {
 
     pub(super) fn stop(&mut self) {
         if !std::mem::replace(&mut self.stopped, true) {
-            self.releasing = None; // the time that a release may take begins anew
+            self.releasing = None; // the time limit for the release starts again
         }
     }
 

@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_costs_one_connection() {
+    fn a_panic_closes_only_its_connection() {
         let server = Server::bind(&"127.0.0.1:0".parse().unwrap(), Limits::default()).unwrap();
         let address = server.local_addrs()[0];
         let asked = std::cell::Cell::new(0);

@@ -1,4 +1,4 @@
-//! What the thread of the leader Service is told: the latest word counts, and telling never waits.
+//! What the thread of the leader Service is told. The latest order replaces earlier ones, and giving one never blocks.
 
 use super::Leadership;
 use super::route::Goal;
@@ -16,10 +16,10 @@ pub(super) struct Orders {
 struct State {
     latest: Option<(Goal, Time)>,
     look_ahead: bool,
-    /// Something was told since the thread last asked.
-    news: bool,
+    /// There is an order that the thread has not taken yet.
+    pending: bool,
     closed: bool,
-    /// A request for the goal before is under way.
+    /// The goal for which a request is in flight.
     working_for: Option<Goal>,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Order {
 }
 
 impl Orders {
-    /// Whether a request is under way that nobody wants any longer.
+    /// Gives an order. Returns whether a request for another goal is in flight.
     pub(super) fn tell(&self, leadership: Leadership) -> bool {
         let (goal, until) = match leadership {
             Leadership::Leading { fencing_token, until } => (Goal::Lead { fencing_token }, until),
@@ -48,21 +48,19 @@ impl Orders {
         self.wake(&mut state);
     }
 
-    /// Lets the thread end.
+    /// Makes the thread end.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         self.wake(&mut state);
     }
 
-    /// Waits until something is told or the moment has come; `None` when the thread is to end.
-    ///
-    /// The wait is by a clock that stands still while the machine sleeps. It may be late, then: whoever waits compares
-    /// the boot-time clock before each request.
+    /// Waits for an order or until `due`; `None` when the thread must end. The clock of this wait stops while the
+    /// machine is suspended, so it may return late. Callers read the boot-time clock before each request.
     pub(super) fn next(&self, due: Option<Time>) -> Option<Order> {
         let mut state = self.lock();
         state.working_for = None;
-        while !state.news && !state.closed {
+        while !state.pending && !state.closed {
             let left = due.map(|due| due.since(clock::now()));
             state = match left {
                 None => self.told.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -73,11 +71,11 @@ impl Orders {
         if state.closed {
             return None;
         }
-        state.news = false;
+        state.pending = false;
         Some(Order { latest: state.latest, look_ahead: std::mem::take(&mut state.look_ahead) })
     }
 
-    /// Asked before each request for this goal: the time that is left for it, or `None` if there is another goal by now.
+    /// Call before each request for this goal: returns until when it may be sent, or `None` if there is a new goal.
     pub(super) fn begin_request(&self, goal: Goal) -> Option<Time> {
         let mut state = self.lock();
         let until = state.latest.filter(|(latest, _)| *latest == goal && !state.closed).map(|(_, until)| until);
@@ -86,7 +84,7 @@ impl Orders {
     }
 
     fn wake(&self, state: &mut State) {
-        state.news = true;
+        state.pending = true;
         self.told.notify_one();
     }
 

@@ -1,4 +1,4 @@
-//! Decides what to do about one EndpointSlice: an order and answers in, requests out. It does no I/O and reads no clock.
+//! The state machine of one EndpointSlice: goals and answers in, requests out. It does no I/O and reads no clock.
 
 use super::slice::{Owner, Slice};
 use super::spec::{Family, SliceName, Spec};
@@ -8,16 +8,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The first and the longest pause after a request that failed; the first failure of all is followed at once.
+/// The first and the longest pause after a failed request. After the very first failure there is no pause.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-/// The same after one that was refused for a reason which people have to remove. An API server that has just started
-/// forbids everything for a moment, because it has not read the roles yet.
+/// The same after a refusal that only people can resolve. The first pause is short because an API server that has just
+/// started refuses everything until it has read the roles.
 const REFUSED_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(180));
 
-/// What the slice is to show.
+/// What the slice should contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// The address of this pod; no address where the pod has none of this family.
+    /// The address of this pod; no address if the pod has none of this family.
     Lead { fencing_token: u64 },
     /// Not the address of this pod.
     Withdraw { fencing_token: u64 },
@@ -34,13 +34,13 @@ impl Goal {
 /// What to do now.
 #[derive(Debug)]
 pub enum Next {
-    /// Send this request, and hand over its answer.
+    /// Send this request, and pass its answer to [`Route::answered`].
     Send(Request),
-    /// Nothing before this moment.
+    /// Call again at this moment.
     At(Time),
     /// The time for this goal is over.
     Over,
-    /// The goal is reached, or there is none.
+    /// Nothing: the goal is reached, or there is none.
     Rest,
 }
 
@@ -53,13 +53,13 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// Why the goal is not reached yet.
+/// Why the goal has not been reached yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Problem {
     pub message: String,
-    /// In one word, as `/status` names problems.
+    /// The class of the problem, as in `lastError` of `/status`.
     pub class: &'static str,
-    /// It is part of the game, such as a lost race.
+    /// It is normal, such as a lost race.
     pub expected: bool,
 }
 
@@ -68,10 +68,10 @@ pub struct Route {
     spec: Arc<Spec>,
     family: Family,
     name: SliceName,
-    /// The goal, and the moment from which on nothing is sent for it.
+    /// The goal, and the moment after which nothing is sent for it.
     goal: Option<(Goal, Time)>,
     known: Known,
-    /// The slice may show the address of this pod, or come to show it by a write that is still on its way.
+    /// The slice may contain the address of this pod, now or after a write in flight.
     may_show: bool,
     reached: bool,
     retry: Retry,
@@ -84,7 +84,7 @@ enum Known {
     Slice(Slice),
 }
 
-/// What went wrong since the goal was set.
+/// The failures since the goal was set.
 #[derive(Clone, Copy, Default)]
 struct Retry {
     failures: u32,
@@ -92,12 +92,12 @@ struct Retry {
     after: Option<Time>,
 }
 
-/// What the slice, as it is known, means for the goal.
-enum Judgement {
+/// What is missing for the goal, by what is known of the slice.
+enum Assessment {
     Reached,
     Missing(Verb),
-    /// It must not be written.
-    Refused(Trouble),
+    /// The slice must not be written.
+    Refused(Problem),
 }
 
 impl Route {
@@ -123,14 +123,14 @@ impl Route {
         self.spec.address(self.family)
     }
 
-    /// Sets the goal, or the time that is left for it.
+    /// Sets the goal and until when requests may be sent for it.
     pub fn pursue(&mut self, goal: Goal, until: Time) {
         let before = self.goal.replace((goal, until));
         if before.map(|(goal, _)| goal) != Some(goal) {
             self.retry = Retry::default();
             self.reached = false;
             if matches!(self.known, Known::Absent) {
-                self.known = Known::Nothing; // others may have made it since
+                self.known = Known::Nothing; // somebody may have created it since
             }
             if matches!(goal, Goal::Withdraw { .. }) && !self.may_show {
                 self.settle();
@@ -143,7 +143,7 @@ impl Route {
         self.address().is_some().then(|| self.request(Verb::Get))
     }
 
-    /// Takes in the answer to that. What it failed with will be told when the slice is needed.
+    /// Processes the answer to that request. A failure is not reported: it will be when the slice is needed.
     pub fn looked_ahead(&mut self, reply: Result<Vec<u8>, Failure>) {
         if let Ok(slice) = reply.and_then(|body| self.read(Verb::Get, &body, None)) {
             self.known = Known::Slice(slice);
@@ -163,24 +163,24 @@ impl Route {
         if let Some(after) = self.retry.after.filter(|after| now < *after) {
             return Next::At(after);
         }
-        match self.judge() {
-            Judgement::Reached => {
+        match self.assess() {
+            Assessment::Reached => {
                 self.settle();
                 Next::Rest
             }
-            Judgement::Missing(verb) => Next::Send(self.request(verb)),
-            Judgement::Refused(_) => Next::Send(self.request(Verb::Get)), // it may have changed since it was seen
+            Assessment::Missing(verb) => Next::Send(self.request(verb)),
+            Assessment::Refused(_) => Next::Send(self.request(Verb::Get)), // it may have changed since
         }
     }
 
-    /// Takes in the answer to a request. `jitter` is a number in [0, 1).
+    /// Processes the answer to a request. `jitter` is a number in [0, 1).
     pub fn answered(
         &mut self,
         request: &Request,
         reply: Result<Vec<u8>, Failure>,
         now: Time,
         jitter: f64,
-    ) -> Option<Trouble> {
+    ) -> Option<Problem> {
         let replaced = match &self.known {
             Known::Slice(slice) if request.verb == Verb::Update => Some(slice.resource_version),
             _ => None,
@@ -198,7 +198,7 @@ impl Route {
                 self.known = Known::Nothing;
                 let pause = self.retry.pause(&failure, jitter);
                 self.retry.after = Some(now.saturating_add(pause));
-                return Some(Trouble {
+                return Some(Problem {
                     expected: failure.kind == FailureKind::Conflict
                         || failure.kind == FailureKind::Absent && request.verb == Verb::Update,
                     class: failure.class().name(),
@@ -206,12 +206,12 @@ impl Route {
                 });
             }
         }
-        match self.judge() {
-            Judgement::Reached => self.settle(),
-            Judgement::Missing(_) => {}
-            Judgement::Refused(trouble) => {
+        match self.assess() {
+            Assessment::Reached => self.settle(),
+            Assessment::Missing(_) => {}
+            Assessment::Refused(problem) => {
                 self.retry.after = Some(now.saturating_add(self.retry.refused(jitter)));
-                return Some(trouble);
+                return Some(problem);
             }
         }
         None
@@ -235,27 +235,28 @@ impl Route {
         }
     }
 
-    /// What the slice is to show: nothing where the pod has no address of this family.
+    /// The address that the slice should contain; none if the pod has no address of this family.
     fn target(&self) -> Option<IpAddr> {
         self.goal.filter(|(goal, _)| matches!(goal, Goal::Lead { .. })).and(self.address())
     }
 
-    fn judge(&self) -> Judgement {
-        let (Some((goal, _)), target) = (self.goal, self.target()) else { return Judgement::Reached };
+    fn assess(&self) -> Assessment {
+        let (Some((goal, _)), target) = (self.goal, self.target()) else { return Assessment::Reached };
         let own_token = goal.fencing_token();
         match &self.known {
-            Known::Nothing => Judgement::Missing(Verb::Get),
-            Known::Absent if target.is_none() => Judgement::Reached,
-            Known::Absent => Judgement::Missing(Verb::Create),
+            Known::Nothing => Assessment::Missing(Verb::Get),
+            Known::Absent if target.is_none() => Assessment::Reached,
+            Known::Absent => Assessment::Missing(Verb::Create),
             Known::Slice(slice) => match &slice.owner {
                 Owner::Ours { fencing_token } if *fencing_token <= own_token => {
                     let shown = slice.shows(own_token, target);
-                    if shown { Judgement::Reached } else { Judgement::Missing(Verb::Update) }
+                    if shown { Assessment::Reached } else { Assessment::Missing(Verb::Update) }
                 }
-                // It is not ours any longer, and whoever made it so has shut out the writes of ours that are on their way.
-                _ if target.is_none() => Judgement::Reached,
-                Owner::Ours { fencing_token } => Judgement::Refused(self.newer(*fencing_token, own_token)),
-                Owner::Other(why) => Judgement::Refused(self.foreign(why)),
+                // It is not ours any more. The write that changed this also changed the version that our writes in
+                // flight name.
+                _ if target.is_none() => Assessment::Reached,
+                Owner::Ours { fencing_token } => Assessment::Refused(self.newer(*fencing_token, own_token)),
+                Owner::Other(why) => Assessment::Refused(self.foreign(why)),
             },
         }
     }
@@ -271,25 +272,25 @@ impl Route {
         Request { verb, body }
     }
 
-    fn newer(&self, found: u64, own: u64) -> Trouble {
+    fn newer(&self, found: u64, own: u64) -> Problem {
         let message = format!(
             "cannot update {}: it carries the fencing token {found}, this term has {own}; either there is a newer leader \
              already, or it was restored from a backup: then delete it",
             self.name
         );
-        Trouble { message, class: "outdated", expected: false }
+        Problem { message, class: "outdated", expected: false }
     }
 
-    fn foreign(&self, why: &str) -> Trouble {
+    fn foreign(&self, why: &str) -> Problem {
         let message = format!(
             "cannot update {}: it {why}, so it belongs to somebody else; delete it, or use another Service",
             self.name
         );
-        Trouble { message, class: "foreign", expected: false }
+        Problem { message, class: "foreign", expected: false }
     }
 }
 
-/// Whether a write that failed like this may have been carried out, or be carried out yet.
+/// Whether a write that failed like this may have been carried out, or may still be.
 fn is_in_doubt(kind: FailureKind) -> bool {
     match kind {
         FailureKind::Unknown | FailureKind::Aborted | FailureKind::Expired => true,
@@ -306,7 +307,7 @@ impl Retry {
     fn pause(&mut self, failure: &Failure, jitter: f64) -> Duration {
         match failure.kind {
             FailureKind::Denied | FailureKind::Invalid => self.refused(jitter),
-            // An update finds that the slice is gone; a create, that the namespace is.
+            // Absent means: for an update that the slice is gone, for a create that the namespace is.
             _ => {
                 let pause = if self.failures == 0 { Duration::ZERO } else { grown(PAUSES, self.failures, jitter) };
                 self.failures = self.failures.saturating_add(1);
@@ -321,7 +322,8 @@ impl Retry {
     }
 }
 
-/// The pause of this number, from 1; each twice as long as the one before, less up to a half.
+/// The pause with this number, counted from 1. Each is twice as long as the previous one; jitter shortens it by up to a
+/// half.
 fn grown((first, longest): (Duration, Duration), number: u32, jitter: f64) -> Duration {
     first.saturating_mul(1 << (number - 1).min(12)).min(longest).mul_f64(1.0 - jitter / 2.0)
 }

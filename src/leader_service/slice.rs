@@ -1,4 +1,4 @@
-//! One EndpointSlice: what counts of one that was read, and the bodies that are sent.
+//! One EndpointSlice: parses what was read, and composes what is sent.
 
 use super::spec::{Family, Pod, Port, SliceName, Spec};
 use crate::json::{ObjectWriter, Scalar, each_field};
@@ -11,18 +11,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 const KIND: &str = "EndpointSlice";
-/// Ties a slice to its Service.
+/// Assigns a slice to its Service.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
-/// Says who keeps a slice; the controllers of Kubernetes leave alone what is not theirs.
+/// Says who manages a slice. The controllers of Kubernetes do not touch slices of others.
 const MANAGED_BY_LABEL: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGED_BY: &str = "leader-elector";
 /// The fencing token of the term that wrote the slice last.
 const TOKEN_ANNOTATION: &str = "leader-elector/fencing-token";
-/// The fencing token of a slice that no leader has written yet: below that of every term.
+/// The fencing token of a slice that no leader has written yet: less than that of every term.
 const NO_TERM: u64 = 0;
 /// The election whose leaders write the slice.
 const ELECTION_ANNOTATION: &str = "leader-elector/election";
-/// Who wrote the slice last, for people.
+/// The identity of the last writer, for people.
 const HOLDER_ANNOTATION: &str = "leader-elector/holder";
 
 /// An EndpointSlice as the API server sent it.
@@ -30,22 +30,22 @@ const HOLDER_ANNOTATION: &str = "leader-elector/holder";
 pub(super) struct Slice {
     pub(super) resource_version: u64,
     pub(super) owner: Owner,
-    /// Where it leads.
+    /// The addresses in the slice.
     addresses: Vec<String>,
     text: Arc<str>,
 }
 
-/// Whose slice it is.
+/// Who owns the slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// This election's, last written in the term of this fencing token; [`NO_TERM`] where nobody has.
+    /// This election owns it. The fencing token is that of the term that wrote it last, or [`NO_TERM`].
     Ours { fencing_token: u64 },
-    /// Not to be written; why not, to be put behind the name of the slice.
+    /// Somebody else, so it must not be written. The text says why, and follows the name of the slice in messages.
     Other(String),
 }
 
 impl Slice {
-    /// Reads a slice from an answer; the error says why it is not this slice, or cannot be replaced safely.
+    /// Parses a slice in an answer. The error says why it is not this slice, or why it cannot be replaced safely.
     pub(super) fn parse(spec: &Spec, name: &SliceName, text: &[u8]) -> Result<Slice, String> {
         let text = std::str::from_utf8(text).map_err(|error| format!("it is not JSON: {error}"))?;
         let (mut kind, mut metadata, mut endpoints) = (None, None, "null");
@@ -77,13 +77,13 @@ impl Slice {
         })
     }
 
-    /// Whether it is as this term wants it: with this address, or with none.
+    /// Whether this term wrote the slice, with exactly this address, or without one.
     pub(super) fn shows(&self, fencing_token: u64, address: Option<IpAddr>) -> bool {
         self.owner == Owner::Ours { fencing_token }
             && self.addresses == address.iter().map(IpAddr::to_string).collect::<Vec<_>>()
     }
 
-    /// The body that replaces this very version of the slice, with everything in its metadata that is not ours.
+    /// The body of an update that replaces exactly this version of the slice, and keeps the metadata that is not ours.
     pub(super) fn replaced(&self, spec: &Spec, family: Family, fencing_token: u64, address: Option<IpAddr>) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.text.len() + 1024);
         ObjectWriter::write(&mut body, |object| {
@@ -99,7 +99,7 @@ impl Slice {
         body
     }
 
-    /// The body that creates a slice which leads nowhere and belongs to no term.
+    /// The body of a create: a slice without an address, which belongs to no term.
     pub(super) fn created(spec: &Spec, family: Family) -> Vec<u8> {
         let SliceName { namespace, name } = spec.slice_name(family);
         let mut body = Vec::new();
@@ -145,7 +145,7 @@ fn owner(spec: &Spec, metadata: &Metadata) -> Result<Owner, String> {
     })
 }
 
-/// The texts of these names in a map; of several of one name the last counts.
+/// The values with these names in a map of strings. If a name occurs several times, the last one wins.
 struct Texts<const N: usize>([Option<Arc<str>>; N]);
 
 impl<const N: usize> Texts<N> {
@@ -173,7 +173,7 @@ fn own_annotations(spec: &Spec, fencing_token: u64) -> [(&'static str, String); 
     ]
 }
 
-/// Writes a map again, with these in the place of those of the same names.
+/// Writes a map again, and replaces the values with these names.
 fn write_map<const N: usize>(object: &mut ObjectWriter, field: &str, map: Option<&str>, own: [(&str, String); N]) {
     object.object(field, |it| {
         it.copy_except(map.unwrap_or("null"), own.each_ref().map(|(name, _)| *name));

@@ -1,22 +1,22 @@
-//! What the leader Service is, and where it is to lead.
+//! The settings of the leader Service: its name, its ports, and the pod's addresses.
 
 use crate::api::ObjectName;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What a candidate does for the leader Service while it leads.
+/// What a leader writes for the leader Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// The name of the Service: a DNS label.
     pub service: String,
     /// The namespace of the Service and of its slices.
     pub namespace: String,
-    /// The ports of the pod. A Service finds them by name; several have names, which differ.
+    /// The ports of the pod. The Service finds them by name. If there are several, each has a different name.
     pub ports: Vec<Port>,
     pub addresses: Addresses,
     /// The pod, for people and tools that look at the slice.
     pub pod: Pod,
-    /// The election that decides who leads; a slice of another one is left alone.
+    /// The election that decides who leads. A slice of another election is never written.
     pub election: String,
     pub identity: String,
 }
@@ -39,11 +39,11 @@ pub struct Addresses {
 pub struct Pod {
     pub name: String,
     pub uid: Option<String>,
-    /// Without it, a Service of `externalTrafficPolicy: Local` or `internalTrafficPolicy: Local` reaches nobody.
+    /// Without it, a Service with `externalTrafficPolicy: Local` or `internalTrafficPolicy: Local` has no endpoint.
     pub node: Option<String>,
 }
 
-/// The two kinds of EndpointSlice that kube-proxy takes.
+/// The IP families, and so the kinds of EndpointSlices that kube-proxy supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     V4,

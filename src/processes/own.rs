@@ -1,8 +1,8 @@
 //! The children that this process has started and waits for, and those that it has inherited.
 //!
-//! The first process of a container, and a child subreaper (`PR_SET_CHILD_SUBREAPER`), get the orphans among their
-//! descendants as children, and have to take note of their end. Whoever waits for any child takes away the exit status of
-//! the children that others wait for. So those are known here, and everybody starts them by [`spawn`].
+//! The first process of a container, and a child subreaper (`PR_SET_CHILD_SUBREAPER`), inherit the orphans among their
+//! descendants, and must reap them. Code that waits for any child would also take the exit status of children that
+//! other code waits for. So this module knows those, and all code must start its children with [`spawn`].
 
 use super::{Process, each_descendant};
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions, getpid, waitid, waitpid};
@@ -12,13 +12,13 @@ use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-/// Held for reading while a child is started and not yet known.
+/// Read-locked while a child is started and not registered yet.
 static STARTING: RwLock<()> = RwLock::new(());
 
-/// The children that somebody waits for.
+/// The children that other code waits for.
 static KNOWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
-/// A child whose exit status is left alone until this is dropped: wait for it before.
+/// A child that is not reaped by others until this is dropped: wait for it before.
 #[derive(Debug)]
 pub struct OwnChild(Child);
 
@@ -30,14 +30,14 @@ pub fn spawn(command: &mut Command) -> io::Result<OwnChild> {
     Ok(OwnChild(child))
 }
 
-/// The children that somebody waits for now.
+/// The children that other code waits for now.
 pub fn known() -> BTreeSet<i32> {
     lock().clone()
 }
 
-/// Takes note of the end of each child that nobody waits for.
+/// Reaps all children that no other code waits for.
 ///
-/// Does nothing while a child is being started, which may take long: try again later then. `false` says so.
+/// While a child is being started, which may take long, it does nothing and returns `false`: try again later.
 pub fn reap_orphans() -> bool {
     let Ok(_alone) = STARTING.try_write() else { return false };
     let any = waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT);

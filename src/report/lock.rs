@@ -83,7 +83,7 @@ impl LockReport {
         self.clone_of_this(machine, content.filter(|_| machine.name_is_taken()), now);
     }
 
-    /// A lock that others delete is written anew, by its holder at once.
+    /// A lock that others delete is written again, by its holder at once.
     fn existence(&mut self, machine: &Election, now: Time) {
         let Some(sight) = machine.lock() else { return };
         let existed = std::mem::replace(&mut self.exists, sight.version.is_some());
@@ -97,7 +97,7 @@ impl LockReport {
                 ),
                 LockKind::ConfigMaps | LockKind::Leases => String::new(),
             };
-            warn!("somebody deleted {lock}: it is written anew{advice}");
+            warn!("somebody deleted {lock}: it is written again{advice}");
         }
     }
 

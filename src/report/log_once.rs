@@ -54,7 +54,7 @@ mod tests {
     const START: Time = Time::after_boot(Duration::from_secs(1000));
 
     #[test]
-    fn a_trouble_that_lasts_is_told_again_and_a_new_one_at_once() {
+    fn a_lasting_problem_is_logged_again_and_a_new_one_at_once() {
         let mut log_once = LogOnce::default();
         assert!(log_once.should_log("updating", "lost", START));
         assert!(!log_once.should_log("updating", "lost", START.saturating_add(REMIND_AFTER / 2)));
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trouble_that_comes_and_goes_is_told_now_and_then() {
+    fn a_recurring_problem_is_logged_sometimes() {
         let mut log_once = LogOnce::default();
         assert!(!log_once.over("updating"));
         assert!(log_once.should_log("updating", "lost", START));

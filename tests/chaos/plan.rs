@@ -1,106 +1,106 @@
-//! What is done to whom, and when: all of it drawn from one seed, before anything runs.
+//! The actions of a run and their times, all determined by one seed before the run.
 
 use apiserver::Fault;
-use simulation::chance::Random;
+use simulation::random::Random;
 use std::time::Duration;
 
 pub const MEMBERS: usize = 3;
 
-/// L, and the unit of all that is planned. The record cannot say less.
+/// L, which is also the unit of times in the plan. The record cannot contain less.
 pub const LEASE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
-pub enum Deed {
+pub enum Action {
     Stop(usize),
     Continue(usize),
     Kill(usize),
     Terminate(usize),
     Start(usize),
-    /// Another process of the same name takes the place of one that stands still.
+    /// Starts another process of the same name while the member's process is paused.
     Replace(usize),
-    /// That one goes on, until it is killed.
+    /// Resumes the replaced process.
     ContinueOld(usize),
     KillOld(usize),
     Freeze,
     Thaw,
     Down,
     Up,
-    Cut(Cutting),
-    /// Watches have to begin anew.
+    Cut(CutMode),
+    /// Watches must start again.
     Compact,
-    /// The server has other objects too.
+    /// Increases the resourceVersion, as writes of other objects do.
     Bump(u64),
-    /// A third party writes a field that is not the record.
+    /// Another client writes another field.
     Touch(u64),
-    /// So many of a member's requests of these verbs are to fail like that.
+    /// A number of a member's requests with these verbs get this fault.
     Fault(usize, &'static [&'static str], Fault, u32),
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum Cutting {
+pub enum CutMode {
     Plainly,
     MidLine,
     Reset,
     Everything,
 }
 
-/// One game.
+/// The plan of one run.
 #[derive(Debug)]
 pub struct Plan {
-    /// `--lock`, and D and R.
+    /// `--lock`.
     pub kind: &'static str,
     pub renew_deadline: Duration,
     pub retry_period: Duration,
-    /// In the order of their times, counted from the beginning.
-    pub deeds: Vec<(Duration, Deed)>,
+    /// Ordered by their times since the start.
+    pub actions: Vec<(Duration, Action)>,
 }
 
 impl Plan {
-    /// The same seed makes the same plan; a shorter one is the beginning of a longer one.
+    /// The same seed gives the same plan. A shorter plan is the beginning of a longer one.
     pub fn new(seed: u64, length: Duration, kinds: &[&'static str]) -> Plan {
         let mut random = Random::new(seed);
         let kind = random.one_of(kinds);
         let (renew_deadline, retry_period) = random.one_of(&[(600, 120), (700, 200), (900, 150)]);
-        let mut deeds = Vec::new();
+        let mut actions = Vec::new();
         for member in 0..MEMBERS {
-            plan_member(&mut Random::new(random.bits()), length, member, &mut deeds);
+            plan_member(&mut Random::new(random.bits()), length, member, &mut actions);
         }
-        plan_server(&mut Random::new(random.bits()), length, &mut deeds);
-        // Stable: what follows at once stays behind.
-        deeds.sort_by_key(|(at, _)| *at);
+        plan_server(&mut Random::new(random.bits()), length, &mut actions);
+        // The sort is stable: actions at the same time keep their order.
+        actions.sort_by_key(|(at, _)| *at);
         let ms = Duration::from_millis;
-        Plan { kind, renew_deadline: ms(renew_deadline), retry_period: ms(retry_period), deeds }
+        Plan { kind, renew_deadline: ms(renew_deadline), retry_period: ms(retry_period), actions }
     }
 }
 
-/// So many hundredths of L.
+/// A random time, with bounds in hundredths of L.
 fn share(random: &mut Random, least: u64, most: u64) -> Duration {
     LEASE.mul_f64(random.between(least, most) as f64 / 100.0)
 }
 
-/// Adds deeds one after the other.
+/// Adds actions one after another.
 struct Track<'a> {
     random: &'a mut Random,
     now: Duration,
-    deeds: &'a mut Vec<(Duration, Deed)>,
+    actions: &'a mut Vec<(Duration, Action)>,
 }
 
 impl Track<'_> {
-    /// Waits for so many hundredths of L.
+    /// Adds a random time, with bounds in hundredths of L.
     fn wait(&mut self, least: u64, most: u64) -> &mut Self {
         self.now += share(self.random, least, most);
         self
     }
 
-    fn then(&mut self, deed: Deed) -> &mut Self {
-        self.deeds.push((self.now, deed));
+    fn then(&mut self, action: Action) -> &mut Self {
+        self.actions.push((self.now, action));
         self
     }
 }
 
-fn plan_member(random: &mut Random, length: Duration, member: usize, deeds: &mut Vec<(Duration, Deed)>) {
-    use Deed::*;
-    let mut track = Track { random, now: Duration::ZERO, deeds };
+fn plan_member(random: &mut Random, length: Duration, member: usize, actions: &mut Vec<(Duration, Action)>) {
+    use Action::*;
+    let mut track = Track { random, now: Duration::ZERO, actions };
     track.wait(50, 150);
     while track.now < length {
         match track.random.below(16) {
@@ -109,7 +109,7 @@ fn plan_member(random: &mut Random, length: Duration, member: usize, deeds: &mut
             5..7 => track.then(Kill(member)).wait(0, 120).then(Start(member)),
             7..11 => track.then(Terminate(member)).wait(1, 80).then(Start(member)),
             11 => {
-                // The signal waits with everything else.
+                // A paused process gets the signal only when it is resumed.
                 track.then(Stop(member)).wait(5, 150).then(Terminate(member)).wait(5, 100).then(Continue(member));
                 track.wait(10, 100).then(Start(member))
             }
@@ -122,9 +122,9 @@ fn plan_member(random: &mut Random, length: Duration, member: usize, deeds: &mut
     }
 }
 
-fn plan_server(random: &mut Random, length: Duration, deeds: &mut Vec<(Duration, Deed)>) {
-    use Deed::*;
-    let mut track = Track { random, now: Duration::ZERO, deeds };
+fn plan_server(random: &mut Random, length: Duration, actions: &mut Vec<(Duration, Action)>) {
+    use Action::*;
+    let mut track = Track { random, now: Duration::ZERO, actions };
     track.wait(50, 150);
     while track.now < length {
         match track.random.below(16) {
@@ -134,10 +134,10 @@ fn plan_server(random: &mut Random, length: Duration, deeds: &mut Vec<(Duration,
             3 => track.then(Down).wait(60, 180).then(Up),
             4..7 => {
                 let how =
-                    track.random.one_of(&[Cutting::Plainly, Cutting::MidLine, Cutting::Reset, Cutting::Everything]);
+                    track.random.one_of(&[CutMode::Plainly, CutMode::MidLine, CutMode::Reset, CutMode::Everything]);
                 track.then(Cut(how))
             }
-            7 => track.then(Compact).then(Cut(Cutting::Plainly)),
+            7 => track.then(Compact).then(Cut(CutMode::Plainly)),
             8 => {
                 let by = track.random.between(1, 1000);
                 track.then(Bump(by))
@@ -159,10 +159,10 @@ const WRITES: &[&str] = &["create", "update"];
 const ALL: &[&str] = &["create", "update", "get", "watch"];
 const WATCH: &[&str] = &["watch"];
 
-fn plan_fault(random: &mut Random) -> Deed {
+fn plan_fault(random: &mut Random) -> Action {
     let (member, times) = (random.below(MEMBERS as u64) as usize, random.between(1, 4) as u32);
     let short = share(random, 1, 150);
-    // No 401 and no 403: who is refused stands back for minutes.
+    // No 401 and no 403: a candidate that is refused waits for minutes.
     let status = Fault::Status { code: random.one_of(&[429, 500, 503, 504]), retry_after: None };
     let (verbs, fault) = match random.below(16) {
         0 => (ALL, Fault::DropRequest),
@@ -179,5 +179,5 @@ fn plan_fault(random: &mut Random) -> Deed {
         14 => (WRITES, Fault::StallAnswer),
         _ => (WATCH, Fault::SilenceWatch { after_events: times as usize }),
     };
-    Deed::Fault(member, verbs, fault, times)
+    Action::Fault(member, verbs, fault, times)
 }

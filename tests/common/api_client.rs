@@ -1,4 +1,4 @@
-//! A server that does to its client what a test tells it, byte by byte; and a service account's files.
+//! A server that answers with the bytes that a test gives it; and the files of a service account.
 #![allow(dead_code)]
 
 use std::fs;
@@ -16,14 +16,13 @@ use leader_elector::credentials::Credentials;
 use leader_elector::lock::{LockKind, LockName};
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 
-/// Far more than anything here takes: a test that waits so long has failed.
+/// Longer than anything here takes: a test that waits for so long has failed.
 pub const LONG: Duration = Duration::from_secs(30);
 
-/// For requests that are meant to run out of time.
+/// A timeout for requests that are expected to time out.
 pub const SHORT: Duration = Duration::from_millis(200);
 
-/// For those that are meant to run out of time after the server has got so far, busy as the machine
-/// may be.
+/// The same for requests that are expected to time out after the server has reached some point, even on a busy machine.
 pub const MEDIUM: Duration = Duration::from_secs(3);
 
 pub fn endpoints() -> LockName {
@@ -34,17 +33,17 @@ pub fn lock(kind: LockKind) -> LockName {
     LockName { kind, namespace: "default".into(), name: "example".into() }
 }
 
-/// A client of this address without a token.
+/// A client for this address without a token.
 pub fn client(url: &str) -> Api {
     Api::new(Arc::new(Credentials::server(url, None).unwrap()), LONG)
 }
 
-/// A whole answer: `200 OK`, a body, and whatever headers (each with its line break).
+/// A complete answer: the status, such as `200 OK`, further headers (each with its line break) and a body.
 pub fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len()).into_bytes()
 }
 
-/// A body as the API server has it for a refusal.
+/// The body of a refusal, as an API server sends it.
 pub fn status(code: u16, message: &str, details: &str) -> String {
     let message = message.replace('"', "\\\"");
     format!(
@@ -52,7 +51,7 @@ pub fn status(code: u16, message: &str, details: &str) -> String {
     )
 }
 
-/// A request as it came, and the number of the connection it came on, from 0.
+/// A request as it was received, and the number of its connection, counted from 0.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub connection: usize,
@@ -85,7 +84,7 @@ impl Stream for StreamOwned<ServerConnection, TcpStream> {
     }
 }
 
-/// What becomes of a connection after a request.
+/// What happens to a connection after a request.
 pub enum Then {
     Stay,
     Close,
@@ -93,7 +92,7 @@ pub enum Then {
 
 type Script = dyn Fn(&Seen, &mut dyn Stream) -> Then + Send + Sync;
 
-/// Listens on a port of its own, and treats each request as the script says. It ends with the tests.
+/// Listens on a free port, and answers each request as the script says. It runs until the test process ends.
 pub struct Server {
     pub address: SocketAddr,
     pub seen: Receiver<Seen>,
@@ -149,7 +148,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// The next request, which must come.
+    /// Waits for the next request.
     pub fn next(&self) -> Seen {
         self.seen.recv_timeout(LONG).expect("a request")
     }
@@ -185,7 +184,7 @@ fn read_request(connection: usize, stream: &mut dyn Stream) -> Option<Seen> {
     Some(seen)
 }
 
-/// Keeps a connection open, and silent, until the client closes it.
+/// Keeps a connection open without sending anything, until the client closes it.
 pub fn hang(stream: &mut dyn Stream) -> Then {
     let mut byte = [0];
     while let Err(error) = stream.read(&mut byte) {
@@ -196,7 +195,7 @@ pub fn hang(stream: &mut dyn Stream) -> Then {
     Then::Close
 }
 
-/// A directory of its own for each test, gone when the test is over.
+/// A directory for one test, removed when dropped.
 pub struct ServiceAccount(PathBuf);
 
 impl ServiceAccount {
@@ -208,7 +207,7 @@ impl ServiceAccount {
         ServiceAccount(dir)
     }
 
-    /// One with these files and nothing else.
+    /// A directory with only these files.
     pub fn with(files: &[(&str, &str)]) -> ServiceAccount {
         let account = ServiceAccount::new();
         for (name, content) in files {
@@ -225,7 +224,7 @@ impl ServiceAccount {
         self.0.join(name)
     }
 
-    /// Replaces a file as a volume does: a new file in the place of the old.
+    /// Replaces a file atomically, as a projected volume does.
     pub fn write(&self, name: &str, content: &str) {
         fs::write(self.path("new"), content).unwrap();
         fs::rename(self.path("new"), self.path(name)).unwrap();

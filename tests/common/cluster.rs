@@ -1,4 +1,4 @@
-//! The cluster round the electors: the lock as the API server has it, its requests, a service account.
+//! The environment of electors: an API server, the lock in it, its requests, and service accounts.
 
 use super::lock::{RECORD, record_of};
 use super::{Elector, PATIENCE, wait_until};
@@ -8,19 +8,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// An API server of plain HTTP that allows everything.
+/// An API server with plain HTTP that allows everything.
 pub fn plain_server() -> Server {
     Server::start(Options::default()).unwrap()
 }
 
-/// An API server that speaks TLS, knows these tokens, and allows whoever comes with one everything.
+/// An API server with TLS and these tokens, whose users may do everything.
 pub fn tls_server(listen: &str, tokens: &[(&str, &str)]) -> Server {
     let rules = vec![apiserver::Rule::new("pod", &["*"], "*")];
     Server::start(Options { listen: listen.to_owned(), tls: true, tokens: owned(tokens), rules, ..Options::default() })
         .unwrap()
 }
 
-/// Tokens and users as the server takes them.
+/// Pairs of token and user for the server.
 pub fn owned(tokens: &[(&str, &str)]) -> Vec<(String, String)> {
     tokens.iter().map(|(token, user)| ((*token).to_owned(), (*user).to_owned())).collect()
 }
@@ -28,18 +28,18 @@ pub fn owned(tokens: &[(&str, &str)]) -> Vec<(String, String)> {
 /// A lease that survives a busy machine, renewed so often that nobody waits for long: D is 4 s and T 1.3 s.
 pub const STEADY: &str = "--ttl=6s --retry-period=200ms";
 
-/// Starts an elector at this server, with a lease of a second unless `args` say otherwise.
+/// Starts an elector with this server, and with a lease of a second unless `args` contain another.
 pub fn elector(server: &Server, id: &str, args: &[&str]) -> Elector {
     let address = format!("--server={}", server.url());
     Elector::start(id, &[&["--ttl=1s", address.as_str()], args].concat())
 }
 
-/// Waits until this holds of the server.
+/// Waits until a condition of the server holds.
 pub fn wait_for(server: &Server, what: &str, condition: impl FnMut(&Server) -> bool) {
-    assert!(server.wait_until(PATIENCE, condition), "waited {PATIENCE:?} in vain: {what}");
+    assert!(server.wait_until(PATIENCE, condition), "timed out after {PATIENCE:?}: {what}");
 }
 
-/// The record in the lock; `None` where there is none.
+/// The record in the lock; `None` if there is none.
 pub fn record(server: &Server) -> Option<Value> {
     record_in(&server.get("endpoints", "default", "example")?)
 }
@@ -48,17 +48,17 @@ fn record_in(object: &Value) -> Option<Value> {
     Some(record_of(object)).filter(|record| !record.is_null())
 }
 
-/// Who an object says holds the lock, empty for nobody; `None` without a record.
+/// The holder in an object, empty if nobody holds the lock; `None` without a record.
 pub fn holder_in(object: &Value) -> Option<String> {
     record_in(object)?["holderIdentity"].as_str().map(str::to_owned)
 }
 
-/// Who holds the lock, empty for nobody.
+/// The holder of the lock; empty if nobody holds it.
 pub fn holder(server: &Server) -> String {
     server.get("endpoints", "default", "example").as_ref().and_then(holder_in).unwrap_or_default()
 }
 
-/// A lock as another elector would have written it, with a lease of so many seconds.
+/// A lock object as another elector writes it, with a lease of this number of seconds.
 pub fn lock_of(holder: &str, seconds: u32) -> Value {
     let now = "2026-01-01T00:00:00Z";
     let record = json!({
@@ -68,22 +68,22 @@ pub fn lock_of(holder: &str, seconds: u32) -> Value {
     json!({"metadata": {"name": "example", "annotations": {RECORD: record.to_string()}}})
 }
 
-/// Writes the lock as a third party would.
+/// Writes the lock as another client.
 pub fn put(server: &Server, lock: Value) {
     server.put("endpoints", "default", lock);
 }
 
-/// What a fault befalls: all requests of one of these verbs.
+/// A matcher for faults: all requests with one of these verbs.
 pub fn on(verbs: &'static [&'static str]) -> impl Fn(&RequestSeen) -> bool + Send + Sync + 'static {
     move |request| verbs.contains(&request.verb)
 }
 
-/// The requests of this verb so far.
+/// The requests with this verb so far.
 pub fn requests(server: &Server, verb: &str) -> Vec<RequestSeen> {
     server.requests().into_iter().filter(|request| request.verb == verb).collect()
 }
 
-/// Waits until the holder has renewed its lease so many times from now on.
+/// Waits until the holder has renewed its lease `count` times from now on.
 pub fn wait_for_renewals(server: &Server, count: usize) {
     let renewals = |server: &Server| server.history().len();
     let before = renewals(server);
@@ -105,7 +105,7 @@ impl ServiceAccount {
         account
     }
 
-    /// Replaces a file at once, as the kubelet does.
+    /// Replaces a file atomically, as the kubelet does.
     pub fn write(&self, name: &str, content: &str) {
         let new = self.0.join(format!("{name}.new"));
         fs::write(&new, content).unwrap();
@@ -116,12 +116,12 @@ impl ServiceAccount {
         fs::remove_file(self.0.join(name)).unwrap();
     }
 
-    /// Where one of its files is.
+    /// The path of one of its files.
     pub fn path(&self, name: &str) -> String {
         self.0.join(name).display().to_string()
     }
 
-    /// The flag that names it.
+    /// The flag `--service-account-dir` with this directory.
     pub fn flag(&self) -> String {
         format!("--service-account-dir={}", self.0.display())
     }
@@ -133,21 +133,21 @@ impl Drop for ServiceAccount {
     }
 }
 
-/// Waits until a log has this many lines that hold this text, or more.
+/// Waits until a log has at least this many lines with this text.
 pub fn wait_for_lines(elector: &Elector, text: &str, count: usize) {
     wait_until(&format!("{count} lines of {text:?}"), || lines(elector, text) >= count);
 }
 
-/// How many lines of the log hold this text.
+/// How many lines of the log contain this text.
 pub fn lines(elector: &Elector, text: &str) -> usize {
     elector.log().lines().filter(|line| line.contains(text)).count()
 }
 
-/// Plays one game with each of these, all at the same time: most of the time they wait.
-pub fn all_at_once<T: Send>(items: Vec<T>, game: impl Fn(T) + Sync) {
+/// Runs a function with each of these at the same time, because most of the time they wait.
+pub fn all_at_once<T: Send>(items: Vec<T>, run: impl Fn(T) + Sync) {
     std::thread::scope(|scope| {
         for item in items {
-            scope.spawn(|| game(item));
+            scope.spawn(|| run(item));
         }
     });
 }

@@ -1,4 +1,4 @@
-//! The folder `deploy/`: its manifests, and the kustomizations that its users make of them.
+//! The directory `deploy/`: its manifests, and kustomizations of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,19 +7,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
 
-/// One of its files.
+/// The content of one of its files.
 pub fn text(file: &str) -> String {
     fs::read_to_string(Path::new(DEPLOY).join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// The manifests in a document.
+/// The YAML blocks in a document.
 pub fn yaml_in(document: &str) -> Vec<String> {
     let text = fs::read_to_string(format!("{}/{document}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let blocks = text.split("\n```yaml\n").skip(1);
     blocks.map(|block| block.split_once("```").expect("a block ends").0.to_owned()).collect()
 }
 
-/// The manifests that may be applied one by one.
+/// The manifests that can be applied one by one.
 pub fn manifests() -> Vec<String> {
     names(|path| path.extension().is_some_and(|it| it == "yaml") && !path.ends_with("kustomization.yaml"))
 }
@@ -40,13 +40,12 @@ fn names(is_wanted: impl Fn(&Path) -> bool) -> Vec<String> {
 pub struct Overlay(PathBuf);
 
 impl Overlay {
-    /// Over these components, and with these fields besides.
+    /// With these components and further fields.
     pub fn of(components: &[&str], fields: &str) -> Overlay {
         Overlay::over(Path::new(DEPLOY), components, fields)
     }
 
-    /// The same over a copy of `deploy/` in which one thing is written differently, as a user would who follows its
-    /// comments.
+    /// The same for a copy of `deploy/` with one change, such as the comments in it suggest.
     pub fn of_changed(file: &str, from: &str, to: &str, fields: &str) -> Overlay {
         let overlay = Overlay::over(Path::new(DEPLOY), &[], fields);
         let copy = overlay.0.join("deploy");
@@ -66,7 +65,7 @@ impl Overlay {
         let name = format!("overlay-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).unwrap();
-        // It takes no absolute paths.
+        // kustomize accepts no absolute paths.
         let up = "../".repeat(fs::canonicalize(&folder).unwrap().components().count() - 1);
         let deploy = format!("{up}{}", fs::canonicalize(deploy).unwrap().to_str().unwrap().trim_start_matches('/'));
         let components: String = components.iter().map(|name| format!("  - {deploy}/{name}\n")).collect();
@@ -86,7 +85,8 @@ impl Drop for Overlay {
     }
 }
 
-/// Whether this program can be run here; says so, past the test harness, when it cannot.
+/// Whether this program is installed. If not, prints that the test is skipped, even if the test harness captures
+/// output.
 pub fn is_there(program: &str, argument: &str) -> bool {
     let is_there = Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success());
     if !is_there {

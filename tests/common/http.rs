@@ -1,4 +1,4 @@
-//! A server on a free port, and a client that says exactly what a test wants said.
+//! An HTTP server on a free port, and a client that sends exactly the bytes that a test gives it.
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
 use leader_elector::clock;
@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Far longer than anything takes, short enough to see which test hangs.
+/// Longer than anything takes, and short enough to see which test hangs.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const HOUR: Duration = Duration::from_secs(3600);
-/// A name that shows whether it is escaped.
+/// A name that needs escaping in JSON.
 pub const ME: &str = "me-\"0\"";
 
-/// Serves on a free port of 127.0.0.1 for as long as the test process lives.
+/// Serves on a free port of 127.0.0.1 until the test process ends.
 pub fn serve(limits: Limits) -> (SocketAddr, Arc<Status>) {
     let server = Server::bind(&"127.0.0.1:0".parse().unwrap(), limits).unwrap();
     let address = server.local_addrs()[0];
@@ -44,7 +44,7 @@ pub fn following(holder: &str) -> Snapshot {
     held_by(Holder { identity: holder.into(), until: clock::now().saturating_add(HOUR) })
 }
 
-/// Another candidate holds the lock until then.
+/// Another candidate holds the lock until the time in `other`.
 pub fn held_by(other: Holder) -> Snapshot {
     Snapshot { seen: vec![Seen { other: Some(other), ..Seen::default() }], ..known() }
 }
@@ -55,7 +55,7 @@ pub fn known() -> Snapshot {
     Snapshot { lock_seen: now, server_reached: now, ..unknown() }
 }
 
-/// A client that sends what it is told, byte for byte.
+/// A client that sends raw bytes.
 pub struct Client {
     socket: TcpStream,
     unread: Vec<u8>,
@@ -64,7 +64,7 @@ pub struct Client {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// With the status line, without the empty line.
+    /// Including the status line, without the empty line.
     pub head: String,
     pub body: String,
 }
@@ -82,7 +82,7 @@ impl Client {
         Client::of(socket.into())
     }
 
-    /// A client of a connection that the test made itself.
+    /// A client for a connection that the test has opened.
     pub fn of(socket: TcpStream) -> Client {
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -95,7 +95,7 @@ impl Client {
         self
     }
 
-    /// Like `send`, for what the server may be right not to take.
+    /// Like `send`, but the server may close the connection.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.socket.write_all(bytes.as_ref())
     }
@@ -109,7 +109,7 @@ impl Client {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).answer()
     }
 
-    /// The next answer, as long as its Content-Length says.
+    /// The next answer, with a body of the length in Content-Length.
     pub fn answer(&mut self) -> Answer {
         let (status, head) = self.head();
         let length = header(&head, "content-length").and_then(|value| value.parse().ok()).expect("a length");
@@ -133,7 +133,7 @@ impl Client {
         (status, head.trim_end().to_owned())
     }
 
-    /// Throws away what the server has sent so far.
+    /// Discards what the server has sent so far.
     pub fn forget_what_came(&mut self) {
         self.socket.set_nonblocking(true).unwrap();
         while self.socket.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
@@ -141,13 +141,13 @@ impl Client {
         self.unread.clear();
     }
 
-    /// Waits until the server closes, however it does, and says whether anything came before that.
+    /// Waits until the server closes the connection in any way. Returns whether it sent nothing before that.
     pub fn ends_in_silence(&mut self) -> bool {
         while self.unread.is_empty() && self.read_more() {}
         self.unread.is_empty()
     }
 
-    /// Reads until the server closes in good order; fails on a reset.
+    /// Reads until the server closes the connection; fails on a reset.
     pub fn everything(mut self) -> String {
         let mut all = std::mem::take(&mut self.unread);
         self.socket.read_to_end(&mut all).unwrap();
@@ -174,7 +174,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Asks for the events; what they are is not read yet.
+    /// Requests `/events` and reads the head of the answer.
     pub fn of(address: SocketAddr) -> Events {
         Events::from(Client::connect(address))
     }
@@ -191,7 +191,7 @@ impl Events {
         Events { client, head }
     }
 
-    /// The next block of lines, without the empty line behind it; `None` at the end of the stream.
+    /// The next block of lines, without the empty line after it; `None` at the end of the stream.
     pub fn block(&mut self) -> Option<String> {
         let unread = &mut self.client.unread;
         loop {
@@ -208,9 +208,9 @@ impl Events {
         }
     }
 
-    /// The next event, past comments: its data as JSON, and as the name and the seconds in it.
+    /// The next event, skipping comments: the name and the seconds in it.
     pub fn event(&mut self) -> Option<(String, f64)> {
-        // Comments keep a read from taking too long.
+        // Because of comments a read does not time out.
         let deadline = Instant::now() + PATIENCE;
         loop {
             let block = self.block()?;
@@ -236,13 +236,13 @@ impl Events {
         while self.name() != leader {}
     }
 
-    /// The client under it.
+    /// The underlying client.
     pub fn client(&mut self) -> &mut Client {
         &mut self.client
     }
 }
 
-/// The value of a sample on the page of `/metrics`: a name, with its labels if it has any.
+/// The value of a series in the output of `/metrics`: a name, with its labels if it has any.
 pub fn sample(page: &str, series: &str) -> Option<f64> {
     let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
     page.lines().find_map(value)

@@ -1,4 +1,4 @@
-//! Kubeconfig files, and what lies beside them.
+//! Kubeconfig files, and the files that they refer to.
 
 use super::Elector;
 use apiserver::{ClientCertificate, Options, Rule, Server};
@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// A directory of its own; removed when dropped.
+/// A temporary directory; removed when dropped.
 pub struct Dir(PathBuf);
 
 impl Dir {
@@ -31,7 +31,7 @@ impl Dir {
         self.path(name).display().to_string()
     }
 
-    /// Replaces a file at once; its directory is made where it is missing.
+    /// Replaces a file atomically; creates its directory if it is missing.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -41,7 +41,7 @@ impl Dir {
         self.name(name)
     }
 
-    /// A shell script that can be run.
+    /// Writes an executable shell script.
     pub fn script(&self, name: &str, lines: &str) -> String {
         self.write(name, format!("#!/bin/sh\n{lines}\n"));
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
@@ -60,7 +60,7 @@ impl Drop for Dir {
     }
 }
 
-/// A kubeconfig of one context, `here`, with this cluster and user.
+/// A kubeconfig with one context, `here`, with this cluster and user.
 pub fn config(cluster: Value, user: Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "here",
@@ -70,19 +70,19 @@ pub fn config(cluster: Value, user: Value) -> Value {
     })
 }
 
-/// The cluster of this server, its CA in the file itself.
+/// The cluster entry of this server, with its CA in the file itself.
 pub fn cluster(server: &Server) -> Value {
     json!({"server": server.url(), "certificate-authority-data": base64(server.ca_pem().unwrap().as_bytes())})
 }
 
-/// An API server over TLS that lets the user `pod`, with these tokens, and the group `electors` do everything.
+/// An API server with TLS. The user `pod`, with these tokens, and the group `electors` may do everything.
 pub fn server(tokens: &[&str]) -> Server {
     let tokens = tokens.iter().map(|token| ((*token).to_owned(), "pod".to_owned())).collect();
     let rules = vec![Rule::new("pod", &["*"], "*"), Rule::new("electors", &["*"], "*")];
     Server::start(Options { tls: true, tokens, rules, ..Options::default() }).unwrap()
 }
 
-/// A certificate of the group `electors` for a day.
+/// A client certificate for the group `electors` that is valid for a day.
 pub fn certificate(server: &Server, user: &str) -> ClientCertificate {
     let tomorrow = SystemTime::now() + Duration::from_secs(24 * 60 * 60);
     server.client_certificate(user, Some("electors"), tomorrow).unwrap()
@@ -93,7 +93,7 @@ pub fn start(flag: &str) -> Elector {
     Elector::start("a", &[super::cluster::STEADY, flag])
 }
 
-/// Runs the program to its end: exit code and log.
+/// Runs the program until it exits; returns its exit code and log.
 pub fn run_to_end(command: Command, args: &[&str]) -> (Option<i32>, String) {
     let mut elector = Elector::spawn(command, "a", args);
     let code = elector.wait_to_end().code();

@@ -1,11 +1,11 @@
-//! kubectl, run as users run it.
+//! Runs kubectl.
 
 use super::scenarios::Skipped;
 use rustix::process::Pid;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
 
-/// What it prints with these arguments, on stdout and on stderr; it has to succeed.
+/// Runs it with these arguments; it must succeed. Returns its stdout and stderr.
 pub fn run(mut kubectl: Command, arguments: &[&str]) -> (String, String) {
     let output = kubectl.args(arguments).stdin(Stdio::null()).output().expect("it can be run");
     must_succeed(&output, arguments)
@@ -28,7 +28,7 @@ fn must_succeed(output: &Output, arguments: &[&str]) -> (String, String) {
     (out, err)
 }
 
-/// `kubectl proxy` on a port of its own; killed when dropped.
+/// `kubectl proxy` on a free port; killed when dropped.
 pub struct Proxy {
     child: Child,
     pub url: String,

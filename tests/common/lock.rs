@@ -1,4 +1,4 @@
-//! One lock on an API server of its own: who stands for it, what is in it, and what was.
+//! One lock on an API server of its own: its candidates, its content, and its history.
 
 use super::{Elector, PATIENCE};
 use apiserver::{Change, ChangeKind, Options, Server};
@@ -6,16 +6,16 @@ use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// What `--lock` may name.
+/// The kinds of locks.
 pub const KINDS: [&str; 3] = ["endpoints", "configmaps", "leases"];
 
-/// Where the record is in Endpoints and ConfigMaps.
+/// The annotation with the record in Endpoints and ConfigMaps.
 pub const RECORD: &str = "control-plane.alpha.kubernetes.io/leader";
 
-/// Where the mark of a write is, in every kind.
+/// The annotation with the mark, in every kind.
 pub const MARK: &str = "leader-elector/mark";
 
-/// A lease that no test lives to see the end of: what happens all the same did not wait for it.
+/// A lease that is longer than every test: a takeover in the test did not wait for it to run out.
 pub const NEVER: &str = "--ttl=10m";
 
 /// The lock `example` of one kind, on a server of its own.
@@ -29,7 +29,7 @@ impl Lock {
         Lock { server: Server::start(Options::default()).expect("a port is free"), kind }
     }
 
-    /// The flags that every candidate for it needs, and more.
+    /// The flags that every candidate needs, and more.
     pub fn flags(&self, more: &[&str]) -> Vec<String> {
         let mut flags = vec![format!("--server={}", self.server.url()), format!("--lock={}", self.kind)];
         flags.extend(more.iter().map(|&flag| flag.to_owned()));
@@ -42,7 +42,7 @@ impl Lock {
         Elector::start(id, &flags.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// A leader named a, and b that follows it.
+    /// Starts a leader named a, and a follower b.
     pub fn start_two(&self, more: &[&str]) -> (Elector, Elector) {
         let a = self.start("a", more);
         a.wait_to_lead();
@@ -51,41 +51,42 @@ impl Lock {
         (a, b)
     }
 
-    /// Starts a candidate, and waits for nothing.
+    /// Starts a candidate without waiting.
     pub fn spawn(&self, id: &str, more: &[&str]) -> Elector {
         let flags = self.flags(more);
         Elector::spawn(Elector::program(), id, &flags.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// A command for a candidate whose ends the test makes itself.
+    /// A command for a candidate whose standard streams the test sets up.
     pub fn command(&self, id: &str, more: &[&str]) -> Command {
         let mut command = Elector::program();
         command.arg(format!("--id={id}")).arg("--election=example").args(self.flags(more));
         command
     }
 
-    /// The object as it is.
+    /// The present object.
     pub fn object(&self) -> Option<Value> {
         self.server.get(self.kind, "default", "example")
     }
 
-    /// The record as it is; null where there is none that can be read.
+    /// The present record; null if there is none that can be read.
     pub fn record(&self) -> Value {
         self.object().map_or(Value::Null, |object| record_of(&object))
     }
 
-    /// Who holds it; empty when nobody does.
+    /// The holder; empty if nobody holds the lock.
     pub fn holder(&self) -> String {
         holder_of(&self.record())
     }
 
-    /// Puts an object there as a third party would, over whatever is there.
+    /// Creates or replaces the object unconditionally, as another client.
     pub fn put(&self, mut object: Value) -> Value {
         object["metadata"]["name"] = "example".into();
         self.server.put(self.kind, "default", object)
     }
 
-    /// Puts a record there, into the object if there is one. In Endpoints and ConfigMaps it is the annotation's text.
+    /// Writes a record into the object; creates the object if it is missing. In Endpoints and ConfigMaps the record is
+    /// the text of the annotation.
     pub fn put_record(&self, record: &Value) -> Value {
         let mut object = self.object().unwrap_or_else(|| json!({"metadata": {}}));
         if self.kind == "leases" {
@@ -97,7 +98,7 @@ impl Lock {
         self.put(object)
     }
 
-    /// A record of a peer for this kind of lock, with this renewTime.
+    /// A record of another implementation for this kind of lock, with this renewTime.
     pub fn peer(&self, holder: &str, lease_seconds: u64, renewed: &str) -> Value {
         let transitions = if self.kind == "leases" { "leaseTransitions" } else { "leaderTransitions" };
         json!({
@@ -106,7 +107,7 @@ impl Lock {
         })
     }
 
-    /// Every state of the object that there was, with the holder in it.
+    /// All states that the object has had, each with its holder.
     pub fn changes(&self) -> Vec<(Change, String)> {
         let holder = |change: &Change| match change.kind {
             ChangeKind::Deleted => String::new(),
@@ -115,7 +116,7 @@ impl Lock {
         self.server.history().into_iter().map(|change| (change.clone(), holder(&change))).collect()
     }
 
-    /// How many states of the object there were.
+    /// How many states the object has had.
     pub fn version(&self) -> usize {
         self.server.history().len()
     }
@@ -125,8 +126,8 @@ impl Lock {
         self.changes().iter().skip(after + 1).find(|(_, holder)| holder == id).map(|(change, _)| change.when)
     }
 
-    /// Waits until this candidate holds it, and says how long after the change before that was: the one that a
-    /// candidate has to wait after.
+    /// Waits until this candidate holds the lock. Returns the time between this change and the one before it, after
+    /// which the candidate had to wait.
     pub fn wait_for_takeover(&self, candidate: &Elector) -> Duration {
         let id = candidate.id.as_str();
         self.wait(&format!("{id} takes the lock; it logged:\n{}", candidate.log()), || self.holder() == id);
@@ -136,19 +137,19 @@ impl Lock {
         changes[taken].0.when.duration_since(changes[before].0.when)
     }
 
-    /// Waits until the lock was written so many times more.
+    /// Waits until the lock was written `more` times.
     pub fn wait_for_changes(&self, more: usize) {
         let goal = self.version() + more;
         self.wait("the lock changes", || self.version() >= goal);
     }
 
-    /// Waits for a condition, which is looked at whenever something happened on the server.
+    /// Waits for a condition, which is evaluated whenever something has happened on the server.
     pub fn wait(&self, what: &str, mut condition: impl FnMut() -> bool) {
-        assert!(self.server.wait_until(PATIENCE, |_| condition()), "waited {PATIENCE:?} in vain: {what}");
+        assert!(self.server.wait_until(PATIENCE, |_| condition()), "timed out after {PATIENCE:?}: {what}");
     }
 }
 
-/// The record in an object; null where there is none that can be read.
+/// The record in an object; null if there is none that can be read.
 pub fn record_of(object: &Value) -> Value {
     if object["kind"] == "Lease" {
         return object["spec"].clone();
@@ -161,7 +162,7 @@ pub fn holder_of(record: &Value) -> String {
     record["holderIdentity"].as_str().unwrap_or_default().to_owned()
 }
 
-/// How often the lock changed hands, as the record says.
+/// The number of transitions in the record.
 pub fn transitions_of(record: &Value) -> u64 {
     let number = record.get("leaderTransitions").or_else(|| record.get("leaseTransitions"));
     number.and_then(Value::as_u64).unwrap_or_default()

@@ -1,15 +1,15 @@
-//! Runs electors as the processes that users run, and asks them what users ask.
+//! Starts electors as processes, as users do, and queries them.
 
-#![allow(dead_code)] // each test uses its part of it
+#![allow(dead_code)] // each test binary uses only a part
 
 pub mod api_client;
+pub mod claim_checker;
 pub mod cluster;
 pub mod deploy;
 pub mod http;
 pub mod kubeconfig;
 pub mod kubectl;
 pub mod lock;
-pub mod referee;
 pub mod scenarios;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,14 +21,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a condition may take before the test counts as failed: generous, for machines are slow at times.
+/// How long to wait for a condition before the test fails. Generous, because machines may be slow.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until `condition` holds; panics with `what` when it does not within [`PATIENCE`].
+/// Waits until `condition` holds; panics with `what` if it does not within [`PATIENCE`].
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out after {PATIENCE:?}: {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -43,8 +43,8 @@ pub struct Elector {
 }
 
 impl Elector {
-    /// The program under test, or another build of it that `LEADER_ELECTOR` names, with nothing in its environment
-    /// that it looks at.
+    /// The program under test, or the build of it that `LEADER_ELECTOR` names, without the environment variables that
+    /// it reads.
     pub fn program() -> Command {
         let built = || env!("CARGO_BIN_EXE_leader-elector").into();
         let mut command = Command::new(std::env::var_os("LEADER_ELECTOR").unwrap_or_else(built));
@@ -55,12 +55,12 @@ impl Elector {
         command
     }
 
-    /// Starts `--id=ID` with these arguments and a port of its own, and waits until it is served.
+    /// Starts an elector with `--id=ID`, a free port and these arguments, and waits until the port is served.
     pub fn start(id: &str, args: &[impl AsRef<OsStr>]) -> Elector {
         Elector::start_as(Elector::program(), id, args)
     }
 
-    /// The same with another command that ends in the elector's arguments.
+    /// The same with another command, to which the elector's arguments are added.
     pub fn start_as(command: Command, id: &str, args: &[impl AsRef<OsStr>]) -> Elector {
         let mut elector = Elector::spawn(command, id, args);
         elector.wait_to_serve();
@@ -77,7 +77,7 @@ impl Elector {
         self.address = Some(address.parse().unwrap_or_else(|_| panic!("no address in {line:?}")));
     }
 
-    /// Starts it and waits for nothing.
+    /// Starts it without waiting.
     pub fn spawn(mut command: Command, id: &str, args: &[impl AsRef<OsStr>]) -> Elector {
         command.arg(format!("--id={id}")).arg("--http=127.0.0.1:0").arg("--election=example").args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -90,12 +90,12 @@ impl Elector {
         self.child.id()
     }
 
-    /// A field of what the kernel says of it, such as `VmRSS`; 0 where there is none.
+    /// A field of /proc/PID/status, such as `VmRSS`; 0 if it is missing.
     pub fn memory_kb(&self, field: &str) -> u64 {
         memory_kb(self.pid(), field)
     }
 
-    /// Where its port is.
+    /// The address of its port.
     pub fn address(&self) -> SocketAddr {
         self.address.expect("the port is served")
     }
@@ -110,7 +110,7 @@ impl Elector {
         self.stdout.text()
     }
 
-    /// Waits for a line of the log that holds this text.
+    /// Waits for a line of the log that contains this text.
     pub fn wait_for_log(&self, text: &str) {
         let found = || self.stderr.find(text).is_some();
         if !eventually(found) {
@@ -118,13 +118,13 @@ impl Elector {
         }
     }
 
-    /// The fencing tokens of the terms that its log tells of.
+    /// The fencing tokens of the terms in its log.
     pub fn fencing_tokens(&self) -> Vec<u64> {
         let token = |line: &str| line.split("with the fencing token ").nth(1).and_then(|rest| rest.trim().parse().ok());
         self.log().lines().filter_map(token).collect()
     }
 
-    /// GET: status and body. An error when the port cannot be reached or answers nonsense.
+    /// GET: status and body. An error if the port cannot be reached or does not answer with HTTP.
     pub fn ask(&self, path: &str) -> std::io::Result<(u16, String)> {
         ask(self.address(), path)
     }
@@ -184,7 +184,7 @@ impl Drop for Elector {
     }
 }
 
-/// The same of any process.
+/// The same for any process.
 pub fn memory_kb(pid: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
@@ -202,7 +202,7 @@ fn eventually(mut condition: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// One GET on a connection of its own.
+/// One GET on a new connection.
 pub fn ask(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -214,7 +214,7 @@ pub fn ask(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
     status.zip(body).ok_or_else(|| std::io::Error::other(format!("no HTTP answer: {answer:?}")))
 }
 
-/// The lines that a process prints, collected as they come.
+/// Collects the lines that a process prints.
 struct Lines {
     lines: Arc<Mutex<Vec<String>>>,
     reader: Option<thread::JoinHandle<()>>,

@@ -1,18 +1,18 @@
-//! Scenarios that share one cluster, for test programs with a `main` of their own: each is played on a thread, and all
-//! of them end up in a table.
+//! Scenarios that share one cluster, for test programs with their own `main`: each runs on a thread, and a table shows
+//! the results.
 
 use std::any::Any;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Why a scenario cannot be played here.
+/// Why a scenario was skipped.
 pub struct Skipped(pub &'static str);
 
-/// What was measured, or nothing. A scenario that fails panics.
+/// What was measured, if anything. A scenario that fails panics.
 pub type Verdict<T = ()> = Result<T, Skipped>;
 
-/// What a scenario that passed has to say for itself.
+/// The text for a scenario that passed.
 pub trait Figure {
     fn text(self) -> String;
 }
@@ -29,7 +29,7 @@ impl Figure for String {
     }
 }
 
-/// How a scenario ended, and after how long.
+/// The result of a scenario, and its duration.
 pub struct Row {
     name: &'static str,
     outcome: Outcome,
@@ -44,7 +44,7 @@ enum Outcome {
 }
 
 impl Row {
-    /// A scenario that was not played.
+    /// A scenario that was skipped.
     pub fn skipped(name: &'static str, why: &'static str) -> Row {
         Row { name, outcome: Outcome::Skipped(why), took: Duration::ZERO }
     }
@@ -64,14 +64,14 @@ impl Row {
     }
 }
 
-/// What the command line asks for: the words that choose scenarios, and whether to list them only.
+/// The command line: words that select scenarios, and whether only to list them.
 pub struct Asked {
     words: Vec<String>,
     pub list: bool,
 }
 
 impl Asked {
-    /// What the usual test programs take, such as --nocapture, means nothing here.
+    /// Flags of the usual test programs, such as --nocapture, are ignored.
     pub fn of_command_line() -> Asked {
         let (flags, words): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|it| it.starts_with("--"));
         Asked { words, list: flags.iter().any(|it| it == "--list") }
@@ -82,7 +82,7 @@ impl Asked {
     }
 }
 
-/// Plays a scenario on a thread that bears its name.
+/// Runs a scenario on a thread with its name.
 pub fn play<T: Figure + Send>(name: &'static str, game: impl FnOnce() -> Verdict<T> + Send) -> Row {
     let began = Instant::now();
     let outcome: Result<Verdict<T>, Box<dyn Any + Send>> = thread::scope(|scope| {
@@ -102,7 +102,7 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked without a message".into())
 }
 
-/// Prints the sum as other test programs do; fails if something did.
+/// Prints the totals like other test programs; fails if a scenario failed.
 pub fn print_sum(rows: &[Row]) -> ExitCode {
     let count = |is: fn(&Outcome) -> bool| rows.iter().filter(|row| is(&row.outcome)).count();
     let failed = count(|it| matches!(it, Outcome::Failed(_)));

@@ -1,4 +1,4 @@
-//! What a leader does beside leading: it routes a Service, and goes when people ask it to.
+//! The leader Service, and stepping down.
 
 use crate::common::Elector;
 use crate::common::cluster::STEADY;
@@ -16,11 +16,11 @@ const SLICE: &str = "web-leader";
 const TOKEN: &str = "leader-elector/fencing-token";
 const STEP_DOWN: &str = "leader-elector/step-down";
 
-/// A stage whose account may do this with the slice.
+/// A stage whose account has these rights on the slice.
 fn stage<'p>(plane: &'p ControlPlane, namespace: &str, verbs: &[&str]) -> Stage<'p> {
     let stage = Stage::new(plane, namespace, "leases");
     plane.allow(&stage.account, SLICES, SLICE, verbs);
-    if plane.is_genuine() {
+    if plane.is_real() {
         plane.create("services", namespace, "web", json!({"spec": {"ports": [{"port": 8080}]}}));
     }
     stage
@@ -30,7 +30,7 @@ fn start(stage: &Stage, id: &str, address: &str) -> Elector {
     stage.start(id, &[NEVER, "--leader-service=web:8080", &format!("--pod-ip={address}")])
 }
 
-/// Where a slice leads to, and the token that it carries.
+/// The address in a slice, and its fencing token.
 fn route(slice: Option<&Value>) -> (Option<String>, Option<u64>) {
     let address = slice.and_then(|it| it["endpoints"][0]["addresses"][0].as_str()).map(str::to_owned);
     let token = slice.and_then(|it| it["metadata"]["annotations"][TOKEN].as_str()?.parse().ok());
@@ -42,7 +42,7 @@ fn wait_for_route(stage: &Stage, address: &str) {
     wait_until(&format!("the Service leads to {address}"), is_there);
 }
 
-pub fn a_service_leads_to_the_leader(plane: &ControlPlane) -> Verdict {
+pub fn the_service_routes_to_the_leader(plane: &ControlPlane) -> Verdict {
     let stage = stage(plane, "service", &["get", "update", "create"]);
     let mut a = start(&stage, "a", "10.1.0.1");
     wait_for_route(&stage, "10.1.0.1");
@@ -58,14 +58,14 @@ pub fn a_service_leads_to_the_leader(plane: &ControlPlane) -> Verdict {
     let tokens: Vec<u64> = routes.iter().filter_map(|(_, token)| *token).collect();
     assert!(tokens.is_sorted() && tokens.last() == b.fencing_tokens().last(), "{tokens:?}");
     for log in [a.log(), b.log()] {
-        // The right on the slice of the other IP family is missing here.
+        // The right on the slice of the other IP family is missing.
         let problems = log.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR "));
         assert_eq!(problems.filter(|line| !line.contains("web-leader-ipv6")).count(), 0, "{log}");
     }
     Ok(())
 }
 
-pub fn a_slice_of_a_greater_token_or_of_somebody_else_stays(plane: &ControlPlane) -> Verdict {
+pub fn a_slice_with_a_greater_token_or_another_owner_is_not_written(plane: &ControlPlane) -> Verdict {
     let stage = stage(plane, "service-of-others", &["get", "update", "create"]);
     let mut before = start(&stage, "before", "10.1.0.1");
     wait_for_route(&stage, "10.1.0.1");
@@ -93,7 +93,7 @@ pub fn a_slice_of_a_greater_token_or_of_somebody_else_stays(plane: &ControlPlane
     Ok(())
 }
 
-pub fn a_missing_right_on_the_slices_costs_no_leadership(plane: &ControlPlane) -> Verdict {
+pub fn a_missing_right_on_the_slices_does_not_end_the_leadership(plane: &ControlPlane) -> Verdict {
     let stage = stage(plane, "service-later", &[]);
     let mut a = start(&stage, "a", "10.1.0.1");
     a.wait_to_lead();

@@ -1,9 +1,9 @@
-//! Who leads, and how the leadership passes on.
+//! Elections and handovers.
 
 use crate::Verdict;
+use crate::common::claim_checker::ClaimChecker;
 use crate::common::cluster::{STEADY, all_at_once};
 use crate::common::lock::{KINDS, NEVER, transitions_of};
-use crate::common::referee::Referee;
 use crate::common::{Elector, wait_until};
 use crate::stage::Stage;
 use controlplane::ControlPlane;
@@ -22,7 +22,7 @@ pub fn three_candidates_elect_one_leader(plane: &ControlPlane) -> Verdict {
             assert_eq!(candidate.ask("/leader").unwrap().0, if leads { 200 } else { 503 });
             assert_eq!(candidate.ask("/readyz").unwrap().0, 200, "{}", candidate.log());
         }
-        // What many set-ups grant, and no more than that, is asked for.
+        // Only the verbs that many clusters grant are used.
         let asked = stage.requests();
         let strange = asked.iter().find(|it| !["get", "create", "update", "watch"].contains(&it.verb.as_str()));
         assert!(strange.is_none() && !asked.is_empty(), "{strange:?}");
@@ -30,7 +30,7 @@ pub fn three_candidates_elect_one_leader(plane: &ControlPlane) -> Verdict {
     Ok(())
 }
 
-/// The name of the one that leads, once all of them, and the lock, have it.
+/// The name of the leader, when all candidates and the lock agree on it.
 fn leader_of(stage: &Stage, candidates: &[Elector]) -> String {
     wait_until("somebody holds the lock", || !stage.holder().is_empty());
     let leader = stage.holder();
@@ -38,7 +38,7 @@ fn leader_of(stage: &Stage, candidates: &[Elector]) -> String {
     leader
 }
 
-pub fn of_many_that_find_no_lock_one_leads_and_none_exits(plane: &ControlPlane) -> Verdict {
+pub fn of_many_candidates_without_a_lock_one_leads_and_none_exits(plane: &ControlPlane) -> Verdict {
     for kind in KINDS {
         let stage = Stage::new(plane, &format!("many-{kind}"), kind);
         let mut candidates = ["a", "b", "c", "d", "e", "f"].map(|id| stage.spawn(id, &[NEVER]));
@@ -54,17 +54,17 @@ pub fn of_many_that_find_no_lock_one_leads_and_none_exits(plane: &ControlPlane) 
     Ok(())
 }
 
-pub fn a_leader_told_to_leave_hands_over_at_once(plane: &ControlPlane) -> Verdict {
+pub fn a_leader_that_gets_sigterm_hands_over_at_once(plane: &ControlPlane) -> Verdict {
     for kind in KINDS {
         let stage = Stage::new(plane, &format!("handover-{kind}"), kind);
         let (mut a, b) = stage.start_two(&[NEVER]);
-        let referee = Referee::watch(&[&a, &b]);
+        let checker = ClaimChecker::start(&[&a, &b]);
         stage.wait_for_a_watch(2);
         a.signal(Signal::TERM);
         b.wait_to_lead();
         assert_eq!(a.wait_to_end().code(), Some(0), "{}", a.log());
         wait_until("the takeover is on record", || stage.holders() == ["a", "", "b"]);
-        stage.judge(referee);
+        stage.check_claims(checker);
         assert_eq!(transitions_of(&stage.record()), 1);
         b.wait_for_log("with the fencing token");
         let (before, after) = (a.fencing_tokens(), b.fencing_tokens());
@@ -73,7 +73,7 @@ pub fn a_leader_told_to_leave_hands_over_at_once(plane: &ControlPlane) -> Verdic
     Ok(())
 }
 
-pub fn a_leader_that_was_killed_is_waited_for(plane: &ControlPlane) -> Verdict {
+pub fn a_killed_leader_keeps_the_lock_for_its_lease(plane: &ControlPlane) -> Verdict {
     const LEASE: Duration = Duration::from_secs(3);
     all_at_once(KINDS.into(), |kind| {
         let stage = Stage::new(plane, &format!("killed-{kind}"), kind);
@@ -83,31 +83,31 @@ pub fn a_leader_that_was_killed_is_waited_for(plane: &ControlPlane) -> Verdict {
         wait_until("the takeover is on record", || stage.holders() == ["a", "b"]);
         let commits = stage.commits();
         let taken = commits.iter().position(|(_, holder)| holder == "b").expect("just seen");
-        // At the earliest, and at the latest: what lies between them may be less, but never more.
+        // The earliest and the latest possible times: the interval between them is the longest possible.
         let (renewed, taken) = (commits[taken - 1].0.within.0, commits[taken].0.within.1);
         assert!(taken - renewed >= LEASE, "{kind}: {:?}", taken - renewed);
     });
     Ok(())
 }
 
-pub fn a_leader_that_stood_still_never_names_itself_again(plane: &ControlPlane) -> Verdict {
+pub fn a_paused_leader_never_names_itself_again(plane: &ControlPlane) -> Verdict {
     const LEASE: Duration = Duration::from_secs(3);
     let stage = Stage::new(plane, "stood-still", "leases");
     let (a, b) = stage.start_two(&["--ttl=3s"]);
     a.signal(Signal::STOP);
     let stopped = Instant::now();
     b.wait_to_lead();
-    // It finds what it was asked in its sleep at the first instant at which it can answer anything.
-    let referee = Referee::watch(&[&a, &b]);
-    wait_until("it stood still for two leases", || stopped.elapsed() > 2 * LEASE);
+    // The requests that were sent during the pause are answered as soon as it is resumed.
+    let checker = ClaimChecker::start(&[&a, &b]);
+    wait_until("it was paused for two leases", || stopped.elapsed() > 2 * LEASE);
     a.signal(Signal::CONT);
     a.wait_to_name("b");
-    stage.judge(referee);
+    stage.check_claims(checker);
     Ok(())
 }
 
-pub fn who_comes_back_under_its_own_name_leads_at_once(plane: &ControlPlane) -> Verdict {
-    // A name is known by a socket that all tests on this machine share.
+pub fn a_restarted_candidate_leads_at_once(plane: &ControlPlane) -> Verdict {
+    // The name needs a socket in a network namespace that all tests on this machine share.
     let id = format!("conformance-again-{}", std::process::id());
     for kind in KINDS {
         let stage = Stage::new(plane, &format!("again-{kind}"), kind);
@@ -125,8 +125,8 @@ pub fn who_comes_back_under_its_own_name_leads_at_once(plane: &ControlPlane) -> 
     Ok(())
 }
 
-/// The server warns of Endpoints in each of its answers.
-pub fn an_ordinary_life_is_no_reason_for_a_warning(plane: &ControlPlane) -> Verdict {
+/// The server sends a warning about Endpoints in each answer.
+pub fn normal_operation_logs_no_warning(plane: &ControlPlane) -> Verdict {
     for kind in KINDS {
         let stage = Stage::new(plane, &format!("ordinary-{kind}"), kind);
         let (mut a, mut b) = stage.start_two(&[STEADY]);

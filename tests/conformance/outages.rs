@@ -1,4 +1,4 @@
-//! The API server, or what it keeps things in, goes away and comes back.
+//! Outages of the API server and of etcd.
 
 use crate::Verdict;
 use crate::common::cluster::STEADY;
@@ -7,10 +7,10 @@ use crate::stage::Stage;
 use controlplane::ControlPlane;
 use rustix::process::Signal;
 
-/// Longer than any server here takes to start; renewed so often that nobody waits for it.
+/// A lease that is longer than a server takes to start, with frequent renewals.
 const LONG: &str = "--ttl=300s --retry-period=500ms";
 
-pub fn a_server_that_is_killed_and_comes_back_costs_no_leadership(plane: &ControlPlane) -> Verdict {
+pub fn a_restart_of_the_api_server_does_not_end_the_leadership(plane: &ControlPlane) -> Verdict {
     let stage = Stage::new(plane, "restarted", "endpoints");
     let (mut a, b) = stage.start_two(&[LONG]);
     let began = stage.record()["acquireTime"].clone();
@@ -28,7 +28,7 @@ pub fn a_server_that_is_killed_and_comes_back_costs_no_leadership(plane: &Contro
     Ok(())
 }
 
-pub fn a_leader_without_a_server_stops_in_time(plane: &ControlPlane) -> Verdict {
+pub fn a_leader_without_an_api_server_stops_in_time(plane: &ControlPlane) -> Verdict {
     let stage = Stage::new(plane, "no-server", "leases");
     let (a, b) = stage.start_two(&[STEADY]);
     plane.kill_server();
@@ -38,7 +38,7 @@ pub fn a_leader_without_a_server_stops_in_time(plane: &ControlPlane) -> Verdict 
     Ok(())
 }
 
-pub fn a_storage_that_stands_still_for_a_while_costs_no_leadership(plane: &ControlPlane) -> Verdict {
+pub fn a_short_pause_of_etcd_does_not_end_the_leadership(plane: &ControlPlane) -> Verdict {
     let stage = Stage::new(plane, "etcd-pauses", "configmaps");
     // A request is given up after 6.6 s, a claim after 20 s.
     let a = stage.start("a", &["--ttl=30s --retry-period=500ms"]);
@@ -54,7 +54,7 @@ pub fn a_storage_that_stands_still_for_a_while_costs_no_leadership(plane: &Contr
     Ok(())
 }
 
-pub fn a_leader_without_a_storage_stops_in_time(plane: &ControlPlane) -> Verdict {
+pub fn a_leader_without_etcd_stops_in_time(plane: &ControlPlane) -> Verdict {
     let stage = Stage::new(plane, "no-etcd", "endpoints");
     let (a, b) = stage.start_two(&[STEADY]);
     plane.kill_storage();

@@ -1,4 +1,4 @@
-//! What README and the manifests promise to whoever types along.
+//! The commands and manifests of the README and of `deploy/`.
 
 use crate::common::cluster::{STEADY, ServiceAccount, lines};
 use crate::common::deploy::{self, DEPLOY, Overlay};
@@ -55,11 +55,11 @@ pub fn kubectl_proxy_is_enough_for_a_server(plane: &ControlPlane) -> Verdict {
 }
 
 pub fn the_manifests_are_valid(plane: &ControlPlane) -> Verdict {
-    if !plane.is_genuine() {
-        return Err(Skipped("the stand-in knows no Deployments"));
+    if !plane.is_real() {
+        return Err(Skipped("the in-memory API server has no Deployments"));
     }
     let stage = Stage::new(plane, "manifests", "endpoints");
-    // The strictest of the standards for pods, which the server tells of where it is not kept.
+    // The strictest Pod Security Standard: the server sends warnings about violations.
     kubectl(&stage, &["label", "namespace", "manifests", "pod-security.kubernetes.io/warn=restricted"])?;
     let is_taken = |what: [&str; 2]| {
         for way in [&["--server-side"][..], &["--validate=strict"]] {
@@ -82,10 +82,10 @@ pub fn the_manifests_are_valid(plane: &ControlPlane) -> Verdict {
     Ok(())
 }
 
-/// As they are for Leases, with the change that their comment names for ConfigMaps, and with the other roles.
+/// The manifest for Leases, with the change for ConfigMaps that its comment describes, and with the other roles.
 pub fn the_rights_of_the_manifest_are_enough(plane: &ControlPlane) -> Verdict {
-    if !plane.is_genuine() {
-        return Err(Skipped("the stand-in has no roles"));
+    if !plane.is_real() {
+        return Err(Skipped("the in-memory API server has no roles"));
     }
     let locks: [(&str, &[&str], Option<&str>); 4] = [
         ("endpoints", &["endpoints"], Some("lock-endpoints/role.yaml")),

@@ -1,4 +1,4 @@
-//! What works with which rights, and what is said of those that are missing.
+//! What works with which rights, and the messages about missing rights.
 
 use crate::common::cluster::{STEADY, lines};
 use crate::common::lock::KINDS;
@@ -10,7 +10,7 @@ use controlplane::ControlPlane;
 use rustix::process::Signal;
 use serde_json::json;
 
-pub fn get_and_update_are_enough_for_a_lock_that_is_there(plane: &ControlPlane) -> Verdict {
+pub fn get_and_update_are_enough_for_an_existing_lock(plane: &ControlPlane) -> Verdict {
     for kind in KINDS {
         let stage = Stage::that_allows(plane, &format!("two-rights-{kind}"), kind, &["get", "update"]);
         plane.create(kind, &stage.namespace, NAME, json!({"metadata": {}}));
@@ -26,7 +26,7 @@ pub fn get_and_update_are_enough_for_a_lock_that_is_there(plane: &ControlPlane) 
     Ok(())
 }
 
-pub fn create_is_enough_for_a_lock_that_is_missing(plane: &ControlPlane) -> Verdict {
+pub fn create_is_enough_for_a_missing_lock(plane: &ControlPlane) -> Verdict {
     for kind in KINDS {
         let stage = Stage::that_allows(plane, &format!("three-rights-{kind}"), kind, &["get", "update", "create"]);
         let a = stage.start("a", &[STEADY]);
@@ -37,7 +37,7 @@ pub fn create_is_enough_for_a_lock_that_is_missing(plane: &ControlPlane) -> Verd
     Ok(())
 }
 
-pub fn a_right_to_watch_that_comes_later_is_found(plane: &ControlPlane) -> Verdict {
+pub fn a_right_to_watch_that_is_granted_later_is_used(plane: &ControlPlane) -> Verdict {
     let stage = Stage::that_allows(plane, "watch-later", "endpoints", &["get", "update", "create"]);
     let a = stage.start("a", &[STEADY]);
     a.wait_to_lead();
@@ -48,7 +48,7 @@ pub fn a_right_to_watch_that_comes_later_is_found(plane: &ControlPlane) -> Verdi
     Ok(())
 }
 
-pub fn who_may_do_nothing_says_so_and_leads_when_it_may(plane: &ControlPlane) -> Verdict {
+pub fn a_candidate_without_rights_logs_them_and_leads_when_they_are_granted(plane: &ControlPlane) -> Verdict {
     for kind in KINDS {
         let stage = Stage::that_allows(plane, &format!("no-rights-{kind}"), kind, &[]);
         let mut a = stage.start("a", &["--ttl=2s"]);
@@ -65,10 +65,10 @@ pub fn who_may_do_nothing_says_so_and_leads_when_it_may(plane: &ControlPlane) ->
     Ok(())
 }
 
-/// Takes what the log asks for at its word, as one who does not know RBAC would.
-pub fn the_rules_that_the_log_names_are_all_that_is_missing(plane: &ControlPlane) -> Verdict {
-    if !plane.is_genuine() {
-        return Err(Skipped("the stand-in has no roles to put rules into"));
+/// Grants exactly the rules in the log.
+pub fn the_rules_in_the_log_are_sufficient(plane: &ControlPlane) -> Verdict {
+    if !plane.is_real() {
+        return Err(Skipped("the in-memory API server has no roles"));
     }
     for kind in KINDS {
         let stage = Stage::that_allows(plane, &format!("told-rights-{kind}"), kind, &[]);
@@ -93,7 +93,7 @@ pub fn the_rules_that_the_log_names_are_all_that_is_missing(plane: &ControlPlane
     Ok(())
 }
 
-/// The rules in a log, each once, in the order in which they came.
+/// The rules in a log, in order, without duplicates.
 fn rules_named(elector: &Elector) -> Vec<String> {
     let mut rules = Vec::new();
     for line in elector.log().lines() {

@@ -1,24 +1,23 @@
-//! A namespace of the control plane with one election in it, and candidates that come as pods do: with a token of
-//! their service account, and with its rights.
+//! A namespace with one election. Its candidates have a token and the rights of a service account, as pods have.
 
+use crate::common::claim_checker::{Answer, ClaimChecker};
 use crate::common::cluster::ServiceAccount;
 use crate::common::lock::{holder_of, record_of};
-use crate::common::referee::{Answer, Referee};
 use crate::common::{Elector, wait_until};
 use controlplane::{Account, Commit, ControlPlane, Request, Token};
 use serde_json::Value;
 use std::process::Command;
 
-/// All that an elector ever needs.
+/// All verbs that an elector needs.
 pub const ALL: &[&str] = &["get", "create", "update", "watch"];
 
-/// What every election here has as its name.
+/// The name of every election here.
 pub const NAME: &str = "example";
 
 pub struct Stage<'p> {
     pub plane: &'p ControlPlane,
     pub namespace: String,
-    /// What the lock is: `endpoints`, `configmaps` or `leases`.
+    /// The kind of the lock: `endpoints`, `configmaps` or `leases`.
     pub kind: &'static str,
     pub account: Account,
     pub token: Token,
@@ -26,12 +25,12 @@ pub struct Stage<'p> {
 }
 
 impl<'p> Stage<'p> {
-    /// A stage where everything is allowed that an elector needs.
+    /// A stage with all rights that an elector needs.
     pub fn new(plane: &'p ControlPlane, namespace: &str, kind: &'static str) -> Stage<'p> {
         Stage::that_allows(plane, namespace, kind, ALL)
     }
 
-    /// A stage where these verbs are allowed.
+    /// A stage with these verbs.
     pub fn that_allows(
         plane: &'p ControlPlane,
         namespace: &str,
@@ -47,7 +46,7 @@ impl<'p> Stage<'p> {
         stage
     }
 
-    /// From now on these verbs are allowed, and no others.
+    /// Replaces the allowed verbs.
     pub fn allow(&self, verbs: &[&str]) {
         self.plane.allow(&self.account, self.kind, NAME, verbs);
     }
@@ -67,14 +66,14 @@ impl<'p> Stage<'p> {
         elector
     }
 
-    /// Starts a candidate, and waits for nothing.
+    /// Starts a candidate without waiting.
     pub fn spawn(&self, id: &str, more: &[&str]) -> Elector {
         let (namespace, lock) = (format!("--election-namespace={}", self.namespace), format!("--lock={}", self.kind));
         let account = self.files.flag();
         Elector::spawn(self.command(), id, &[&[namespace.as_str(), lock.as_str(), account.as_str()], more].concat())
     }
 
-    /// A leader named a, and b that follows it.
+    /// Starts a leader named a, and a follower b.
     pub fn start_two(&self, more: &[&str]) -> (Elector, Elector) {
         let a = self.start("a", more);
         a.wait_to_lead();
@@ -83,7 +82,7 @@ impl<'p> Stage<'p> {
         (a, b)
     }
 
-    /// The lock as it is.
+    /// The present lock.
     pub fn object(&self) -> Option<Value> {
         self.plane.get(self.kind, &self.namespace, NAME)
     }
@@ -93,17 +92,17 @@ impl<'p> Stage<'p> {
         self.object().map_or(Value::Null, |object| record_of(&object))
     }
 
-    /// Who holds the lock; empty when nobody does.
+    /// The holder of the lock; empty if nobody holds it.
     pub fn holder(&self) -> String {
         holder_of(&self.record())
     }
 
-    /// Changes the lock as a third party would.
+    /// Changes the lock as another client.
     pub fn edit(&self, change: impl Fn(&mut Value)) -> Value {
         self.plane.edit(self.kind, &self.namespace, NAME, change)
     }
 
-    /// Waits until the lease has been renewed so many times from now on.
+    /// Waits until the lease has been renewed `count` times from now on.
     pub fn wait_for_renewals(&self, count: usize) {
         for _ in 0..count {
             let before = self.record();
@@ -114,35 +113,35 @@ impl<'p> Stage<'p> {
         }
     }
 
-    /// Every state of the lock that was acknowledged, with the holder in it.
+    /// All acknowledged states of the lock, each with its holder.
     pub fn commits(&self) -> Vec<(Commit, String)> {
         let holder = |commit: &Commit| commit.object.as_ref().map_or(String::new(), |it| holder_of(&record_of(it)));
         let commits = self.plane.commits(self.kind, &self.namespace);
         commits.into_iter().map(|commit| (commit.clone(), holder(&commit))).collect()
     }
 
-    /// The holders of the lock, one after the other; empty where it was released.
+    /// The holders of the lock in order; empty for a release.
     pub fn holders(&self) -> Vec<String> {
         let mut holders: Vec<String> = self.commits().into_iter().map(|(_, holder)| holder).collect();
         holders.dedup();
         holders
     }
 
-    /// What candidates asked of the server, and were answered, so far.
+    /// The requests of candidates that were answered so far.
     pub fn requests(&self) -> Vec<Request> {
         let user = self.account.user();
         self.plane.requests().into_iter().filter(|request| request.user == user).collect()
     }
 
-    /// Waits until a watch is open, or has been.
+    /// Waits until `count` watches have been opened.
     pub fn wait_for_a_watch(&self, count: usize) {
         let watches = |request: &&Request| request.verb == "watch" && request.status == Some(200);
         wait_until("a watch is open", || self.requests().iter().filter(watches).count() >= count);
     }
 
-    /// Panics if an answer named the one who gave it though the lock bore another name, or none, all the while. A state
-    /// of the lock lasts at most from the beginning of the request that wrote it to the end of the one that replaced it.
-    pub fn judge(&self, referee: Referee) {
+    /// Panics if an elector named itself although another one, or nobody, held the lock all the time. A state of the
+    /// lock lasts at most from the beginning of the request that wrote it to the end of the request that replaced it.
+    pub fn check_claims(&self, checker: ClaimChecker) {
         let commits = self.commits();
         assert!(commits.iter().all(|(commit, _)| commit.object.is_some()), "a deleted lock convicts nobody");
         let last_instant = |index: usize| commits.get(index + 1).map(|(next, _)| next.within.1);
@@ -152,7 +151,7 @@ impl<'p> Stage<'p> {
                 *holder == answer.id && commit.within.0 <= answer.answered && !over
             })
         };
-        let answers = referee.answers();
+        let answers = checker.answers();
         assert!(answers.iter().any(Answer::names_itself), "nobody said that it led");
         let false_answer = answers.iter().find(|answer| answer.names_itself() && !is_true(answer));
         assert!(false_answer.is_none(), "it said that it led while another held the lock: {false_answer:?}");

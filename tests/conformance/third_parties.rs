@@ -1,4 +1,4 @@
-//! Others look after the lock too: with kubectl, or as another elector.
+//! Other clients that write the lock: kubectl, controllers, other electors.
 
 use crate::common::Elector;
 use crate::common::cluster::STEADY;
@@ -10,13 +10,13 @@ use crate::{Skipped, Verdict};
 use controlplane::ControlPlane;
 use serde_json::json;
 
-/// What kubectl prints for these arguments, on stdout and on stderr; it has to succeed.
+/// Runs kubectl, which must succeed; returns its stdout and stderr.
 pub fn kubectl(stage: &Stage, arguments: &[&str]) -> Result<(String, String), Skipped> {
     let program = stage.plane.kubectl(&stage.namespace).ok_or(Skipped("there is no kubectl"))?;
     Ok(kubectl::run(program, arguments))
 }
 
-pub fn what_others_write_beside_the_record_stays(plane: &ControlPlane) -> Verdict {
+pub fn other_fields_of_the_object_are_kept(plane: &ControlPlane) -> Verdict {
     for kind in KINDS {
         let stage = Stage::new(plane, &format!("beside-{kind}"), kind);
         let (a, _b) = stage.start_two(&[STEADY]);
@@ -35,8 +35,8 @@ pub fn what_others_write_beside_the_record_stays(plane: &ControlPlane) -> Verdic
     Ok(())
 }
 
-/// The lock as the live Endpoints of a Service, which others fill.
-pub fn what_others_apply_stays(plane: &ControlPlane) -> Verdict {
+/// The lock is the live Endpoints object of a Service, whose addresses others write.
+pub fn fields_that_others_apply_are_kept(plane: &ControlPlane) -> Verdict {
     let stage = Stage::new(plane, "applied", "endpoints");
     let manifest = |address: &str| {
         let subsets =
@@ -56,7 +56,7 @@ pub fn what_others_apply_stays(plane: &ControlPlane) -> Verdict {
     let began = stage.record()["acquireTime"].clone();
     assert_eq!(stage.object().unwrap()["subsets"], subsets);
     let mut ways: Vec<&[&str]> = vec![&[]];
-    if plane.is_genuine() {
+    if plane.is_real() {
         ways.push(&["--server-side", "--force-conflicts"]);
     }
     for (way, address) in ways.into_iter().zip(["10.1.2.4", "10.1.2.5"]) {
@@ -72,7 +72,7 @@ pub fn what_others_apply_stays(plane: &ControlPlane) -> Verdict {
     Ok(())
 }
 
-pub fn a_deleted_lock_is_written_anew_by_its_leader(plane: &ControlPlane) -> Verdict {
+pub fn a_leader_writes_a_deleted_lock_again(plane: &ControlPlane) -> Verdict {
     for kind in KINDS {
         let stage = Stage::new(plane, &format!("deleted-{kind}"), kind);
         let (a, b) = stage.start_two(&[NEVER]);
@@ -90,15 +90,15 @@ pub fn a_deleted_lock_is_written_anew_by_its_leader(plane: &ControlPlane) -> Ver
     Ok(())
 }
 
-/// As a controller manager does at its start with Endpoints that have no Service. A candidate that starts in that very
-/// moment cannot know that somebody holds what is gone; then one of the two goes, and all the others agree.
-pub fn a_lock_that_is_deleted_while_candidates_start_has_one_leader_in_the_end(plane: &ControlPlane) -> Verdict {
+/// A controller manager deletes Endpoints without a Service when it starts. A candidate that starts at the same moment
+/// cannot know that the lock was held. Then one of the two leaders stops, and all others agree.
+pub fn a_lock_that_is_deleted_while_candidates_start_gets_one_leader(plane: &ControlPlane) -> Verdict {
     let stage = Stage::new(plane, "deleted-at-start", "endpoints");
     let mut candidates = vec![stage.start("candidate", &[NEVER])];
     candidates[0].wait_to_lead();
     for round in 0..20 {
         let mut candidate = stage.spawn(&format!("candidate-{round}"), &[NEVER]);
-        // Before, while or after it reads the lock for the first time.
+        // Before, during or after its first read of the lock.
         std::thread::sleep(std::time::Duration::from_millis(round % 10));
         plane.delete("endpoints", &stage.namespace, NAME);
         wait_until("the lock is there again", || !stage.holder().is_empty());
@@ -134,7 +134,7 @@ pub fn a_leader_that_sees_another_holder_stops_at_once(plane: &ControlPlane) -> 
         a.wait_to_name("peer");
         a.wait_for_log("no longer leading");
         let version = |object: serde_json::Value| object["metadata"]["resourceVersion"].clone();
-        assert_eq!(version(stage.object().unwrap()), version(put), "it was left alone");
+        assert_eq!(version(stage.object().unwrap()), version(put), "it was left serial");
     }
     Ok(())
 }

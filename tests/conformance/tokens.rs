@@ -1,4 +1,4 @@
-//! Tokens change while the program runs, and are no longer valid at times.
+//! Tokens that are replaced or revoked while the program runs.
 
 use crate::Verdict;
 use crate::common::cluster::{STEADY, lines};
@@ -6,7 +6,7 @@ use crate::common::wait_until;
 use crate::stage::Stage;
 use controlplane::ControlPlane;
 
-pub fn a_new_token_costs_no_leadership(plane: &ControlPlane) -> Verdict {
+pub fn a_new_token_does_not_end_the_leadership(plane: &ControlPlane) -> Verdict {
     let stage = Stage::new(plane, "new-token", "leases");
     let a = stage.start("a", &[STEADY]);
     a.wait_to_lead();
@@ -15,7 +15,7 @@ pub fn a_new_token_costs_no_leadership(plane: &ControlPlane) -> Verdict {
     for _ in 0..2 {
         let new = plane.token(&stage.account);
         stage.files.write("token", &new.text);
-        // The file is read anew before the next renewal at the latest.
+        // The file is read again before the next renewal at the latest.
         stage.wait_for_renewals(2);
         plane.revoke(&old);
         wait_until("the old token is not accepted any more", || !plane.accepts(&old));
@@ -27,7 +27,7 @@ pub fn a_new_token_costs_no_leadership(plane: &ControlPlane) -> Verdict {
     Ok(())
 }
 
-pub fn a_leader_whose_token_was_taken_back_stops_in_time(plane: &ControlPlane) -> Verdict {
+pub fn a_leader_with_a_revoked_token_stops_in_time(plane: &ControlPlane) -> Verdict {
     let stage = Stage::new(plane, "no-token", "endpoints");
     let mut a = stage.start("a", &[STEADY]);
     a.wait_to_lead();

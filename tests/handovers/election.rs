@@ -1,11 +1,11 @@
-//! Two candidates in run mode at an API server of their own, and what is done to the one that leads.
+//! Two candidates in run mode with an API server of their own, and the actions on the leader.
 
+use crate::actions::{Action, Part};
 use crate::common::cluster::ServiceAccount;
 use crate::common::lock::Lock;
 use crate::common::{Elector, PATIENCE};
-use crate::deeds::{Deed, Who};
 use crate::terms::terms;
-use crate::writer::{FILE, MANNER, MANNERS, argv};
+use crate::writer::{BEHAVIOUR, BEHAVIOURS, FILE, argv};
 use apiserver::{Fault, Options, Rule, Server};
 use leader_elector::processes::each_descendant;
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,12 +22,12 @@ use std::time::{Duration, Instant};
 /// L; D is 2 s, R 600 ms, the stop timeout 667 ms.
 const LEASE: Duration = Duration::from_secs(3);
 
-/// More candidates than a game has; each has a token of its own, by which the server knows its requests.
-const MOST_LIVES: usize = 10_000;
-const PERSON: &str = "person";
+/// More candidates than a test starts. Each has a token of its own, by which the server recognises its requests.
+const MOST_CANDIDATES: usize = 10_000;
+const OTHER_CLIENT: &str = "person";
 
-/// One run of one elector.
-struct Life {
+/// One elector process.
+struct Candidate {
     user: String,
     elector: Elector,
     healthy: Arc<AtomicBool>,
@@ -37,10 +37,10 @@ struct Life {
 pub struct Election {
     lock: Lock,
     folder: PathBuf,
-    /// The first leads, as far as is known.
-    lives: Vec<Life>,
-    begun: usize,
-    /// Up to where the file was read, and the token of the newest term in that.
+    /// The first one leads, as far as is known.
+    candidates: Vec<Candidate>,
+    started: usize,
+    /// Up to where the file was read, and the token of the newest term before that.
     read: u64,
     newest: u64,
 }
@@ -51,97 +51,98 @@ impl Election {
         let name = format!("handovers-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
         fs::create_dir_all(&folder).unwrap();
-        let users = (0..MOST_LIVES).map(|life| format!("life-{life}")).chain([PERSON.to_owned()]);
+        let users =
+            (0..MOST_CANDIDATES).map(|candidate| format!("candidate-{candidate}")).chain([OTHER_CLIENT.to_owned()]);
         let tokens = users.map(|user| (user.clone(), user)).collect();
         let rules = vec![Rule::new("*", &["*"], "*")];
-        // The harness looks at none of them.
+        // The test reads none of these.
         let few = Options { keep_changes: 1000, keep_requests: 10, watch_window: 1000, ..Options::default() };
         let server = Server::start(Options { tokens, rules, ..few }).expect("a port is free");
         let lock = Lock { server, kind: "leases" };
-        // Names that no other election on this machine has: a name is known by a socket in the network namespace.
+        // Names that no other election on this machine has, because each name has a socket in the network namespace.
         let ids = ["a", "b"].map(|id| format!("{id}-{name}"));
-        let mut election = Election { lock, folder, lives: Vec::new(), begun: 0, read: 0, newest: 0 };
+        let mut election = Election { lock, folder, candidates: Vec::new(), started: 0, read: 0, newest: 0 };
         for id in &ids {
-            let life = election.begin(id);
-            election.lives.push(life);
+            let candidate = election.start(id);
+            election.candidates.push(candidate);
         }
         election
     }
 
-    /// Does this to the leader, waits for the command of the next term, and makes everything as it was before.
-    pub fn hand_over(&mut self, deed: Deed) {
-        self.wait_for_calm();
+    /// Carries out the action, waits for the command of the next term, and restores two candidates.
+    pub fn hand_over(&mut self, action: Action) {
+        self.wait_for_standby();
         let before = self.newest;
-        let leader = self.lives.remove(0);
-        match deed {
-            Deed::Terminate(stopped) => self.replace(leader, before, Signal::TERM, stopped),
-            Deed::Kill(stopped) => self.replace(leader, before, Signal::KILL, stopped),
-            Deed::Restart => {
+        let leader = self.candidates.remove(0);
+        match action {
+            Action::Terminate(stopped) => self.replace(leader, before, Signal::TERM, stopped),
+            Action::Kill(stopped) => self.replace(leader, before, Signal::KILL, stopped),
+            Action::Restart => {
                 let id = leader.elector.id.clone();
                 leader.elector.signal(Signal::KILL);
-                let restarted = self.begin(&id);
+                let restarted = self.start(&id);
                 self.wait_for_term_after(before);
-                self.lives.push(restarted);
+                self.candidates.push(restarted);
             }
-            Deed::Stop(whom) => {
-                let stopped = stop(&leader, whom);
+            Action::Stop(parts) => {
+                let stopped = stop(&leader, parts);
                 self.wait_for_term_after(before);
-                go_on(&stopped);
-                self.lives.push(leader);
+                resume(&stopped);
+                self.candidates.push(leader);
             }
-            Deed::KillWardens(whom) => {
-                for pid in pids(&leader, whom) {
+            Action::KillWardens(parts) => {
+                for pid in pids(&leader, parts) {
                     let _ = kill_process(pid, Signal::KILL);
                 }
                 self.replace(leader, before, Signal::TERM, &[]);
             }
-            Deed::CutOff(whom) => {
-                let stopped = stop(&leader, whom);
+            Action::CutOff(parts) => {
+                let stopped = stop(&leader, parts);
                 let user = leader.user.clone();
                 let is_its = move |request: &apiserver::RequestSeen| request.user.as_deref() == Some(&user);
                 let fault = self.lock.server.fault(is_its, None, Fault::HangRequest);
                 self.wait_for_term_after(before);
                 fault.remove();
-                go_on(&stopped);
-                self.lives.push(leader);
+                resume(&stopped);
+                self.candidates.push(leader);
             }
-            Deed::ServerDown => {
+            Action::ServerDown => {
                 self.lock.server.down();
                 thread::sleep(LEASE);
                 self.lock.server.up();
                 self.wait_for_term_after(before);
-                self.lives.push(leader);
+                self.candidates.push(leader);
             }
-            Deed::Sick => {
+            Action::Unhealthy => {
                 leader.healthy.store(false, Ordering::SeqCst);
                 self.wait_for_term_after(before);
                 leader.healthy.store(true, Ordering::SeqCst);
-                self.lives.push(leader);
+                self.candidates.push(leader);
             }
-            Deed::StepDown => {
+            Action::StepDown => {
                 self.ask_to_step_down(&leader.elector.id);
                 self.wait_for_term_after(before);
-                self.lives.push(leader);
+                self.candidates.push(leader);
             }
         }
     }
 
-    /// Ends the elector, and starts another one in its place.
-    fn replace(&mut self, mut leader: Life, term: u64, signal: Signal, whom: &[Who]) {
-        let stopped = stop(&leader, whom);
+    /// Ends the elector by a signal, and starts another one in its place.
+    fn replace(&mut self, mut leader: Candidate, term: u64, signal: Signal, parts: &[Part]) {
+        let stopped = stop(&leader, parts);
         leader.elector.signal(signal);
         self.wait_for_term_after(term);
-        go_on(&stopped);
+        resume(&stopped);
         leader.elector.wait_to_end();
-        let life = self.begin(&leader.elector.id);
-        self.lives.push(life);
+        let candidate = self.start(&leader.elector.id);
+        self.candidates.push(candidate);
     }
 
-    /// Ends everything, and returns what was written.
+    /// Ends everything, and returns what the commands wrote.
     pub fn end(mut self) -> String {
-        self.lives.iter().for_each(|life| life.elector.signal(Signal::TERM));
-        for life in &mut self.lives {
-            life.elector.wait_to_end();
+        self.candidates.iter().for_each(|candidate| candidate.elector.signal(Signal::TERM));
+        for candidate in &mut self.candidates {
+            candidate.elector.wait_to_end();
         }
         fs::read_to_string(self.file()).unwrap()
     }
@@ -150,11 +151,11 @@ impl Election {
         self.folder.join("file")
     }
 
-    fn begin(&mut self, id: &str) -> Life {
-        let user = format!("life-{}", self.begun);
-        let manner = MANNERS[self.begun % MANNERS.len()];
-        self.begun += 1;
-        assert!(self.begun <= MOST_LIVES);
+    fn start(&mut self, id: &str) -> Candidate {
+        let user = format!("candidate-{}", self.started);
+        let behaviour = BEHAVIOURS[self.started % BEHAVIOURS.len()];
+        self.started += 1;
+        assert!(self.started <= MOST_CANDIDATES);
         let account = ServiceAccount::new(&user, "");
         let healthy = Arc::new(AtomicBool::new(true));
         let check = format!("--health-check=http://{}/", application(&healthy));
@@ -164,25 +165,28 @@ impl Election {
         let mut args = self.lock.flags(&more);
         args.extend(argv());
         let mut command = Elector::program();
-        command.env(FILE, self.file()).env(MANNER, manner);
-        Life { user, elector: Elector::start_as(command, id, &args), healthy, _account: account }
+        command.env(FILE, self.file()).env(BEHAVIOUR, behaviour);
+        Candidate { user, elector: Elector::start_as(command, id, &args), healthy, _account: account }
     }
 
-    /// Waits until one leads whose command runs, and the other stands behind it. The first leads then.
-    fn wait_for_calm(&mut self) {
-        let is_calm = |election: &mut Election| {
-            let Some(leader) = election.lives.iter().position(|life| life.elector.leads()) else { return false };
-            election.lives.swap(0, leader);
-            let name = election.lives[0].elector.body();
-            let token = election.lives[0].elector.fencing_tokens().last().copied();
-            let stands = |life: &Life| {
-                let status = life.elector.ask("/status").map(|(_, body)| body).unwrap_or_default();
-                status.contains("\"candidacy\":\"standing\"") && life.elector.body() == name
+    /// Waits until one candidate leads and its command runs, and the other one is ready to take over. The first one
+    /// leads then.
+    fn wait_for_standby(&mut self) {
+        let is_ready = |election: &mut Election| {
+            let Some(leader) = election.candidates.iter().position(|candidate| candidate.elector.leads()) else {
+                return false;
             };
-            token.is_some_and(|token| token == election.newest_term()) && election.lives.iter().all(stands)
+            election.candidates.swap(0, leader);
+            let name = election.candidates[0].elector.body();
+            let token = election.candidates[0].elector.fencing_tokens().last().copied();
+            let stands = |candidate: &Candidate| {
+                let status = candidate.elector.ask("/status").map(|(_, body)| body).unwrap_or_default();
+                status.contains("\"candidacy\":\"standing\"") && candidate.elector.body() == name
+            };
+            token.is_some_and(|token| token == election.newest_term()) && election.candidates.iter().all(stands)
         };
         let deadline = Instant::now() + PATIENCE;
-        while !is_calm(self) {
+        while !is_ready(self) {
             assert!(Instant::now() < deadline, "nobody leads; they logged:\n{}", self.logs());
             thread::sleep(Duration::from_millis(10));
         }
@@ -197,7 +201,7 @@ impl Election {
         }
     }
 
-    /// The token of the newest term that something was written in.
+    /// The token of the newest term whose command has written something.
     fn newest_term(&mut self) -> u64 {
         let mut new = String::new();
         if let Ok(mut file) = File::open(self.file()) {
@@ -211,12 +215,12 @@ impl Election {
         self.newest
     }
 
-    /// As `kubectl annotate` does.
+    /// Sets the annotation, as `kubectl annotate` does.
     fn ask_to_step_down(&self, holder: &str) {
         let body = format!("{{\"metadata\":{{\"annotations\":{{\"leader-elector/step-down\":\"{holder}\"}}}}}}");
         let request = format!(
             "PATCH /apis/coordination.k8s.io/v1/namespaces/default/leases/example HTTP/1.1\r\nHost: x\r\n\
-             Connection: close\r\nAuthorization: Bearer {PERSON}\r\n\
+             Connection: close\r\nAuthorization: Bearer {OTHER_CLIENT}\r\n\
              Content-Type: application/merge-patch+json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len(),
         );
@@ -227,7 +231,10 @@ impl Election {
     }
 
     fn logs(&self) -> String {
-        self.lives.iter().map(|life| format!("--- {}\n{}\n", life.user, life.elector.log())).collect()
+        self.candidates
+            .iter()
+            .map(|candidate| format!("--- {}\n{}\n", candidate.user, candidate.elector.log()))
+            .collect()
     }
 }
 
@@ -237,7 +244,7 @@ impl Drop for Election {
     }
 }
 
-/// An application with a health endpoint; its address.
+/// Starts an application with a health endpoint, and returns its address.
 fn application(healthy: &Arc<AtomicBool>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, healthy) = (listener.local_addr().unwrap(), Arc::clone(healthy));
@@ -252,32 +259,32 @@ fn application(healthy: &Arc<AtomicBool>) -> SocketAddr {
     address
 }
 
-/// Stops these of a leader, and returns who they are.
-fn stop(leader: &Life, whom: &[Who]) -> Vec<Pid> {
-    let pids = pids(leader, whom);
+/// Sends SIGSTOP to these parts of a leader, and returns their pids.
+fn stop(leader: &Candidate, parts: &[Part]) -> Vec<Pid> {
+    let pids = pids(leader, parts);
     for pid in &pids {
         kill_process(*pid, Signal::STOP).unwrap();
     }
     pids
 }
 
-fn go_on(pids: &[Pid]) {
+fn resume(pids: &[Pid]) {
     for pid in pids {
-        let _ = kill_process(*pid, Signal::CONT); // it may be gone by now
+        let _ = kill_process(*pid, Signal::CONT); // it may have ended
     }
 }
 
-/// The processes of a leader, whose command runs.
-fn pids(leader: &Life, whom: &[Who]) -> Vec<Pid> {
+/// The pids of these parts of a leader, whose command runs.
+fn pids(leader: &Candidate, parts: &[Part]) -> Vec<Pid> {
     let elector = Pid::from_raw(leader.elector.pid().cast_signed()).unwrap();
-    let mut found = vec![(Who::Elector, elector)];
+    let mut found = vec![(Part::Elector, elector)];
     let part = |pid: Pid| fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_pid())).unwrap_or_default();
     let note = |process: leader_elector::processes::Process| match part(process.pid).split('\0').nth(1) {
-        Some("--outer-warden") => found.push((Who::OuterWarden, process.pid)),
-        Some("--warden") => found.push((Who::Warden, process.pid)),
+        Some("--outer-warden") => found.push((Part::OuterWarden, process.pid)),
+        Some("--warden") => found.push((Part::Warden, process.pid)),
         _ => {}
     };
     each_descendant(elector, &BTreeSet::new(), note).unwrap();
-    let pid = |who: &Who| found.iter().find(|(it, _)| it == who).unwrap_or_else(|| panic!("no {who:?}")).1;
-    whom.iter().map(pid).collect()
+    let pid = |part: &Part| found.iter().find(|(it, _)| it == part).unwrap_or_else(|| panic!("no {part:?}")).1;
+    parts.iter().map(pid).collect()
 }

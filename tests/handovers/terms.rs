@@ -1,10 +1,10 @@
-//! What the commands have written, and what it says of the handovers between them.
+//! Reads what the commands have written, and finds overlaps and gaps between their terms.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// When the commands of a term wrote their first line and their last, since the machine has started.
+/// When the command of a term wrote its first and its last line, as time since boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
     pub fencing_token: u64,
@@ -26,33 +26,33 @@ pub fn terms(file: &str) -> Vec<Term> {
     terms.into_values().collect()
 }
 
-pub struct Verdict {
-    /// From the last line of a term to the first of the next.
+pub struct Summary {
+    /// From the last line of a term to the first line of the next.
     pub gaps: Vec<Duration>,
-    /// The terms that overlap, the older one first.
+    /// Pairs of terms that overlap, the older one first.
     pub overlaps: Vec<(Term, Term)>,
 }
 
-impl Verdict {
-    pub fn of(terms: &[Term]) -> Verdict {
-        let mut verdict = Verdict { gaps: Vec::new(), overlaps: Vec::new() };
+impl Summary {
+    pub fn of(terms: &[Term]) -> Summary {
+        let mut summary = Summary { gaps: Vec::new(), overlaps: Vec::new() };
         let mut older: Option<Term> = None;
         for term in terms {
             if let Some(older) = older {
                 match term.first.checked_sub(older.last) {
-                    Some(gap) if !gap.is_zero() => verdict.gaps.push(gap),
-                    _ => verdict.overlaps.push((older, *term)),
+                    Some(gap) if !gap.is_zero() => summary.gaps.push(gap),
+                    _ => summary.overlaps.push((older, *term)),
                 }
             }
-            // Whichever went on for longest.
+            // The one that ran for longest.
             older = older.filter(|older| older.last > term.last).or(Some(*term));
         }
-        verdict.gaps.sort_unstable();
-        verdict
+        summary.gaps.sort_unstable();
+        summary
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:>9} {:>8}  ", self.gaps.len() + self.overlaps.len(), self.overlaps.len())?;
         let Some(last) = self.gaps.len().checked_sub(1) else { return Ok(()) };
@@ -66,10 +66,10 @@ impl fmt::Display for Verdict {
 
 #[test]
 fn an_overlap_is_found() {
-    let verdict = |file: &str| Verdict::of(&terms(file));
-    let fine = verdict("1000 7 polite\n3000 7 orphan\n4000 9 polite\n2000 7 polite\n");
+    let summary = |file: &str| Summary::of(&terms(file));
+    let fine = summary("1000 7 ends\n3000 7 orphan\n4000 9 ends\n2000 7 ends\n");
     assert_eq!((fine.gaps.len(), fine.overlaps.len()), (1, 0));
-    assert_eq!(verdict("1000 7 polite\n4000 9 polite\n4001 7 orphan\n").overlaps.len(), 1);
-    // With the term after the next one, too.
-    assert_eq!(verdict("1000 7 a\n2000 8 a\n3000 9 a\n4000 7 a\n").overlaps.len(), 2);
+    assert_eq!(summary("1000 7 ends\n4000 9 ends\n4001 7 orphan\n").overlaps.len(), 1);
+    // Also with the term after the next one.
+    assert_eq!(summary("1000 7 a\n2000 8 a\n3000 9 a\n4000 7 a\n").overlaps.len(), 2);
 }

@@ -1,4 +1,4 @@
-//! What hostile clients do to the port, over and over, until they are told that it is enough.
+//! The attacks of hostile clients on the port. Each is repeated until it is stopped.
 
 use rustix::net::sockopt;
 use std::collections::VecDeque;
@@ -8,54 +8,54 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Paths whose answers are slow readers' and passers-by's favourites.
+/// Paths that some attacks request.
 const METRICS: &str = "/metrics";
 const EVENTS: &str = "/events";
 
-/// Longer than a server that works ever takes, so that one that does not stops no attack.
+/// A timeout, so that a server that hangs does not end the attack. A working server is faster.
 const GIVE_UP: Duration = Duration::from_secs(1);
 
-/// One way to attack.
+/// One attack.
 pub struct Attack {
     pub name: &'static str,
-    /// What it is all about, if that is a path with a meaning.
+    /// The path that it attacks, if it attacks a certain one.
     pub path: Option<&'static str>,
-    deeds: Deeds,
+    method: Method,
 }
 
-enum Deeds {
-    /// So many connections at a time, each doing this again and again with a pause in between; new ones for those that
-    /// are closed.
-    Crowd { size: usize, pause: Duration, deed: fn(&mut Member) -> Result<()> },
-    /// Connections one after another, from a few threads: each sends these bytes and waits for what comes back.
-    Shower(Vec<u8>),
-    /// So many connections in all, the latest few of them open: each sends these bytes, and is reset in the end.
-    Passage { total: usize, open: usize, request: String },
+enum Method {
+    /// Many connections at the same time. Each repeats an action with pauses; closed ones are replaced.
+    Connections { size: usize, pause: Duration, action: fn(&mut Connection) -> Result<()> },
+    /// One connection after another, from two threads: each sends these bytes and waits for an answer.
+    RequestLoop(Vec<u8>),
+    /// One connection after another, of which the latest `open` ones stay open: each sends a request, and is finally
+    /// reset. The attack has started after `total` connections.
+    ShortConnections { total: usize, open: usize, request: String },
 }
 
-/// Whom to attack, and what the attack has come to.
+/// The address to attack, and the state of the attack.
 pub struct Target {
     pub address: SocketAddr,
-    begun: AtomicBool,
-    over: AtomicBool,
+    started: AtomicBool,
+    stopped: AtomicBool,
 }
 
 impl Target {
     pub fn new(address: SocketAddr) -> Target {
-        Target { address, begun: AtomicBool::new(false), over: AtomicBool::new(false) }
+        Target { address, started: AtomicBool::new(false), stopped: AtomicBool::new(false) }
     }
 
-    /// Whether all connections of the attack have been there.
-    pub fn is_in_full_force(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
+    /// Whether all connections of the attack have been opened.
+    pub fn has_started(&self) -> bool {
+        self.started.load(Ordering::Relaxed)
     }
 
-    pub fn call_it_off(&self) {
-        self.over.store(true, Ordering::Relaxed);
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 
-    fn is_called_off(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     fn connect(&self) -> Result<TcpStream> {
@@ -66,51 +66,60 @@ impl Target {
     }
 }
 
-/// All attacks there are.
+/// All attacks.
 pub fn all() -> Vec<Attack> {
     const MS: Duration = Duration::from_millis(1);
-    let crowd = |name, size, pause, deed| Attack { name, path: None, deeds: Deeds::Crowd { size, pause, deed } };
-    let shower = |name, bytes: &[u8]| Attack { name, path: None, deeds: Deeds::Shower(bytes.to_vec()) };
-    let passage = |name, total, open, request: &str| Attack {
+    let connections =
+        |name, size, pause, action| Attack { name, path: None, method: Method::Connections { size, pause, action } };
+    let request_loop = |name, bytes: &[u8]| Attack { name, path: None, method: Method::RequestLoop(bytes.to_vec()) };
+    let short_connections = |name, total, open, request: &str| Attack {
         name,
         path: None,
-        deeds: Deeds::Passage { total, open, request: request.to_owned() },
+        method: Method::ShortConnections { total, open, request: request.to_owned() },
     };
-    let post = |name, fields: &str| shower(name, format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n0123456789").as_bytes());
+    let post =
+        |name, fields: &str| request_loop(name, format!("POST / HTTP/1.1\r\n{fields}\r\n\r\n0123456789").as_bytes());
     vec![
-        crowd("idle connections", 2000, 100 * MS, Member::read_all),
-        crowd("a byte each half second", 2000, 500 * MS, Member::drip),
-        crowd("pipelines that nobody reads", 100, MS, |member| member.pipeline("/")),
-        crowd("pipelines that are read", 300, MS, |member| member.pipeline("/").and_then(|()| member.read_all())),
-        crowd("slow readers", 300, 50 * MS, |member| member.pipeline("/").and_then(|()| member.read_a_little())),
-        crowd("slow readers of the metrics", 300, 50 * MS, |member| {
-            member.pipeline(METRICS).and_then(|()| member.read_a_little())
+        connections("idle connections", 2000, 100 * MS, Connection::read_all),
+        connections("a byte each half second", 2000, 500 * MS, Connection::send_a_byte),
+        connections("pipelines that nobody reads", 100, MS, |connection| connection.pipeline("/")),
+        connections("pipelines that are read", 300, MS, |connection| {
+            connection.pipeline("/").and_then(|()| connection.read_all())
+        }),
+        connections("slow readers", 300, 50 * MS, |connection| {
+            connection.pipeline("/").and_then(|()| connection.read_a_little())
+        }),
+        connections("slow readers of the metrics", 300, 50 * MS, |connection| {
+            connection.pipeline(METRICS).and_then(|()| connection.read_a_little())
         })
         .at(METRICS),
         post("Content-Length: 10^16", "Content-Length: 10000000000000000"),
         post("Content-Length: 2^64 - 1", "Content-Length: 18446744073709551615"),
-        shower("10^9 bytes announced, none sent", b"POST / HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n"),
+        request_loop("10^9 bytes announced, none sent", b"POST / HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n"),
         post("Content-Length: -1", "Content-Length: -1"),
         post("two lengths", "Content-Length: 5\r\nContent-Length: 6"),
         post("a length and an encoding", "Content-Length: 5\r\nTransfer-Encoding: chunked"),
-        shower(
+        request_loop(
             "a chunk of 2^64 - 1 bytes",
             b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nx",
         ),
-        shower("a header of 4 MB", &[b"GET / HTTP/1.1\r\nX: ", &[b'x'; 4_000_000][..], b"\r\n\r\n"].concat()),
-        shower("200,000 headers", format!("GET / HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(200_000)).as_bytes()),
-        shower("a path of 2 MB", format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(2_000_000)).as_bytes()),
-        shower("a body of 1 MB", &[b"PUT / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n", &[0; 1_000_000][..]].concat()),
-        shower("64 KiB of noise", &noise(64 * 1024)),
-        shower("a TLS hello", b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03\x01\x02\x03\x04\x05\x06\x07"),
-        shower("NUL bytes", &[0; 4096]),
+        request_loop("a header of 4 MB", &[b"GET / HTTP/1.1\r\nX: ", &[b'x'; 4_000_000][..], b"\r\n\r\n"].concat()),
+        request_loop("200,000 headers", format!("GET / HTTP/1.1\r\n{}\r\n", "X: x\r\n".repeat(200_000)).as_bytes()),
+        request_loop("a path of 2 MB", format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(2_000_000)).as_bytes()),
+        request_loop(
+            "a body of 1 MB",
+            &[b"PUT / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n", &[0; 1_000_000][..]].concat(),
+        ),
+        request_loop("64 KiB of pseudo-random bytes", &pseudo_random_bytes(64 * 1024)),
+        request_loop("a TLS hello", b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03\x01\x02\x03\x04\x05\x06\x07"),
+        request_loop("NUL bytes", &[0; 4096]),
         post("Expect: 100-continue", "Content-Length: 10\r\nExpect: 100-continue"),
-        shower("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
-        shower("HTTP/9.9", b"GET / HTTP/9.9\r\n\r\n"),
-        shower("encoded line ends", b"GET /%0d%0aSet-Cookie:%20a=b HTTP/1.1\r\nConnection: close\r\n\r\n"),
-        passage("resets", 5000, 0, ""),
-        passage("resets behind requests", 5000, 0, "GET / HTTP/1.1\r\n\r\n"),
-        passage(
+        request_loop("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"),
+        request_loop("HTTP/9.9", b"GET / HTTP/9.9\r\n\r\n"),
+        request_loop("encoded line ends", b"GET /%0d%0aSet-Cookie:%20a=b HTTP/1.1\r\nConnection: close\r\n\r\n"),
+        short_connections("resets", 5000, 0, ""),
+        short_connections("resets behind requests", 5000, 0, "GET / HTTP/1.1\r\n\r\n"),
+        short_connections(
             "10,000 event streams that come and go",
             10_000,
             500,
@@ -125,66 +134,66 @@ impl Attack {
         Attack { path: Some(path), ..self }
     }
 
-    /// Attacks until it is called off.
+    /// Attacks until it is stopped.
     pub fn run(&self, target: &Target) {
-        match &self.deeds {
-            Deeds::Crowd { size, pause, deed } => crowd(target, *size, *pause, *deed),
-            Deeds::Shower(bytes) => thread::scope(|scope| {
+        match &self.method {
+            Method::Connections { size, pause, action } => connections(target, *size, *pause, *action),
+            Method::RequestLoop(bytes) => thread::scope(|scope| {
                 for _ in 0..2 {
-                    scope.spawn(|| shower(target, bytes));
+                    scope.spawn(|| request_loop(target, bytes));
                 }
             }),
-            Deeds::Passage { total, open, request } => passage(target, *total, *open, request),
+            Method::ShortConnections { total, open, request } => short_connections(target, *total, *open, request),
         }
     }
 }
 
-fn crowd(target: &Target, size: usize, pause: Duration, deed: fn(&mut Member) -> Result<()>) {
-    let mut members: Vec<Option<Member>> = (0..size).map(|_| None).collect();
-    while !target.is_called_off() {
-        for place in &mut members {
-            if place.is_none() {
-                *place = target.connect().and_then(Member::new).ok();
+fn connections(target: &Target, size: usize, pause: Duration, action: fn(&mut Connection) -> Result<()>) {
+    let mut connections: Vec<Option<Connection>> = (0..size).map(|_| None).collect();
+    while !target.is_stopped() {
+        for slot in &mut connections {
+            if slot.is_none() {
+                *slot = target.connect().and_then(Connection::new).ok();
             }
-            let Some(member) = place else { continue };
-            if deed(member).is_err_and(|error| error.kind() != ErrorKind::WouldBlock) {
-                *place = None;
+            let Some(connection) = slot else { continue };
+            if action(connection).is_err_and(|error| error.kind() != ErrorKind::WouldBlock) {
+                *slot = None;
             }
-            if target.is_called_off() {
+            if target.is_stopped() {
                 return;
             }
         }
-        target.begun.store(true, Ordering::Relaxed);
+        target.started.store(true, Ordering::Relaxed);
         thread::sleep(pause);
     }
 }
 
-/// A connection of a crowd, which never waits.
-struct Member {
+/// A connection that never blocks.
+struct Connection {
     socket: TcpStream,
-    /// Of what it sends again and again.
+    /// How many bytes it has sent.
     sent: usize,
 }
 
-impl Member {
-    fn new(socket: TcpStream) -> Result<Member> {
+impl Connection {
+    fn new(socket: TcpStream) -> Result<Connection> {
         socket.set_nonblocking(true)?;
-        Ok(Member { socket, sent: 0 })
+        Ok(Connection { socket, sent: 0 })
     }
 
-    /// A byte of a head without an end. What the server does shows at once.
-    fn drip(&mut self) -> Result<()> {
+    /// Sends a byte of a head that never ends. Reads too, to see at once whether the server closes the connection.
+    fn send_a_byte(&mut self) -> Result<()> {
         self.socket.write_all(if self.sent == 0 { b"GET /" } else { b"x" })?;
         self.sent += 1;
         self.read_all()
     }
 
-    /// Requests, until there is no room for more.
+    /// Sends requests until the buffers are full.
     fn pipeline(&mut self, path: &str) -> Result<()> {
         let request = format!("GET {path} HTTP/1.1\r\n\r\n");
         let requests = request.repeat(1000);
         loop {
-            // From where the last write stopped, so that what arrives is never anything but requests.
+            // Continue where the last write stopped, so that the stream consists of complete requests.
             match self.socket.write(&requests.as_bytes()[self.sent % request.len()..]) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -203,7 +212,7 @@ impl Member {
         Ok(())
     }
 
-    /// An end is an error: it is over for this one.
+    /// The end of the stream is an error.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         match self.socket.read(buffer)? {
             0 => Err(Error::from(ErrorKind::UnexpectedEof)),
@@ -212,20 +221,20 @@ impl Member {
     }
 }
 
-fn shower(target: &Target, bytes: &[u8]) {
-    while !target.is_called_off() {
+fn request_loop(target: &Target, bytes: &[u8]) {
+    while !target.is_stopped() {
         let Ok(mut socket) = target.connect() else { continue };
-        // The server may close before all is sent, or before it is read: either is its right.
+        // The server may close before everything is sent or read.
         let _ = socket.write_all(bytes);
         let _ = socket.read(&mut [0; 1024]);
-        target.begun.store(true, Ordering::Relaxed);
+        target.started.store(true, Ordering::Relaxed);
     }
 }
 
-fn passage(target: &Target, total: usize, open: usize, request: &str) {
+fn short_connections(target: &Target, total: usize, open: usize, request: &str) {
     let mut sockets = VecDeque::new();
     for number in 1_usize.. {
-        if target.is_called_off() {
+        if target.is_stopped() {
             return;
         }
         if let Ok(mut socket) = target.connect() {
@@ -237,12 +246,12 @@ fn passage(target: &Target, total: usize, open: usize, request: &str) {
             sockets.pop_front();
         }
         if number == total {
-            target.begun.store(true, Ordering::Relaxed);
+            target.started.store(true, Ordering::Relaxed);
         }
     }
 }
 
-/// The same each time.
-fn noise(length: u32) -> Vec<u8> {
+/// Pseudo-random bytes, the same each time.
+fn pseudo_random_bytes(length: u32) -> Vec<u8> {
     (0..length).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }

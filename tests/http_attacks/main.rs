@@ -1,31 +1,31 @@
-//! Attacks on the port of a leader, as a process, while a polite client asks it: the client is answered, the elector
-//! stays small and alive, and the leadership stays where it is. How fast the client is answered is measured by
-//! `just bench-http attacks`, on a machine that has nothing else to do.
+//! Attacks on the port of a real leader process, while another client asks it: the client is answered, the elector
+//! keeps running with little memory, and it keeps leading. `just bench-http attacks` measures how fast the client is
+//! answered.
 //!
-//! A binary of its own, because it raises the limit of open files of its process and loads the machine so much that
-//! other tests beside it would be held up.
+//! This is a binary of its own, because it raises the limit of open files of its process, and would slow down other
+//! tests.
 
 mod attacks;
+mod client;
 #[path = "../common/mod.rs"]
 mod common;
-mod polite;
 
+use client::{Port, Questions};
 use common::cluster::{STEADY, elector, plain_server, record, wait_for_renewals};
-use polite::Questions;
 
-/// Less than the process needs not to be noticed beside any application.
+/// The most memory that the elector may use.
 const MOST_KB: u64 = 12_000;
-/// How many questions are enough, if they were answered. More are asked only if some were not.
+/// How many requests are enough if all are answered. More are sent only if some are not.
 const QUESTIONS: usize = 30;
 const MOST_QUESTIONS: usize = 500;
 
-/// Whether at least 99 % were.
+/// Whether at least 99 % were answered.
 fn nearly_all_answered(questions: &Questions) -> bool {
     questions.answered.len() * 100 >= questions.asked() * 99
 }
 
 #[test]
-fn nobody_notices_an_attack() {
+fn during_an_attack_clients_are_answered_and_the_leader_keeps_leading() {
     apiserver::raise_file_limit();
     for attack in attacks::all() {
         let server = plain_server();
@@ -34,7 +34,7 @@ fn nobody_notices_an_attack() {
         let term = || record(&server).map(|record| record["acquireTime"].clone());
         let before = term();
 
-        let questions = Questions::during(&attack, &elector, |so_far| {
+        let questions = Questions::during(&attack, &Port::from(&elector), |so_far| {
             so_far.asked() >= MOST_QUESTIONS || so_far.asked() >= QUESTIONS && nearly_all_answered(so_far)
         });
         let name = attack.name;

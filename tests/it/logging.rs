@@ -1,4 +1,4 @@
-//! How failures are logged: what was tried, what came back, what to do, and not again and again.
+//! How failures are logged: what was attempted, what came back, what to do, and not repeatedly.
 
 use crate::common::lock::Lock;
 use crate::common::{Elector, wait_until};
@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A leader that renews so fast that it meets many troubles in a short time, and does not lose its lease by them.
+/// A leader that renews so frequently that it has many failures in a short time, without losing its lease.
 const FAST: [&str; 3] = ["--ttl=30s", "--renew-deadline=20s", "--retry-period=50ms"];
 
 fn loud(elector: &Elector) -> Vec<String> {
@@ -82,7 +82,7 @@ fn a_pause_of_the_process_is_logged() {
     let a = leader(&lock, &["--ttl=1s"]);
     a.signal(Signal::STOP);
     let since = Instant::now();
-    wait_until("it stood still", || since.elapsed() > Duration::from_secs(3));
+    wait_until("it was paused", || since.elapsed() > Duration::from_secs(3));
     a.signal(Signal::CONT);
     a.wait_for_log("s ago, while this process or its machine was paused");
     a.wait_to_lead();

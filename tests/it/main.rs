@@ -1,13 +1,12 @@
-//! The tests of the program and of its library, in one binary, because a build spends most of its time
-//! on linking.
+//! The tests of the program and of its library, in one binary, because most of the build time is linking.
 //!
 //! All of them share this process, its environment, its limits and its logger. A test that changes one of these, or
-//! counts what the process has, is a binary of its own beside this folder, and says so in its first lines.
+//! counts resources of the process, is a binary of its own, and says so in its first lines.
 
 #[path = "../common/mod.rs"]
 mod common;
 
-/// What leadership does and depends on: the health check, run mode, stepping down.
+/// The health check, run mode, the leader Service and stepping down.
 mod acting {
     mod health_check;
     mod leader_service;
@@ -32,7 +31,7 @@ mod client {
     pub mod tls;
 }
 
-/// Where the server, the token and the certificates come from, and where they may go.
+/// The sources of the server address, tokens and certificates, and their secrecy.
 mod credentials {
     mod exec_plugins;
     mod kubeconfig_errors;
@@ -43,7 +42,7 @@ mod credentials {
     mod startup;
 }
 
-/// The folder `deploy/`.
+/// The directory `deploy/`.
 mod deploy {
     mod applications;
     mod manifests;
@@ -51,7 +50,7 @@ mod deploy {
 
 mod documents;
 
-/// Who leads, and when: the state machine, and candidates as processes.
+/// Elections: the state machine, and candidates as processes.
 mod election {
     mod contract;
     mod handover;
@@ -63,7 +62,7 @@ mod election {
     mod two_locks;
 }
 
-/// What an API server, or the way to it, may do wrong.
+/// Faults of the API server and of the network.
 mod faults {
     mod answers;
     mod connections;
@@ -88,7 +87,7 @@ mod http {
 
 mod leader_service;
 
-/// The lock object: its record, what others keep in it, its deletion.
+/// The lock object: its record, its other fields, its deletion.
 mod lock {
     mod deletion;
     mod memory;
@@ -101,7 +100,7 @@ mod logging;
 mod module_graph;
 mod rbac;
 
-/// All tests whose subject is a watch, of the client, the watcher thread and the program.
+/// All tests of watches: of the client, the watcher thread and the program.
 mod watches {
     mod faults;
     mod floods;

@@ -1,7 +1,7 @@
-//! The modules of the program form no cycle, and the state machine depends on time and the record only.
+//! The modules of the program have no cycle, and the state machine depends only on time and the record.
 //!
-//! What counts is each `crate::NAME` in a source file outside its unit tests, and each `self::`/`super::` stays within a
-//! module. A path that a macro puts together would not be seen.
+//! The test finds each `crate::NAME` in a source file outside of unit tests; `self::` and `super::` stay within a
+//! module. It does not see paths that a macro builds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// All source files below a folder.
+/// All source files in a directory.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
@@ -17,13 +17,13 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files.chain(folders.iter().flat_map(|folder| sources(folder))).collect()
 }
 
-/// The module at the top of the crate that a file belongs to.
+/// The top-level module of a file.
 fn module(file: &Path) -> String {
     let within = file.strip_prefix("src").unwrap().components().next().unwrap();
     within.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
 }
 
-/// The modules that a text names by `crate::`, also in braces; comments and unit tests left out.
+/// The modules that a text names with `crate::`, also in braces, without comments and unit tests.
 fn named(text: &str) -> BTreeSet<String> {
     let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
@@ -42,7 +42,7 @@ fn named(text: &str) -> BTreeSet<String> {
     names
 }
 
-/// The items of a list in braces, up to the brace that closes it; what is in braces within them left out.
+/// The items of a list in braces, up to the closing brace, without nested braces.
 fn top_level(list: &str) -> Vec<&str> {
     let (mut depth, mut start, mut items) = (0, 0, Vec::new());
     for (at, c) in list.char_indices() {
@@ -73,10 +73,10 @@ fn graph() -> Graph {
     graph
 }
 
-/// Modules that use each other in a ring; `None` if there is none.
+/// The modules of a cycle; `None` if there is none.
 fn ring(graph: &Graph) -> Option<Vec<String>> {
     let mut left: BTreeSet<&String> = graph.keys().collect();
-    // Whoever uses nothing that is left, or is used by nobody that is left, is in no ring.
+    // A module that uses no remaining module, or is used by none, is in no cycle.
     let is_free = |it: &&String, left: &BTreeSet<&String>| {
         graph[*it].iter().all(|to| !left.contains(to)) || left.iter().all(|by| !graph[*by].contains(*it))
     };

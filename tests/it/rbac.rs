@@ -1,4 +1,4 @@
-//! If RBAC denies a request, the log names the rule that grants it, and all that is allowed goes on.
+//! If RBAC denies a request, the log names the rule that grants it, and everything that is allowed continues.
 
 use crate::common::cluster::{
     self, elector, holder, lines, lock_of, plain_server, put, requests, wait_for, wait_for_renewals,
@@ -17,7 +17,7 @@ pub fn server_that_allows(verbs: &[&str]) -> Server {
     Server::start(Options { rules: allow(verbs), ..Options::default() }).unwrap()
 }
 
-/// What RBAC can grant on the one object, as most manifests for 0.5 have it.
+/// The rights on the one object that most manifests for 0.5 grant.
 fn on_the_lock(verbs: &[&str]) -> Rule {
     Rule::new(ANYBODY, verbs, "endpoints").on("example").within("default")
 }
@@ -26,14 +26,14 @@ fn server_with(rules: Vec<Rule>) -> Server {
     Server::start(Options { rules, ..Options::default() }).unwrap()
 }
 
-/// No request was refused but of these verbs.
+/// Checks that only requests with these verbs were refused.
 fn assert_refused_only(server: &Server, verbs: &[&str]) {
     let refused = |request: &&apiserver::RequestSeen| request.status == Some(403) && !verbs.contains(&request.verb);
     let other = server.requests().iter().find(refused).map(|request| (request.verb, request.path.clone()));
     assert_eq!(other, None);
 }
 
-/// The first leads, and the second takes over from it.
+/// Checks that the first candidate leads, and the second one takes over from it.
 fn hand_over(server: &Server) -> [Elector; 2] {
     let mut leader = elector(server, "a", &["--ttl=6s", "--retry-period=200ms"]);
     leader.wait_to_lead();
@@ -45,7 +45,7 @@ fn hand_over(server: &Server) -> [Elector; 2] {
     [leader, follower]
 }
 
-/// What the log must say about a missing right.
+/// The message about a missing right.
 pub fn says_what_to_grant(elector: &Elector, attempt: &str, verb: &str, rule: &str) {
     elector.wait_for_log(&format!("cannot {attempt} endpoints default/example: 403 forbidden"));
     elector.wait_for_log(&format!("grant the verb \"{verb}\" on \"endpoints\""));
@@ -53,7 +53,7 @@ pub fn says_what_to_grant(elector: &Elector, attempt: &str, verb: &str, rule: &s
 }
 
 #[test]
-fn get_forbidden_is_told_once_and_asked_for_again() {
+fn get_forbidden_is_logged_once_and_retried() {
     let server = server_that_allows(&["create", "update", "watch"]);
     let elector = elector(&server, "a", &["--ttl=300ms"]);
     let rule = r#"- {apiGroups: [""], resources: ["endpoints"], resourceNames: ["example"], verbs: ["get", "update"]}"#;
@@ -66,7 +66,7 @@ fn get_forbidden_is_told_once_and_asked_for_again() {
 }
 
 #[test]
-fn create_forbidden_is_told_once_and_asked_for_again() {
+fn create_forbidden_is_logged_once_and_retried() {
     let server = server_that_allows(&["get", "update", "watch"]);
     let elector = elector(&server, "a", &["--ttl=300ms"]);
     let rule = r#"- {apiGroups: [""], resources: ["endpoints"], verbs: ["create"]}"#;
@@ -93,7 +93,7 @@ fn an_object_that_somebody_else_created_needs_no_right_to_create() {
 }
 
 #[test]
-fn update_forbidden_is_told_once_and_asked_for_again() {
+fn update_forbidden_is_logged_once_and_retried() {
     let server = server_that_allows(&["get", "create", "watch"]);
     put(&server, lock_of("", 1));
     let elector = elector(&server, "a", &["--ttl=300ms"]);
@@ -120,7 +120,7 @@ fn a_leader_that_may_no_longer_update_stops_in_time_and_leads_again_when_it_may(
 }
 
 #[test]
-fn get_and_update_on_the_one_object_are_enough_where_it_exists() {
+fn get_and_update_are_enough_for_an_existing_object() {
     let server = server_with(vec![on_the_lock(&["get", "update"])]);
     put(&server, serde_json::json!({"metadata": {"name": "example"}, "subsets": []}));
     for elector in hand_over(&server) {
@@ -174,7 +174,7 @@ fn without_any_right_the_port_answers_and_every_rule_is_named_once() {
 }
 
 #[test]
-fn a_leader_that_may_no_longer_read_leads_on() {
+fn a_leader_that_may_no_longer_read_keeps_leading() {
     let server = plain_server();
     let elector = elector(&server, "a", &["--ttl=6s", "--retry-period=200ms"]);
     elector.wait_to_lead();
@@ -187,7 +187,7 @@ fn a_leader_that_may_no_longer_read_leads_on() {
 #[test]
 fn a_refused_update_is_tried_again_soon_after_the_term() {
     let server = plain_server();
-    // Eighty refusals until its claim ends: ten without a term would make it wait for most of a minute.
+    // Eighty refusals until its claim ends; without a term ten would make it wait for most of a minute.
     let elector = elector(&server, "a", &["--ttl=6s", "--retry-period=50ms"]);
     elector.wait_to_lead();
     server.set_rules(allow(&["get", "create", "watch"]));
@@ -223,7 +223,7 @@ fn without_a_token_a_401_says_so() {
 }
 
 #[test]
-fn a_leader_that_is_no_longer_known_stops_in_time_and_leads_again_when_it_is() {
+fn a_leader_with_an_unknown_token_stops_in_time_and_leads_again_when_it_is_known() {
     let server = plain_server();
     let elector = elector(&server, "a", &[]);
     elector.wait_to_lead();

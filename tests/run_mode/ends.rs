@@ -1,6 +1,6 @@
-//! How a command ends: with its claim, or when the candidate gives up its term.
+//! How a command ends: before F, or after a voluntary end of the claim.
 
-use crate::stage::{Stage, Who};
+use crate::stage::{Part, Stage};
 use leader_elector::clock;
 use rustix::process::Signal;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(600);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Writes down that it was asked, and ends.
-const POLITE: &str =
+/// A script that writes a line when it gets SIGTERM, and ends.
+const ENDS_ON_SIGTERM: &str =
     "trap 'echo TERM >> $RUN_MODE_FILE; exit 9' TERM; echo ready > $RUN_MODE_FILE; while :; do sleep 0.01; done";
 
 #[test]
-fn without_a_renewal_it_is_asked_to_end_before_the_claim_does() {
-    let mut stage = Stage::shell(POLITE, SECOND);
+fn without_a_renewal_the_command_gets_sigterm_before_the_claim_ends() {
+    let mut stage = Stage::shell(ENDS_ON_SIGTERM, SECOND);
     let until = stage.lead(7, 3 * SECOND);
     stage.started(7);
     assert_eq!(stage.report(), "ended 7 9");
@@ -24,9 +24,9 @@ fn without_a_renewal_it_is_asked_to_end_before_the_claim_does() {
 }
 
 #[test]
-fn without_a_renewal_one_that_ignores_that_is_killed_before_the_claim_ends() {
-    for manner in ["stubborn", "forks"] {
-        let mut stage = Stage::writer(manner, SECOND);
+fn without_a_renewal_a_command_that_ignores_sigterm_is_killed_before_the_claim_ends() {
+    for behaviour in ["ignores-sigterm", "leaves-orphan"] {
+        let mut stage = Stage::writer(behaviour, SECOND);
         let until = stage.lead(7, 3 * SECOND);
         stage.started(7);
         assert_eq!(stage.report(), "ended 7 137");
@@ -37,8 +37,8 @@ fn without_a_renewal_one_that_ignores_that_is_killed_before_the_claim_ends() {
 }
 
 #[test]
-fn each_renewal_moves_the_end() {
-    let mut stage = Stage::writer("polite", SECOND);
+fn each_renewal_extends_the_deadline() {
+    let mut stage = Stage::writer("ends", SECOND);
     let first = stage.lead(7, 3 * SECOND);
     stage.started(7);
     let mut last = first;
@@ -51,8 +51,8 @@ fn each_renewal_moves_the_end() {
 }
 
 #[test]
-fn a_term_that_is_given_up_gives_it_the_time_to_end() {
-    let mut stage = Stage::shell(POLITE, 60 * SECOND);
+fn after_a_voluntary_end_the_command_has_the_stop_timeout() {
+    let mut stage = Stage::shell(ENDS_ON_SIGTERM, 60 * SECOND);
     stage.lead(7, LONG);
     stage.started(7);
     stage.wait_for_text("ready");
@@ -62,13 +62,13 @@ fn a_term_that_is_given_up_gives_it_the_time_to_end() {
 }
 
 #[test]
-fn one_that_does_not_take_that_time_to_end_is_killed_after_it() {
-    let mut stage = Stage::writer("forks", SECOND);
+fn a_command_that_ignores_sigterm_is_killed_after_the_stop_timeout() {
+    let mut stage = Stage::writer("leaves-orphan", SECOND);
     stage.lead(7, LONG);
     stage.started(7);
     stage.wait_for_text("orphan");
     let began = clock::now();
-    // While it ends the lock is renewed.
+    // The lock is renewed while the command ends.
     stage.end(2 * SECOND, true);
     stage.end(LONG, true);
     assert_eq!(stage.report(), "ended 7 137");
@@ -77,9 +77,9 @@ fn one_that_does_not_take_that_time_to_end_is_killed_after_it() {
 }
 
 #[test]
-fn a_claim_that_is_over_ends_it_at_once() {
+fn the_command_is_killed_at_once_if_the_claim_is_over() {
     for graceful in [true, false] {
-        let mut stage = Stage::writer("forks", 60 * SECOND);
+        let mut stage = Stage::writer("leaves-orphan", 60 * SECOND);
         stage.lead(7, LONG);
         stage.started(7);
         stage.wait_for_text("orphan");
@@ -90,7 +90,7 @@ fn a_claim_that_is_over_ends_it_at_once() {
 }
 
 #[test]
-fn a_release_may_be_sent_when_nothing_is_left_and_nothing_can_begin() {
+fn it_is_idle_when_no_process_is_left_and_none_can_start() {
     let mut stage = Stage::shell("exit 3", 10 * SECOND);
     assert!(stage.is_idle());
     stage.lead(7, LONG);
@@ -100,7 +100,7 @@ fn a_release_may_be_sent_when_nothing_is_left_and_nothing_can_begin() {
     stage.end(LONG, true);
     assert_eq!(stage.report(), "idle");
     assert!(stage.is_idle());
-    // Nothing was begun in this term, for it would have had to end at once.
+    // No command was started in this term, because it would have had to end at once.
     stage.lead(8, SECOND);
     assert!(!stage.is_idle());
     stage.end(SECOND, true);
@@ -108,7 +108,7 @@ fn a_release_may_be_sent_when_nothing_is_left_and_nothing_can_begin() {
 }
 
 #[test]
-fn what_it_leaves_behind_ends_before_its_end_is_reported() {
+fn the_end_is_reported_after_processes_left_behind_have_ended() {
     let mut stage = Stage::shell("setsid sleep 600 & sleep 600 & sleep 0.1; exit 4", 60 * SECOND);
     stage.lead(7, LONG);
     stage.started(7);
@@ -117,7 +117,7 @@ fn what_it_leaves_behind_ends_before_its_end_is_reported() {
 }
 
 #[test]
-fn what_it_leaves_behind_is_asked_to_end_once() {
+fn processes_left_behind_get_one_sigterm() {
     let script = "setsid sh -c 'trap \"echo other session >> $RUN_MODE_FILE; exit\" TERM; \
                                echo ready >> $RUN_MODE_FILE; while :; do sleep 0.01; done' & \
                   sh -c 'trap \"echo own group >> $RUN_MODE_FILE\" TERM; \
@@ -135,9 +135,9 @@ fn what_it_leaves_behind_is_asked_to_end_once() {
 }
 
 #[test]
-fn one_that_forks_without_end_ends_in_time() {
+fn a_command_that_keeps_forking_ends_in_time() {
     for again in ["sh", "setsid sh"] {
-        // Each process writes the time, starts the next, and is gone.
+        // Each process writes the time, starts the next one, and ends.
         let hop = format!("read up idle < /proc/uptime; echo $up >> $RUN_MODE_FILE; {again} -c \"$0\" \"$0\" &");
         let argv = ["/bin/sh", "-c", "setsid sh -c \"$0\" \"$0\" & exec sleep 600", &hop].map(str::to_owned);
         let mut stage = Stage::with(&argv, SECOND, |_| {});
@@ -151,7 +151,7 @@ fn one_that_forks_without_end_ends_in_time() {
 }
 
 #[test]
-fn one_that_is_stopped_ends_as_well() {
+fn a_stopped_command_ends_too() {
     let mut stage = Stage::shell("kill -STOP $$", 60 * SECOND);
     stage.lead(7, LONG);
     stage.started(7);
@@ -175,7 +175,7 @@ fn signals_go_to_its_whole_group() {
 }
 
 #[test]
-fn one_that_is_interrupted_is_not_asked_again_at_once() {
+fn after_sigint_the_command_gets_sigterm_later() {
     let script = "trap 'sleep 0.2; echo INT >> $RUN_MODE_FILE; exit 9' INT; trap 'exit 8' TERM; \
                   echo ready > $RUN_MODE_FILE; while :; do sleep 0.01; done";
     let mut stage = Stage::shell(script, 60 * SECOND);
@@ -188,13 +188,13 @@ fn one_that_is_interrupted_is_not_asked_again_at_once() {
 }
 
 #[test]
-fn the_wardens_outlive_a_signal_to_all_until_their_work_is_done() {
-    let mut stage = Stage::shell(POLITE, 60 * SECOND);
+fn the_wardens_ignore_signals_while_the_command_runs() {
+    let mut stage = Stage::shell(ENDS_ON_SIGTERM, 60 * SECOND);
     stage.lead(7, LONG);
     let pid = stage.started(7);
     stage.wait_for_text("ready");
-    stage.signal(&[Who::OuterWarden, Who::Warden], Signal::TERM);
-    stage.signal(&[Who::OuterWarden, Who::Warden], Signal::INT);
+    stage.signal(&[Part::OuterWarden, Part::Warden], Signal::TERM);
+    stage.signal(&[Part::OuterWarden, Part::Warden], Signal::INT);
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
     assert_eq!(stage.report(), "ended 7 9");
 }

@@ -1,7 +1,7 @@
-//! Each of the three that watch over a command, killed or stopped, alone or together: the command ends before the claim.
+//! Kills or stops the elector and the wardens, one or several at a time: the command ends before the claim.
 
-use crate::stage::{Stage, Who, proc};
-use Who::{Elector, OuterWarden, Warden};
+use crate::stage::{Part, Stage, proc};
+use Part::{Elector, OuterWarden, Warden};
 use leader_elector::time::Time;
 use rustix::process::Signal;
 use std::time::Duration;
@@ -9,24 +9,24 @@ use std::time::Duration;
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 const CLAIM: Duration = Duration::from_secs(5);
 
-/// A command that ignores SIGTERM, with an orphan in another session that does, both at work.
+/// A command that ignores SIGTERM, and an orphan in another session that ignores it too. Both are running.
 fn at_work() -> (Stage, Time) {
     at_work_for(CLAIM, STOP_TIMEOUT)
 }
 
 fn at_work_for(claim: Duration, stop_timeout: Duration) -> (Stage, Time) {
-    let mut stage = Stage::writer("forks", stop_timeout);
+    let mut stage = Stage::writer("leaves-orphan", stop_timeout);
     let until = stage.lead(7, claim);
     stage.started(7);
     stage.wait_for_text("orphan");
-    stage.wait_for_text("forks");
+    stage.wait_for_text("leaves-orphan");
     (stage, until)
 }
 
-fn ends_in_time(faults: &[(&[Who], Signal)]) {
+fn ends_in_time(faults: &[(&[Part], Signal)]) {
     let (stage, until) = at_work();
-    for (whom, signal) in faults {
-        stage.signal(whom, *signal);
+    for (parts, signal) in faults {
+        stage.signal(parts, *signal);
     }
     stage.wait_for_end_of_command();
     assert!(stage.last_write() < until, "it wrote {:?} after the end of the claim", stage.last_write().since(until));
@@ -119,7 +119,10 @@ fn all_are_killed_and_the_command_itself_with_them() {
     let (stage, _) = at_work();
     stage.signal(&[Elector, OuterWarden, Warden], KILL);
     let main = |stage: &Stage| {
-        stage.command_processes().into_iter().any(|pid| proc(pid, "environ").contains("RUN_MODE_MANNER=forks"))
+        stage
+            .command_processes()
+            .into_iter()
+            .any(|pid| proc(pid, "environ").contains("RUN_MODE_BEHAVIOUR=leaves-orphan"))
     };
     crate::common::wait_until("the command is dead", || !main(&stage));
 }
@@ -139,13 +142,13 @@ fn what_dead_wardens_leave_behind_is_killed_at_once() {
 
 #[test]
 fn the_end_is_reported_when_a_warden_was_killed() {
-    for whom in [&[OuterWarden][..], &[Warden], &[OuterWarden, Warden]] {
+    for parts in [&[OuterWarden][..], &[Warden], &[OuterWarden, Warden]] {
         let (mut stage, _) = at_work();
-        stage.signal(whom, KILL);
+        stage.signal(parts, KILL);
         assert_eq!(stage.report(), "ended 7 137");
         assert!(stage.command_processes().is_empty());
         stage.wait_for_end_of_all();
-        // And the next term has its command.
+        // The next term has its command.
         stage.lead(8, Duration::from_secs(600));
         stage.started(8);
     }

@@ -1,8 +1,8 @@
-//! The command of run mode, with real processes: it is gone before the claim ends, whatever it does itself, and whichever
-//! of the processes that watch over it is killed or stopped.
+//! The command of run mode, with real processes: it ends before the claim, whatever it does, and whichever of the
+//! elector and the wardens is killed or stopped.
 //!
-//! There is no election in it: a process of its own ([`parts::elector`]) holds the library's `Command`, and is told of
-//! terms by the test. The wardens are the real program.
+//! There is no election: a separate process ([`parts::elector`]) runs the library's `Command`, and the test tells it
+//! about terms. The wardens are the real program.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,5 +1,5 @@
-//! The processes of these tests, which are this test program again. They are tests that are ignored, so that each can be
-//! run as a process by its name.
+//! The processes of these tests, which run this test program. They are ignored tests, so that each can be started as a
+//! process by its name.
 
 use leader_elector::clock;
 use leader_elector::command::{Command, Report, Spec, exit_code};
@@ -15,13 +15,13 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
-/// The variables by which a part is told what to do.
+/// Environment variables that tell a part what to do.
 pub const CONTROL: &str = "RUN_MODE_CONTROL";
 pub const ARGV: &str = "RUN_MODE_ARGV";
 pub const IDENTITY: &str = "RUN_MODE_IDENTITY";
 pub const STOP_TIMEOUT: &str = "RUN_MODE_STOP_TIMEOUT";
 pub const FILE: &str = "RUN_MODE_FILE";
-pub const MANNER: &str = "RUN_MODE_MANNER";
+pub const BEHAVIOUR: &str = "RUN_MODE_BEHAVIOUR";
 
 /// The command line of a part.
 pub fn argv(part: &str) -> Vec<String> {
@@ -36,7 +36,7 @@ fn variable(name: &str) -> String {
     })
 }
 
-/// Does with the library's command what it is told line by line, and writes down each report.
+/// Reads orders line by line, passes them to the library's command, and writes each report.
 #[test]
 #[ignore = "a part of other tests"]
 fn elector() {
@@ -87,7 +87,7 @@ fn elector() {
     process::exit(0);
 }
 
-/// As a credential plugin may; and it is looked at now and then, as a plugin is.
+/// Starts a child that leaves an orphan, as a credential plugin may, and polls it, as the program polls a plugin.
 fn child_that_leaves_an_orphan() -> Option<i32> {
     let mut shell = process::Command::new("/bin/sh");
     let mut child = own::spawn(shell.args(["-c", "sh -c 'sleep 0.02 &'; exit 3"])).unwrap();
@@ -95,28 +95,28 @@ fn child_that_leaves_an_orphan() -> Option<i32> {
         match child.try_wait() {
             Ok(None) => thread::sleep(Duration::from_millis(10)),
             Ok(Some(status)) => return status.code(),
-            Err(_) => return None, // somebody else waited for it
+            Err(_) => return None, // other code waited for it
         }
     }
 }
 
-/// Writes the time every 10 ms, in one of several manners.
+/// Writes the time every 10 ms, with one of several behaviours.
 #[test]
 #[ignore = "a part of other tests"]
 fn command() {
     let path = variable(FILE);
-    let manner = variable(MANNER);
-    let again = |manner: &str| {
+    let behaviour = variable(BEHAVIOUR);
+    let again = |behaviour: &str| {
         let argv = argv("command");
-        process::Command::new(&argv[0]).args(&argv[1..]).env(MANNER, manner).spawn().unwrap()
+        process::Command::new(&argv[0]).args(&argv[1..]).env(BEHAVIOUR, behaviour).spawn().unwrap()
     };
-    if manner != "polite" {
-        // Once more, so that the end is not for want of a process that ignores it.
+    if behaviour != "ends" {
+        // Ignores SIGTERM, so that only SIGKILL ends it.
         signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::new(AtomicBool::new(false))).unwrap();
     }
-    match manner.as_str() {
-        "forks" => drop(again("leaves an orphan").wait().unwrap()),
-        "leaves an orphan" => {
+    match behaviour.as_str() {
+        "leaves-orphan" => drop(again("parent of an orphan").wait().unwrap()),
+        "parent of an orphan" => {
             again("orphan");
             process::exit(0);
         }
@@ -125,8 +125,8 @@ fn command() {
     }
     let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
     loop {
-        // In one piece: two processes write to the file, and each may be killed at any moment.
-        let line = format!("{} {manner}\n", clock::now().uptime().as_nanos());
+        // In one write, because two processes write to the file, and each may be killed at any moment.
+        let line = format!("{} {behaviour}\n", clock::now().uptime().as_nanos());
         file.write_all(line.as_bytes()).unwrap();
         thread::sleep(Duration::from_millis(10));
     }

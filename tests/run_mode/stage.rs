@@ -1,7 +1,7 @@
-//! One elector process with its command, the wardens between them, and what the command has written.
+//! One elector process with its wardens and its command, and the file that the command writes.
 
 use crate::common::{PATIENCE, wait_until};
-use crate::parts::{self, ARGV, CONTROL, FILE, IDENTITY, MANNER, STOP_TIMEOUT};
+use crate::parts::{self, ARGV, BEHAVIOUR, CONTROL, FILE, IDENTITY, STOP_TIMEOUT};
 use leader_elector::clock;
 use leader_elector::time::Time;
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,9 +13,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Who watches over a command.
+/// A process that enforces the deadline of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum Part {
     Elector,
     OuterWarden,
     Warden,
@@ -29,10 +29,10 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// An elector with a command that writes the time in this manner (see [`parts::command`]).
-    pub fn writer(manner: &str, stop_timeout: Duration) -> Stage {
+    /// An elector with a command that writes the time, with this behaviour (see [`parts::command`]).
+    pub fn writer(behaviour: &str, stop_timeout: Duration) -> Stage {
         Stage::with(&parts::argv("command"), stop_timeout, |command| {
-            command.env(MANNER, manner).stdin(Stdio::null());
+            command.env(BEHAVIOUR, behaviour).stdin(Stdio::null());
         })
     }
 
@@ -66,14 +66,14 @@ impl Stage {
         writeln!(self.control.get_ref(), "{line}").unwrap();
     }
 
-    /// Tells the elector that it leads from now on for so long, and returns until when.
+    /// Tells the elector that it leads for this time from now on, and returns until when.
     pub fn lead(&self, token: u64, time: Duration) -> Time {
         let until = clock::now().saturating_add(time);
         self.tell(&format!("lead {token} {}", until.uptime().as_nanos()));
         until
     }
 
-    /// Tells the elector that it leads no more, and that the claim holds for so long.
+    /// Tells the elector that its claim has ended, and that the command must end within this time.
     pub fn end(&self, time: Duration, graceful: bool) -> Time {
         let until = clock::now().saturating_add(time);
         self.tell(&format!("end {} {}", until.uptime().as_nanos(), u8::from(graceful)));
@@ -93,7 +93,7 @@ impl Stage {
         self.report() == "yes"
     }
 
-    /// Has the elector start and wait for so many children, and returns how many exit codes were right.
+    /// Makes the elector start `count` children and wait for them. Returns how many exit codes were right.
     pub fn children(&mut self, count: usize) -> usize {
         self.tell(&format!("children {count}"));
         self.report().strip_prefix("statuses ").unwrap().parse().unwrap()
@@ -106,38 +106,38 @@ impl Stage {
         line.trim_end().to_owned()
     }
 
-    /// Waits for the report that the command of this term runs, and returns its number.
+    /// Waits for the report that the command of this term runs, and returns its pid.
     pub fn started(&mut self, token: u64) -> Pid {
         let report = self.report();
         let pid = report.strip_prefix(&format!("started {token} ")).unwrap_or_else(|| panic!("it says {report:?}"));
         Pid::from_raw(pid.parse().unwrap()).unwrap()
     }
 
-    pub fn pid(&self, who: Who) -> Pid {
+    pub fn pid(&self, part: Part) -> Pid {
         let find = |part: &str| {
             let found = self.processes().into_iter().find(|process| process.part.as_deref() == Some(part));
             found.unwrap_or_else(|| panic!("no {part}")).pid
         };
-        match who {
-            Who::Elector => Pid::from_raw(self.elector.id().cast_signed()).unwrap(),
-            Who::OuterWarden => find("--outer-warden"),
-            Who::Warden => find("--warden"),
+        match part {
+            Part::Elector => Pid::from_raw(self.elector.id().cast_signed()).unwrap(),
+            Part::OuterWarden => find("--outer-warden"),
+            Part::Warden => find("--warden"),
         }
     }
 
-    /// Sends all of them a signal, as nearly at once as it goes.
-    pub fn signal(&self, whom: &[Who], signal: Signal) {
-        let pids: Vec<Pid> = whom.iter().map(|who| self.pid(*who)).collect();
+    /// Sends a signal to all of these parts at almost the same time.
+    pub fn signal(&self, parts: &[Part], signal: Signal) {
+        let pids: Vec<Pid> = parts.iter().map(|part| self.pid(*part)).collect();
         for pid in pids {
             kill_process(pid, signal).unwrap();
         }
     }
 
-    /// The wardens and the command, and whatever that has started.
+    /// The wardens, the command, and everything that the command has started.
     fn processes(&self) -> Vec<Process> {
         let mark = format!("LEADER_ELECTION_ID={}", self.identity);
         let of_this = |pid| {
-            // In this order: one that ends in between has no environment any more.
+            // In this order: a process that ends in between has no environment any more.
             let part = proc(pid, "cmdline").split('\0').nth(1).map(str::to_owned);
             proc(pid, "environ").split('\0').any(|variable| variable == mark).then_some(Process { pid, part })
         };
@@ -167,7 +167,7 @@ impl Stage {
         wait_until(text, || self.file().contains(text));
     }
 
-    /// The last time that the command has written; none of its lines may be cut off.
+    /// The last time that the command has written.
     pub fn last_write(&self) -> Time {
         let file = self.file();
         let line = file.lines().last().expect("it has written something");
@@ -179,7 +179,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         let _ = self.elector.kill();
         let _ = self.elector.wait();
-        // Again and again: with the wardens dead, nobody else ends what is started just now.
+        // Repeat: without wardens nobody else ends processes that have just been started.
         loop {
             let processes = self.processes();
             if processes.is_empty() {
@@ -195,7 +195,7 @@ impl Drop for Stage {
 
 struct Process {
     pid: Pid,
-    /// Its first argument, which says what part of run mode it plays.
+    /// Its first argument, which says which part of run mode it is.
     part: Option<String>,
 }
 
@@ -204,7 +204,7 @@ pub fn all_processes() -> Vec<Pid> {
     entries.filter_map(|name| name.to_str()?.parse().ok()).filter_map(Pid::from_raw).collect()
 }
 
-/// A file that the kernel keeps of a process; empty when that has ended.
+/// A file of a process in /proc; empty if the process has ended.
 pub fn proc(pid: Pid, file: &str) -> String {
     let path = Path::new("/proc").join(pid.as_raw_pid().to_string()).join(file);
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()

@@ -1,7 +1,7 @@
-//! How a command is begun, and with what.
+//! How a command is started, and what it inherits.
 
 use crate::common::{PATIENCE, wait_until};
-use crate::stage::{Stage, Who, all_processes, proc};
+use crate::stage::{Part, Stage, all_processes, proc};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
@@ -15,7 +15,7 @@ fn cannot(report: &str) -> Option<&str> {
 }
 
 #[test]
-fn it_learns_of_the_term_and_its_exit_code_is_reported() {
+fn the_command_gets_the_term_in_its_environment_and_its_exit_code_is_reported() {
     let mut stage = Stage::shell("env > $RUN_MODE_FILE; exit 5", SECOND);
     stage.lead(7, LONG);
     stage.started(7);
@@ -27,7 +27,7 @@ fn it_learns_of_the_term_and_its_exit_code_is_reported() {
 }
 
 #[test]
-fn a_signal_that_ends_it_is_reported_as_a_shell_does() {
+fn a_signal_that_ends_the_command_is_reported_as_a_shell_does() {
     let mut stage = Stage::shell("kill -USR1 $$", SECOND);
     stage.lead(7, LONG);
     stage.started(7);
@@ -35,7 +35,7 @@ fn a_signal_that_ends_it_is_reported_as_a_shell_does() {
 }
 
 #[test]
-fn one_that_is_missing_is_127_and_one_that_is_no_program_126() {
+fn a_missing_program_is_127_and_a_file_that_is_not_executable_126() {
     let run = |program: &str| {
         let mut stage = Stage::with(&[program.to_owned()], SECOND, |_| {});
         stage.lead(7, LONG);
@@ -56,7 +56,7 @@ fn one_that_is_missing_is_127_and_one_that_is_no_program_126() {
 }
 
 #[test]
-fn it_inherits_the_standard_streams_and_no_other_file() {
+fn the_command_inherits_only_the_standard_streams() {
     let input = std::env::temp_dir().join(format!("run-mode-input-{}", std::process::id()));
     fs::write(&input, "a line of input\n").unwrap();
     let stdin = fs::File::open(&input).unwrap();
@@ -69,7 +69,8 @@ fn it_inherits_the_standard_streams_and_no_other_file() {
     let pid = stage.started(7);
     stage.wait_for_text("a line of input");
     wait_until("it is sleep", || proc(pid, "comm") == "sleep\n");
-    // What this test program itself was started with may come on top, and what sleep opens at its start is closed again.
+    // It may have files that this test program itself was started with. sleep closes the files that it opens at its
+    // start.
     let target = |pid: i32, fd: &str| fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok();
     let of_test = |fd: &str| target(std::process::id().cast_signed(), fd);
     wait_until("it has the standard streams and no other file", || {
@@ -85,30 +86,30 @@ fn it_inherits_the_standard_streams_and_no_other_file() {
 }
 
 #[test]
-fn it_has_a_process_group_of_its_own_and_so_have_the_wardens() {
+fn the_command_and_each_warden_have_process_groups_of_their_own() {
     let mut stage = Stage::shell("exec sleep 600", SECOND);
     stage.lead(7, LONG);
     let pid = stage.started(7);
     let group = |pid| rustix::process::getpgid(Some(pid)).unwrap();
     assert_eq!(group(pid), pid);
-    for who in [Who::OuterWarden, Who::Warden] {
-        let pid = stage.pid(who);
+    for part in [Part::OuterWarden, Part::Warden] {
+        let pid = stage.pid(part);
         assert_eq!(group(pid), pid);
         assert!(proc(pid, "comm").contains("warden"));
     }
 }
 
 #[test]
-fn it_is_not_begun_when_it_would_have_to_end_at_once() {
+fn the_command_is_not_started_if_it_would_have_to_end_at_once() {
     let mut stage = Stage::shell("exec sleep 600", 10 * SECOND);
     stage.lead(7, 5 * SECOND);
-    assert_eq!(stage.children(1), 1); // it has had the time to begin
+    assert_eq!(stage.children(1), 1); // the command would have been started by now
     stage.lead(8, 60 * SECOND);
     stage.started(8);
 }
 
 #[test]
-fn a_term_begins_it_once_and_again_only_when_asked_to() {
+fn a_term_starts_the_command_once_and_again_only_on_request() {
     let mut stage = Stage::shell("echo run >> $RUN_MODE_FILE", SECOND);
     stage.lead(7, LONG);
     stage.started(7);
@@ -125,7 +126,7 @@ fn a_term_begins_it_once_and_again_only_when_asked_to() {
 }
 
 #[test]
-fn a_new_term_begins_its_command_after_the_old_one_has_ended() {
+fn a_new_term_starts_its_command_after_the_old_one_has_ended() {
     let mut stage = Stage::shell("exec sleep 600", SECOND);
     stage.lead(7, LONG);
     stage.started(7);
@@ -135,13 +136,13 @@ fn a_new_term_begins_its_command_after_the_old_one_has_ended() {
 }
 
 #[test]
-fn orphans_are_buried_and_no_exit_code_is_taken_from_others() {
+fn orphans_are_reaped_and_no_other_exit_code_is_lost() {
     let mut stage = Stage::shell("exec sleep 600", SECOND);
     stage.lead(7, LONG);
     stage.started(7);
     let count = 50;
     assert_eq!(stage.children(count), count);
-    let elector = stage.pid(Who::Elector).as_raw_pid();
+    let elector = stage.pid(Part::Elector).as_raw_pid();
     let is_zombie_of = |pid| {
         let stat = proc(pid, "stat");
         let mut fields = stat.rsplit(')').next().unwrap_or_default().split(' ').skip(1);

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plugin_is_told_of_the_protocol_and_the_cluster() {
+    fn a_plugin_gets_the_protocol_and_the_cluster() {
         assert_eq!(
             Version::V1Beta1.request(None),
             r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","spec":{"interactive":false}}"#

@@ -34,7 +34,7 @@ const MOST_KEPT: usize = 2000;
 /// The maximum number of reads of a slow client, so that hundreds of pages do not take too long.
 const MOST_READS: usize = 1000;
 /// The maximum number of leader changes in one session, so that a slow client catches up.
-const MOST_NEWS: usize = 20;
+const MOST_CHANGES: usize = 20;
 const NOW: Time = Time::after_boot(Duration::from_secs(100));
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -100,19 +100,19 @@ enum End {
 
 /// Plays the input both ways, checks the output, and returns the outcome.
 fn check(input: &[u8], random: &mut Random) -> Outcome {
-    let whole = Session::play(input, Client { pieces: usize::MAX, takes: usize::MAX }, &mut Random::new(0));
+    let whole = Session::run(input, Client { pieces: usize::MAX, takes: usize::MAX }, &mut Random::new(0));
     let takes = random.size().max(whole.received.len() / MOST_READS);
     let client = Client { pieces: random.size(), takes };
-    let pieces = Session::play(input, client, random);
+    let pieces = Session::run(input, client, random);
     assert_eq!(whole.requests, pieces.requests, "other requests in pieces: {client:?}");
     assert_eq!(whole.end, pieces.end, "another end in pieces: {client:?}");
 
     let [all, some] = [&whole, &pieces].map(|session| Transcript::of(&session.received, &session.requests));
     let text = |transcript: &Transcript| transcript.answers.escape_ascii().to_string();
     assert!(all.answers == some.answers, "{client:?}: {}\n\ninstead of {}", text(&some), text(&all));
-    assert!(all.news.iter().copied().eq(1..=whole.news), "of {} news: {:?}", whole.news, all.news);
-    assert!(some.news.is_sorted_by(|a, b| a < b), "{client:?}: {:?}", some.news);
-    assert_eq!(some.news.last().copied().unwrap_or(0), pieces.news, "the newest is not last_sent: {client:?}");
+    assert!(all.changes.iter().copied().eq(1..=whole.changes), "of {} changes: {:?}", whole.changes, all.changes);
+    assert!(some.changes.is_sorted_by(|a, b| a < b), "{client:?}: {:?}", some.changes);
+    assert_eq!(some.changes.last().copied().unwrap_or(0), pieces.changes, "the newest is not last_sent: {client:?}");
 
     let runs = whole.requests.chunk_by(|a, b| a == b);
     let requests = runs.map(|run| (format!("{:?}", run[0]), run.len().min(3))).collect();
@@ -134,20 +134,20 @@ struct Session {
     /// The last event, once the client has subscribed.
     last_sent: Option<LeaderState>,
     /// The number of leader changes since; each leader's name is its number.
-    news: usize,
+    changes: usize,
     requests: Vec<Request>,
     received: Vec<u8>,
     end: End,
 }
 
 impl Session {
-    fn play(mut input: &[u8], client: Client, random: &mut Random) -> Session {
+    fn run(mut input: &[u8], client: Client, random: &mut Random) -> Session {
         let mut session = Session {
             connection: Connection::new(Limits::default(), NOW),
             metrics: Metrics::default(),
             snapshot: snapshot(),
             last_sent: None,
-            news: 0,
+            changes: 0,
             requests: Vec::new(),
             received: Vec::new(),
             end: End::Head,
@@ -158,7 +158,7 @@ impl Session {
             turns += 1;
             // Each turn reads or writes a byte, except for a few at the end of a stream.
             assert!(turns <= length + session.received.len() + 1000, "it turns in circles");
-            if session.last_sent.is_some() && session.news < MOST_NEWS {
+            if session.last_sent.is_some() && session.changes < MOST_CHANGES {
                 session.random_event(random);
             }
             match session.turn(random.up_to(client.takes)) {
@@ -198,8 +198,8 @@ impl Session {
     fn random_event(&mut self, random: &mut Random) {
         match random.below(8) {
             0 => {
-                self.news += 1;
-                let other = Some(Holder { identity: self.news.to_string().into(), until: NOW.saturating_add(HOUR) });
+                self.changes += 1;
+                let other = Some(Holder { identity: self.changes.to_string().into(), until: NOW.saturating_add(HOUR) });
                 self.snapshot = Snapshot { claim: None, seen: vec![Seen { other, ..Seen::default() }], ..snapshot() };
             }
             1 if self.connection.output().is_empty() => self.connection.push(HEARTBEAT, NOW),
@@ -255,12 +255,12 @@ impl Session {
 
     /// Whether an event was queued that can be written now.
     fn push_event(&mut self) -> bool {
-        let news = LeaderState::at(&self.snapshot, NOW);
-        if !self.connection.output().is_empty() || self.last_sent.as_ref().is_none_or(|last_sent| *last_sent == news) {
+        let state = LeaderState::at(&self.snapshot, NOW);
+        if !self.connection.output().is_empty() || self.last_sent.as_ref().is_none_or(|last_sent| *last_sent == state) {
             return false;
         }
-        self.connection.push(news.event(NOW).as_bytes(), NOW);
-        self.last_sent = Some(news);
+        self.connection.push(state.event(NOW).as_bytes(), NOW);
+        self.last_sent = Some(state);
         true
     }
 }

@@ -215,7 +215,7 @@ fn a_client_that_leaves_inside_a_head_or_between_two_is_closed() {
 }
 
 #[test]
-fn whoever_waits_for_a_request_goes_before_whoever_reads_an_answer() {
+fn connections_that_wait_for_a_request_are_evicted_before_those_that_read_an_answer() {
     let mut idle = Scenario::new();
     idle.receive(GET);
     let mut dripping = Scenario::new();
@@ -274,7 +274,7 @@ fn a_stream_that_nobody_reads_has_a_deadline_and_goes_before_one_that_is_read() 
 }
 
 #[test]
-fn a_head_for_events_is_no_stream() {
+fn a_head_request_for_events_starts_no_stream() {
     let mut scenario = Scenario::new();
     assert_eq!(scenario.receive(b"HEAD /events HTTP/1.1\r\n\r\n"), Need::Close);
     assert!(!scenario.connection.is_streaming() && scenario.received().ends_with("\r\n\r\n"));

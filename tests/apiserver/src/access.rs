@@ -4,10 +4,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::Rule;
 
-/// Who comes with neither a token nor a certificate.
+/// The user of requests without a token and a certificate.
 const ANONYMOUS: &str = "system:anonymous";
 
-/// Who somebody is.
+/// A user and its groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) name: String,
@@ -20,23 +20,23 @@ impl User {
     }
 }
 
-/// What a request wants to do, as rules judge it.
+/// The attributes of a request that rules match.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attributes {
     pub(crate) verb: &'static str,
-    /// Empty when the path is about none, as are the namespace and the name.
+    /// Empty if the path has none; likewise the namespace and the name.
     pub(crate) resource: &'static str,
     pub(crate) namespace: String,
     pub(crate) name: String,
 }
 
-/// Tokens and rules, as they are now.
+/// The present tokens and rules.
 pub(crate) struct Access(RwLock<State>);
 
 struct State {
     tokens: Vec<(String, String)>,
     rules: Vec<Rule>,
-    /// Off until there is a token or a rule: then everybody may do everything.
+    /// False until there is a token or a rule; then everybody may do everything.
     enforced: bool,
 }
 

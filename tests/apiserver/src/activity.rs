@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::lock;
 
-/// A condition may depend on things this server does not see happen: look again this often.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How often a condition is evaluated if nothing happens in the server, because it may depend on other things.
+const RECHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Counts whatever happens in the server.
+/// Counts everything that happens in the server.
 #[derive(Default)]
 pub(crate) struct Activity {
     count: Mutex<u64>,
@@ -34,7 +34,11 @@ impl Activity {
             }
             let count = lock(&self.count);
             let unchanged = |count: &mut u64| *count == before;
-            drop(self.changed.wait_timeout_while(count, LOOK_AGAIN, unchanged).unwrap_or_else(PoisonError::into_inner));
+            drop(
+                self.changed
+                    .wait_timeout_while(count, RECHECK_INTERVAL, unchanged)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the API server does with a request: access, then the verb, then the form of the answer.
+//! Handles a request: checks access, carries out the verb, and composes the answer.
 
 use serde_json::{Value, json};
 
@@ -16,13 +16,13 @@ use crate::store::Key;
 use crate::table::table;
 use crate::watch::Plan;
 
-/// What a request leads to.
+/// The result of a request.
 pub(crate) enum Reply {
     Answer(Answer),
     Watch(Plan),
 }
 
-/// A request and all that is known about it.
+/// A request and its context.
 pub(crate) struct Context<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) request: &'a Request,
@@ -31,7 +31,7 @@ pub(crate) struct Context<'a> {
     pub(crate) user: Option<&'a User>,
 }
 
-/// Acts on a request.
+/// Carries out a request.
 pub(crate) fn act(context: &Context<'_>) -> Reply {
     decide(context).unwrap_or_else(|refusal| Reply::Answer(Answer::refusal(&refusal)))
 }
@@ -221,7 +221,7 @@ fn patch(context: &Context<'_>, user: &User, key: &Key, view: &View) -> Result<A
         let wish = &context.call.attributes;
         let may_create = || Err(Refusal::forbidden(&user.name, "create", key.resource, &wish.namespace, &wish.name));
         match context.shared.store.update(key.clone(), object, &manager(context), may_create) {
-            // Somebody came between; a patch that names no resourceVersion is applied to what is there now.
+            // The object has changed in between. A patch without a resourceVersion is applied to the new version.
             Err(refusal) if refusal.code == 409 && !pinned => {}
             outcome => {
                 let (object, _) = outcome?;

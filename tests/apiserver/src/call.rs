@@ -1,10 +1,10 @@
-//! What a request asks for: its path, query, verb and the form of the answer it wants.
+//! Parses what a request asks for: path, query, verb and the form of the answer.
 
 use crate::access::Attributes;
 use crate::http::Request;
 use crate::resource::Resource;
 
-/// What a path is about.
+/// The target of a path.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Route {
     Object {
@@ -21,7 +21,7 @@ pub(crate) enum Route {
     Other(String),
 }
 
-/// A request, understood.
+/// A parsed request.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) route: Route,
@@ -99,7 +99,7 @@ fn lowercase(method: &str) -> &'static str {
     }
 }
 
-/// The parameters behind the `?`, decoded.
+/// The decoded query parameters.
 #[derive(Debug, Default)]
 pub(crate) struct Query(Vec<(String, String)>);
 
@@ -144,7 +144,7 @@ impl Query {
     }
 }
 
-/// Undoes percent-encoding, and in a query `+` for a space. What is no encoding stays.
+/// Decodes percent-encoding, and in a query `+` for a space. Invalid encodings are kept.
 fn decode(text: &str, in_query: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,7 +1,7 @@
-//! Clients that show a certificate: an authority that signs theirs, and who they are.
+//! Client certificates: a CA that signs them, and the users that they name.
 //!
-//! As in kube-apiserver every certificate is taken in the handshake, and judged with each request: one that is not
-//! signed by the authority, or not valid now, makes the request unauthorized instead of breaking the connection.
+//! As in kube-apiserver, the handshake accepts every certificate, and each request verifies it: if it is not signed by
+//! the CA, or not valid now, the request is unauthorized, but the connection is kept.
 
 use std::fmt;
 use std::io;
@@ -27,7 +27,7 @@ pub struct ClientCertificate {
     pub key_pem: String,
 }
 
-/// Signs the certificates of clients, and knows them again.
+/// Signs and verifies client certificates.
 pub(crate) struct ClientAuthority {
     issuer: Issuer<'static, KeyPair>,
     verifier: Arc<dyn ClientCertVerifier>,
@@ -44,12 +44,12 @@ impl ClientAuthority {
         Ok(ClientAuthority { issuer, verifier })
     }
 
-    /// What takes every certificate in the handshake.
+    /// The verifier that accepts every certificate in the handshake.
     pub(crate) fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
-        Arc::new(TakeAny(Arc::clone(&self.verifier)))
+        Arc::new(AcceptAny(Arc::clone(&self.verifier)))
     }
 
-    /// A certificate for a user, of this group if there is one, that is valid until then.
+    /// A certificate for a user, with an optional group, that is valid until `until`.
     pub(crate) fn issue(&self, user: &str, group: Option<&str>, until: SystemTime) -> io::Result<ClientCertificate> {
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let mut params = params(&[], user).map_err(io::Error::other)?;
@@ -62,7 +62,7 @@ impl ClientAuthority {
         Ok(ClientCertificate { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
 
-    /// Who showed this chain; none if it is not to be trusted now.
+    /// The user of this chain; none if it is not valid now.
     pub(crate) fn user(&self, chain: &[CertificateDer<'_>]) -> Option<User> {
         let (own, others) = chain.split_first()?;
         self.verifier.verify_client_cert(own, others, UnixTime::now()).ok()?;
@@ -70,10 +70,10 @@ impl ClientAuthority {
     }
 }
 
-/// Checks that the client has the key of its certificate, and nothing else.
-struct TakeAny(Arc<dyn ClientCertVerifier>);
+/// Verifies only that the client has the key of its certificate.
+struct AcceptAny(Arc<dyn ClientCertVerifier>);
 
-impl ClientCertVerifier for TakeAny {
+impl ClientCertVerifier for AcceptAny {
     fn client_auth_mandatory(&self) -> bool {
         false
     }
@@ -114,9 +114,9 @@ impl ClientCertVerifier for TakeAny {
     }
 }
 
-impl fmt::Debug for TakeAny {
+impl fmt::Debug for AcceptAny {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TakeAny")
+        f.write_str("AcceptAny")
     }
 }
 

@@ -1,4 +1,4 @@
-//! One connection: requests in, answers out, and the faults that come between.
+//! One connection: reads requests, applies faults, and writes answers.
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -23,7 +23,7 @@ pub(crate) fn serve(shared: &Shared, number: u64, stream: Arc<TcpStream>) {
         return;
     };
     let mut connection = Connection { shared, number, wire, reader: Reader::default() };
-    // An error means that the client is gone or the server stops: there is nobody to tell.
+    // An error means that the client is gone or the server stops, so there is nobody to report it to.
     if let Ok(Close::Reset) = connection.run() {
         connection.wire.reset_on_close();
     } else {
@@ -45,10 +45,10 @@ enum Close {
     Reset,
 }
 
-/// Whether it goes on after a request.
+/// `None`: the connection continues after a request.
 type Next = Option<Close>;
 
-/// A request on its way through.
+/// A request that is being processed.
 struct Exchange {
     request: Request,
     call: Call,
@@ -56,7 +56,7 @@ struct Exchange {
     number: u64,
 }
 
-/// What the server did, and has yet to say.
+/// What the server did, and has to answer.
 enum Outcome<'a> {
     Answer(Answer),
     Watch(Watch<'a>),
@@ -139,8 +139,8 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Acts on a request, while nothing can freeze the server. The token or the certificate is judged
-    /// only now: a delayed request may come too late for it.
+    /// Carries out a request, while nothing can freeze the server. The token or the certificate is verified only now,
+    /// so a delayed request may fail.
     fn act(&self, exchange: &Exchange) -> io::Result<Outcome<'a>> {
         let _inside = self.shared.gate.enter()?;
         let user = self.user(&exchange.request);
@@ -152,7 +152,7 @@ impl<'a> Connection<'a> {
         })
     }
 
-    /// What a fault does instead of acting; none if it lets the request be acted upon.
+    /// What a fault does instead of carrying out the request; none if the request is carried out.
     fn instead(&mut self, exchange: &Exchange, fault: &Fault) -> io::Result<Option<Next>> {
         let next = match fault {
             Fault::DropRequest => Some(Close::Plainly),

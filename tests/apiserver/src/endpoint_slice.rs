@@ -1,8 +1,8 @@
-//! What an EndpointSlice must be: its fields' types, what is filled in, and the rules it must obey.
+//! EndpointSlices: the types of their fields, defaults, and validation.
 //!
-//! Not measured, but read: `pkg/apis/discovery/validation/validation.go`, `pkg/apis/discovery/v1/defaults.go` and
-//! `pkg/registry/discovery/endpointslice/strategy.go` in kubernetes/kubernetes. Hostnames, topology, hints and
-//! `metadata.generation` are left out.
+//! Written from the source, not from measurements: `pkg/apis/discovery/validation/validation.go`,
+//! `pkg/apis/discovery/v1/defaults.go` and `pkg/registry/discovery/endpointslice/strategy.go` in kubernetes/kubernetes.
+//! Hostnames, topology, hints and `metadata.generation` are left out.
 
 use std::net::IpAddr;
 
@@ -15,14 +15,14 @@ const MOST_ENDPOINTS: usize = 1000;
 const MOST_ADDRESSES: usize = 100;
 const MOST_PORTS: usize = 100;
 
-/// Checks the types of the fields, and fills in what the real server does.
+/// Checks the types of the fields, and fills in defaults as the real server does.
 pub(crate) fn complete(object: &mut Map<String, Value>) -> Result<(), Refusal> {
     let mistyped = |field: &str, expected: &str| super::object::mistyped(Resource::EndpointSlices, field, expected);
     if object.get("addressType").is_some_and(|it| !it.is_string()) {
         return Err(mistyped("addressType", "v1.AddressType"));
     }
     for field in ["endpoints", "ports"] {
-        // It shows an empty list as null.
+        // The real server shows an empty list as null.
         let list = object.entry(field).or_insert(Value::Null);
         match list {
             Value::Null => {}
@@ -114,7 +114,7 @@ pub(crate) fn validate(name: &str, object: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The rule for one that takes another's place.
+/// The rule for a slice that replaces another version.
 pub(crate) fn validate_update(name: &str, object: &Value, current: &Value) -> Result<(), Refusal> {
     let given = &object["addressType"];
     if *given == current["addressType"] {
@@ -132,7 +132,7 @@ fn too_many(given: usize, most: usize) -> String {
     format!("Too many: {given}: must have at most {most} items")
 }
 
-/// What is wrong with an address of that type. Of names nothing is demanded here.
+/// What is wrong with an address of that type. Names are not checked.
 fn fault(address_type: &str, address: &str) -> Option<&'static str> {
     let parsed: Option<IpAddr> = address.parse().ok();
     let ip = match (address_type, parsed) {

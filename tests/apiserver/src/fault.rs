@@ -1,4 +1,4 @@
-//! Misbehaviour on demand: which requests it befalls, and what happens to them.
+//! Faults that tests inject: which requests they affect, and what happens to them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,28 +9,26 @@ use serde_json::Value;
 use crate::RequestSeen;
 use crate::lock;
 
-/// What happens to a request that a fault befalls, instead of the proper answer.
-///
-/// Unless said otherwise the request is not acted upon; wrap the fault in [`Fault::Committed`]
-/// to have it acted upon first.
+/// What happens to a request with a fault, instead of the normal answer. The request is not carried out unless the
+/// variant says so. Wrap the fault in [`Fault::Committed`] to carry it out first.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Closes the connection before acting: the request never arrived.
+    /// Closes the connection without carrying out the request, as if it was lost.
     DropRequest,
-    /// Acts, and closes the connection without an answer.
+    /// Carries out the request, and closes the connection without an answer.
     DropAnswer,
-    /// As `DropRequest`, with a TCP reset.
+    /// Like `DropRequest`, with a TCP reset.
     ResetRequest,
-    /// As `DropAnswer`, with a TCP reset.
+    /// Like `DropAnswer`, with a TCP reset.
     ResetAnswer,
-    /// Acts only after that time, even if the client is gone by then: a request delayed in the
-    /// network.
+    /// Carries out the request after that time, even if the client is gone by then, like a request that is delayed in
+    /// the network.
     DelayRequest(Duration),
-    /// Acts at once and answers after that time. A watch misses nothing meanwhile.
+    /// Carries out the request at once, and answers after that time. A watch misses no event.
     DelayAnswer(Duration),
-    /// Never acts and never answers; the connection stays open.
+    /// Does nothing and sends no answer; the connection stays open.
     HangRequest,
-    /// Acts, and never answers; the connection stays open.
+    /// Carries out the request and sends no answer; the connection stays open.
     HangAnswer,
     /// Answers with a `Status` of that code, and with `Retry-After` if given in seconds.
     Status {
@@ -41,49 +39,47 @@ pub enum Fault {
     },
     /// Sends these bytes and closes.
     Raw(Vec<u8>),
-    /// 200 with a body of that many bytes, streamed, which is no JSON.
+    /// 200 with a body of that many bytes, which is not JSON.
     HugeAnswer(u64),
-    /// Acts, sends the head and half of the body, and closes.
+    /// Carries out the request, sends the head and half of the body, and closes.
     HalfAnswer,
-    /// Acts, sends the head and half of the body, and is silent from then on.
+    /// Carries out the request, sends the head and half of the body, and then nothing more.
     StallAnswer,
-    /// Acts, and answers with what this makes of the JSON.
+    /// Carries out the request, and answers with the JSON that this function returns.
     EditAnswer(fn(&mut Value)),
-    /// Acts as if the query had no `fieldSelector`: as behind a proxy that drops it.
+    /// Carries out the request as if the query had no `fieldSelector`, as behind a proxy that drops it.
     DropSelector,
     /// 307 to that location.
     Redirect(String),
-    /// Acts, and then does as the fault inside, which must be one that does not act.
+    /// Carries out the request, and then applies the inner fault, which must be one that does not carry it out.
     Committed(Box<Fault>),
-    /// Serves a watch for that many events, bookmarks not counted, and closes; or, with
-    /// `mid_line`, waits for one event more and closes in the middle of it.
+    /// Closes a watch after that many events, not counting bookmarks; with `mid_line` in the middle of the next event.
     CutWatch {
-        /// Events sent whole.
+        /// How many events are sent completely.
         after_events: usize,
         /// Whether half of another is sent too.
         mid_line: bool,
     },
-    /// Serves a watch for that many events; then it stays open, and nothing more is sent, not
-    /// even its end.
+    /// Sends that many events of a watch; then the connection stays open without data or an end.
     SilenceWatch {
-        /// Events sent before the silence.
+        /// How many events are sent before.
         after_events: usize,
     },
-    /// Serves a watch, and beside its events sends lines without end, as fast as the client takes them; this makes each
-    /// from its number.
+    /// Sends endless lines on a watch in addition to its events, as fast as the client reads. The function makes each
+    /// line from its number.
     FloodWatch(fn(u64) -> String),
-    /// Serves a watch, and slips these bytes in after that many events.
+    /// Inserts these bytes into a watch after that many events.
     WatchLine {
-        /// Events sent before them.
+        /// How many events are sent before them.
         after_events: usize,
-        /// Sent as they are: a line ends in `\n`.
+        /// Sent unchanged: a line ends in `\n`.
         line: Vec<u8>,
     },
 }
 
 type Matcher = dyn Fn(&RequestSeen) -> bool + Send + Sync;
 
-/// The faults there are, the oldest first.
+/// The active faults, the oldest first.
 #[derive(Default)]
 pub(crate) struct Faults(Arc<Mutex<Vec<Arc<Planned>>>>);
 
@@ -94,19 +90,19 @@ struct Planned {
     hits: AtomicU64,
 }
 
-/// A fault in effect. Dropping the handle leaves it there.
+/// A handle to an active fault. Dropping the handle does not end the fault.
 pub struct FaultHandle {
     planned: Arc<Planned>,
     faults: Arc<Mutex<Vec<Arc<Planned>>>>,
 }
 
 impl FaultHandle {
-    /// Ends the fault. Requests it has befallen already are not helped.
+    /// Ends the fault. Requests that already have it are still affected.
     pub fn remove(&self) {
         lock(&self.faults).retain(|planned| !Arc::ptr_eq(planned, &self.planned));
     }
 
-    /// How many requests it has befallen.
+    /// How many requests had this fault.
     pub fn hits(&self) -> u64 {
         self.planned.hits.load(Ordering::SeqCst)
     }
@@ -123,10 +119,9 @@ impl Faults {
         lock(&self.0).clear();
     }
 
-    /// The fault that befalls `request`: the oldest that matches and has not run out.
+    /// The fault for `request`: the oldest one that matches and is not used up.
     pub(crate) fn claim(&self, request: &RequestSeen) -> Option<Fault> {
-        // Matchers are the tests' own code: they run without the lock, so that one may ask the
-        // server something.
+        // Matchers are code of the tests. They run without the lock, so that they can query the server.
         let candidates = lock(&self.0).clone();
         candidates
             .iter()

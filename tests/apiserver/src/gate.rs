@@ -1,5 +1,5 @@
-//! Where every connection passes before it reads on, acts or writes: closed while the server is
-//! frozen, broken up when it stops.
+//! The gate that every connection passes before it reads, carries out a request or writes. It is closed while the
+//! server is frozen, and fails when the server stops.
 
 use std::io;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,11 +17,11 @@ pub(crate) struct Gate {
 struct State {
     frozen: bool,
     stopped: bool,
-    /// How many act right now.
+    /// How many requests are being carried out.
     inside: usize,
 }
 
-/// While it lives, its holder acts, and `freeze` waits.
+/// A guard: while it exists, `freeze` waits.
 pub(crate) struct Inside<'a>(&'a Gate);
 
 impl Gate {
@@ -30,13 +30,13 @@ impl Gate {
         self.wait_open().map(drop)
     }
 
-    /// As `pass`; nothing freezes before the guard is dropped.
+    /// Like `pass`; the server is not frozen before the guard is dropped.
     pub(crate) fn enter(&self) -> io::Result<Inside<'_>> {
         self.wait_open()?.inside += 1;
         Ok(Inside(self))
     }
 
-    /// Once it returns, nothing is acted upon any more.
+    /// When it returns, no request is carried out any more.
     pub(crate) fn freeze(&self) {
         let mut state = lock(&self.state);
         state.frozen = true;
@@ -55,7 +55,7 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Sleeps, unless the server stops meanwhile: then it fails.
+    /// Sleeps. Fails if the server stops in the meantime.
     pub(crate) fn sleep(&self, duration: Duration) -> io::Result<()> {
         let end = Instant::now() + duration;
         let mut state = lock(&self.state);

@@ -1,4 +1,4 @@
-//! What has changed, in order, and who is told of what changes.
+//! The changes in order, and the open watches.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::status::Refusal;
 use crate::store::Key;
 use crate::{Change, ChangeKind};
 
-/// A fresh server starts here, so that small resourceVersions are ones no longer kept.
+/// The first resourceVersion, so that small ones are no longer kept.
 const FIRST_VERSION: u64 = 1000;
 
-/// The objects a list or a watch is about.
+/// The objects of a list or a watch.
 #[derive(Clone, Debug)]
 pub(crate) struct Selector {
     pub(crate) resource: Resource,
-    /// None for all.
+    /// None for all namespaces.
     pub(crate) namespace: Option<String>,
     pub(crate) name: Option<String>,
 }
@@ -42,10 +42,10 @@ impl Selector {
     }
 }
 
-/// Where a watch begins.
+/// The beginning of a watch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start {
-    /// With what exists, and then what changes; `mark_end` asks for a bookmark between the two.
+    /// With the existing objects, and then the changes; `mark_end` adds a bookmark between them.
     Existing { mark_end: bool },
     /// With the next change.
     Now,
@@ -104,7 +104,7 @@ impl History {
         changes.map(|event| event.change.clone()).collect()
     }
 
-    /// Records a change, gives the object its resourceVersion, and tells who watches.
+    /// Records a change, gives the object its resourceVersion, and informs the watches.
     pub(crate) fn record(&mut self, kind: ChangeKind, key: &Key, mut object: Value) -> Arc<Value> {
         self.version += 1;
         object["metadata"]["resourceVersion"] = self.version.to_string().into();
@@ -131,8 +131,8 @@ impl History {
         }
     }
 
-    /// Opens a watch and returns its number. `existing` is what matches it now. The error is the
-    /// 410 of a resourceVersion no longer kept.
+    /// Opens a watch and returns its number. `existing` are the objects that match. The error is the 410 for a
+    /// resourceVersion that is no longer kept.
     pub(crate) fn watch(
         &mut self,
         selector: Selector,
@@ -181,8 +181,7 @@ impl History {
         self.watches.remove(&id);
     }
 
-    /// Puts a bookmark into the inbox of a watch, behind every change up to it. A watch from the
-    /// future gets none.
+    /// Puts a bookmark into the inbox of a watch, after all changes up to it. A watch from a future version gets none.
     pub(crate) fn bookmark(&self, id: u64) {
         let version = self.version;
         if let Some(watch) = self.watches.get(&id).filter(|watch| watch.after <= version) {
@@ -195,7 +194,7 @@ impl History {
         self.watches.values().map(|watch| &*watch.inbox)
     }
 
-    /// The inboxes of all open watches, which are no longer open then.
+    /// Closes all open watches, and returns their inboxes.
     pub(crate) fn take_inboxes(&mut self) -> Vec<Arc<Inbox>> {
         let watches = std::mem::take(&mut self.watches);
         watches.into_values().map(|watch| watch.inbox).collect()
@@ -214,7 +213,7 @@ fn change(kind: ChangeKind, key: &Key, resource_version: u64, object: &Arc<Value
     }
 }
 
-/// An object that exists already, as the first events of a watch show it.
+/// An existing object, as an initial event of a watch.
 fn existing(resource: Resource, object: &Arc<Value>) -> Arc<Event> {
     let namespace = text(object, "namespace").to_owned();
     let key = Key { resource, namespace, name: text(object, "name").to_owned() };

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as a server speaks it: requests read, answers written.
+//! HTTP/1.1 for the server: reads requests and writes answers.
 
 use std::io::{self, Read};
 
@@ -9,7 +9,7 @@ const HEAD_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 64;
 pub(crate) const BODY_MAX: usize = 8 << 20;
 
-/// A request, read whole.
+/// A complete request.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -17,18 +17,18 @@ pub(crate) struct Request {
     pub(crate) target: String,
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// Whether the client lets the connection stay open.
+    /// Whether the client allows keep-alive.
     pub(crate) keep_alive: bool,
 }
 
 impl Request {
-    /// The first header of that name, which is given in lower case.
+    /// The first header of this name, which must be in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().find(|(known, _)| known == name);
         header.map(|(_, value)| value.as_str())
     }
 
-    /// Takes a parameter out of the query, if it has it.
+    /// Removes a parameter from the query.
     pub(crate) fn drop_parameter(&mut self, name: &str) {
         if let Some((path, query)) = self.target.split_once('?') {
             let others = query.split('&').filter(|pair| pair.split('=').next() != Some(name));
@@ -37,19 +37,19 @@ impl Request {
     }
 }
 
-/// What came in.
+/// The result of reading from a connection.
 pub(crate) enum Received {
     Request(Request),
-    /// Nothing: the client has closed.
+    /// The client has closed the connection.
     Closed,
-    /// No request that can be read; after the answer the connection is of no more use.
+    /// A malformed request; the connection cannot be used after the answer.
     Unreadable(Refusal),
 }
 
-/// Reads one request after the other.
+/// Reads one request after another.
 #[derive(Default)]
 pub(crate) struct Reader {
-    /// Bytes that came in and are not used up.
+    /// Bytes that were received and not consumed.
     buffer: Vec<u8>,
 }
 
@@ -166,8 +166,8 @@ impl Reader {
     }
 }
 
-/// The head at the start of `bytes`, how its body is framed, and the head's length; none if more
-/// bytes are needed.
+/// Parses the head at the start of `bytes`. Returns the request, the framing of its body and the head's length; none if
+/// more bytes are needed.
 fn parse_head(bytes: &[u8]) -> Result<Option<(Request, Framing, usize)>, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut head = httparse::Request::new(&mut headers);
@@ -242,7 +242,7 @@ impl Answer {
         self
     }
 
-    /// The head with its empty line, for a body of `length` bytes; in chunks if none is given.
+    /// The head with its empty line, for a body of `length` bytes, or a chunked one.
     pub(crate) fn head(&self, length: Option<u64>, keep_alive: bool) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.code, phrase(self.code));
         let mut add = |name: &str, value: &str| head.push_str(&format!("{name}: {value}\r\n"));
@@ -262,7 +262,7 @@ impl Answer {
         head.into_bytes()
     }
 
-    /// Head and body together, to go out in one write.
+    /// Head and body together, for one write.
     pub(crate) fn to_bytes(&self, keep_alive: bool) -> Vec<u8> {
         let mut bytes = self.head(Some(self.body.len() as u64), keep_alive);
         bytes.extend_from_slice(&self.body);
@@ -270,7 +270,7 @@ impl Answer {
     }
 }
 
-/// One chunk of a body sent in chunks; an empty one ends it.
+/// One chunk of a chunked body; an empty one ends it.
 pub(crate) fn chunk(bytes: &[u8]) -> Vec<u8> {
     let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
     chunk.extend_from_slice(bytes);

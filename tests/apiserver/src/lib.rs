@@ -1,10 +1,9 @@
 //! An in-memory Kubernetes API server for tests and demonstrations.
 //!
-//! It keeps Endpoints, ConfigMaps, Leases and EndpointSlices, and answers as a kube-apiserver 1.36 was measured
-//! to answer: conflicts, unconditional updates, watches, validation, access rules, and the
-//! `Status` objects that say so. `kubectl` can be pointed at it. It knows nothing of what is
-//! tested with it, and does what a test needs of a server that fails: see [`Fault`],
-//! [`Server::freeze`], [`Server::down`] and [`Server::cut_watches`].
+//! It stores Endpoints, ConfigMaps, Leases and EndpointSlices, and its answers are those that were measured with
+//! kube-apiserver 1.36: conflicts, unconditional updates, watches, validation, access rules and `Status` objects.
+//! `kubectl` works with it. Tests can inject faults: see [`Fault`], [`Server::freeze`], [`Server::down`] and
+//! [`Server::cut_watches`].
 //!
 //! ```
 //! use apiserver::{Options, Server};
@@ -16,13 +15,13 @@
 //! # std::io::Result::Ok(())
 //! ```
 //!
-//! What it does not have: other resources, label selectors, dry runs, server-side apply, strategic
-//! merge (taken as a merge patch), schemas, finalizers that hold up a delete, and protobuf. Fields
-//! it does not know are kept, where the real server drops them.
+//! It does not support other resources, label selectors, dry runs, server-side apply, strategic merge (handled as a
+//! merge patch), schemas, finalizers that delay a delete, and protobuf. It keeps unknown fields, which the real server
+//! drops.
 //!
-//! One thread a connection, all blocking. The modules from the outside in: `listener` accepts,
-//! `connection` goes through requests and faults, `http` and `wire` read and write, `call`
-//! understands, `api` acts, `store` keeps, `history` remembers and tells, `watch` streams.
+//! Each connection has a blocking thread. The modules, from the outside in: `listener` accepts connections,
+//! `connection` processes requests and faults, `http` and `wire` read and write, `call` parses requests, `api` carries
+//! them out, `store` stores objects, `history` records changes and informs watches, `watch` streams events.
 
 #![forbid(unsafe_code)]
 
@@ -63,21 +62,21 @@ pub use crate::fault::{Fault, FaultHandle};
 pub use crate::log::RequestSeen;
 pub use crate::server::Server;
 
-/// How a server is to be.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The address to listen on; port 0 for any that is free.
+    /// The address to listen on; port 0 for a free port.
     pub listen: String,
-    /// Whether to speak TLS, with a certificate for 127.0.0.1, ::1, localhost and
-    /// kubernetes.default.svc; clients may then show one too, see [`Server::client_certificate`].
+    /// Whether to use TLS, with a certificate for 127.0.0.1, ::1, localhost and kubernetes.default.svc. Clients may
+    /// then use certificates too, see [`Server::client_certificate`].
     pub tls: bool,
-    /// Token and user. Without any token and rule everybody may do everything.
+    /// Pairs of token and user. Without tokens and rules everybody may do everything.
     pub tokens: Vec<(String, String)>,
-    /// Who may do what. With tokens but no rules, nobody may do anything.
+    /// The access rules. With tokens but without rules, nobody may do anything.
     pub rules: Vec<Rule>,
     /// Namespaces that do not exist; all others do.
     pub missing_namespaces: Vec<String>,
-    /// How many of the latest changes can be watched; from older ones on a watch gets a 410.
+    /// How many of the latest changes can be watched; a watch from an older one gets a 410.
     pub watch_window: usize,
     /// How many of the latest changes [`Server::history`] returns, at least `watch_window`.
     pub keep_changes: usize,
@@ -86,7 +85,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Plain HTTP on any free port of 127.0.0.1, everything allowed, everything kept.
+    /// Plain HTTP on a free port of 127.0.0.1, everything allowed, everything kept.
     fn default() -> Options {
         Options {
             listen: "127.0.0.1:0".to_owned(),
@@ -104,16 +103,16 @@ impl Default for Options {
 /// Allows something, as an RBAC rule with its binding does. `*` stands for everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Who may, or a group that may; `system:anonymous` is who comes with neither a token nor a certificate.
+    /// A user or a group; `system:anonymous` for requests without a token and a certificate.
     pub user: String,
     /// `get`, `create`, `update`, `patch`, `delete`, `list` or `watch`.
     pub verbs: Vec<String>,
     /// `endpoints`, `configmaps`, `leases` or `endpointslices`.
     pub resource: String,
-    /// The names it holds for; empty for all. A list or a watch has a name if its field selector
-    /// has one, and a create has none.
+    /// The names to which it applies; empty for all. A list or a watch has a name if its field selector has one, and a
+    /// create has none.
     pub names: Vec<String>,
-    /// The namespace it holds in; none for all.
+    /// The namespace in which it applies; none for all.
     pub namespace: Option<String>,
 }
 
@@ -144,7 +143,7 @@ impl Rule {
     }
 }
 
-/// A change that was committed.
+/// A committed change.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// When it was committed.
@@ -157,7 +156,7 @@ pub struct Change {
     pub namespace: String,
     /// The object's name.
     pub name: String,
-    /// The resourceVersion the change has.
+    /// The resourceVersion of the change.
     pub resource_version: u64,
     /// The object after the change; after a delete its last state.
     pub object: Arc<Value>,
@@ -185,14 +184,13 @@ impl ChangeKind {
     }
 }
 
-/// Locks; what a panicking thread left behind is still good, for nothing here is changed in steps
-/// that could fail in between.
+/// Locks a mutex. A poisoned one is used too, because nothing here is changed in steps that could fail in between.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Lets this process open as many files as the system permits. A thousand clients and their
-/// server in one process need more than the usual soft limit. Does what it can.
+/// Raises the limit of open files as far as the system permits. A thousand clients and their server in one process need
+/// more than the usual soft limit.
 pub fn raise_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);

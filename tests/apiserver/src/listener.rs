@@ -13,26 +13,26 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 
 use crate::lock;
 
-/// Long enough for a thousand clients that connect at once.
+/// Enough for a thousand clients that connect at the same time.
 const BACKLOG: i32 = 4096;
-/// Thousands of connections, each with a thread of its own.
+/// Small, because there may be thousands of connections, each with its own thread.
 const STACK: usize = 256 * 1024;
 
-/// A port that can be listened on, left, and listened on again.
+/// A port on which listening can be stopped and started again.
 pub(crate) struct Listener {
     addr: SocketAddr,
-    /// Bound and never listened on: keeps the port from others while nobody listens.
+    /// A socket that is bound and never listens: it reserves the port while the server does not listen.
     _claim: OwnedFd,
     running: Mutex<Option<Running>>,
 }
 
 struct Running {
     thread: JoinHandle<()>,
-    bell: Arc<OwnedFd>,
+    wakeup: Arc<OwnedFd>,
 }
 
 impl Listener {
-    /// Takes the port; `start` listens on it.
+    /// Binds the port; `start` listens on it.
     pub(crate) fn new(listen: &str) -> io::Result<Listener> {
         let addr = listen.to_socket_addrs()?.next();
         let addr = addr.ok_or_else(|| io::Error::other(format!("no address: {listen}")))?;
@@ -45,7 +45,7 @@ impl Listener {
         self.addr
     }
 
-    /// Listens, unless it does already, and hands every connection to `serve`.
+    /// Listens, unless it already does, and passes every connection to `serve`.
     pub(crate) fn start(&self, serve: impl Fn(TcpStream) + Send + 'static) -> io::Result<()> {
         let mut running = lock(&self.running);
         if running.is_some() {
@@ -55,18 +55,18 @@ impl Listener {
         listen(&socket, BACKLOG)?;
         let listener = TcpListener::from(socket);
         listener.set_nonblocking(true)?;
-        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
-        let heard = Arc::clone(&bell);
+        let wakeup = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let heard = Arc::clone(&wakeup);
         let name = Builder::new().name("apiserver-accept".to_owned());
         let thread = name.spawn(move || accept(&listener, &heard, &serve))?;
-        *running = Some(Running { thread, bell });
+        *running = Some(Running { thread, wakeup });
         Ok(())
     }
 
-    /// Stops listening: whoever connects is refused.
+    /// Stops listening: connections are refused.
     pub(crate) fn stop(&self) {
         if let Some(running) = lock(&self.running).take() {
-            let _ = rustix::io::write(&running.bell, &1_u64.to_ne_bytes());
+            let _ = rustix::io::write(&running.wakeup, &1_u64.to_ne_bytes());
             let _ = running.thread.join();
         }
     }
@@ -80,9 +80,9 @@ fn bound(addr: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn accept(listener: &TcpListener, bell: &OwnedFd, serve: &impl Fn(TcpStream)) {
+fn accept(listener: &TcpListener, wakeup: &OwnedFd, serve: &impl Fn(TcpStream)) {
     loop {
-        let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::new(bell, PollFlags::IN)];
+        let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::new(wakeup, PollFlags::IN)];
         let polled = poll(&mut fds, None);
         if polled.is_ok() && !fds[1].revents().is_empty() {
             return;
@@ -90,13 +90,13 @@ fn accept(listener: &TcpListener, bell: &OwnedFd, serve: &impl Fn(TcpStream)) {
         match listener.accept() {
             Ok((stream, _)) if stream.set_nonblocking(false).is_ok() => serve(stream),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // Out of descriptors, most likely: let some connections end.
+            // Probably out of descriptors: wait until some connections end.
             _ => std::thread::sleep(Duration::from_millis(10)),
         }
     }
 }
 
-/// The connections that are open, each with its thread.
+/// The open connections, each with its thread.
 #[derive(Default)]
 pub(crate) struct Connections {
     inner: Mutex<Open>,
@@ -109,7 +109,7 @@ struct Open {
     accepted: u64,
 }
 
-/// Takes a connection off the list when its thread ends, however it ends.
+/// Removes a connection from the list when its thread ends, also by a panic.
 struct Entry {
     connections: Arc<Connections>,
     number: u64,
@@ -128,7 +128,7 @@ impl Connections {
         };
         let entry = Entry { connections: Arc::clone(self), number };
         let thread = Builder::new().name(format!("apiserver-{number}")).stack_size(STACK);
-        // Without a thread the connection is closed: dropping the closure drops both.
+        // Without a thread the connection is closed, because dropping the closure drops both.
         let _ = thread.spawn(move || {
             let _entry = entry;
             serve(number, stream);

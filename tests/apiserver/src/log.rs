@@ -1,4 +1,4 @@
-//! The requests that came in, for tests to look at.
+//! Records the requests, for tests.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -9,12 +9,12 @@ use serde_json::Value;
 use crate::activity::Activity;
 use crate::lock;
 
-/// A request as it came in, and what it was answered.
+/// A received request, with its answer.
 #[derive(Clone, Debug)]
 pub struct RequestSeen {
-    /// When it had been read whole.
+    /// When it had been read completely.
     pub when: Instant,
-    /// When its answer was sent, or the head of it; none if it was not answered.
+    /// When its answer, or the head of it, was sent; none if it was not answered.
     pub answered: Option<Instant>,
     /// `GET`, `PUT` and so on.
     pub method: String,
@@ -29,17 +29,17 @@ pub struct RequestSeen {
     pub namespace: String,
     /// The name in the path, or in the field selector of a list or a watch, or empty.
     pub name: String,
-    /// Whom the certificate names or the token belongs to; `system:anonymous` without either; none if it is unknown.
+    /// The user of the certificate or the token; `system:anonymous` without both; none if the token is unknown.
     pub user: Option<String>,
-    /// The groups that the certificate names.
+    /// The groups in the certificate.
     pub groups: Vec<String>,
     /// The `User-Agent` header, or empty.
     pub user_agent: String,
     /// The body, as sent.
     pub body: Arc<[u8]>,
-    /// The status it was answered with; none as long as it was not, or not properly.
+    /// The status of its answer; none before the answer, or without a normal one.
     pub status: Option<u16>,
-    /// The connection it came on: 1 for the first that the server accepted, and so on.
+    /// The number of its connection, counted from 1 in the order of acceptance.
     pub connection: u64,
 }
 
@@ -50,7 +50,7 @@ impl RequestSeen {
     }
 }
 
-/// The latest requests, in the order in which they came.
+/// The latest requests, in the order in which they were received.
 pub(crate) struct RequestLog {
     inner: Mutex<Inner>,
     keep: usize,
@@ -69,7 +69,7 @@ impl RequestLog {
         RequestLog { inner: Mutex::default(), keep, activity }
     }
 
-    /// Takes down a request and returns its number.
+    /// Records a request and returns its number.
     pub(crate) fn add(&self, request: RequestSeen) -> u64 {
         let mut inner = lock(&self.inner);
         inner.requests.push_back(request);
@@ -83,7 +83,7 @@ impl RequestLog {
         number
     }
 
-    /// Notes the answer to a request, if it is still kept.
+    /// Records the answer to a request, if the request is still kept.
     pub(crate) fn answered(&self, number: u64, status: u16) {
         let mut inner = lock(&self.inner);
         let index = number.checked_sub(inner.first).and_then(|i| usize::try_from(i).ok());

@@ -1,4 +1,4 @@
-//! The in-memory API server as a program. `--help` says how to use it.
+//! The in-memory API server as a program; see `--help`.
 
 #![forbid(unsafe_code)]
 
@@ -103,7 +103,7 @@ fn wait_for_end_of_stdin() {
 }
 
 fn parse(arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    // A program that runs for days must not keep what only tests look at.
+    // A program that runs for days must not keep data that only tests need.
     let options =
         Options { listen: "127.0.0.1:8001".to_owned(), keep_changes: 0, keep_requests: 0, ..Options::default() };
     let mut parsed = Arguments { options, ca_out: None, clients: Vec::new(), with_stdin: false, help: false };
@@ -144,8 +144,7 @@ fn parse_token(argument: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Users of Kubernetes may have colons in their names, and `*` and names have none: of the
-/// parts, the user has what the others leave.
+/// User names of Kubernetes may contain colons, the other parts cannot. So the user is what remains.
 fn parse_rule(argument: &str) -> Result<Rule, String> {
     let form = "--allow=USER:VERB,VERB:RESOURCE[:NAME[:NAMESPACE]]";
     let parts: Vec<&str> = argument.split(':').collect();

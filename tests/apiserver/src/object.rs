@@ -1,4 +1,4 @@
-//! Objects as clients send them: reading a body, and the rules a stored object must obey.
+//! Objects from clients: parsing of bodies, and validation.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -15,15 +15,15 @@ const NAME_RULE: &str = "a lowercase RFC 1123 subdomain must consist of lower ca
      and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
      '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
-/// Reads a request body as an object of `resource`: types checked, empty fields dropped,
-/// `kind` and `apiVersion` filled in. Fields it does not know stay.
+/// Parses a request body as an object of `resource`: checks types, drops empty fields, fills in `kind` and
+/// `apiVersion`. Unknown fields are kept.
 pub(crate) fn decode(resource: Resource, body: &[u8]) -> Result<Value, Refusal> {
     let kind = resource.kind();
     let value: Value = serde_json::from_slice(body).map_err(|e| unreadable(kind, body, &e))?;
     check(resource, value)
 }
 
-/// What `decode` does, for an object that is parsed already.
+/// Like `decode`, for an object that is already parsed.
 pub(crate) fn check(resource: Resource, value: Value) -> Result<Value, Refusal> {
     let Value::Object(mut object) = value else {
         return Err(mistyped(resource, "", "object"));
@@ -177,7 +177,7 @@ fn is_on_the_calendar(time: &str) -> bool {
         && number(17, 19) < 60
 }
 
-/// The rules that hold for every object a client stores.
+/// Validates an object that a client stores.
 pub(crate) fn validate(resource: Resource, object: &Value) -> Result<(), Refusal> {
     let name = text(object, "name");
     if name.is_empty() {
@@ -234,12 +234,12 @@ fn validate_spec(name: &str, spec: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A field of the metadata as text; empty if absent or no string.
+/// A field of the metadata as text; empty if it is absent or not a string.
 pub(crate) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
     object["metadata"][field].as_str().unwrap_or_default()
 }
 
-/// The resourceVersion an object carries: 0 if absent, empty or `"0"`.
+/// The resourceVersion of an object: 0 if it is absent, empty or `"0"`.
 pub(crate) fn version(object: &Value) -> Result<u64, Refusal> {
     parse_version(text(object, "resourceVersion")).map_err(Refusal::internal)
 }
@@ -255,7 +255,7 @@ pub(crate) fn parse_version(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Whether two objects differ in nothing that a client may change.
+/// Whether two objects are equal in everything that a client may change.
 pub(crate) fn same_content(a: &Value, b: &Value) -> bool {
     content(a) == content(b)
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-/// Merges `patch` into `target`. Strategic merge patches are taken the same way, without their
-/// directives, whose names begin with `$`: enough for annotations, labels and single values.
+/// Merges `patch` into `target`. Strategic merge patches are merged in the same way, without their directives, whose
+/// names begin with `$`. That is enough for annotations, labels and single values.
 pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *target = patch.clone();

@@ -1,4 +1,4 @@
-//! The kinds of object this server keeps, and in what they differ.
+//! The resources of this server, and their differences.
 
 /// One of the resources served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,7 +13,7 @@ impl Resource {
     pub(crate) const ALL: [Resource; 4] =
         [Resource::Endpoints, Resource::ConfigMaps, Resource::Leases, Resource::EndpointSlices];
 
-    /// The resource of that plural name, as paths and rules have it.
+    /// The resource with this plural name, as in paths and rules.
     pub(crate) fn named(plural: &str) -> Option<Resource> {
         Resource::ALL.into_iter().find(|r| r.plural() == plural)
     }
@@ -70,7 +70,7 @@ impl Resource {
         }
     }
 
-    /// `name` with the group behind it, as messages write it.
+    /// `name` with the group after it, as in messages.
     pub(crate) fn with_group(self, name: &str) -> String {
         match self.group() {
             "" => name.to_owned(),
@@ -78,7 +78,7 @@ impl Resource {
         }
     }
 
-    /// Where etcd would hold it; shows up in messages.
+    /// Its path in etcd, which appears in messages.
     pub(crate) fn registry(self) -> &'static str {
         match self {
             Resource::Endpoints => "/registry/services/endpoints",
@@ -93,12 +93,12 @@ impl Resource {
         matches!(self, Resource::Endpoints | Resource::Leases)
     }
 
-    /// Whether an update without resourceVersion overwrites whatever is there.
+    /// Whether an update without resourceVersion overwrites any version.
     pub(crate) fn updated_unconditionally(self) -> bool {
         self != Resource::Leases
     }
 
-    /// The `Warning` header of every answer about it.
+    /// The `Warning` header of every answer for it.
     pub(crate) fn warning(self) -> Option<&'static str> {
         match self {
             Resource::Endpoints => {

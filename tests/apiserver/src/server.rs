@@ -1,4 +1,4 @@
-//! The server as a whole, and what tests can do to it.
+//! The server, and the functions by which tests control it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,8 +24,8 @@ use crate::store::{Key, Store};
 use crate::tls::Identity;
 use crate::{Change, Fault, FaultHandle, Options, RequestSeen, Rule};
 
-/// How long a server that is dropped waits for its threads.
-const GOODBYE: Duration = Duration::from_secs(5);
+/// How long dropping a server waits for its threads.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What every connection needs.
 pub(crate) struct Shared {
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate>,
     pub(crate) missing_namespaces: Vec<String>,
     pub(crate) addr: SocketAddr,
-    /// There with TLS.
+    /// Only with TLS.
     pub(crate) clients: Option<ClientAuthority>,
     connections: Arc<Connections>,
     activity: Arc<Activity>,
@@ -44,7 +44,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// What a new connection speaks; none for plain HTTP.
+    /// The TLS configuration of a new connection; none for plain HTTP.
     pub(crate) fn tls_config(&self) -> Option<Arc<ServerConfig>> {
         lock(&self.tls).clone()
     }
@@ -58,7 +58,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server, which answers from then on.
+    /// Starts a server. When this returns, it answers requests.
     ///
     /// # Errors
     /// If the address cannot be listened on.
@@ -95,37 +95,37 @@ impl Server {
         })
     }
 
-    /// Where it listens, as in `http://127.0.0.1:8001`.
+    /// The URL of the server, such as `http://127.0.0.1:8001`.
     pub fn url(&self) -> String {
         let scheme = if self.ca_pem.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.addr())
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn addr(&self) -> SocketAddr {
         self.listener.addr()
     }
 
-    /// The certificate of the authority that signed the server's, in PEM; none without TLS.
+    /// The certificate of the server's CA, in PEM; none without TLS.
     pub fn ca_pem(&self) -> Option<&str> {
         self.ca_pem.as_deref()
     }
 
-    /// Replaces the authority and the server's certificate, for connections made from now on,
-    /// and returns the new authority's certificate. `ca_pem` goes on to return the first.
+    /// Replaces the CA and the server's certificate for new connections, and returns the new CA's certificate. `ca_pem`
+    /// still returns the first one.
     ///
     /// # Errors
-    /// If the server speaks no TLS.
+    /// If the server does not use TLS.
     pub fn rotate_ca(&self) -> io::Result<String> {
         let Identity { config, ca_pem } = Identity::new(self.clients()?)?;
         *lock(&self.shared.tls) = Some(config);
         Ok(ca_pem)
     }
 
-    /// A certificate by which the server knows this user, of this group if there is one, until then.
+    /// A client certificate for this user, with an optional group, that is valid until `until`.
     ///
     /// # Errors
-    /// If the server speaks no TLS.
+    /// If the server does not use TLS.
     pub fn client_certificate(
         &self,
         user: &str,
@@ -139,7 +139,7 @@ impl Server {
         self.shared.clients.as_ref().ok_or_else(|| io::Error::other("the server speaks no TLS"))
     }
 
-    /// An object as it is stored now.
+    /// The present object.
     ///
     /// # Panics
     /// If `resource` is none of `endpoints`, `configmaps`, `leases` and `endpointslices`; so do `put` and `delete`.
@@ -148,9 +148,8 @@ impl Server {
         object.map(|object| Value::clone(&object))
     }
 
-    /// Edits as a third party would: creates or replaces the object unconditionally and without
-    /// any validation. It gets a new resourceVersion even if nothing changed, and keeps its uid.
-    /// Returns what is stored then.
+    /// Creates or replaces the object unconditionally and without validation, as another client's edit. It gets a new
+    /// resourceVersion even if nothing changed, and keeps its uid. Returns the stored object.
     ///
     /// # Panics
     /// If the object has no `metadata.name`.
@@ -166,8 +165,8 @@ impl Server {
         self.shared.store.delete(&key(resource, namespace, name), None, None).is_ok()
     }
 
-    /// Forgets the history for watches: one from an older resourceVersion than the current gets
-    /// a 410. Open watches and `history` are not affected.
+    /// Forgets the history for watches: a watch from an older resourceVersion than the current one gets a 410. Open
+    /// watches and `history` are not affected.
     pub fn compact(&self) {
         self.shared.store.with_history(History::compact);
     }
@@ -177,7 +176,7 @@ impl Server {
         self.shared.store.with_history(|history| history.version())
     }
 
-    /// Raises the resourceVersion as changes elsewhere would.
+    /// Raises the resourceVersion, as changes of other objects do.
     pub fn bump_resource_version(&self, by: u64) {
         self.shared.store.with_history(|history| history.bump(by));
     }
@@ -187,7 +186,7 @@ impl Server {
         self.shared.store.with_history(|history| history.changes())
     }
 
-    /// Every request that came in, the oldest first, up to `Options::keep_requests`.
+    /// All requests, the oldest first, up to `Options::keep_requests`.
     pub fn requests(&self) -> Vec<RequestSeen> {
         self.shared.log.all()
     }
@@ -197,19 +196,19 @@ impl Server {
         self.shared.log.clear();
     }
 
-    /// Replaces the tokens (token, user), at once for every request that comes. From then on
-    /// access is checked, even if it was not before.
+    /// Replaces the tokens (pairs of token and user) for all further requests. From now on access is checked, even if
+    /// it was not before.
     pub fn set_tokens(&self, tokens: Vec<(String, String)>) {
         self.shared.access.set_tokens(tokens);
     }
 
-    /// Replaces the rules; as `set_tokens`.
+    /// Replaces the rules, like `set_tokens`.
     pub fn set_rules(&self, rules: Vec<Rule>) {
         self.shared.access.set_rules(rules);
     }
 
-    /// Lets `action` befall the requests that match, `times` of them if given. Of several faults
-    /// that match, the one added first and not used up counts.
+    /// Applies `action` to matching requests, to at most `times` of them if given. If several faults match, the one
+    /// that was added first and is not used up applies.
     pub fn fault(
         &self,
         matcher: impl Fn(&RequestSeen) -> bool + Send + Sync + 'static,
@@ -219,7 +218,7 @@ impl Server {
         self.shared.faults.add(Box::new(matcher), times, action)
     }
 
-    /// Ends all faults. Requests they have befallen already are not helped.
+    /// Ends all faults. Requests that already have one are still affected.
     pub fn clear_faults(&self) {
         self.shared.faults.clear();
     }
@@ -229,38 +228,38 @@ impl Server {
         self.shared.store.cut_watches(false, false)
     }
 
-    /// As `cut_watches`, in the middle of a line.
+    /// Like `cut_watches`, in the middle of a line.
     pub fn cut_watches_mid_line(&self) -> usize {
         self.shared.store.cut_watches(true, false)
     }
 
-    /// As `cut_watches`, with a TCP reset.
+    /// Like `cut_watches`, with a TCP reset.
     pub fn reset_watches(&self) -> usize {
         self.shared.store.cut_watches(false, true)
     }
 
-    /// Sends these bytes as they are to every open watch. A line ends in `\n`.
+    /// Sends these bytes unchanged to every open watch. A line ends in `\n`.
     pub fn send_to_watches(&self, line: &[u8]) {
         self.shared.store.send_to_watches(line);
     }
 
-    /// How many watches are open, silent ones included.
+    /// How many watches are open, including silent ones.
     pub fn open_watches(&self) -> usize {
         self.shared.store.with_history(|history| history.inboxes().len())
     }
 
-    /// How many connections are open, or closed by the client and not noticed yet.
+    /// How many connections are open, including those whose end was not noticed yet.
     pub fn open_connections(&self) -> usize {
         self.shared.connections.count()
     }
 
-    /// Closes every connection, and goes on to listen.
+    /// Closes all connections, and keeps listening.
     pub fn cut_connections(&self) {
         self.shared.connections.cut_all();
         self.shared.store.cut_watches(false, false);
     }
 
-    /// Stops listening and closes every connection, as a restart would. The objects stay.
+    /// Stops listening and closes all connections, like a restart. The objects are kept.
     pub fn down(&self) {
         self.listener.stop();
         self.cut_connections();
@@ -274,19 +273,19 @@ impl Server {
         self.listen().expect("the port stays claimed while the server is down");
     }
 
-    /// From now on connections are accepted and nothing is answered, acted upon or sent, not even
-    /// a TLS handshake. Once it returns, nothing is committed any more.
+    /// From now on connections are accepted, but nothing is answered, carried out or sent, not even a TLS handshake.
+    /// When this returns, nothing is committed any more.
     pub fn freeze(&self) {
         self.shared.gate.freeze();
     }
 
-    /// Goes on where `freeze` stopped, with the requests that came meanwhile.
+    /// Continues where `freeze` stopped, with the requests that were received in the meantime.
     pub fn thaw(&self) {
         self.shared.gate.thaw();
     }
 
-    /// Waits until `condition` holds, at most for `patience`; returns whether it does. It is
-    /// looked at whenever something happens here, and every few milliseconds besides.
+    /// Waits until `condition` holds, at most for `patience`; returns whether it does. It is evaluated whenever
+    /// something happens in the server, and every few milliseconds.
     pub fn wait_until(&self, patience: Duration, mut condition: impl FnMut(&Server) -> bool) -> bool {
         self.shared.activity.wait_until(patience, || condition(self))
     }
@@ -297,7 +296,7 @@ impl Drop for Server {
         self.shared.gate.stop();
         self.listener.stop();
         self.cut_connections();
-        self.shared.connections.wait_for_end(GOODBYE);
+        self.shared.connections.wait_for_end(SHUTDOWN_TIMEOUT);
     }
 }
 

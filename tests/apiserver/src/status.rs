@@ -1,14 +1,14 @@
-//! Refusals: what goes wrong, and the `Status` object that says so.
+//! Refusals and their `Status` objects.
 
 use serde_json::{Map, Value, json};
 
 use crate::resource::Resource;
 
-/// A refused request. Messages, reasons and codes are those a kube-apiserver 1.36 gave.
+/// A refused request. Messages, reasons and codes are those of kube-apiserver 1.36.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Refusal {
     pub(crate) code: u16,
-    /// Empty where the real server gives none.
+    /// Empty if the real server gives none.
     reason: &'static str,
     message: String,
     details: Option<Value>,
@@ -41,7 +41,7 @@ impl Refusal {
         Refusal::new(409, "AlreadyExists", message).about(resource, name)
     }
 
-    /// Somebody else changed the object since the caller read it.
+    /// The object was changed since the caller read it.
     pub(crate) fn modified(resource: Resource, name: &str) -> Refusal {
         Refusal::conflict(
             resource,
@@ -50,7 +50,7 @@ impl Refusal {
         )
     }
 
-    /// The object carries another uid than the one stored; `stored` is empty when none is.
+    /// The object has another uid than the stored one; `stored` is empty if there is none.
     pub(crate) fn other_uid(resource: Resource, namespace: &str, name: &str, given: &str, stored: &str) -> Refusal {
         let registry = resource.registry();
         let why = format!(
@@ -66,8 +66,8 @@ impl Refusal {
         Refusal::new(409, "Conflict", message).about(resource, name)
     }
 
-    /// A Lease must be updated at a resourceVersion. Names the resource where other
-    /// validation names the kind, as the real server does.
+    /// A Lease must be updated with a resourceVersion. The message names the resource where other validation messages
+    /// name the kind, as in the real server.
     pub(crate) fn version_required(resource: Resource, name: &str) -> Refusal {
         let field = "metadata.resourceVersion";
         let why = "Invalid value: 0: must be specified for an update";
@@ -97,7 +97,7 @@ impl Refusal {
         Refusal::new(400, "BadRequest", message)
     }
 
-    /// What went wrong inside, without a reason: a resourceVersion that is no number.
+    /// An internal error without a reason: a resourceVersion that is not a number.
     pub(crate) fn internal(message: impl Into<String>) -> Refusal {
         Refusal::new(500, "", message)
     }
@@ -106,7 +106,7 @@ impl Refusal {
         Refusal::new(401, "Unauthorized", "Unauthorized")
     }
 
-    /// `name` and `namespace` are empty when the request names none.
+    /// `name` and `namespace` are empty if the request has none.
     pub(crate) fn forbidden(user: &str, verb: &str, resource: Resource, namespace: &str, name: &str) -> Refusal {
         let what = resource.with_group(resource.plural());
         let subject = if name.is_empty() { what } else { format!("{what} \"{name}\"") };
@@ -148,12 +148,12 @@ impl Refusal {
         Refusal::new(413, "RequestEntityTooLarge", message)
     }
 
-    /// The history before `floor` is gone.
+    /// The history before `floor` is no longer kept.
     pub(crate) fn expired(asked: u64, floor: u64) -> Refusal {
         Refusal::new(410, "Expired", format!("too old resource version: {asked} ({floor})"))
     }
 
-    /// A read at a resourceVersion that is not reached yet.
+    /// A read at a future resourceVersion.
     pub(crate) fn version_from_the_future(asked: u64, current: u64) -> Refusal {
         let message = format!("Timeout: Too large resource version: {asked}, current: {current}");
         let causes = json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]);
@@ -164,7 +164,7 @@ impl Refusal {
         }
     }
 
-    /// A refusal made up by a fault: the reason that goes with `code`, and `retry_after` in seconds.
+    /// A refusal for a fault: the usual reason for `code`, and `retry_after` in seconds.
     pub(crate) fn made_up(code: u16, retry_after: Option<u32>) -> Refusal {
         let reason = match code {
             400 => "BadRequest",

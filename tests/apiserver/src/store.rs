@@ -1,4 +1,4 @@
-//! The objects, and the rules by which they are created, updated and deleted.
+//! The objects, and the rules for creating, updating and deleting them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,7 +18,7 @@ use crate::resource::Resource;
 use crate::status::Refusal;
 use crate::time;
 
-/// Names one object.
+/// The key of one object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) resource: Resource,
@@ -48,7 +48,7 @@ impl Store {
         lock(&self.inner).objects.get(key).cloned()
     }
 
-    /// The objects that match, in order of namespace and name, and the resourceVersion they are at.
+    /// The matching objects, sorted by namespace and name, and their resourceVersion.
     pub(crate) fn list(&self, selector: &Selector) -> (Vec<Arc<Value>>, u64) {
         let inner = lock(&self.inner);
         (inner.matching(selector), inner.history.version())
@@ -80,9 +80,8 @@ impl Store {
         Ok(self.commit(&mut inner, ChangeKind::Added, key, object, manager))
     }
 
-    /// Replaces an object, or creates it where the resource allows that and `may_create` agrees.
-    /// Returns what is stored then, and whether it was created. The order of the checks is the
-    /// real server's.
+    /// Replaces an object, or creates it if the resource allows that and `may_create` returns true. Returns the stored
+    /// object, and whether it was created. The checks are in the order of the real server.
     pub(crate) fn update(
         &self,
         key: Key,
@@ -124,7 +123,7 @@ impl Store {
         Ok((self.commit(&mut inner, ChangeKind::Modified, key, object, manager), false))
     }
 
-    /// Removes an object and returns its last state. `uid` and `at`, where given, must match.
+    /// Removes an object and returns its last state. `uid` and `at` must match if they are given.
     pub(crate) fn delete(&self, key: &Key, uid: Option<&str>, at: Option<u64>) -> Result<Arc<Value>, Refusal> {
         let mut inner = lock(&self.inner);
         let Some(current) = inner.objects.get(key).cloned() else {
@@ -155,8 +154,8 @@ impl Store {
         self.commit(&mut inner, kind, key, object, manager)
     }
 
-    /// Opens a watch, which gets its changes through the inbox returned. Closing it is the
-    /// caller's duty. The error is the 410 of a resourceVersion no longer kept.
+    /// Opens a watch, which gets its changes through the returned inbox. The caller must close it. The error is the 410
+    /// for a resourceVersion that is no longer kept.
     pub(crate) fn watch(
         &self,
         selector: Selector,
@@ -187,7 +186,7 @@ impl Store {
         inboxes.len()
     }
 
-    /// Sends `line` as it is to every open watch.
+    /// Sends `line` unchanged to every open watch.
     pub(crate) fn send_to_watches(&self, line: &[u8]) {
         let line: Arc<[u8]> = line.into();
         self.with_history(|history| {
@@ -197,12 +196,12 @@ impl Store {
         });
     }
 
-    /// Looks at, or changes, the history while nothing else happens.
+    /// Reads or changes the history while nothing else happens.
     pub(crate) fn with_history<T>(&self, look: impl FnOnce(&mut History) -> T) -> T {
         look(&mut lock(&self.inner).history)
     }
 
-    /// Gives the object what the server owns of it, and records the change.
+    /// Sets the fields that the server owns, and records the change.
     fn commit(&self, inner: &mut Inner, kind: ChangeKind, key: Key, mut object: Value, manager: &str) -> Arc<Value> {
         stamp(&mut object, &key, kind, manager);
         self.record(inner, kind, key, object)
@@ -227,14 +226,14 @@ impl Inner {
     }
 }
 
-/// A replaced object stays the same object.
+/// A replaced object keeps its identity.
 fn keep_identity(object: &mut Value, current: &Value) {
     for field in ["uid", "creationTimestamp", "namespace"] {
         object["metadata"][field] = current["metadata"][field].clone();
     }
 }
 
-/// Sets what only the server sets. `managedFields` is the shortest that clients accept.
+/// Sets the fields that only the server sets. `managedFields` is the shortest value that clients accept.
 fn stamp(object: &mut Value, key: &Key, kind: ChangeKind, manager: &str) {
     let now = time::now();
     object["kind"] = key.resource.kind().into();

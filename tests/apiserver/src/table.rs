@@ -1,4 +1,4 @@
-//! Objects as tables: what kubectl prints, it has from the server.
+//! Objects as tables, which kubectl prints.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ pub(crate) fn table<'a>(
     })
 }
 
-/// What is between the name and the age: names, types, and the cells of an object.
+/// The columns between name and age: names and types.
 fn columns(resource: Resource) -> Value {
     let middle: &[(&str, &str)] = match resource {
         Resource::Endpoints => &[("Endpoints", "string")],

@@ -7,7 +7,7 @@ pub(crate) fn now() -> String {
     format(seconds_now())
 }
 
-/// How long ago `creation` was, as kubectl's AGE column has it; `<unknown>` if it cannot be read.
+/// The time since `creation`, as in kubectl's AGE column; `<unknown>` if it cannot be parsed.
 pub(crate) fn age(creation: &str) -> String {
     match parse(creation) {
         Some(then) => human(seconds_now().saturating_sub(then)),
@@ -72,7 +72,7 @@ fn is_leap(year: u64) -> bool {
     year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
-/// kubectl's way to shorten a duration: the older, the coarser.
+/// A duration in the short form of kubectl, which is coarser for longer durations.
 fn human(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let with_rest = |whole: u64, unit: &str, rest: u64, rest_unit: &str| match rest {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_survives_writing_and_reading() {
+    fn times_round_trip() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_399, "2000-02-28T23:59:59Z"),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_read_as_in_kubectl() {
+    fn ages_are_formatted_as_in_kubectl() {
         for (seconds, text) in [(5, "5s"), (125, "2m5s"), (600, "10m"), (11_100, "3h5m"), (2 * 86_400, "2d")] {
             assert_eq!(human(seconds), text);
         }

@@ -1,4 +1,4 @@
-//! A certificate authority of the server's own, and a certificate signed by it.
+//! The server's CA, and the server's certificate.
 
 use std::io;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::client_certs::ClientAuthority;
 
-/// The names a client may use for the server.
+/// The names in the server's certificate.
 const NAMES: [&str; 4] = ["127.0.0.1", "::1", "localhost", "kubernetes.default.svc"];
 
-/// What the server shows, and what clients need to trust it.
+/// The server's certificate, and the CA that clients need to trust.
 pub(crate) struct Identity {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) ca_pem: String,
@@ -45,7 +45,7 @@ impl Identity {
     }
 }
 
-/// A new authority: its certificate, and what signs for it.
+/// A new CA: its certificate and its signing key.
 pub(crate) fn authority(common_name: &str) -> Result<(Certificate, Issuer<'static, KeyPair>), rcgen::Error> {
     let mut params = params(&[], common_name)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

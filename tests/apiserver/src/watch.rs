@@ -1,4 +1,4 @@
-//! An open watch: changes as they happen, one JSON object a line, in chunks.
+//! An open watch: sends changes when they happen, one JSON object per line, in chunks.
 
 use std::io;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::store::Store;
 use crate::table::table;
 use crate::wire::Wire;
 
-/// How long a watch lasts that sets no limit itself.
+/// The duration of a watch whose client sets no limit.
 const LONGEST: Duration = Duration::from_secs(45 * 60);
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-/// A watch that ends gets its last bookmark this long before.
+/// How long before its end a watch gets its last bookmark.
 const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
 
-/// What a client wants to watch, and how.
+/// What a client wants to watch, and in which form.
 pub(crate) struct Plan {
     selector: Selector,
     start: Start,
@@ -43,7 +43,7 @@ impl Plan {
         let start = match (initial, asked) {
             (Some(true), _) => Start::Existing { mark_end: bookmarks },
             (Some(false), 0) => Start::Now,
-            // From nowhere in particular the end of what exists is marked; from "0" it is not.
+            // Without a resourceVersion the end of the initial events is marked; with "0" it is not.
             (None, 0) => Start::Existing { mark_end: bookmarks && given.is_empty() },
             (_, asked) => Start::After(asked),
         };
@@ -56,7 +56,7 @@ impl Plan {
         self.selector.resource
     }
 
-    /// Begins to collect changes.
+    /// Starts to collect changes.
     pub(crate) fn open<'a>(self, store: &'a Store, wire: &Wire) -> io::Result<Watch<'a>> {
         let socket = Arc::clone(wire.socket());
         let source = store.watch(self.selector.clone(), self.start, socket)?;
@@ -64,7 +64,7 @@ impl Plan {
     }
 }
 
-/// A watch the store knows of, until it is dropped.
+/// A watch that is registered in the store until it is dropped.
 pub(crate) struct Watch<'a> {
     plan: Plan,
     store: &'a Store,
@@ -79,7 +79,7 @@ impl Drop for Watch<'_> {
     }
 }
 
-/// What becomes of the connection after a watch.
+/// What happens to the connection after a watch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum End {
     Complete,
@@ -96,8 +96,7 @@ impl Watch<'_> {
         }
     }
 
-    /// Sends what happens until time is up, the client goes, or it is told otherwise: by the
-    /// fault too, if it is one of those for watches.
+    /// Sends changes until the time is over, the client closes, or a signal or a fault ends it.
     pub(crate) fn serve(&self, wire: &mut Wire, fault: Option<&Fault>) -> io::Result<End> {
         let (id, inbox) = match &self.source {
             Ok(source) => source,
@@ -130,7 +129,7 @@ impl Watch<'_> {
                     self.store.with_history(|history| history.bookmark(*id));
                 }
                 Next::Signal(signal) => {
-                    if stream.obey(signal)? == Some(End::Broken) {
+                    if stream.handle(signal)? == Some(End::Broken) {
                         return Ok(End::Broken);
                     }
                 }
@@ -150,20 +149,20 @@ struct Stream<'a> {
     plan: &'a Plan,
     wire: &'a mut Wire,
     fault: Option<&'a Fault>,
-    /// Events sent so far, without bookmarks.
+    /// How many events were sent, not counting bookmarks.
     sent: usize,
-    /// Lines of a flood sent so far.
+    /// How many lines of a flood were sent.
     flooded: u64,
     /// Only the first table has columns.
     with_columns: bool,
 }
 
-/// Lines of a flood that are sent at a time.
-const WAVE: u64 = 256;
+/// How many lines of a flood are sent at a time.
+const FLOOD_BATCH: u64 = 256;
 
 impl Stream<'_> {
-    /// Does what a signal says; a broken end means that the connection is to be closed.
-    fn obey(&mut self, signal: Signal) -> io::Result<Option<End>> {
+    /// Carries out a signal. Returns whether and how the watch ends.
+    fn handle(&mut self, signal: Signal) -> io::Result<Option<End>> {
         match signal {
             Signal::Cut { mid_line, reset } => {
                 self.cut(mid_line, reset)?;
@@ -249,10 +248,10 @@ impl Stream<'_> {
     fn flood(&mut self) -> io::Result<bool> {
         let Some(Fault::FloodWatch(line)) = self.fault else { return Ok(false) };
         let mut lines = String::new();
-        for number in self.flooded..self.flooded + WAVE {
+        for number in self.flooded..self.flooded + FLOOD_BATCH {
             lines.push_str(&line(number));
         }
-        self.flooded += WAVE;
+        self.flooded += FLOOD_BATCH;
         self.wire.send(&chunk(lines.as_bytes()))?;
         Ok(true)
     }

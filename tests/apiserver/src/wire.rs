@@ -1,4 +1,4 @@
-//! The byte stream of one connection, plain or in TLS, behind the gate.
+//! The byte stream of one connection, with or without TLS, behind the gate.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -10,7 +10,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::gate::Gate;
 
-/// A TCP stream that stands still while the server is frozen.
+/// A TCP stream that is paused while the server is frozen.
 pub(crate) struct Gated {
     stream: Arc<TcpStream>,
     gate: Arc<Gate>,
@@ -31,7 +31,7 @@ impl Write for Gated {
         (&*self.stream).write(bytes)
     }
 
-    /// TLS hands over its records in pieces: one write for all of them.
+    /// TLS passes its records in pieces: this writes all of them at once.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.gate.pass()?;
         (&*self.stream).write_vectored(pieces)
@@ -42,14 +42,14 @@ impl Write for Gated {
     }
 }
 
-/// What requests are read from and answers written to.
+/// The stream from which requests are read, and to which answers are written.
 pub(crate) enum Wire {
     Plain(Gated),
     Tls(Box<StreamOwned<ServerConnection, Gated>>),
 }
 
 impl Wire {
-    /// The handshake happens with the first read.
+    /// The TLS handshake happens with the first read.
     pub(crate) fn new(stream: Arc<TcpStream>, gate: Arc<Gate>, tls: Option<Arc<ServerConfig>>) -> io::Result<Wire> {
         stream.set_nodelay(true)?;
         let gated = Gated { stream, gate };
@@ -69,7 +69,7 @@ impl Wire {
         }
     }
 
-    /// What the client showed in the handshake, its own certificate first; none if it has none.
+    /// The client's certificate chain, its own certificate first; none if it sent none.
     pub(crate) fn client_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         match self {
             Wire::Plain(_) => None,
@@ -77,7 +77,7 @@ impl Wire {
         }
     }
 
-    /// Sends all of it, in as few packets as possible.
+    /// Sends all bytes, in as few packets as possible.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Wire::Plain(gated) => gated.write_all(bytes),
@@ -85,14 +85,14 @@ impl Wire {
         }
     }
 
-    /// Makes the connection end in a reset once it is dropped.
+    /// Makes the connection end with a reset when it is dropped.
     pub(crate) fn reset_on_close(&self) {
-        // Fails only if the client is gone already.
+        // Fails only if the client is already gone.
         let _ = rustix::net::sockopt::set_socket_linger(self.socket(), Some(Duration::ZERO));
     }
 
-    /// Ends the connection so that a client which is still sending gets to read the answer:
-    /// closing over unread bytes would reset it.
+    /// Closes the connection so that a client that is still sending can read the answer: closing with unread bytes
+    /// would reset the connection.
     pub(crate) fn close_gently(&mut self) {
         const ENOUGH: usize = 64 << 20;
         if let Wire::Tls(tls) = self {

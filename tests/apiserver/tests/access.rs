@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Access rules.
 
 mod common;
 
@@ -25,7 +25,7 @@ fn an_unknown_token_is_not_authorized() {
 }
 
 #[test]
-fn nobody_in_particular_is_anonymous() {
+fn a_request_without_credentials_is_anonymous() {
     let server = server_with(vec![]);
     let answer = Client::to(&server).get(&format!("{LEASES}/x"));
     assert_eq!(answer.status, 403);
@@ -37,7 +37,7 @@ fn nobody_in_particular_is_anonymous() {
 }
 
 #[test]
-fn a_right_to_one_name_is_no_right_to_another() {
+fn a_right_on_one_name_is_no_right_on_another() {
     let server = server_with(vec![Rule::new("app", &["get"], "leases").on("x")]);
     server.put("leases", "default", lease("x", "a"));
     let mut client = app(&server);
@@ -61,7 +61,7 @@ fn a_list_needs_the_right_to_list() {
 }
 
 #[test]
-fn a_create_has_no_name_to_have_a_right_to() {
+fn a_right_limited_to_a_name_does_not_allow_create() {
     let server = server_with(vec![Rule::new("app", &["create"], "leases").on("x")]);
     assert_eq!(app(&server).call("POST", LEASES, Some(&lease("x", "a"))).status, 403);
 }
@@ -76,14 +76,14 @@ fn an_update_that_creates_needs_the_right_to_create() {
 }
 
 #[test]
-fn a_right_holds_in_its_namespace() {
+fn a_right_applies_only_in_its_namespace() {
     let server = server_with(vec![Rule::new("app", &["list"], "leases").within("other")]);
     assert_eq!(app(&server).get(LEASES).status, 403);
     assert_eq!(app(&server).get(&LEASES.replace("default", "other")).status, 200);
 }
 
 #[test]
-fn tokens_change_while_connections_stay() {
+fn tokens_can_be_replaced_while_connections_are_open() {
     let server = server_with(vec![Rule::new("app", &["*"], "*")]);
     let mut client = app(&server);
     assert_eq!(client.get(LEASES).status, 200);
@@ -93,7 +93,7 @@ fn tokens_change_while_connections_stay() {
 }
 
 #[test]
-fn a_delayed_request_may_come_too_late_for_its_token() {
+fn a_delayed_request_fails_if_its_token_was_revoked() {
     let server = server_with(vec![Rule::new("app", &["*"], "*")]);
     server.freeze();
     let mut client = app(&server);

@@ -1,4 +1,4 @@
-//! EndpointSlices: what is filled in, and what is refused.
+//! EndpointSlices: defaults and validation.
 
 mod common;
 
@@ -11,7 +11,7 @@ fn slice(addresses: &[&str]) -> Value {
 }
 
 #[test]
-fn what_a_client_leaves_out_is_filled_in() {
+fn omitted_fields_are_filled_in() {
     let server = server();
     let mut client = Client::to(&server);
     let created = client.call("POST", SLICES, Some(&slice(&["10.0.0.1"]))).json();
@@ -25,7 +25,7 @@ fn what_a_client_leaves_out_is_filled_in() {
 }
 
 #[test]
-fn an_update_creates_none_and_is_unconditional_without_a_version() {
+fn an_update_creates_no_slice_and_without_a_version_is_unconditional() {
     let server = server();
     let mut client = Client::to(&server);
     let path = format!("{SLICES}/x");
@@ -35,7 +35,7 @@ fn an_update_creates_none_and_is_unconditional_without_a_version() {
 }
 
 #[test]
-fn what_breaks_a_rule_is_refused_by_the_field() {
+fn invalid_fields_are_refused_by_name() {
     let server = server();
     let mut client = Client::to(&server);
     let edited = |pointer: &str, value: Value| {
@@ -78,7 +78,7 @@ fn what_breaks_a_rule_is_refused_by_the_field() {
 }
 
 #[test]
-fn the_address_type_stays() {
+fn the_address_type_cannot_be_changed() {
     let server = server();
     let mut client = Client::to(&server);
     let mut object = client.call("POST", SLICES, Some(&slice(&["10.0.0.1"]))).json();

@@ -1,4 +1,4 @@
-//! What each fault does to the client, and to the object.
+//! The effect of each fault on the client and on the object.
 
 mod common;
 
@@ -13,8 +13,8 @@ fn exists(server: &Server) -> bool {
     server.get("leases", "default", "x").is_some()
 }
 
-/// Lets `fault` befall the creation of a lease, which it returns the outcome of.
-fn create_under(server: &Server, fault: Fault) -> std::io::Result<common::Answer> {
+/// Creates a lease with `fault`, and returns the outcome.
+fn create_with_fault(server: &Server, fault: Fault) -> std::io::Result<common::Answer> {
     let handle = server.fault(|request| request.verb == "create", Some(1), fault);
     let outcome = Client::to(server).try_call("POST", LEASES, Some(&lease("x", "a")));
     assert_eq!(handle.hits(), 1);
@@ -24,30 +24,30 @@ fn create_under(server: &Server, fault: Fault) -> std::io::Result<common::Answer
 #[test]
 fn a_dropped_request_does_nothing() {
     let server = server();
-    assert!(create_under(&server, Fault::DropRequest).is_err());
+    assert!(create_with_fault(&server, Fault::DropRequest).is_err());
     assert!(!exists(&server));
 }
 
 #[test]
-fn a_dropped_answer_comes_after_the_deed() {
+fn a_dropped_answer_is_dropped_after_the_request_was_carried_out() {
     let server = server();
-    assert!(create_under(&server, Fault::DropAnswer).is_err());
+    assert!(create_with_fault(&server, Fault::DropAnswer).is_err());
     assert!(exists(&server));
     assert_eq!(server.requests()[0].status, None);
 }
 
 #[test]
-fn resets_are_resets() {
+fn resets_reset_the_connection() {
     let server = server();
     for (fault, acts) in [(Fault::ResetRequest, false), (Fault::ResetAnswer, true)] {
-        let error = create_under(&server, fault).err().unwrap();
+        let error = create_with_fault(&server, fault).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         assert_eq!(exists(&server), acts);
     }
 }
 
 #[test]
-fn a_delayed_request_is_acted_upon_though_its_client_is_gone() {
+fn a_delayed_request_is_carried_out_after_its_client_has_gone() {
     let server = server();
     server.fault(|_| true, None, Fault::DelayRequest(Duration::from_millis(50)));
     let mut client = Client::to(&server);
@@ -58,7 +58,7 @@ fn a_delayed_request_is_acted_upon_though_its_client_is_gone() {
 }
 
 #[test]
-fn a_delayed_answer_comes_after_the_deed() {
+fn a_delayed_answer_is_sent_after_the_request_was_carried_out() {
     let server = server();
     server.fault(|_| true, None, Fault::DelayAnswer(Duration::from_millis(50)));
     let mut client = Client::to(&server);
@@ -83,17 +83,17 @@ fn a_hanging_request_stays_open_until_the_client_goes() {
 }
 
 #[test]
-fn a_status_can_be_made_up() {
+fn a_status_fault_answers_with_the_given_status() {
     let server = server();
     let fault = Fault::Status { code: 429, retry_after: Some(7) };
-    let answer = create_under(&server, fault).unwrap();
+    let answer = create_with_fault(&server, fault).unwrap();
     assert_eq!((answer.status, answer.reason().as_str()), (429, "TooManyRequests"));
     assert!(answer.head.contains("Retry-After: 7\r\n"));
     assert!(!exists(&server));
 }
 
 #[test]
-fn a_committed_fault_acts_first() {
+fn a_committed_fault_carries_out_the_request_first() {
     let server = server();
     let inner = Fault::Status { code: 500, retry_after: None };
     let handle = server.fault(|_| true, Some(1), Fault::Committed(Box::new(inner)));
@@ -105,7 +105,7 @@ fn a_committed_fault_acts_first() {
 }
 
 #[test]
-fn raw_bytes_come_as_they_are() {
+fn raw_bytes_are_sent_unchanged() {
     let server = server();
     server.fault(|_| true, None, Fault::Raw(b"nonsense".to_vec()));
     let mut client = Client::to(&server);
@@ -128,7 +128,7 @@ fn half_an_answer_ends_or_stalls() {
 }
 
 #[test]
-fn a_huge_answer_is_as_huge_as_told() {
+fn a_huge_answer_has_the_given_size() {
     let server = server();
     server.fault(|_| true, None, Fault::HugeAnswer(1_000_000));
     let answer = Client::to(&server).get("/version");
@@ -138,13 +138,13 @@ fn a_huge_answer_is_as_huge_as_told() {
 #[test]
 fn a_redirect_names_its_target() {
     let server = server();
-    let answer = create_under(&server, Fault::Redirect("http://example.com/".into())).unwrap();
+    let answer = create_with_fault(&server, Fault::Redirect("http://example.com/".into())).unwrap();
     assert_eq!(answer.status, 307);
     assert!(answer.head.contains("Location: http://example.com/\r\n"));
 }
 
 #[test]
-fn a_fault_runs_out_and_can_be_removed() {
+fn a_fault_expires_and_can_be_removed() {
     let server = server();
     let status = |code| Fault::Status { code, retry_after: None };
     server.fault(|_| true, Some(2), status(500));
@@ -159,7 +159,7 @@ fn a_fault_runs_out_and_can_be_removed() {
     assert_eq!(statuses(), 200);
 }
 
-fn watch_under(server: &Server, fault: Fault) -> Client {
+fn watch_with_fault(server: &Server, fault: Fault) -> Client {
     server.fault(|request| request.verb == "watch", Some(1), fault);
     let mut client = Client::to(server);
     client.watch(&format!("{LEASES}?watch=1&resourceVersion={}", server.resource_version()));
@@ -171,9 +171,9 @@ fn put(server: &Server, holder: &str) {
 }
 
 #[test]
-fn a_watch_is_cut_after_so_many_events() {
+fn a_watch_is_cut_after_a_number_of_events() {
     let server = server();
-    let mut client = watch_under(&server, Fault::CutWatch { after_events: 1, mid_line: false });
+    let mut client = watch_with_fault(&server, Fault::CutWatch { after_events: 1, mid_line: false });
     put(&server, "a");
     client.must_event();
     assert!(client.rest().is_empty());
@@ -182,7 +182,7 @@ fn a_watch_is_cut_after_so_many_events() {
 #[test]
 fn a_watch_is_cut_in_the_middle_of_an_event() {
     let server = server();
-    let mut client = watch_under(&server, Fault::CutWatch { after_events: 1, mid_line: true });
+    let mut client = watch_with_fault(&server, Fault::CutWatch { after_events: 1, mid_line: true });
     put(&server, "a");
     put(&server, "b");
     client.must_event();
@@ -193,7 +193,7 @@ fn a_watch_is_cut_in_the_middle_of_an_event() {
 #[test]
 fn a_silent_watch_stays_open() {
     let server = server();
-    let mut client = watch_under(&server, Fault::SilenceWatch { after_events: 1 });
+    let mut client = watch_with_fault(&server, Fault::SilenceWatch { after_events: 1 });
     put(&server, "a");
     put(&server, "b");
     client.must_event();
@@ -203,10 +203,10 @@ fn a_silent_watch_stays_open() {
 }
 
 #[test]
-fn a_line_is_slipped_into_a_watch() {
+fn a_line_is_inserted_into_a_watch() {
     let server = server();
     let line = b"{\"type\":\"ERROR\",\"object\":null}\n".to_vec();
-    let mut client = watch_under(&server, Fault::WatchLine { after_events: 1, line });
+    let mut client = watch_with_fault(&server, Fault::WatchLine { after_events: 1, line });
     put(&server, "a");
     put(&server, "b");
     let kinds = [(); 3].map(|()| client.must_event());
@@ -214,10 +214,10 @@ fn a_line_is_slipped_into_a_watch() {
 }
 
 #[test]
-fn a_watch_is_flooded_and_shows_what_changes_all_the_same() {
+fn a_flooded_watch_still_shows_changes() {
     let server = server();
     let line = |number| format!("{{\"type\":\"BOOKMARK\",\"object\":{{\"number\":{number}}}}}\n");
-    let mut client = watch_under(&server, Fault::FloodWatch(line));
+    let mut client = watch_with_fault(&server, Fault::FloodWatch(line));
     let read_to = |client: &mut Client, text: &str| {
         let mut sent = String::new();
         while !sent.contains(text) {
@@ -233,7 +233,7 @@ fn a_watch_is_flooded_and_shows_what_changes_all_the_same() {
 }
 
 #[test]
-fn an_answer_is_edited_after_the_deed() {
+fn an_answer_is_edited_after_the_request_was_carried_out() {
     let server = server();
     server.fault(|_| true, Some(1), Fault::EditAnswer(|object| object["metadata"]["name"] = "another".into()));
     let answer = Client::to(&server).call("POST", LEASES, Some(&lease("x", "a")));
@@ -254,7 +254,7 @@ fn a_watch_without_its_selector_shows_every_object() {
 }
 
 #[test]
-fn a_matcher_sees_what_was_asked() {
+fn a_matcher_sees_the_request() {
     let server = server();
     let holder_b = |body: &Value| body["spec"]["holderIdentity"] == "b";
     server.fault(

@@ -6,7 +6,7 @@ use common::{CONFIGMAPS, Client, ENDPOINTS, LEASES, annotated, lease, server};
 use serde_json::json;
 
 #[test]
-fn a_body_in_chunks_is_read() {
+fn chunked_bodies_are_read() {
     let server = server();
     let mut client = Client::to(&server);
     let body = lease("x", "a").to_string();
@@ -19,7 +19,7 @@ fn a_body_in_chunks_is_read() {
 }
 
 #[test]
-fn large_objects_are_taken_and_larger_ones_refused() {
+fn large_objects_are_accepted_and_too_large_ones_refused() {
     let server = server();
     let mut client = Client::to(&server);
     let large = json!({"metadata": {"name": "x"}, "data": {"k": "v".repeat(7 << 20)}});
@@ -42,7 +42,7 @@ fn other_media_types_are_refused() {
 }
 
 #[test]
-fn what_is_no_request_is_refused() {
+fn malformed_requests_are_refused() {
     for text in [
         "nonsense\r\n\r\n",
         "GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
@@ -57,7 +57,7 @@ fn what_is_no_request_is_refused() {
 }
 
 #[test]
-fn a_body_that_is_no_object_is_refused() {
+fn bodies_that_are_no_objects_are_refused() {
     let server = server();
     let mut client = Client::to(&server);
     for body in [json!(5), json!([]), json!({"metadata": 5}), json!({"kind": "Pod"})] {
@@ -80,7 +80,7 @@ fn endpoints_come_with_a_warning() {
 }
 
 #[test]
-fn tables_show_what_kubectl_prints() {
+fn tables_have_the_columns_of_kubectl() {
     let server = server();
     server.put("leases", "default", lease("x", "me"));
     let mut client = Client::to(&server);
@@ -93,7 +93,7 @@ fn tables_show_what_kubectl_prints() {
 }
 
 #[test]
-fn what_is_served_can_be_discovered() {
+fn discovery_lists_the_resources() {
     let server = server();
     let mut client = Client::to(&server);
     for (path, names) in [
@@ -111,7 +111,7 @@ fn what_is_served_can_be_discovered() {
 }
 
 #[test]
-fn an_object_may_be_as_deep_as_json_is_read() {
+fn objects_may_be_nested_up_to_the_limit_of_the_parser() {
     let server = server();
     let mut client = Client::to(&server);
     let mut deep = json!({});
@@ -125,7 +125,7 @@ fn an_object_may_be_as_deep_as_json_is_read() {
 }
 
 #[test]
-fn requests_are_seen_as_they_came() {
+fn requests_are_recorded() {
     let server = server();
     let mut client = Client::to(&server);
     client.call("POST", LEASES, Some(&lease("x", "a")));

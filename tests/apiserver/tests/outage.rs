@@ -30,7 +30,7 @@ fn a_server_that_goes_down_ends_its_watches() {
 }
 
 #[test]
-fn a_frozen_server_acts_when_it_thaws() {
+fn a_frozen_server_carries_out_requests_when_it_thaws() {
     let server = server();
     let mut watcher = Client::to(&server);
     watcher.watch(&format!("{LEASES}?watch=1"));
@@ -47,7 +47,7 @@ fn a_frozen_server_acts_when_it_thaws() {
 }
 
 #[test]
-fn a_dropped_server_leaves_nobody_waiting() {
+fn dropping_a_server_ends_all_connections() {
     let ends: [fn(&Server); 2] = [|_| {}, Server::freeze];
     for before in ends {
         let server = server();

@@ -54,7 +54,7 @@ fn an_address_in_use_is_an_error() {
 }
 
 #[test]
-fn it_says_where_it_listens_and_ends_with_its_stdin() {
+fn it_prints_its_address_and_ends_with_its_stdin() {
     let mut child = program(&["--listen=127.0.0.1:0", "--with-stdin"]).spawn().unwrap();
     let url = url(&mut child);
     let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
@@ -67,7 +67,7 @@ fn it_says_where_it_listens_and_ends_with_its_stdin() {
 }
 
 #[test]
-fn tokens_and_rules_are_taken_from_the_command_line() {
+fn tokens_and_rules_come_from_the_command_line() {
     let mut child = program(&[
         "--listen=127.0.0.1:0",
         "--with-stdin",

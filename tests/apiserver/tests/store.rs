@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const ALL: [(&str, &str); 3] = [("endpoints", ENDPOINTS), ("configmaps", CONFIGMAPS), ("leases", LEASES)];
 
 #[test]
-fn a_second_create_finds_the_first() {
+fn a_second_create_conflicts() {
     let server = server();
     let mut client = Client::to(&server);
     for (_, path) in ALL {
@@ -88,7 +88,7 @@ fn identity_survives_an_update() {
 }
 
 #[test]
-fn fields_beside_the_annotations_come_back() {
+fn other_fields_are_kept() {
     let server = server();
     let mut client = Client::to(&server);
     let object = json!({
@@ -141,7 +141,7 @@ fn bad_names_are_refused() {
 }
 
 #[test]
-fn nothing_is_created_where_there_is_no_namespace() {
+fn nothing_is_created_in_a_missing_namespace() {
     let missing_namespaces = vec!["default".to_owned()];
     let options = apiserver::Options { missing_namespaces, ..Default::default() };
     let server = apiserver::Server::start(options).unwrap();
@@ -152,7 +152,7 @@ fn nothing_is_created_where_there_is_no_namespace() {
 }
 
 #[test]
-fn a_merge_patch_changes_what_it_names() {
+fn a_merge_patch_changes_only_the_named_fields() {
     let server = server();
     let mut client = Client::to(&server);
     server.put("endpoints", "default", annotated("x", "1"));
@@ -173,7 +173,7 @@ fn a_delete_at_another_uid_conflicts() {
 }
 
 #[test]
-fn a_list_holds_what_matches() {
+fn a_list_contains_the_matching_objects() {
     let server = server();
     let mut client = Client::to(&server);
     server.put("leases", "default", lease("x", "a"));

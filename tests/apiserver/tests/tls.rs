@@ -12,13 +12,13 @@ fn server() -> Server {
 }
 
 #[test]
-fn the_server_is_trusted_by_its_authority_alone() {
+fn the_server_certificate_is_valid_only_for_its_ca() {
     let (server, other) = (server(), server());
     assert!(server.url().starts_with("https://127.0.0.1:"));
     let mut client = Client::over_tls(&server, server.ca_pem().unwrap());
     assert_eq!(client.call("POST", LEASES, Some(&lease("x", "a"))).status, 201);
-    let mut stranger = Client::over_tls(&server, other.ca_pem().unwrap());
-    assert!(stranger.try_call("GET", "/version", None).is_err());
+    let mut untrusted = Client::over_tls(&server, other.ca_pem().unwrap());
+    assert!(untrusted.try_call("GET", "/version", None).is_err());
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn a_watch_works_over_tls() {
 }
 
 #[test]
-fn a_frozen_server_shakes_no_hands_until_it_thaws() {
+fn a_frozen_server_does_no_tls_handshake_until_it_thaws() {
     let server = server();
     server.freeze();
     let mut client = Client::over_tls(&server, server.ca_pem().unwrap());
@@ -43,7 +43,7 @@ fn a_frozen_server_shakes_no_hands_until_it_thaws() {
 }
 
 #[test]
-fn a_new_authority_is_for_new_connections() {
+fn a_new_ca_applies_to_new_connections() {
     let server = server();
     let old = server.ca_pem().unwrap();
     let mut before = Client::over_tls(&server, old);
@@ -54,14 +54,14 @@ fn a_new_authority_is_for_new_connections() {
     assert_eq!(Client::over_tls(&server, &new).get("/version").status, 200);
 }
 
-/// A server that knows one token and lets two do everything: whoever has it, and a group.
+/// A server with one token, whose user may do everything, as may a group.
 fn with_rules() -> Server {
     let tokens = vec![("secret".to_owned(), "app".to_owned())];
     let rules = vec![Rule::new("app", &["*"], "*"), Rule::new("electors", &["*"], "*")];
     Server::start(Options { tls: true, tokens, rules, ..Options::default() }).unwrap()
 }
 
-/// In so many seconds, or before.
+/// The time in this number of seconds, which may be negative.
 fn in_seconds(seconds: i64) -> SystemTime {
     let difference = Duration::from_secs(seconds.unsigned_abs());
     let now = SystemTime::now();
@@ -72,26 +72,26 @@ fn in_seconds(seconds: i64) -> SystemTime {
 fn a_certificate_names_its_user_and_groups() {
     let server = with_rules();
     let member = server.client_certificate("jane", Some("electors"), in_seconds(60)).unwrap();
-    let mut client = Client::showing(&server, server.ca_pem().unwrap(), Some(&member));
+    let mut client = Client::with_certificate(&server, server.ca_pem().unwrap(), Some(&member));
     assert_eq!(client.call("POST", LEASES, Some(&lease("x", "a"))).status, 201);
     let seen = server.requests().remove(0);
     assert_eq!(seen.user.as_deref(), Some("jane"));
     assert_eq!(seen.groups, ["electors"]);
 
-    let stranger = server.client_certificate("joe", None, in_seconds(60)).unwrap();
-    let mut client = Client::showing(&server, server.ca_pem().unwrap(), Some(&stranger));
+    let untrusted = server.client_certificate("joe", None, in_seconds(60)).unwrap();
+    let mut client = Client::with_certificate(&server, server.ca_pem().unwrap(), Some(&untrusted));
     let answer = client.get(LEASES);
     assert_eq!(answer.status, 403);
     assert!(answer.text.contains("User \\\"joe\\\" cannot list"), "{}", answer.text);
 }
 
 #[test]
-fn a_certificate_that_is_not_trusted_makes_no_difference_but_to_the_answer() {
+fn an_untrusted_certificate_is_answered_with_401() {
     let (server, other) = (with_rules(), with_rules());
     let expired = server.client_certificate("jane", Some("electors"), in_seconds(-60)).unwrap();
     let foreign = other.client_certificate("jane", Some("electors"), in_seconds(60)).unwrap();
     for own in [expired, foreign] {
-        let show = || Client::showing(&server, server.ca_pem().unwrap(), Some(&own));
+        let show = || Client::with_certificate(&server, server.ca_pem().unwrap(), Some(&own));
         assert_eq!(show().get(LEASES).status, 401);
         assert_eq!(show().with_token("secret").get(LEASES).status, 200);
     }
@@ -105,9 +105,9 @@ fn without_a_certificate_a_client_is_anonymous() {
 }
 
 #[test]
-fn a_new_authority_leaves_the_certificates_of_clients_valid() {
+fn client_certificates_remain_valid_with_a_new_ca() {
     let server = with_rules();
     let member = server.client_certificate("jane", Some("electors"), in_seconds(60)).unwrap();
     let new = server.rotate_ca().unwrap();
-    assert_eq!(Client::showing(&server, &new, Some(&member)).get(LEASES).status, 200);
+    assert_eq!(Client::with_certificate(&server, &new, Some(&member)).get(LEASES).status, 200);
 }

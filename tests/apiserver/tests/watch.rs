@@ -1,4 +1,4 @@
-//! What a watch shows, and from where on.
+//! Watches: their events and where they start.
 
 mod common;
 
@@ -40,7 +40,7 @@ fn a_watch_shows_what_was_missed() {
 }
 
 #[test]
-fn a_watch_from_nowhere_begins_with_what_exists() {
+fn a_watch_without_a_version_begins_with_the_existing_objects() {
     let server = server();
     server.put("leases", "default", lease("x", "a"));
     for at in ["", "0"] {
@@ -51,7 +51,7 @@ fn a_watch_from_nowhere_begins_with_what_exists() {
 }
 
 #[test]
-fn the_end_of_what_exists_is_marked() {
+fn the_end_of_the_initial_events_is_marked() {
     let server = server();
     server.put("leases", "default", lease("x", "a"));
     let mut client = Client::to(&server);
@@ -63,7 +63,7 @@ fn the_end_of_what_exists_is_marked() {
 }
 
 #[test]
-fn a_watch_from_the_future_is_silent_until_it_is_reached() {
+fn a_watch_from_a_future_version_is_silent_until_that_version() {
     let server = server();
     let mut client = Client::to(&server);
     client.watch(&watch_from(&(server.resource_version() + 2).to_string()));
@@ -73,7 +73,7 @@ fn a_watch_from_the_future_is_silent_until_it_is_reached() {
     assert_eq!(holder(&client.must_event()), ("MODIFIED", "c"));
 }
 
-fn expects_gone(client: &mut Client) {
+fn expect_gone(client: &mut Client) {
     let (kind, status) = client.must_event();
     assert_eq!((kind.as_str(), &status["code"]), ("ERROR", &410.into()));
     assert_eq!(status["reason"], "Expired");
@@ -88,7 +88,7 @@ fn a_watch_from_before_a_compaction_is_gone() {
     server.compact();
     let mut client = Client::to(&server);
     client.watch(&watch_from(version(&first)));
-    expects_gone(&mut client);
+    expect_gone(&mut client);
     client.watch(&watch_from(&server.resource_version().to_string()));
 }
 
@@ -99,7 +99,7 @@ fn a_watch_from_before_the_window_is_gone() {
     let versions: Vec<Value> = ["a", "b", "c", "d"].map(put).into();
     let mut client = Client::to(&server);
     client.watch(&watch_from(version(&versions[0])));
-    expects_gone(&mut client);
+    expect_gone(&mut client);
     client.watch(&watch_from(version(&versions[1])));
     assert_eq!(holder(&client.must_event()), ("MODIFIED", "c"));
     assert_eq!(server.history().len(), 4);
@@ -130,7 +130,7 @@ fn a_watch_gets_a_bookmark_before_its_end() {
 }
 
 #[test]
-fn a_client_that_goes_is_noticed() {
+fn a_client_that_closes_is_noticed() {
     let server = server();
     let mut client = Client::to(&server);
     client.watch(&watch_from(""));

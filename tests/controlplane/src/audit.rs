@@ -1,4 +1,4 @@
-//! What a kube-apiserver was asked and what it wrote, as its audit log has it.
+//! The requests and writes in the audit log of a kube-apiserver.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{Commit, Request};
 
-/// What the server is to log: requests for the kinds of objects that electors use, those that write with what was written.
+/// The audit policy: log requests for the kinds of objects that electors use; for writes also the object.
 pub(crate) fn policy() -> Value {
     let resources = json!([
         {"group": "", "resources": ["endpoints", "configmaps"]},
@@ -29,28 +29,28 @@ pub(crate) fn policy() -> Value {
     })
 }
 
-/// The log, read as far as it has been written.
+/// The log, read incrementally.
 pub(crate) struct AuditLog {
     path: PathBuf,
-    /// The same moment by both clocks.
+    /// The same moment on both clocks.
     anchor: (SystemTime, Instant),
     read: Mutex<Lines>,
 }
 
 #[derive(Default)]
 struct Lines {
-    /// Up to the end of the last whole line.
+    /// The offset after the last complete line.
     read_to: u64,
-    /// In the order in which they were answered, or begun to be.
+    /// In the order of their answers (of the beginning of their answers, for watches).
     events: Vec<Event>,
-    /// By auditID: a watch has two events, one at its beginning and one at its end.
+    /// By auditID, because a watch has two events, one at its beginning and one at its end.
     known: BTreeMap<String, usize>,
 }
 
 struct Event {
     request: Request,
     within: (Instant, Instant),
-    /// What a write was answered with.
+    /// The object in the answer to a write.
     object: Value,
 }
 
@@ -67,7 +67,7 @@ impl AuditLog {
         self.with_events(|events| {
             let here = |event: &&Event| event.request.resource == resource && event.request.namespace == namespace;
             let mut commits: Vec<Commit> = events.iter().filter(here).filter_map(Event::commit).collect();
-            // A read in between may have been answered with the same state; and so may an update that changed nothing.
+            // An update that changes nothing is answered with the same state.
             let version = |commit: &Commit| commit.object.as_ref().map_or(0, version);
             if commits.iter().all(|commit| commit.object.is_some()) {
                 commits.sort_by_key(version);
@@ -99,7 +99,7 @@ impl AuditLog {
             status: event["responseStatus"]["code"].as_u64().and_then(|code| code.try_into().ok()),
         };
         let began = self.instant(event["requestReceivedTimestamp"].as_str()?)?;
-        // The log cuts off what is less than a microsecond.
+        // The log truncates times to microseconds.
         let ended = self.instant(event["stageTimestamp"].as_str()?)? + Duration::from_micros(1);
         Some((text(&event["auditID"]), Event { request, within: (began, ended), object }))
     }
@@ -123,7 +123,7 @@ impl Lines {
         });
         let end = new.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         if read.is_err() {
-            return Vec::new(); // nothing has been logged yet
+            return Vec::new(); // the log does not exist yet
         }
         self.read_to += end as u64;
         String::from_utf8_lossy(&new[..end]).lines().map(str::to_owned).collect()
@@ -161,7 +161,7 @@ fn since_1970(time: &str) -> Option<Duration> {
     let number = |from: usize, to: usize| time.get(from..to)?.parse::<u64>().ok();
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second, micros) = (number(11, 13)?, number(14, 16)?, number(17, 19)?, number(20, 26)?);
-    // With years that begin in March the leap day comes last, and the months' lengths repeat every five.
+    // If years begin in March, the leap day is the last day, and the lengths of the months repeat every five months.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
     let days = days.checked_sub(719_468)?;

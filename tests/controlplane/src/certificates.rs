@@ -1,8 +1,8 @@
-//! What a kube-apiserver needs of keys and certificates; all in PEM.
+//! The keys and certificates of a kube-apiserver, in PEM.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
-/// The certificate and the key that the server shows, and the authority by which clients know it.
+/// The server's certificate and key, and the CA that clients trust.
 pub(crate) struct Serving {
     pub(crate) ca: String,
     pub(crate) certificate: String,
@@ -25,7 +25,7 @@ impl Serving {
     }
 }
 
-/// The keys that service account tokens are signed with, and checked with.
+/// The keys that sign and verify service account tokens.
 pub(crate) struct TokenKeys {
     pub(crate) private: String,
     pub(crate) public: String,

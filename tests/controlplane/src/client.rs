@@ -9,17 +9,17 @@ use ureq::Agent;
 use ureq::http::Request;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-/// Far more than any request takes.
+/// Longer than any request takes.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What a request was answered.
+/// The answer to a request.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The code.
     pub status: u16,
-    /// The headers `Warning`.
+    /// The `Warning` headers.
     pub warnings: Vec<String>,
-    /// The body; null if it is no JSON.
+    /// The body; null if it is not JSON.
     pub body: Value,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// `base` is a URL without a path; over https it has to show a certificate of this authority.
+    /// `base` is a URL without a path. Over https the server must have a certificate of this CA.
     pub(crate) fn new(base: String, ca_pem: Option<&str>, token: &str) -> io::Result<Client> {
         let mut tls =
             TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
@@ -44,7 +44,7 @@ impl Client {
             .proxy(None)
             .http_status_as_error(false)
             .timeout_global(Some(TIMEOUT))
-            .max_idle_connections(0) // a server that is killed in between leaves none behind
+            .max_idle_connections(0) // so that no connection outlives a server that is killed
             .user_agent("conformance")
             .build();
         Ok(Client { agent: config.into(), base, token: token.to_owned() })
@@ -58,7 +58,7 @@ impl Client {
         self.send_as(&self.token, method, path, body)
     }
 
-    /// The same with the token of somebody else.
+    /// The same with another token.
     pub(crate) fn send_as(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> io::Result<Answer> {
         let request = Request::builder()
             .method(method)
@@ -80,7 +80,7 @@ impl Client {
         Ok(Answer { status, warnings, body: serde_json::from_str(&text).unwrap_or_default() })
     }
 
-    /// A request that has to be granted; returns the body of the answer.
+    /// A request that must succeed; returns the body of the answer.
     pub(crate) fn must(&self, method: &str, path: &str, body: &Value) -> Value {
         match self.send(method, path, Some(body)) {
             Ok(answer) if answer.status / 100 == 2 => answer.body,

@@ -1,21 +1,21 @@
-//! An API server for tests that are written once and hold for two: a real kube-apiserver with its etcd, and the
-//! in-memory stand-in of the crate `apiserver`.
+//! An API server for tests that run against two implementations: a real kube-apiserver with etcd, and the in-memory API
+//! server of the crate `apiserver`.
 //!
-//! Where the environment variable `KUBEBUILDER_ASSETS` names a folder with `etcd` and `kube-apiserver`, as the tests
-//! of Kubernetes controllers have it, [`ControlPlane::start`] starts these two, on loopback, with certificates and keys
-//! of their own, service accounts and RBAC. Without it the stand-in takes their place.
+//! If the environment variable `KUBEBUILDER_ASSETS` names a directory with `etcd` and `kube-apiserver`, as in tests of
+//! Kubernetes controllers, [`ControlPlane::start`] starts both on loopback, with new certificates and keys, service
+//! accounts and RBAC. Otherwise it starts the in-memory API server.
 //!
-//! What is done to objects goes over HTTP in both cases, by an administrator's token. What differs stands behind one
-//! trait with two implementations: accounts, rights and tokens, what was asked and written, and what can go wrong.
+//! Objects are changed over HTTP in both cases, with an administrator's token. A trait with two implementations covers
+//! the differences: accounts, rights and tokens, the record of requests and writes, and faults.
 
 #![forbid(unsafe_code)]
 
 mod audit;
 mod certificates;
 mod client;
-mod genuine;
+mod in_memory;
 mod process;
-mod stand_in;
+mod real;
 
 use std::env;
 use std::fs;
@@ -30,68 +30,68 @@ use serde_json::{Value, json};
 
 pub use crate::client::Answer;
 use crate::client::Client;
-use crate::genuine::Genuine;
-use crate::stand_in::StandIn;
+use crate::in_memory::InMemoryPlane;
+use crate::real::RealPlane;
 
-/// Names the folder with the programs.
+/// The environment variable that names the directory with the programs.
 pub const ASSETS: &str = "KUBEBUILDER_ASSETS";
 
 /// A service account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Where it is, and where its rights hold.
+    /// Its namespace, in which its rights apply.
     pub namespace: String,
-    /// Its name there.
+    /// Its name.
     pub name: String,
 }
 
 impl Account {
-    /// Who it is to the API server.
+    /// Its user name for the API server.
     pub fn user(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.name)
     }
 
-    /// The role of a real server that says what it may do with a resource.
+    /// The name of the role with its rights on a resource, on a real server.
     pub fn role(&self, resource: &str) -> String {
         format!("{}-{resource}", self.name)
     }
 }
 
-/// A token that can be taken back.
+/// A token that can be revoked.
 #[derive(Clone, Debug)]
 pub struct Token {
-    /// What goes into the file.
+    /// The text of the token.
     pub text: String,
     account: Account,
-    /// What it is bound to: it is valid while that exists.
+    /// The object to which it is bound: the token is valid while that exists.
     bound_to: String,
 }
 
-/// A request that was answered, or begun to be.
+/// A request that was answered, or a watch that was opened.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `get`, `list`, `watch`, `create`, `update`, `patch` or `delete`.
     pub verb: String,
     /// `endpoints`, `configmaps` or `leases`.
     pub resource: String,
-    /// Empty for all.
+    /// Empty for requests without a name.
     pub namespace: String,
-    /// Whose token came with it; empty if nobody's.
+    /// The user of its token; empty without a token.
     pub user: String,
-    /// The code of the answer.
+    /// The status of the answer.
     pub status: Option<u16>,
 }
 
-/// A state of an object that was committed.
+/// A committed state of an object.
 #[derive(Clone, Debug)]
 pub struct Commit {
-    /// Between these two instants.
+    /// It was committed between these two instants.
     pub within: (Instant, Instant),
-    /// The object after it; none if it was deleted.
+    /// The object after the commit; none if it was deleted.
     pub object: Option<Value>,
 }
 
-/// What differs between a real server and the stand-in.
+/// The differences between a real server and the in-memory one.
 trait Backend: Send + Sync {
     fn name(&self) -> String;
     fn address(&self) -> SocketAddr;
@@ -114,57 +114,57 @@ trait Backend: Send + Sync {
     fn forget_history(&self);
 }
 
-/// A running API server. Dropping it ends what was started.
+/// A running API server. Dropping it stops everything that was started.
 pub struct ControlPlane {
     backend: Box<dyn Backend>,
-    is_genuine: bool,
-    /// After the backend, so that nobody writes there any more when it is dropped.
+    is_real: bool,
+    /// Declared after the backend, so that it is removed after the backend has stopped.
     dir: Folder,
 }
 
 impl ControlPlane {
-    /// Starts the real thing where it is at hand, else the stand-in, and waits until it answers. Files go into a
-    /// folder of its own below `dir`, which is removed at the end.
+    /// Starts a real server if there is one, otherwise the in-memory one, and waits until it answers. Files are written
+    /// to a new directory below `dir`, which is removed at the end.
     ///
     /// # Errors
-    /// If what ought to start does not; what it printed last is in the error.
+    /// If a program does not start; the error contains the last lines that it printed.
     pub fn start(dir: &Path) -> io::Result<ControlPlane> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let dir = Folder(dir.join(format!("controlplane-{}-{number}", std::process::id())));
         fs::create_dir_all(&dir.0)?;
         let assets = assets();
-        let is_genuine = assets.is_some();
+        let is_real = assets.is_some();
         let backend: Box<dyn Backend> = match assets {
-            Some(assets) => Box::new(Genuine::start(&assets, &dir.0)?),
-            None => Box::new(StandIn::start()?),
+            Some(assets) => Box::new(RealPlane::start(&assets, &dir.0)?),
+            None => Box::new(InMemoryPlane::start()?),
         };
-        let plane = ControlPlane { backend, is_genuine, dir };
+        let plane = ControlPlane { backend, is_real, dir };
         plane.write_kubeconfig()?;
         Ok(plane)
     }
 
     /// Whether it is a real kube-apiserver.
-    pub fn is_genuine(&self) -> bool {
-        self.is_genuine
+    pub fn is_real(&self) -> bool {
+        self.is_real
     }
 
-    /// What it is, for people.
+    /// A description of the server.
     pub fn name(&self) -> String {
         self.backend.name()
     }
 
-    /// Where it speaks HTTPS.
+    /// Its HTTPS address.
     pub fn address(&self) -> SocketAddr {
         self.backend.address()
     }
 
-    /// The authority that its certificate is signed by.
+    /// The CA of its certificate.
     pub fn ca_pem(&self) -> &str {
         self.backend.ca_pem()
     }
 
-    /// One request of an administrator; `path` begins with a slash.
+    /// Sends a request as an administrator; `path` begins with a slash.
     ///
     /// # Errors
     /// If there is no answer.
@@ -172,7 +172,7 @@ impl ControlPlane {
         self.backend.admin().send(method, path, body)
     }
 
-    /// The same by somebody else's token.
+    /// The same with another token.
     ///
     /// # Errors
     /// If there is no answer.
@@ -180,13 +180,13 @@ impl ControlPlane {
         self.backend.admin().send_as(&token.text, method, path, body)
     }
 
-    /// An object as it is; none if there is none, or no answer.
+    /// The present object; none if it does not exist or there is no answer.
     pub fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         let answer = self.send("GET", &object_path(resource, namespace, name), None).ok()?;
         (answer.status == 200).then_some(answer.body)
     }
 
-    /// Creates an object. `object` needs no more than what is in it; its name and type are added.
+    /// Creates an object. Name and type are added to `object`.
     ///
     /// # Panics
     /// If the server does not create it; so do `edit` and `delete`.
@@ -195,7 +195,7 @@ impl ControlPlane {
         self.backend.admin().must("POST", &collection_path(resource, namespace), &object)
     }
 
-    /// Reads an object, changes it, and writes it back, again and again until nobody came between.
+    /// Reads an object, changes it, and writes it back; repeats that after conflicts.
     pub fn edit(&self, resource: &str, namespace: &str, name: &str, change: impl Fn(&mut Value)) -> Value {
         let path = object_path(resource, namespace, name);
         loop {
@@ -221,21 +221,21 @@ impl ControlPlane {
         self.backend.add_namespace(namespace);
     }
 
-    /// Creates a service account that may do nothing yet.
+    /// Creates a service account without rights.
     pub fn add_account(&self, namespace: &str, name: &str) -> Account {
         let account = Account { namespace: namespace.to_owned(), name: name.to_owned() };
         self.backend.add_account(&account);
         account
     }
 
-    /// From now on an account may do this and nothing else with a resource: `create` in all of its namespace, the other
-    /// verbs with the objects of that name. Returns once that is in force.
+    /// Sets an account's rights on a resource: `create` in its whole namespace, the other verbs on the object of this
+    /// name. Returns when this has taken effect.
     pub fn allow(&self, account: &Account, resource: &str, name: &str, verbs: &[&str]) {
         self.backend.allow(account, resource, name, verbs);
     }
 
-    /// A token of an account, as one is projected into a pod: it lasts for minutes, and no longer than what it is
-    /// bound to.
+    /// A token of an account, as projected into a pod. It is valid for some minutes, and not longer than the object to
+    /// which it is bound exists.
     pub fn token(&self, account: &Account) -> Token {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let bound_to = format!("token-{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -243,34 +243,35 @@ impl ControlPlane {
         Token { text, account: account.clone(), bound_to }
     }
 
-    /// Deletes what a token is bound to. A real server knows that after some 10 s, for it caches who a token is of.
+    /// Deletes the object to which a token is bound. A real server accepts the token for about 10 s more, because it
+    /// caches tokens.
     pub fn revoke(&self, token: &Token) {
         self.backend.revoke(token);
     }
 
-    /// Whether requests with this token are taken for its account's.
+    /// Whether the server accepts this token.
     pub fn accepts(&self, token: &Token) -> bool {
         let path = object_path("configmaps", &token.account.namespace, "none");
         let answer = self.send_as(token, "GET", &path, None);
         answer.is_ok_and(|answer| answer.status != 401)
     }
 
-    /// The numbers of its processes that run. That of the stand-in is this one.
+    /// The process IDs of its running processes. For the in-memory server that is this process.
     pub fn processes(&self) -> Vec<u32> {
         self.backend.processes()
     }
 
-    /// What was asked so far, as far as it has been answered, or begun to be.
+    /// The requests so far that were answered, and the watches that were opened.
     pub fn requests(&self) -> Vec<Request> {
         self.backend.requests()
     }
 
-    /// The states of the locks in a namespace that were written and acknowledged so far, in order.
+    /// The states of the locks in a namespace that were acknowledged so far, in order.
     pub fn commits(&self, resource: &str, namespace: &str) -> Vec<Commit> {
         self.backend.commits(resource, namespace)
     }
 
-    /// Ends the API server without warning; what is stored stays.
+    /// Kills the API server; the stored objects remain.
     pub fn kill_server(&self) {
         self.backend.kill_server();
     }
@@ -280,33 +281,33 @@ impl ControlPlane {
         self.backend.start_server();
     }
 
-    /// Ends etcd without warning. The stand-in has none, and hangs.
+    /// Kills etcd. The in-memory server has none; it hangs.
     pub fn kill_storage(&self) {
         self.backend.kill_storage();
     }
 
-    /// Starts etcd again, and waits until the API server has found it.
+    /// Starts etcd again, and waits until the API server uses it.
     pub fn start_storage(&self) {
         self.backend.start_storage();
     }
 
-    /// Makes etcd stand still, and with it all requests for objects.
+    /// Pauses etcd, so that all requests for objects hang.
     pub fn pause_storage(&self) {
         self.backend.pause_storage();
     }
 
-    /// Lets it go on.
+    /// Resumes etcd.
     pub fn resume_storage(&self) {
         self.backend.resume_storage();
     }
 
-    /// Starts the server anew with nothing in its memory: whoever watched has to find out what is there now.
+    /// Restarts the server with an empty watch cache, so that watches must start again.
     pub fn forget_history(&self) {
         self.backend.forget_history();
     }
 
-    /// `kubectl` as an administrator of this server, in a namespace: that of the folder with the programs, or else
-    /// whichever the shell finds. None if there is none.
+    /// `kubectl` as an administrator of this server, in a namespace: the one in the directory with the programs, or
+    /// else the one in `PATH`. None if there is none.
     pub fn kubectl(&self, namespace: &str) -> Option<Command> {
         let folders = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
         let program = assets().into_iter().chain(folders).map(|dir| dir.join("kubectl")).find(|file| file.is_file())?;
@@ -335,7 +336,7 @@ impl ControlPlane {
     }
 }
 
-/// A folder that is removed when dropped.
+/// A directory that is removed when dropped.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -344,12 +345,12 @@ impl Drop for Folder {
     }
 }
 
-/// The folder with the programs, if one is named.
+/// The directory with the programs, if one is named.
 fn assets() -> Option<PathBuf> {
     env::var_os(ASSETS).filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
-/// Where the objects of a resource are.
+/// The path of the objects of a resource.
 pub fn collection_path(resource: &str, namespace: &str) -> String {
     let path = match group_of(resource) {
         "" => "api/v1".to_owned(),
@@ -358,7 +359,7 @@ pub fn collection_path(resource: &str, namespace: &str) -> String {
     format!("/{path}/namespaces/{namespace}/{resource}")
 }
 
-/// Where an object is.
+/// The path of an object.
 pub fn object_path(resource: &str, namespace: &str, name: &str) -> String {
     format!("{}/{name}", collection_path(resource, namespace))
 }

@@ -1,4 +1,4 @@
-//! A server program that does not outlive the tests, however they end.
+//! A server program that is ended with the test process, however that ends.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -10,16 +10,18 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Runs the program until its own standard input is closed, which the death of the tests does too.
-const KEEPER: &str = r#"log=$1; shift; "$@" >>"$log" 2>&1 </dev/null & echo $!; read -r line; kill -KILL $!; wait $!"#;
+/// A shell script that runs the program until the script's standard input is closed, which also happens when the test
+/// process dies.
+const SUPERVISOR: &str =
+    r#"log=$1; shift; "$@" >>"$log" 2>&1 </dev/null & echo $!; read -r line; kill -KILL $!; wait $!"#;
 
-/// How long a server may take until it answers: minutes on a machine that is busy with other things.
+/// How long a server may take until it answers, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// As much of a log as goes into an error.
+/// How many lines of a log an error contains.
 const LAST_LINES: usize = 15;
 
-/// A program that is started, killed and started again.
+/// A program that can be started, killed and started again.
 pub(crate) struct Program {
     path: PathBuf,
     arguments: Vec<String>,
@@ -39,7 +41,7 @@ impl Program {
         self.wait_until_ready(is_ready)
     }
 
-    /// Waits until it is ready; an error if it has ended, or does not get ready.
+    /// Waits until it is ready; an error if it ends or does not become ready.
     pub(crate) fn wait_until_ready(&self, is_ready: impl Fn() -> bool) -> io::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !is_ready() {
@@ -53,7 +55,7 @@ impl Program {
         Ok(())
     }
 
-    /// Ends it at once.
+    /// Kills it.
     pub(crate) fn kill(&self) {
         drop(self.running().take());
     }
@@ -80,7 +82,7 @@ impl Program {
     }
 }
 
-/// A program that runs; killed when dropped.
+/// A running program; killed when dropped.
 struct Process {
     keeper: Child,
     pid: Pid,
@@ -92,13 +94,13 @@ impl Process {
             return Err(io::Error::other(format!("there is no program {}", path.display())));
         }
         let mut keeper = Command::new("sh")
-            .args(["-c", KEEPER, "sh"])
+            .args(["-c", SUPERVISOR, "sh"])
             .arg(log)
             .arg(path)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null()) // the shell tells how the program ended
+            .stderr(Stdio::null()) // the shell prints how the program ended
             .spawn()?;
         let mut line = String::new();
         BufReader::new(keeper.stdout.take().expect("it is piped")).read_line(&mut line)?;
@@ -107,7 +109,7 @@ impl Process {
         Ok(Process { keeper, pid })
     }
 
-    /// What has ended has no program any more, even while it has a number.
+    /// A zombie counts as ended.
     fn is_running(&self) -> bool {
         fs::read_link(format!("/proc/{}/exe", self.pid.as_raw_nonzero())).is_ok()
     }

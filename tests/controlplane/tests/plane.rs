@@ -1,4 +1,4 @@
-//! What tests of others rely on, whichever server there is.
+//! What other tests depend on, with each kind of server.
 
 use std::path::Path;
 use std::thread;
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// By so much a wall clock may be off that is read at another moment.
-const ADRIFT: Duration = Duration::from_millis(1);
+/// The error of comparing times from two clocks.
+const CLOCK_ERROR: Duration = Duration::from_millis(1);
 
 fn plane() -> ControlPlane {
     ControlPlane::start(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap()
@@ -19,7 +19,7 @@ fn plane() -> ControlPlane {
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out after {PATIENCE:?}: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -29,7 +29,7 @@ fn version(object: &Value) -> u64 {
 }
 
 #[test]
-fn what_was_written_is_on_record_in_order_and_between_two_instants() {
+fn commits_are_recorded_in_order_with_their_time() {
     let plane = plane();
     plane.add_namespace("records");
     for kind in ["endpoints", "configmaps", "leases"] {
@@ -38,7 +38,7 @@ fn what_was_written_is_on_record_in_order_and_between_two_instants() {
         for number in ["one", "two"] {
             let label = |object: &mut Value| object["metadata"]["labels"] = json!({"number": number});
             versions.push(version(&plane.edit(kind, "records", "it", label)));
-            plane.edit(kind, "records", "it", label); // changes nothing, and so it is no other state
+            plane.edit(kind, "records", "it", label); // changes nothing, so it is not a new state
         }
         wait_until("all is on record", || plane.commits(kind, "records").len() == 3);
         let commits = plane.commits(kind, "records");
@@ -47,7 +47,7 @@ fn what_was_written_is_on_record_in_order_and_between_two_instants() {
         let after = Instant::now();
         for commit in &commits {
             let (earliest, latest) = commit.within;
-            assert!(before - ADRIFT <= earliest && earliest <= latest && latest <= after + ADRIFT);
+            assert!(before - CLOCK_ERROR <= earliest && earliest <= latest && latest <= after + CLOCK_ERROR);
         }
         plane.delete(kind, "records", "it");
         wait_until("the end of it too", || plane.commits(kind, "records").last().unwrap().object.is_none());
@@ -56,7 +56,7 @@ fn what_was_written_is_on_record_in_order_and_between_two_instants() {
 }
 
 #[test]
-fn an_account_may_do_what_it_is_allowed_and_its_tokens_end() {
+fn an_account_has_only_its_rights_and_its_tokens_can_be_revoked() {
     let plane = plane();
     plane.add_namespace("accounts");
     plane.create("leases", "accounts", "it", json!({}));
@@ -85,7 +85,7 @@ fn an_account_may_do_what_it_is_allowed_and_its_tokens_end() {
 }
 
 #[test]
-fn what_is_stored_outlives_the_server_and_the_storage() {
+fn objects_survive_restarts_of_the_server_and_of_etcd() {
     let plane = plane();
     plane.add_namespace("outages");
     let before = plane.create("configmaps", "outages", "it", json!({"data": {"a": "b"}}));

@@ -1,4 +1,4 @@
-//! `--health-check`: a candidate leads only while its application is well.
+//! `--health-check`: a candidate leads only while its application is healthy.
 
 use crate::common::cluster::{elector, holder, holder_in, plain_server, wait_for};
 use crate::common::{Elector, wait_until};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A lease that nobody waits for the end of here, and quick checks: two failures in a row end the leadership.
+/// A lease that is longer than the tests, and frequent checks: two failures in a row end the leadership.
 const CHECKED: &str = "--ttl=60s --health-interval=100ms --health-timeout=1s --health-failures=2";
 
 /// An application with a health endpoint.
@@ -54,7 +54,7 @@ fn status(elector: &Elector) -> Value {
     serde_json::from_str(&elector.ask("/status").unwrap().1).unwrap()
 }
 
-/// Who has held the lock, in their order, each once in a row.
+/// The holders of the lock in order, without repetitions.
 fn holders(server: &Server) -> Vec<String> {
     let mut holders: Vec<String> = server.history().iter().filter_map(|change| holder_in(&change.object)).collect();
     holders.retain(|holder| !holder.is_empty());
@@ -79,7 +79,18 @@ fn a_candidate_stands_from_the_first_check_that_succeeds() {
 }
 
 #[test]
-fn a_leader_whose_application_fails_steps_down_by_release_and_comes_back() {
+fn a_check_of_the_command_itself_is_named_as_the_reason_that_nobody_leads() {
+    let (server, application) = (plain_server(), Application::start(false));
+    let flag = application.flag();
+    let a = elector(&server, "a", &[CHECKED, &flag, "--", "/bin/true"]);
+    a.wait_for_log("if the command itself is checked, no candidate will ever lead");
+    let b = application.elector(&server, "b");
+    b.wait_for_log("is not healthy");
+    assert!(!b.log().contains("the command"), "{}", b.log());
+}
+
+#[test]
+fn a_leader_whose_application_fails_releases_the_lock_and_can_lead_again() {
     let server = plain_server();
     let applications = [Application::start(true), Application::start(true)];
     let a = applications[0].elector(&server, "a");
@@ -99,7 +110,7 @@ fn a_leader_whose_application_fails_steps_down_by_release_and_comes_back() {
 }
 
 #[test]
-fn when_all_are_sick_nobody_leads() {
+fn when_all_applications_are_unhealthy_nobody_leads() {
     let server = plain_server();
     let applications = [Application::start(true), Application::start(false)];
     let a = applications[0].elector(&server, "a");
@@ -119,7 +130,7 @@ fn an_application_that_hangs_ends_the_leadership_without_delaying_a_renewal() {
     let server = plain_server();
     let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
     let check = format!("--health-check=http://{}/", hangs.local_addr().unwrap());
-    // One check is answered, and then none any more.
+    // Only the first check is answered.
     let first = thread::spawn(move || {
         let (mut connection, _) = hangs.accept().unwrap();
         let _ = connection.read(&mut [0; 1000]);
@@ -138,7 +149,7 @@ fn an_application_that_hangs_ends_the_leadership_without_delaying_a_renewal() {
 }
 
 #[test]
-fn a_fleet_of_applications_that_come_and_go_has_one_term_a_candidate_in_r() {
+fn with_flapping_applications_each_candidate_has_at_most_one_term_in_r() {
     const R: Duration = Duration::from_secs(3);
     let server = plain_server();
     let applications = [Application::start(true), Application::start(true)];

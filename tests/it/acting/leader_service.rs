@@ -1,4 +1,4 @@
-//! `--leader-service` through candidates: the Service leads to whoever leads, and to nobody while nobody does.
+//! `--leader-service` with candidates: the Service routes to the leader, and nowhere while nobody leads.
 
 use crate::common::Elector;
 use crate::common::cluster::{STEADY, elector, holder_in, lines, plain_server, wait_for};
@@ -12,13 +12,13 @@ const SLICES: &str = "endpointslices";
 const SLICE: &str = "web-leader";
 const TOKEN: &str = "leader-elector/fencing-token";
 
-/// A candidate whose pod has this address.
+/// Starts a candidate whose pod has this address.
 fn candidate(server: &Server, id: &str, address: &str, flags: &[&str]) -> Elector {
     let pod_ip = format!("--pod-ip={address}");
     elector(server, id, &[&["--leader-service=web:8080", pod_ip.as_str()], flags].concat())
 }
 
-/// The addresses that the Service leads to.
+/// The addresses to which the Service routes.
 fn addresses(server: &Server) -> Vec<String> {
     let Some(slice) = server.get(SLICES, "default", SLICE) else { return Vec::new() };
     let endpoints = slice["endpoints"].as_array().cloned().unwrap_or_default();
@@ -27,10 +27,10 @@ fn addresses(server: &Server) -> Vec<String> {
 }
 
 fn wait_to_lead_to(server: &Server, expected: &[&str]) {
-    wait_for(server, &format!("the Service leads to {expected:?}"), |server| addresses(server) == expected);
+    wait_for(server, &format!("the Service routes to {expected:?}"), |server| addresses(server) == expected);
 }
 
-/// The log says it first.
+/// Waits until the log says so.
 fn wait_for_last_error(elector: &Elector, class: &str) {
     let shown = format!("\"lastError\":\"{class}\"");
     crate::common::wait_until(&shown, || elector.ask("/status").is_ok_and(|(_, body)| body.contains(&shown)));
@@ -72,7 +72,7 @@ fn after_a_crash_the_old_address_stays_until_the_next_leader_writes() {
 }
 
 #[test]
-fn whoever_is_asked_to_step_down_withdraws_its_address_first() {
+fn a_leader_that_steps_down_withdraws_its_address_first() {
     let server = plain_server();
     let a = candidate(&server, "a", "10.0.0.1", &[STEADY]);
     wait_to_lead_to(&server, &["10.0.0.1"]);
@@ -84,12 +84,12 @@ fn whoever_is_asked_to_step_down_withdraws_its_address_first() {
 }
 
 #[test]
-fn at_rest_nothing_is_sent_for_it() {
+fn no_requests_for_slices_are_sent_at_rest() {
     let server = plain_server();
     let _a = candidate(&server, "a", "10.0.0.1", &[STEADY]);
     wait_to_lead_to(&server, &["10.0.0.1"]);
     let requests = |server: &Server| server.requests().iter().filter(|request| request.resource == SLICES).count();
-    crate::common::cluster::wait_for_renewals(&server, 10); // the slice of the other IP family is looked for as well
+    crate::common::cluster::wait_for_renewals(&server, 10); // the slice of the other IP family is read too
     let before = requests(&server);
     crate::common::cluster::wait_for_renewals(&server, 10);
     assert_eq!(requests(&server), before);
@@ -112,7 +112,7 @@ fn without_the_right_the_log_names_the_rule_and_the_election_goes_on() {
 }
 
 #[test]
-fn a_server_that_is_silent_about_slices_does_not_keep_the_lock() {
+fn hanging_requests_for_slices_do_not_prevent_the_release() {
     let server = plain_server();
     let mut a = candidate(&server, "a", "10.0.0.1", &[STEADY]);
     wait_to_lead_to(&server, &["10.0.0.1"]);
@@ -127,7 +127,7 @@ fn a_server_that_is_silent_about_slices_does_not_keep_the_lock() {
 }
 
 #[test]
-fn a_slice_of_somebody_else_is_left_alone() {
+fn a_slice_of_another_owner_is_not_written() {
     let server = plain_server();
     let slice = json!({
         "metadata": {"name": SLICE, "labels": {"endpointslice.kubernetes.io/managed-by": "somebody"}},
@@ -141,10 +141,9 @@ fn a_slice_of_somebody_else_is_left_alone() {
     assert_eq!(addresses(&server), ["10.9.9.9"]);
 }
 
-/// As many handovers as `HANDOVERS` says: by a stop, a kill or a pause of the leader, while writes of slices are late,
-/// repeated or lost.
+/// `HANDOVERS` handovers: the leader is stopped, killed or paused, while writes of slices are late, repeated or lost.
 #[test]
-fn an_address_of_an_older_term_never_follows_that_of_a_newer_one() {
+fn the_address_of_an_older_term_never_replaces_that_of_a_newer_one() {
     let handovers: usize = std::env::var("HANDOVERS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
     let server = Server::start(Options { keep_requests: 1000, ..Options::default() }).unwrap();
     let start = |number: usize| {
@@ -185,12 +184,12 @@ fn an_address_of_an_older_term_never_follows_that_of_a_newer_one() {
         running.retain(|it| it.id != id);
         running.push(start(number));
     }
-    crate::common::wait_until("the Service leads to the leader", || {
+    crate::common::wait_until("the Service routes to the leader", || {
         let leader = running.iter().find(|elector| elector.leads());
         leader
             .is_some_and(|leader| leader.log().contains(&addresses(&server).join(" ")) && addresses(&server).len() == 1)
     });
-    // The terms in the order in which their addresses were to be seen.
+    // The terms in the order in which their addresses appeared.
     let mut terms: BTreeMap<u64, u64> = BTreeMap::new();
     let mut newest = 0;
     for change in server.history().iter().filter(|it| it.resource == SLICES && it.kind != ChangeKind::Deleted) {

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// A lease that nobody waits for the end of, and a command that has all the time it needs.
+/// A lease that is longer than the tests, and a long stop timeout.
 const CALM: &str = "--ttl=60s --retry-period=100ms --stop-timeout=30s";
 
-/// Says that it was asked to end, and ends with 7 when it may.
+/// Writes a line when it gets SIGTERM, and exits with 7 when a file allows it.
 const SLOW: &str = "trap 'echo asked >> $FILE; while [ ! -e $FILE.go ]; do sleep 0.01; done; exit 7' TERM; \
                     echo $LEADER_ELECTION_ID runs >> $FILE; while :; do sleep 0.01; done";
 
-/// Ignores that it is asked to end; writes the seconds since the machine started, and the fencing token.
+/// Ignores SIGTERM; writes the seconds since boot and the fencing token.
 const STUBBORN: &str = "trap '' TERM; while :; do read up idle < /proc/uptime; \
                         echo $up $LEADER_ELECTION_FENCING_TOKEN >> $FILE; sleep 0.02; done";
 
@@ -36,7 +36,7 @@ impl Stage {
         Stage { lock: Lock::new("leases"), folder }
     }
 
-    /// A candidate with a shell script, which finds the file in `$FILE`.
+    /// A candidate whose command is a shell script; `$FILE` is the path of the file.
     fn shell(&self, id: &str, flags: &[&str], script: &str) -> Elector {
         self.candidate(id, flags, &["/bin/sh", "-c", script])
     }
@@ -55,12 +55,12 @@ impl Stage {
         wait_until(text, || self.file().contains(text));
     }
 
-    /// Lets a slow command end.
+    /// Allows a slow command to end.
     fn go(&self) {
         fs::write(self.folder.join("file.go"), "").unwrap();
     }
 
-    /// What a stubborn command has written: when, in hundredths of a second, and in which term.
+    /// The lines of a command that ignores SIGTERM: the time in hundredths of a second, and the term.
     fn lines(&self) -> Vec<(u64, u64)> {
         let number = |word: &str| word.replace('.', "").parse().unwrap();
         let line = |line: &str| line.split_once(' ').map(|(up, token)| (number(up), number(token)));
@@ -74,13 +74,13 @@ impl Drop for Stage {
     }
 }
 
-/// The hundredths of a second since the machine started.
+/// The hundredths of a second since boot.
 fn uptime() -> u64 {
     let text = fs::read_to_string("/proc/uptime").unwrap();
     text.split(' ').next().unwrap().replace('.', "").parse().unwrap()
 }
 
-/// The fencing tokens of the terms so far; the log names each with the claim and with the command.
+/// The fencing tokens of the terms so far. The log has each twice: for the claim and for the command.
 fn terms(elector: &Elector) -> Vec<u64> {
     let mut tokens = elector.fencing_tokens();
     tokens.dedup();
@@ -93,7 +93,7 @@ fn candidacy(elector: &Elector) -> Value {
 }
 
 #[test]
-fn a_command_runs_only_beside_the_leader_and_learns_of_its_term() {
+fn a_command_runs_only_with_the_leader_and_gets_its_term() {
     let stage = Stage::new();
     let script = "echo $LEADER_ELECTION_NAMESPACE/$LEADER_ELECTION_NAME $LEADER_ELECTION_ID \
                   $LEADER_ELECTION_FENCING_TOKEN >> $FILE; exec sleep 600";
@@ -111,7 +111,7 @@ fn a_command_runs_only_beside_the_leader_and_learns_of_its_term() {
     assert_eq!(a.wait_to_end().code(), Some(143), "its command was ended by SIGTERM: {}", a.log());
 }
 
-/// While a slow command ends, nobody leads, and the lock is kept and renewed. Then it is released.
+/// Checks that nobody leads while a slow command ends, and that the lock is renewed until then and released afterwards.
 fn ends_before_the_release(
     lock: &str,
     flags: &[&str],
@@ -139,7 +139,7 @@ fn ends_before_the_release(
 }
 
 #[test]
-fn a_candidate_that_is_told_to_leave_releases_the_lock_when_the_command_has_ended() {
+fn after_sigterm_the_lock_is_released_when_the_command_has_ended() {
     let (_stage, mut a, _b) = ends_before_the_release("leases", &[], |_, a| a.signal(Signal::TERM));
     assert_eq!(a.wait_to_end().code(), Some(7), "{}", a.log());
 }
@@ -162,7 +162,7 @@ fn a_leader_that_is_asked_to_step_down_releases_the_lock_when_the_command_has_en
 }
 
 #[test]
-fn a_leader_that_is_not_well_releases_the_lock_when_the_command_has_ended() {
+fn an_unhealthy_leader_releases_the_lock_when_the_command_has_ended() {
     let application = TcpListener::bind("127.0.0.1:0").unwrap();
     let check = format!("--health-check=tcp://{}", application.local_addr().unwrap());
     let flags = [check.as_str(), "--health-interval=100ms", "--health-failures=2"];
@@ -171,7 +171,7 @@ fn a_leader_that_is_not_well_releases_the_lock_when_the_command_has_ended() {
 }
 
 #[test]
-fn a_command_that_ignores_it_is_killed_after_the_stop_timeout() {
+fn a_command_that_ignores_sigterm_is_killed_after_the_stop_timeout() {
     let stage = Stage::new();
     let mut a = stage.shell("a", &["--ttl=60s --stop-timeout=300ms"], STUBBORN);
     a.wait_to_lead();
@@ -186,7 +186,7 @@ fn a_command_that_ignores_it_is_killed_after_the_stop_timeout() {
 }
 
 #[test]
-fn a_command_whose_leader_cannot_renew_is_over_when_the_claim_is() {
+fn without_renewals_the_command_ends_before_the_claim() {
     let stage = Stage::new();
     let a = stage.shell("a", &["--ttl=6s"], STUBBORN);
     a.wait_to_lead();
@@ -203,7 +203,7 @@ fn a_command_whose_leader_cannot_renew_is_over_when_the_claim_is() {
 }
 
 #[test]
-fn a_command_that_was_asked_to_end_for_want_of_a_renewal_runs_again_when_one_comes() {
+fn a_command_stopped_because_of_a_missing_renewal_runs_again_after_a_renewal() {
     let stage = Stage::new();
     let script = "trap 'echo asked >> $FILE; exit 7' TERM; echo runs >> $FILE; while :; do sleep 0.01; done";
     let mut a = stage.shell("a", &["--ttl=15s --retry-period=100ms --stop-timeout=9s"], script);
@@ -249,7 +249,7 @@ fn a_candidate_whose_command_has_ended_stands_back_for_one_lease_and_leads_again
 }
 
 #[test]
-fn one_whose_command_cannot_be_started_leaves_the_lock_to_others() {
+fn a_candidate_whose_command_cannot_be_started_releases_the_lock() {
     for (program, code) in [("/nonexistent", 127), ("/tmp", 126)] {
         let stage = Stage::new();
         let mut a = stage.candidate("a", &[CALM], &[program]);
@@ -263,7 +263,7 @@ fn one_whose_command_cannot_be_started_leaves_the_lock_to_others() {
 }
 
 #[test]
-fn signals_for_the_command_reach_it_and_end_nothing() {
+fn other_signals_are_forwarded_to_the_command() {
     let stage = Stage::new();
     let names = ["HUP", "QUIT", "USR1", "USR2", "WINCH"];
     let traps: String = names.iter().map(|name| format!("trap 'echo got {name} >> $FILE' {name}; ")).collect();
@@ -307,10 +307,10 @@ fn a_second_signal_ends_the_program_and_the_wardens_end_the_command() {
 }
 
 #[test]
-fn a_restart_under_the_same_name_waits_for_what_is_left_of_the_command() {
+fn a_restart_under_the_same_name_waits_for_remaining_processes_of_the_command() {
     let stage = Stage::new();
     let flags = "--ttl=6s --stop-timeout=2s --retry-period=100ms";
-    // A name that no other test on this machine uses: a name is known by a socket in the network namespace.
+    // A name that no other test on this machine uses, because each name has a socket in the network namespace.
     let id = format!("restarted-{}", std::process::id());
     let mut a = stage.shell(&id, &[flags], STUBBORN);
     a.wait_to_lead();
@@ -319,7 +319,7 @@ fn a_restart_under_the_same_name_waits_for_what_is_left_of_the_command() {
     wait_until("it is dead", || !a.is_running());
     let _again = stage.shell(&id, &[flags], STUBBORN);
     let first = stage.lines()[0].1;
-    // For so long that another one beside it would have written something, too.
+    // Long enough for another command to write something too.
     wait_until("it runs again", || stage.lines().iter().filter(|(_, token)| *token != first).count() > 10);
     let lines = stage.lines();
     let last_of_first = lines.iter().rposition(|(_, token)| *token == first).unwrap();

@@ -1,4 +1,4 @@
-//! The annotation by which people ask a holder to step down.
+//! The step-down annotation.
 
 use crate::common::cluster::on;
 use crate::common::lock::{KINDS, Lock};
@@ -9,7 +9,7 @@ use std::thread;
 
 const STEP_DOWN: &str = "leader-elector/step-down";
 
-/// As `kubectl annotate` does: on top of whatever is there.
+/// Sets the annotation, as `kubectl annotate` does.
 fn ask_to_step_down(lock: &Lock, holder: &str) {
     let mut object = lock.object().unwrap();
     object["metadata"]["annotations"][STEP_DOWN] = holder.into();
@@ -51,7 +51,7 @@ fn it_stands_back_for_one_lease_and_may_lead_again() {
 }
 
 #[test]
-fn a_wish_that_names_somebody_else_is_left_alone() {
+fn an_annotation_that_names_another_holder_is_ignored() {
     let lock = Lock::new("leases");
     let (a, _b) = lock.start_two(&["--ttl=6s --retry-period=100ms"]);
     ask_to_step_down(&lock, "b");
@@ -62,7 +62,7 @@ fn a_wish_that_names_somebody_else_is_left_alone() {
 }
 
 #[test]
-fn where_watching_is_forbidden_the_next_renewal_finds_it() {
+fn without_the_right_to_watch_the_next_renewal_sees_the_annotation() {
     let server = Server::start(Options { rules: allow(&["get", "create", "update"]), ..Options::default() }).unwrap();
     let lock = Lock { server, kind: "endpoints" };
     let (_a, b) = lock.start_two(&["--ttl=6s --retry-period=100ms"]);

@@ -1,4 +1,4 @@
-//! `--check`: what it prints and how it ends, by what it finds at the port.
+//! `--check`: its output and exit code.
 
 use crate::common::lock::{Lock, NEVER};
 use crate::common::{Elector, wait_until};
@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-/// How `--check` ended, and what it said where.
+/// The exit code of `--check`, its stdout and its stderr.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
     code: Option<i32>,
@@ -18,7 +18,7 @@ struct Said {
 }
 
 fn check(args: &[&str]) -> Said {
-    // Proxies that nobody is behind: an answer came without them.
+    // Proxies that do not exist: an answer did not pass through them.
     let proxies = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:9"));
     let output =
         Elector::program().args(args).envs(proxies).stdin(Stdio::null()).output().expect("the program is there");
@@ -39,7 +39,7 @@ fn assert_unasked(said: &Said, why: &str) {
     assert!(said.stderr.starts_with("leader-elector: ") && said.stderr.contains(why), "no {why:?} in {said:?}");
 }
 
-/// A peer that does this with every client, after it has read what came.
+/// A server that calls this for every client, after it has read the request.
 fn peer(answer: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -102,7 +102,7 @@ fn a_check_with_the_arguments_of_the_elector_changes_nothing() {
     lock.wait("the lock is watched", || lock.server.open_watches() == 1);
     lock.server.clear_requests();
     let (http, server) = (format!("--http={}", elector.address()), format!("--server={}", lock.server.url()));
-    // A name that must not be looked at, an account that is not there, and the socket of a candidate that runs.
+    // A name that must not be used, an account that does not exist, and the name of a running candidate.
     let args = ["--election=example", "--id=a", "--lock=leases", NEVER, "--service-account-dir=/none", &server, &http];
     for _ in 0..3 {
         assert_eq!(check(&[&args[..], &["--check"]].concat()), answers(0, r#"{"name":"a"}"#));
@@ -148,7 +148,7 @@ fn a_server_that_is_no_elector_exits_with_2() {
             "not that of a leader-elector 0.6 or later: 404 Not Found",
         ),
         (http("200 OK", "text/html", "<h1>It works!</h1>").into(), r#"200 OK, "<h1>It works!</h1>""#),
-        // 0.5, which says so whether it leads or not.
+        // 0.5 gives this answer whether it leads or not.
         (http("200 OK", "text/plain; charset=utf-8", ME).into(), "not that of a leader-elector 0.6 or later: 200 OK"),
         (
             http("200 OK", "application/json", r#"{"name":""}"#).into(),

@@ -44,7 +44,7 @@ fn error_with(arg: &str) -> String {
 }
 
 #[test]
-fn the_name_of_the_election_is_all_it_needs() {
+fn only_the_election_is_required() {
     let config = config(&["--election=my-app"]);
     assert_eq!(config.election, "my-app");
     assert_eq!(config.namespace, "default");
@@ -280,7 +280,7 @@ fn an_argument_that_only_looks_like_a_flag_is_refused() {
 }
 
 #[test]
-fn a_value_that_is_missing_is_asked_for_by_example() {
+fn a_missing_value_is_reported_with_an_example() {
     assert_eq!(error_with("--ttl"), "--ttl needs a value, such as --ttl=10s");
     assert_eq!(error_with("-v"), "--v needs a value, such as --v=4");
 }
@@ -380,7 +380,7 @@ fn the_number_of_connections_has_bounds() {
     }
 }
 
-/// The elector that is asked, as it stands in a URL of its own.
+/// The URL of the elector to query.
 fn checked(args: &[&str]) -> Elector {
     match parse(args) {
         Ok(Command::Check(elector)) => elector,
@@ -401,7 +401,7 @@ fn a_check_asks_the_url_or_else_the_port_of_the_other_flags() {
         (&["--check", "--http=[::1]:1"], "http://[::1]:1"),
         (&["--check=http://web-0:1", "--http=:2"], "http://web-0:1"),
         (&["--check=http://[::1]:1/leader"], "http://[::1]:1"),
-        // As in the arguments of the elector itself, whatever they are.
+        // With all the arguments of the elector itself.
         (&["--election=My_App --ttl=0 --check", "--v=4"], "http://localhost:4040"),
     ] {
         assert_eq!(checked(args), url.parse().unwrap(), "{args:?}");
@@ -409,7 +409,7 @@ fn a_check_asks_the_url_or_else_the_port_of_the_other_flags() {
 }
 
 #[test]
-fn a_check_that_asks_nobody_is_refused() {
+fn a_check_without_an_address_is_refused() {
     for (args, message) in [
         (
             ["--check", "http://web-0:1"].as_slice(),

@@ -1,4 +1,4 @@
-//! The program as its users start it: exit codes, and what goes to stdout and what to stderr.
+//! The program as users start it: exit codes, stdout and stderr.
 
 use crate::common::lock::{Lock, NEVER};
 use crate::common::{self, Elector, wait_until};
@@ -151,7 +151,7 @@ fn it_serves_the_address_of_the_flag() {
 }
 
 #[test]
-fn the_port_has_as_many_connections_as_it_is_told_to() {
+fn the_number_of_connections_is_that_of_the_flag() {
     let lock = Lock::new("endpoints");
     let a = lock.start("a", &[NEVER, "--http-max-connections=2"]);
     a.wait_to_lead();
@@ -168,7 +168,7 @@ fn the_port_has_as_many_connections_as_it_is_told_to() {
 }
 
 #[test]
-fn fewer_connections_than_it_is_told_to_have_are_told_of() {
+fn a_lower_limit_of_connections_is_logged() {
     let lock = Lock::new("endpoints");
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""]).arg(Elector::program().get_program());
@@ -177,7 +177,7 @@ fn fewer_connections_than_it_is_told_to_have_are_told_of() {
 }
 
 #[test]
-fn without_a_port_it_elects_all_the_same() {
+fn without_a_port_it_takes_part_in_the_election() {
     for none in ["--http=", "--http"] {
         let lock = Lock::new("leases");
         let more = if none == "--http" { vec![NEVER, "--http", ""] } else { vec![NEVER, none] };
@@ -225,7 +225,7 @@ fn the_last_of_several_flags_wins() {
 }
 
 #[test]
-fn the_hostname_is_the_identity_that_nobody_gave() {
+fn the_hostname_is_the_default_identity() {
     let lock = Lock::new("leases");
     let mut process = Elector::program()
         .args(["--election=example", "--lock=leases", NEVER, &format!("--server={}", lock.server.url())])
@@ -241,7 +241,7 @@ fn the_hostname_is_the_identity_that_nobody_gave() {
 
 #[test]
 fn a_port_that_cannot_be_served_any_longer_ends_the_program_with_1() {
-    // The fewest descriptors that it starts with: none is left to serve the port with.
+    // The smallest limit of descriptors with which it starts: none is left to serve the port.
     let run = |descriptors: u32| {
         let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
         let mut command = std::process::Command::new("sh");

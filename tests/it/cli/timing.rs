@@ -1,4 +1,4 @@
-//! The times that follow from `--ttl`, and the ones that cannot work.
+//! The durations that follow from `--ttl`, and invalid ones.
 
 use leader_elector::cli::{self, Command, Environment, Timing};
 use leader_elector::duration;
@@ -95,7 +95,7 @@ fn an_invalid_duration_is_refused_with_its_flag() {
 }
 
 #[test]
-fn a_release_is_put_off_for_a_day_at_most() {
+fn the_release_delay_is_at_most_a_day() {
     assert!(timing("--release-delay=24h").is_ok());
     assert_eq!(timing("--release-delay=24h1s"), Err("--release-delay=24h0m1s: at most 24h is allowed".to_owned()));
 }
@@ -109,7 +109,8 @@ fn accepted_times_keep_the_guarantees_and_advised_times_are_accepted() {
             for retry in values {
                 let mut flags =
                     flag("lease-duration", lease) + &flag("renew-deadline", deadline) + &flag("retry-period", retry);
-                // The last flag wins, so following the advice is adding to the line; two pieces of it must do.
+                // The last flag wins, so the advice is followed by adding flags. At most two pieces of advice must be
+                // enough.
                 for advice in 0..=3 {
                     match timing(&flags) {
                         Ok(t) => {

@@ -1,4 +1,4 @@
-//! Output that nobody reads, or that is closed, costs lines of output and nothing else.
+//! If nobody reads the output, or it is closed, only lines of output are lost.
 
 use crate::common::lock::{Lock, NEVER, transitions_of};
 use crate::common::{Elector, PATIENCE, wait_until};
@@ -37,7 +37,7 @@ impl Drop for Process {
     }
 }
 
-/// A stream with no room left, and the end that nobody reads.
+/// A pipe whose buffer is full, and its other end, which nobody reads.
 fn full() -> (Stdio, UnixStream) {
     let (mut write, read) = UnixStream::pair().expect("sockets");
     write.set_nonblocking(true).expect("a socket");
@@ -53,11 +53,11 @@ fn broken() -> Stdio {
     write.into()
 }
 
-/// At 50 renewals a second, what is logged at debug level soon fills the queue of lines too.
+/// With 50 renewals a second, the log at debug level soon fills the queue of lines too.
 const BUSY: [&str; 4] = ["--ttl=30s", "--renew-deadline=20s", "--retry-period=20ms", "--log-level=debug"];
 
 #[test]
-fn a_log_that_nobody_reads_costs_neither_the_leadership_nor_the_process() {
+fn an_unread_log_does_not_block_the_election() {
     let lock = Lock::new("endpoints");
     let ((stdout, _out), (stderr, _err)) = (full(), full());
     let mut leader = Process::start(lock.command("a", &BUSY).stdout(stdout).stderr(stderr));
@@ -68,7 +68,7 @@ fn a_log_that_nobody_reads_costs_neither_the_leadership_nor_the_process() {
 }
 
 #[test]
-fn closed_output_costs_nothing_either() {
+fn closed_output_does_not_stop_the_election() {
     let lock = Lock::new("leases");
     let mut leader = Process::start(lock.command("a", &BUSY).stdout(broken()).stderr(broken()));
     lock.wait("it leads", || lock.holder() == "a");
@@ -84,7 +84,7 @@ fn terminated(lock: &Lock, process: &mut Process) -> Option<i32> {
 }
 
 #[test]
-fn output_that_was_never_open_costs_nothing_either() {
+fn output_that_was_never_open_does_not_stop_the_election() {
     let lock = Lock::new("configmaps");
     let elector = lock.command("a", &[NEVER]);
     let mut shell = Command::new("sh");
@@ -95,7 +95,7 @@ fn output_that_was_never_open_costs_nothing_either() {
 }
 
 #[test]
-fn who_leads_is_printed_though_nobody_reads_the_log() {
+fn the_leader_is_printed_although_nobody_reads_the_log() {
     let lock = Lock::new("endpoints");
     let (stderr, _err) = full();
     let mut process = lock.command("a", &[NEVER]).stdout(Stdio::piped()).stderr(stderr).spawn().expect("it starts");

@@ -1,4 +1,4 @@
-//! Where the server and the token come from, and what happens when the token is replaced.
+//! The source of the server address and the token, and replaced tokens.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use crate::common::api_client::*;
 use leader_elector::api::{Api, FailureKind};
 use leader_elector::credentials::Credentials;
 
-/// Everything that was logged by any test of this file.
+/// Keeps everything that tests of this file log.
 static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Keep;
@@ -30,12 +30,12 @@ fn log_so_far() -> MutexGuard<'static, Vec<String>> {
     LOGGED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How often a line with this in it was logged.
+/// How many lines with this text were logged.
 fn logged(part: &str) -> usize {
     log_so_far().iter().filter(|line| line.contains(part)).count()
 }
 
-/// A server that takes everything, a client with the token of this account, and the log kept.
+/// A server that accepts everything, and a client with the token of this account; the log is kept.
 fn with_token(account: &ServiceAccount) -> (Server, Api) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -51,7 +51,7 @@ fn client_of(server: &Server, account: &ServiceAccount) -> Api {
     Api::new(Arc::new(Credentials::server(&server.url(), Some(account.dir())).unwrap()), LONG)
 }
 
-/// The token that a request carries now.
+/// The token in a request that is sent now.
 fn token_sent(server: &Server, api: &Api) -> String {
     api.get(&endpoints(), LONG).unwrap();
     server.next().header("authorization").unwrap().to_owned()
@@ -113,7 +113,7 @@ fn a_token_file_that_cannot_be_used_leaves_the_old_token_and_is_reported_once() 
     assert_eq!(logged(&path), 2);
 }
 
-/// A server that takes no token but `new`, and calls `refused` when it has seen another.
+/// A server that accepts only the token `new`, and calls `refused` for each other one.
 fn wants_new(refused: impl Fn() + Send + Sync + 'static) -> Server {
     Server::http(move |seen, stream| {
         let bytes = match seen.header("authorization") {
@@ -131,7 +131,7 @@ fn wants_new(refused: impl Fn() + Send + Sync + 'static) -> Server {
 #[test]
 fn a_refused_token_is_read_again_at_once_and_the_request_sent_once_more() {
     let account = Arc::new(ServiceAccount::with(&[("token", "old")]));
-    // Replaced while the request is under way.
+    // The file is replaced while the request is in flight.
     let server = wants_new({
         let account = Arc::clone(&account);
         move || account.write("token", "new")
@@ -179,7 +179,7 @@ fn without_a_directory_no_token_is_sent() {
     assert!(failure.message.ends_with("; no token was sent"), "{failure}");
 }
 
-/// The error of a pod with these files.
+/// The error in a pod with these files.
 fn in_cluster_error(host: Option<&str>, port: Option<&str>, files: &[(&str, &str)]) -> String {
     let account = ServiceAccount::with(files);
     let error = Credentials::in_cluster_at(host, port, account.dir()).unwrap_err();

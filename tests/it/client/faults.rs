@@ -1,4 +1,4 @@
-//! Servers that hang, close, or send too much or nonsense: each request fails within its timeout and its limits.
+//! Servers that hang, close, or send too much or invalid data: each request fails within its timeout and its limits.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use leader_elector::api::{Api, Failure, FailureKind};
 use leader_elector::credentials::Credentials;
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
 
-/// The failure of a reply that is in doubt.
+/// The failure of a write in doubt.
 fn doubt(reply: Result<Vec<u8>, Failure>) -> Failure {
     let failure = reply.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Unknown, "{failure}");
     failure
 }
 
-/// What an update with little time comes to, which must not take long.
+/// The result of an update with a short timeout, which must be respected.
 fn hurried_update(url: &str) -> Failure {
     let begun = Instant::now();
     let failure = doubt(client(url).update(&endpoints(), b"{}", SHORT));
@@ -26,7 +26,7 @@ fn hurried_update(url: &str) -> Failure {
     failure
 }
 
-/// What a get comes to when the server sends these bytes and hangs up.
+/// The result of a get when the server sends these bytes and closes.
 fn get_cut(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
     let bytes = bytes.to_vec();
     let server = Server::http(move |_, stream| {
@@ -44,7 +44,7 @@ fn a_refused_connection_is_a_failure_that_names_the_address() {
 }
 
 #[test]
-fn a_server_that_does_not_take_the_connection_costs_the_timeout() {
+fn a_connection_that_is_not_accepted_times_out() {
     let (listener, address) = full_listener();
     let failure = hurried_update(&format!("http://{address}"));
     let expected = format!("cannot update endpoints default/example: no connection to {address} within 200ms");
@@ -52,7 +52,7 @@ fn a_server_that_does_not_take_the_connection_costs_the_timeout() {
     drop(listener);
 }
 
-/// A listener whose queue is full, so that the next connection is neither made nor refused.
+/// A listener whose queue is full, so that the next connection is neither accepted nor refused.
 fn full_listener() -> (impl Sized, SocketAddr) {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -67,7 +67,7 @@ fn full_listener() -> (impl Sized, SocketAddr) {
 }
 
 #[test]
-fn a_server_that_does_not_answer_costs_the_timeout() {
+fn a_request_without_an_answer_times_out() {
     let server = Server::http(|_, stream| hang(stream));
     assert_eq!(
         hurried_update(&server.url()).message,
@@ -77,7 +77,7 @@ fn a_server_that_does_not_answer_costs_the_timeout() {
 }
 
 #[test]
-fn a_server_that_stops_in_the_middle_of_the_head_costs_the_timeout() {
+fn an_answer_that_stops_in_the_head_times_out() {
     let server = Server::http(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le").unwrap();
         hang(stream)
@@ -86,7 +86,7 @@ fn a_server_that_stops_in_the_middle_of_the_head_costs_the_timeout() {
 }
 
 #[test]
-fn a_server_that_stops_in_the_middle_of_the_body_costs_the_timeout() {
+fn an_answer_that_stops_in_the_body_times_out() {
     let server = Server::http(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{").unwrap();
         hang(stream)
@@ -95,11 +95,11 @@ fn a_server_that_stops_in_the_middle_of_the_body_costs_the_timeout() {
 }
 
 #[test]
-fn a_server_that_sends_on_and_on_costs_the_timeout_all_the_same() {
+fn an_endless_answer_times_out() {
     let server = Server::http(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
         while stream.write_all(b"1\r\nx\r\n").is_ok() {
-            // The pace of a server that is never silent for as long as the timeout.
+            // The server is never silent for as long as the timeout.
             thread::sleep(SHORT / 10);
         }
         Then::Close
@@ -118,7 +118,7 @@ fn a_refusal_counts_even_if_its_body_never_comes() {
 }
 
 #[test]
-fn a_connection_that_ran_out_of_time_is_not_used_again() {
+fn a_connection_is_not_reused_after_a_timeout() {
     let server = Server::http(|seen, stream| {
         if seen.connection == 0 {
             return hang(stream);
@@ -140,7 +140,7 @@ fn an_answer_cut_short_is_a_failure() {
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}",
-        // These may be whole, but there is no telling.
+        // These may be complete, but the client cannot know.
         b"HTTP/1.1 200 OK\r\n\r\n{}",
         b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n{}",
@@ -233,7 +233,7 @@ fn a_redirect_is_a_failure_and_not_followed() {
 }
 
 #[test]
-fn a_request_under_way_can_be_abandoned() {
+fn a_request_in_flight_can_be_aborted() {
     let server = Server::http(|seen, stream| {
         if seen.connection == 0 {
             return hang(stream);

@@ -1,4 +1,4 @@
-//! What is sent for each request, and which result each answer has.
+//! The bytes of each request, and the result of each answer.
 
 use std::net::{Ipv6Addr, TcpListener};
 use std::process::Command;
@@ -10,7 +10,7 @@ use leader_elector::api::{Api, Failure, FailureKind, Verb};
 use leader_elector::credentials::Credentials;
 use leader_elector::lock::{LockKind, LockName};
 
-/// What a get comes to when the server answers like this.
+/// The result of a get with this answer.
 fn get(answer: Vec<u8>) -> Result<Vec<u8>, Failure> {
     client(&Server::answering(answer).url()).get(&endpoints(), LONG)
 }
@@ -117,7 +117,7 @@ fn a_missing_right_is_named_with_the_rule_that_grants_it() {
          verbs: [\"create\"]}"
     );
 
-    // No rule helps against a namespace that is going away.
+    // No rule helps if the namespace is being deleted.
     let said = "unable to create new content in namespace default because it is being terminated";
     let server = Server::answering(answer("403 Forbidden", "", &status(403, said, "{}")));
     let failure = client(&server.url()).create(&endpoints(), b"{}", LONG).unwrap_err();
@@ -252,8 +252,7 @@ fn localhost_needs_no_name_service() {
     assert_eq!(api.get(&endpoints(), LONG).unwrap(), b"{}");
 }
 
-/// The environment is the process's, so another process is started for it: this test file, with one
-/// test to run.
+/// The environment belongs to the process, so the test starts another process: this program with one test.
 #[test]
 fn a_proxy_in_the_environment_is_not_used() {
     let mut child = Command::new(std::env::current_exe().unwrap());

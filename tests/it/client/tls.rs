@@ -1,4 +1,4 @@
-//! Which servers the client trusts, and the error for the others.
+//! TLS: the servers that the client trusts, and the errors for others.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Ca {
         Ca { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// A server that shows a certificate of this CA for this name.
+    /// A server with a certificate of this CA for this name.
     fn server_for(&self, name: &str) -> Server {
         let (certificate, key) = self.certify(name);
         serving(certificate, key)
@@ -72,7 +72,7 @@ pub fn client_of(server: &Server, account: &ServiceAccount) -> Api {
     Api::new(Arc::new(credentials), LONG)
 }
 
-/// The message of a request that failed for want of trust.
+/// The error of a request to a server that is not trusted.
 fn distrust(server: &Server, account: &ServiceAccount) -> String {
     let failure = client_of(server, account).update(&endpoints(), b"{}", LONG).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Unknown);
@@ -99,7 +99,7 @@ fn a_pod_talks_to_its_api_server() {
 }
 
 #[test]
-fn any_certificate_of_the_bundle_will_do() {
+fn any_certificate_of_the_bundle_is_accepted() {
     let (one, two) = (Ca::new("one"), Ca::new("two"));
     let account = account_with(&format!("# comment\n{}\n{}", one.pem, two.pem));
     for ca in [&one, &two] {
@@ -115,7 +115,7 @@ fn a_certificate_that_does_not_fit_is_described() {
         "cannot update endpoints default/example: the certificate of SERVER is not signed by a CA in DIR/ca.crt; use \
          the CA certificate of this cluster"
     );
-    // A CA of the same name with another key, as a rebuilt cluster has it.
+    // A CA of the same name with another key, as in a rebuilt cluster.
     let message = distrust(&ca.server(), &account_with(&Ca::new("ca").pem));
     assert!(message.contains("is not signed by a CA in DIR/ca.crt"), "{message}");
 
@@ -169,7 +169,7 @@ fn a_bundle_that_cannot_be_used_is_refused_at_once() {
 }
 
 #[test]
-fn a_ca_that_rotates_is_taken_up_with_the_next_request() {
+fn a_rotated_ca_is_used_for_the_next_request() {
     let (old, new) = (Ca::new("old"), Ca::new("new"));
     let account = account_with(&old.pem);
     let (before, after) = (old.server(), new.server());
@@ -182,12 +182,12 @@ fn a_ca_that_rotates_is_taken_up_with_the_next_request() {
 
     account.write("ca.crt", &new.pem);
     to_after.get(&endpoints(), LONG).unwrap();
-    // A connection that the old CA vouched for is given up.
+    // A connection with a certificate of the old CA is closed.
     to_before.get(&endpoints(), LONG).unwrap_err();
 }
 
 #[test]
-fn a_ca_file_that_is_replaced_by_its_like_costs_no_connection() {
+fn replacing_a_ca_file_with_the_same_content_keeps_the_connection() {
     let ca = Ca::new("ca");
     let (server, account) = (ca.server(), account_with(&ca.pem));
     let api = client_of(&server, &account);
@@ -201,7 +201,7 @@ fn a_ca_file_that_is_replaced_by_its_like_costs_no_connection() {
 }
 
 #[test]
-fn a_server_that_hangs_in_the_handshake_costs_the_timeout() {
+fn a_hanging_handshake_times_out() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let account = account_with(&Ca::new("ca").pem);

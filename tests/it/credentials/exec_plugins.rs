@@ -1,4 +1,4 @@
-//! Credentials that an exec plugin hands out: fetched when they are needed, again before they end, and shown to nobody.
+//! Credentials of exec plugins: fetched when they are needed, refreshed before they expire, and never shown.
 
 use crate::common::cluster::{lines, owned, plain_server, record, requests, wait_for, wait_for_renewals};
 use crate::common::kubeconfig::{Dir, certificate, cluster, run_to_end, server, start};
@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const V1: &str = "client.authentication.k8s.io/v1";
 
-/// A plugin that prints the file `credential`, and notes each run in the file `runs`.
+/// A plugin that prints the file `credential`, and adds a line to the file `runs`.
 struct Plugin {
     dir: Dir,
     command: String,
@@ -37,7 +37,7 @@ impl Plugin {
         self.dir.write("credential", credential.to_string());
     }
 
-    /// Does this before it prints.
+    /// Adds shell commands that run before it prints.
     fn first(&self, lines: &str) {
         let home = self.dir.name("");
         self.dir.script("plugin", &format!("cd '{home}' || exit\necho run >> runs\n{lines}\ncat credential"));
@@ -56,7 +56,7 @@ impl Plugin {
     }
 }
 
-/// A time as a plugin prints it, so many seconds from now.
+/// A time in this number of seconds, in the format of plugins.
 fn in_seconds(seconds: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let micros = i64::try_from(now.as_micros()).unwrap() + seconds * 1_000_000;
@@ -71,7 +71,7 @@ fn refused(server: &Server) -> usize {
     server.requests().iter().filter(|request| request.status == Some(401)).count()
 }
 
-/// No line of what an elector says has any of these in it.
+/// Checks that the output of an elector contains none of these texts.
 fn assert_silent_about(elector: &Elector, secrets: &[&str]) {
     let everything = elector.log() + &elector.printed();
     for secret in secrets {
@@ -92,7 +92,7 @@ fn a_plugin_runs_once_for_as_long_as_its_token_lasts() {
 }
 
 #[test]
-fn a_plugin_is_told_what_its_kubeconfig_says() {
+fn a_plugin_gets_what_its_kubeconfig_says() {
     let (plugin, server) = (Plugin::new(json!({"token": "secret"})), server(&["secret"]));
     plugin.first("printf '%s\\n' \"$1 $2\" \"$WHO\" \"$PATH\" > told; printf %s \"$KUBERNETES_EXEC_INFO\" > info");
     let beta = "client.authentication.k8s.io/v1beta1";
@@ -176,7 +176,7 @@ fn a_token_that_is_refused_again_and_again_does_not_run_the_plugin_each_time() {
 }
 
 #[test]
-fn a_plugin_may_hand_out_a_client_certificate() {
+fn a_plugin_may_return_a_client_certificate() {
     let server = server(&[]);
     let hand_out = |user: &str, expires: Option<String>| {
         let own = certificate(&server, user);
@@ -198,7 +198,7 @@ fn a_plugin_may_hand_out_a_client_certificate() {
 }
 
 #[test]
-fn a_plugin_that_fails_is_told_of_with_its_complaint_and_asked_again() {
+fn a_failing_plugin_is_logged_with_its_stderr_and_run_again() {
     let (plugin, server) = (Plugin::new(json!({"token": "secret"})), server(&["secret"]));
     plugin.first("if [ ! -e mended ]; then echo half-a-secret; echo 'log in first' >&2; exit 7; fi");
     let mut elector = start(&plugin.flag(&server));
@@ -217,7 +217,7 @@ fn a_plugin_that_fails_is_told_of_with_its_complaint_and_asked_again() {
 }
 
 #[test]
-fn a_plugin_that_prints_what_is_of_no_use_ends_the_start_and_what_it_printed_is_never_shown() {
+fn unusable_output_at_the_start_is_an_error_and_is_never_shown() {
     for (credential, why) in [
         (json!("hunter2").to_string(), "what it printed is not an ExecCredential"),
         ("hunter2".to_owned(), "what it printed is not JSON, at line 1 column 1"),
@@ -242,9 +242,9 @@ fn a_plugin_that_prints_what_is_of_no_use_ends_the_start_and_what_it_printed_is_
 }
 
 #[test]
-fn what_a_plugin_complains_of_is_shown_with_an_answer_that_is_of_no_use() {
+fn stderr_is_shown_with_an_unusable_answer() {
     let (plugin, server) = (Plugin::new(json!({})), server(&["secret"]));
-    // More than is shown; the reason stands at the end.
+    // More than is shown; the reason is at the end.
     plugin.first(
         "i=0; while [ $i -lt 100 ]; do echo \"  line $i of a trace\" >&2; i=$((i+1)); done; echo 'log in first' >&2",
     );
@@ -259,7 +259,7 @@ fn what_a_plugin_complains_of_is_shown_with_an_answer_that_is_of_no_use() {
 }
 
 #[test]
-fn a_plugin_that_cannot_be_started_ends_the_start() {
+fn a_plugin_that_cannot_be_started_is_an_error_at_the_start() {
     let (plugin, server) = (Plugin::new(json!({"token": "secret"})), server(&["secret"]));
     let path = plugin.dir.path("plugin");
     fs::write(&path, "#!/nonexistent/sh\n").unwrap();
@@ -280,13 +280,13 @@ fn a_plugin_ends_with_the_elector() {
     wait_until("the plugin runs", || pid().is_some());
     elector.signal(Signal::TERM);
     assert_eq!(elector.wait_to_end().code(), Some(0), "{}", elector.log());
-    // It and its child are one group, which is there until both have been waited for.
+    // The plugin and its child are one process group, which exists until both have been waited for.
     wait_until("the plugin has ended", || test_kill_process_group(pid().unwrap()).is_err());
     assert!(!elector.log().contains("gives no credentials"), "{}", elector.log());
 }
 
 #[test]
-fn a_plugin_whose_later_answer_is_of_no_use_is_asked_again() {
+fn a_plugin_with_an_unusable_later_answer_is_run_again() {
     let server = server(&["secret"]);
     let plugin = Plugin::new(json!({"token": "secret", "expirationTimestamp": in_seconds(3)}));
     let elector = start(&plugin.flag(&server));
@@ -299,7 +299,7 @@ fn a_plugin_whose_later_answer_is_of_no_use_is_asked_again() {
 }
 
 #[test]
-fn a_plugin_that_hangs_holds_up_neither_the_port_nor_the_end() {
+fn a_hanging_plugin_blocks_neither_the_port_nor_the_exit() {
     let (plugin, server) = (Plugin::new(json!({"token": "secret"})), server(&["secret"]));
     // It ends by itself when the directory is removed.
     plugin.first("while [ -e config ]; do sleep 0.1; done");

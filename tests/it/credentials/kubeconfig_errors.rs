@@ -1,10 +1,10 @@
-//! A kubeconfig that cannot be used is exit 2, and one line that names the file, the field and what to do.
+//! An unusable kubeconfig exits with 2, and one line names the file, the field and what to do.
 
 use crate::common::Elector;
 use crate::common::kubeconfig::{Dir, base64, certificate, config, run_to_end, server};
 use serde_json::{Value, json};
 
-/// What it says of this file, which stands as FILE in it, and its directory as DIR.
+/// The error for this file, with FILE instead of its path and DIR instead of its directory.
 fn complaint(dir: &Dir, content: impl AsRef<[u8]>, args: &[&str]) -> String {
     let path = dir.write("config", content);
     let flag = format!("--kubeconfig={path}");
@@ -30,7 +30,7 @@ fn secure(server: &apiserver::Server) -> Value {
 }
 
 #[test]
-fn what_is_no_kubeconfig_is_named_with_its_line() {
+fn an_invalid_kubeconfig_is_reported_with_its_line() {
     let dir = Dir::new();
     for (content, expected) in [
         (
@@ -101,7 +101,7 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn files_that_choose_nothing_are_named() {
+fn files_without_a_current_context_are_named() {
     let dir = Dir::new();
     let list = format!("{}:{}", dir.write("one", "{}"), dir.name("missing"));
     let mut command = Elector::program();
@@ -123,7 +123,7 @@ fn files_that_choose_nothing_are_named() {
 }
 
 #[test]
-fn a_name_that_nothing_has_is_named_with_those_that_are_there() {
+fn an_unknown_name_is_reported_with_the_known_ones() {
     let dir = Dir::new();
     let good = config(near(), json!({}));
     let said = complaint(&dir, good.to_string(), &["--context=there"]);
@@ -256,7 +256,7 @@ fn a_user_that_cannot_be_used_is_named_by_its_field() {
 }
 
 #[test]
-fn a_certificate_and_a_key_that_do_not_go_together_are_named() {
+fn a_certificate_and_a_key_that_do_not_match_are_named() {
     let server = server(&[]);
     let (one, other) = (certificate(&server, "one"), certificate(&server, "other"));
     let pem = |text: &str| base64(text.as_bytes());
@@ -279,7 +279,7 @@ fn a_certificate_and_a_key_that_do_not_go_together_are_named() {
     }
 }
 
-/// Version 1, as `openssl x509 -req` makes them when it is told no more. It is its own issuer.
+/// A self-signed certificate of version 1, which `openssl x509 -req` makes by default.
 const OLD_CERTIFICATE: &str = "\
 -----BEGIN CERTIFICATE-----
 MIIBGjCBwQIUbgQkoHXafxa1aZwvdGMiBY1mB1IwCgYIKoZIzj0EAwIwDzENMAsG
@@ -309,7 +309,7 @@ fn a_certificate_of_the_first_version_is_compared_with_its_key_too() {
     };
     let said = complaint_about(secure(&server), user(&other));
     assert!(said.ends_with("the key does not belong to the certificate"), "{said}");
-    // With its own key there is nothing to say of it, but of what comes after it.
+    // With its own key there is no error about it, only about the next field.
     let mut good = user(ITS_KEY);
     good["exec"] = json!("aws");
     let said = complaint_about(secure(&server), good);

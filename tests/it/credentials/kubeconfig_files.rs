@@ -1,4 +1,4 @@
-//! Which kubeconfig files count, and what they choose.
+//! Which kubeconfig files are used, and which context.
 
 use crate::common::cluster::{ServiceAccount, tls_server};
 use crate::common::kubeconfig::{Dir, run_to_end};
@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// A kubeconfig in which the context, the cluster and the user of this name belong together, at this address.
+/// A kubeconfig with a context, a cluster and a user of this name, and this address.
 fn file(name: &str, url: &str) -> String {
     format!(
         "current-context: {name}\n\
@@ -19,7 +19,7 @@ fn file(name: &str, url: &str) -> String {
     )
 }
 
-/// Where an elector goes that is started like this. Nothing listens there.
+/// The address to which such an elector connects. Nothing listens there.
 fn goes_to(command: Command, args: &[&str]) -> String {
     let elector = Elector::start_as(command, "a", args);
     let log = elector.log();
@@ -64,7 +64,7 @@ fn a_pod_uses_its_service_account_unless_a_kubeconfig_says_otherwise() {
         assert!(log.contains("cannot read /var/run/secrets/kubernetes.io/serviceaccount/token"), "{home:?}: {log}");
     }
 
-    // The directory of a service account stands for it, and so does its flag.
+    // So do the flag for the directory of a service account and the flag for cluster credentials.
     dir.write(".kube/config", file("home", "http://127.0.0.1:1"));
     let at_home = |extra: &[(&str, &str)]| with_env(&[pod.as_slice(), &[("HOME", home.as_str())], extra].concat());
     assert_eq!(goes_to(at_home(&[]), &[]), "http://127.0.0.1:1");
@@ -75,13 +75,13 @@ fn a_pod_uses_its_service_account_unless_a_kubeconfig_says_otherwise() {
     assert!(log.contains("/var/run/secrets/kubernetes.io/serviceaccount"), "{log}");
 }
 
-/// Some certificate authority.
+/// A CA certificate.
 fn apiserver_ca() -> String {
     tls_server("127.0.0.1:0", &[]).ca_pem().unwrap().to_owned()
 }
 
 #[test]
-fn a_kubeconfig_that_chooses_nothing_leaves_a_pod_its_service_account() {
+fn without_a_current_context_a_pod_uses_its_service_account() {
     let dir = Dir::new();
     let home = dir.name("");
     let pod = [("KUBERNETES_SERVICE_HOST", "127.0.0.1"), ("KUBERNETES_SERVICE_PORT", "5"), ("HOME", home.as_str())];
@@ -94,7 +94,7 @@ fn a_kubeconfig_that_chooses_nothing_leaves_a_pod_its_service_account() {
 }
 
 #[test]
-fn of_several_files_the_first_that_has_something_counts_for_it() {
+fn of_several_files_the_first_definition_of_a_name_wins() {
     let dir = Dir::new();
     // Its user of the context is in the second file, and its cluster in the third.
     dir.write(
@@ -123,7 +123,7 @@ fn the_log_says_which_context_is_used() {
 }
 
 #[test]
-fn a_relative_path_is_relative_to_the_file_it_stands_in() {
+fn a_relative_path_is_relative_to_the_file_that_contains_it() {
     let dir = Dir::new();
     let ca = apiserver_ca();
     dir.write("pki/ca.crt", ca);
@@ -146,12 +146,12 @@ fn the_namespace_of_the_context_is_not_that_of_the_election() {
 }
 
 #[test]
-fn a_file_that_nobody_asked_for_and_nobody_may_read_is_passed_over() {
+fn an_unreadable_default_file_is_skipped() {
     let dir = Dir::new();
     let home = dir.name("");
     let path = dir.write(".kube/config", file("home", "http://127.0.0.1:1"));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
-    // Nothing is forbidden to root, so root becomes somebody else.
+    // Root may read everything, so root changes its user.
     let as_user = |variable| {
         let mut command = with_env(&[variable]);
         if rustix::process::getuid().is_root() {
@@ -168,7 +168,7 @@ fn a_file_that_nobody_asked_for_and_nobody_may_read_is_passed_over() {
 }
 
 #[test]
-fn a_file_that_never_comes_does_not_keep_it_from_ending() {
+fn a_file_that_blocks_does_not_prevent_the_exit() {
     let dir = Dir::new();
     assert!(Command::new("mkfifo").arg(dir.path("config")).status().unwrap().success());
     let flag = format!("--kubeconfig={}", dir.name("config"));

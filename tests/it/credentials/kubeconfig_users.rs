@@ -1,4 +1,4 @@
-//! As which user an elector with a kubeconfig authenticates, and which servers it trusts.
+//! The user as which an elector with a kubeconfig authenticates, and the servers that it trusts.
 
 use crate::common::cluster::{
     STEADY, holder, lines, owned, record, requests, wait_for, wait_for_lines, wait_for_renewals,
@@ -9,7 +9,7 @@ use apiserver::Server;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
-/// Who sent the last update that was accepted.
+/// The user of the last accepted update.
 fn renewed_by(server: &Server) -> Option<String> {
     let updates = requests(server, "update");
     updates.iter().rev().find(|request| request.status == Some(200))?.user.clone()
@@ -19,7 +19,7 @@ fn wait_for_renewal_by(server: &Server, user: &str) {
     wait_for(server, &format!("{user} renews"), |server| renewed_by(server).as_deref() == Some(user));
 }
 
-/// When the term began, which tells whether it is the same still.
+/// When the term began, which identifies the term.
 fn term(server: &Server) -> Value {
     record(server).unwrap()["acquireTime"].clone()
 }
@@ -83,7 +83,7 @@ fn replaced_client_certificate_files_are_used() {
     elector.wait_to_lead();
     wait_for_renewal_by(&server, "jane");
     let began = term(&server);
-    // Between the two files they do not go together, and the old ones serve.
+    // While only one file is replaced, the two do not match, and the old ones are used.
     let key = put("joe");
     wait_for_lines(&elector, "the key does not belong to the certificate; using the previous content", 1);
     wait_for_renewals(&server, 2);
@@ -137,7 +137,7 @@ fn a_replaced_ca_file_is_used() {
 }
 
 #[test]
-fn another_name_may_be_expected_of_the_server() {
+fn tls_server_name_is_the_expected_name() {
     let (dir, server) = (Dir::new(), server(&["secret"]));
     let mut cluster = cluster(&server);
     cluster["tls-server-name"] = json!("kubernetes.default.svc");
@@ -150,13 +150,13 @@ fn another_name_may_be_expected_of_the_server() {
 }
 
 #[test]
-fn any_server_is_trusted_where_that_is_asked_for_and_a_warning_says_so() {
+fn insecure_skip_tls_verify_trusts_any_server_and_logs_a_warning() {
     let (dir, server) = (Dir::new(), server(&["secret"]));
     let insecure = json!({"server": server.url(), "insecure-skip-tls-verify": true});
     let elector = start(&dir.flag(insecure, json!({"token": "secret"})));
     elector.wait_to_lead();
     assert_eq!(lines(&elector, "WARN insecure-skip-tls-verify: any server at 127.0.0.1:"), 1);
-    // A certificate from another authority is as good.
+    // A certificate of another CA is accepted too.
     let began = term(&server);
     server.rotate_ca().unwrap();
     server.cut_connections();
@@ -173,7 +173,7 @@ fn without_a_ca_those_of_the_system_are_trusted() {
         command.env("SSL_CERT_FILE", path);
         Elector::start_as(command, "a", &[STEADY, &flag])
     };
-    // What is odd in such a bundle does no harm.
+    // Invalid entries in such a bundle are ignored.
     let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let bundle = dir.write("bundle.pem", format!("{odd}{}", server.ca_pem().unwrap()));
     with_bundle(&bundle).wait_to_lead();
@@ -193,7 +193,7 @@ fn a_server_of_plain_http_on_this_machine_gets_the_token() {
     let (dir, server) = (Dir::new(), Server::start(options).unwrap());
     start(&dir.flag(json!({"server": server.url()}), json!({"token": "secret"}))).wait_to_lead();
 
-    // Reaches this machine, and is no loopback address.
+    // An address of this machine that is not a loopback address.
     let far =
         Server::start(apiserver::Options { listen: "0.0.0.0:0".into(), ..apiserver::Options::default() }).unwrap();
     let elector = start(&dir.flag(json!({"server": far.url()}), json!({"token": "secret"})));

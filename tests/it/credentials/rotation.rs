@@ -1,4 +1,4 @@
-//! Tokens and CA certificates are replaced while the program runs, by wrong ones at times: it goes on.
+//! Tokens and CA certificates that are replaced while the program runs, sometimes by wrong ones.
 
 use crate::common::Elector;
 use crate::common::cluster::{
@@ -43,7 +43,7 @@ fn a_pod_of_an_ipv6_cluster_finds_it_too() {
 }
 
 #[test]
-fn any_certificate_of_the_bundle_may_be_the_one() {
+fn any_ca_of_the_bundle_is_trusted() {
     let (server, other) = (secured(&[("one", "pod")]), secured(&[]));
     let bundle = format!("# the old one\n{}\n# the new one\n{}", other.ca_pem().unwrap(), server.ca_pem().unwrap());
     let account = ServiceAccount::new("one", &bundle);
@@ -51,7 +51,7 @@ fn any_certificate_of_the_bundle_may_be_the_one() {
 }
 
 #[test]
-fn the_wrong_ca_is_named_and_mended_without_a_restart() {
+fn a_wrong_ca_is_logged_and_its_replacement_is_used_without_a_restart() {
     let (server, other) = (secured(&[("one", "pod")]), secured(&[]));
     let account = ServiceAccount::new("one", other.ca_pem().unwrap());
     let mut elector = elector(&server, "a", &[&account.flag()]);
@@ -60,12 +60,12 @@ fn the_wrong_ca_is_named_and_mended_without_a_restart() {
     assert!(elector.is_running());
     account.write("ca.crt", server.ca_pem().unwrap());
     elector.wait_to_lead();
-    // Once for reading and once for watching.
+    // Once for reads and once for the watch.
     assert!(lines(&elector, "is not signed by a CA in") <= 2, "{}", elector.log());
 }
 
 #[test]
-fn a_ca_file_that_breaks_while_it_runs_leaves_the_old_one_in_force() {
+fn when_a_ca_file_becomes_unusable_the_old_ca_is_used() {
     let server = secured(&[("one", "pod")]);
     let account = ServiceAccount::new("one", server.ca_pem().unwrap());
     let elector = elector(&server, "a", &[STEADY, &account.flag()]);
@@ -80,7 +80,7 @@ fn a_ca_file_that_breaks_while_it_runs_leaves_the_old_one_in_force() {
 }
 
 #[test]
-fn a_new_ca_costs_no_leadership() {
+fn a_new_ca_does_not_end_the_leadership() {
     let server = secured(&[("one", "pod")]);
     let account = ServiceAccount::new("one", server.ca_pem().unwrap());
     let elector = elector(&server, "a", &[STEADY, &account.flag()]);
@@ -119,7 +119,7 @@ fn a_token_that_expired_is_read_again_and_the_request_sent_at_once() {
     let account = Arc::new(ServiceAccount::new("one", server.ca_pem().unwrap()));
     let elector = elector(&server, "a", &[STEADY, &account.flag()]);
     elector.wait_to_lead();
-    // The file changes when the old token is under way already, and the server knows it no longer.
+    // The file changes while a request with the old token is in flight, and the server no longer accepts that token.
     let (at_server, in_file) = (Arc::clone(&server), Arc::clone(&account));
     let change = move |request: &apiserver::RequestSeen| {
         if request.verb == "update" {
@@ -141,7 +141,7 @@ fn a_token_that_expired_is_read_again_and_the_request_sent_at_once() {
 }
 
 #[test]
-fn a_token_that_is_refused_is_told_once_and_asked_for_again_when_the_file_changes() {
+fn a_refused_token_is_logged_once_and_read_again_when_the_file_changes() {
     let server = secured(&[("right", "pod")]);
     let account = ServiceAccount::new("wrong", server.ca_pem().unwrap());
     let mut elector = elector(&server, "a", &["--ttl=300ms", &account.flag()]);
@@ -155,7 +155,7 @@ fn a_token_that_is_refused_is_told_once_and_asked_for_again_when_the_file_change
 }
 
 #[test]
-fn a_token_file_that_vanishes_leaves_the_token_in_force() {
+fn when_a_token_file_is_deleted_the_old_token_is_used() {
     let server = secured(&[("one", "pod")]);
     let account = ServiceAccount::new("one", server.ca_pem().unwrap());
     let elector = elector(&server, "a", &[STEADY, &account.flag()]);

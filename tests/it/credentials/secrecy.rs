@@ -1,4 +1,4 @@
-//! The token goes to the API server over TLS, or to this very machine, and nowhere else.
+//! The token is sent only to the API server over TLS, or within this machine.
 
 use crate::common::Elector;
 use crate::common::cluster::{
@@ -8,7 +8,7 @@ use apiserver::{Fault, Options, Rule, Server};
 
 const TOKEN: &str = "the-secret-token";
 
-/// A server of plain HTTP that can tell who sent the token.
+/// A server with plain HTTP that records the users of requests.
 fn plain_server_at(listen: &str) -> Server {
     let rules = vec![Rule::new("*", &["*"], "*")];
     let options = Options { listen: listen.into(), tokens: owned(&[(TOKEN, "pod")]), rules, ..Options::default() };
@@ -43,7 +43,7 @@ fn no_log_shows_the_token() {
         let everything = elector.log() + &elector.printed();
         let leak = everything.lines().find(|line| line.contains(TOKEN));
         assert_eq!(leak, None);
-        // The HTTP client's trace shows what it sends sixteen bytes a line: no line holds the whole token.
+        // The trace of the HTTP client shows what it sends, sixteen bytes per line: no line has the whole token.
         assert!(!everything.contains(" TRACE "), "{everything}");
     }
 }
@@ -69,7 +69,7 @@ fn plain_http_carries_the_token_within_this_machine_only() {
     elector(&near, "a", &[&account.flag()]).wait_to_lead();
     assert!(near.requests().iter().all(|request| request.user.as_deref() == Some("pod")));
 
-    // Reaches this machine, and is no loopback address.
+    // An address of this machine that is not a loopback address.
     let far = plain_server_at("0.0.0.0:0");
     let elector = elector(&far, "b", &[&account.flag()]);
     elector.wait_to_lead();

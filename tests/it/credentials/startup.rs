@@ -1,9 +1,9 @@
-//! Without what it needs to reach the API server it does not start, and says what it looked for.
+//! If the program lacks what it needs to reach the API server, it does not start, and says what it looked for.
 
 use crate::common::Elector;
 use crate::common::cluster::{ServiceAccount, tls_server};
 
-/// Runs it until it ends: its exit code and its log.
+/// Runs the program until it exits; returns its exit code and log.
 fn run(environment: &[(&str, &str)], args: &[&str]) -> (Option<i32>, String) {
     let mut command = Elector::program();
     command.envs(environment.iter().copied());

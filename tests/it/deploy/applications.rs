@@ -1,4 +1,4 @@
-//! The applications in `deploy/`, each beside an elector as in a pod: they work one at a time, and hand over.
+//! The applications in `deploy/`, each with an elector as in a pod: only one works at a time.
 
 use crate::common::cluster::{STEADY, elector};
 use crate::common::deploy::{DEPLOY, is_there};
@@ -32,22 +32,22 @@ fn hand_over_three_times(program: &str, file: &str) {
     let mut b = pod("b", &[]);
     b.elector.wait_to_name("a");
 
-    // A native sidecar is told to end when the application has ended.
+    // A native sidecar gets SIGTERM after the application has ended.
     a.signal_application(Signal::TERM);
     assert!(a.wait_for_application().success(), "{}", diary.text());
     assert!(diary.text().ends_with("a ends\n"), "{}", diary.text());
     a.elector.signal(Signal::TERM);
     diary.wait_for("b", 2);
 
-    // Without an answer it does not work, and ends all the same.
+    // Without an answer it does not work, and still ends on SIGTERM.
     let mut c = pod("c", &["--release-delay=2s"]);
     c.elector.wait_to_name("b");
     b.elector.signal(Signal::STOP);
-    diary.wait_for("c", 20); // while the one beside b asks several times
+    diary.wait_for("c", 20); // meanwhile the application of b asks several times
     b.signal_application(Signal::TERM);
     assert!(b.wait_for_application().success(), "{}", diary.text());
 
-    // A plain sidecar is told at the same time.
+    // A plain sidecar gets SIGTERM at the same time.
     drop(b);
     let d = pod("d", &[]);
     d.elector.wait_to_name("c");
@@ -95,7 +95,7 @@ impl Drop for Pod {
     }
 }
 
-/// What all applications print, in the order in which they did: the kernel appends each line as it is written.
+/// The output of all applications in order: all append to one file.
 struct Diary {
     path: PathBuf,
     file: File,
@@ -112,13 +112,14 @@ impl Diary {
         fs::read_to_string(&self.path).unwrap()
     }
 
-    /// Waits until this one has done so many pieces of work.
+    /// Waits until this application has done a number of pieces of work.
     fn wait_for(&self, name: &str, pieces: usize) {
         let line = format!("{name} ends");
         wait_until(&line, || self.text().lines().filter(|it| *it == line).count() >= pieces);
     }
 
-    /// Each piece of work ended before the next began, and these worked, each for one time.
+    /// Checks that each piece of work ended before the next began, and that these applications worked, each for one
+    /// period.
     fn judge(&self, names: &[&str]) {
         let text = self.text();
         let lines: Vec<(&str, &str)> = text.lines().map(|line| line.split_once(' ').expect(line)).collect();

@@ -1,5 +1,5 @@
-//! What is named twice in `deploy/` is the same both times: rights and lock, ports and flags, labels and selectors.
-//! Whether an API server takes it, the conformance scenarios ask.
+//! The manifests in `deploy/` are consistent: rights and lock, ports and flags, labels and selectors. The conformance
+//! scenarios check that an API server accepts them.
 
 use crate::common::deploy::{Overlay, components, is_there, manifests, text, yaml_in};
 use leader_elector::cli::{Command, Config, Environment, PodVariables, parse};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-/// Where a pod is told its namespace.
+/// The namespace of the pods.
 const NAMESPACE: &str = "mine";
 
 #[test]
@@ -96,7 +96,7 @@ fn the_last_update_of_a_move_may_keep_the_rights_of_the_one_before() {
     assert_eq!(role["rules"], documents(&text("lock-endpointsleases/role.yaml"))[0]["rules"]);
 }
 
-/// The rights and the sidecar that README shows to newcomers.
+/// The RBAC objects and the sidecar in the README.
 #[test]
 fn the_manifests_in_the_readme_agree() {
     let [rights, sidecar] = &yaml_in("README.md")[..] else { panic!("it shows two manifests") };
@@ -115,7 +115,7 @@ fn the_manifests_in_the_readme_agree() {
     judge_rights(list(&role["rules"]), &config);
 }
 
-/// What would be applied.
+/// The output of kustomize.
 fn kustomize(overlay: &Overlay) -> Vec<Value> {
     let output = std::process::Command::new("kubectl").args(["kustomize", overlay.folder()]).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
@@ -123,7 +123,7 @@ fn kustomize(overlay: &Overlay) -> Vec<Value> {
     documents(&String::from_utf8(output.stdout).unwrap())
 }
 
-/// Panics where objects that are applied together do not agree; how many Deployments there are among them.
+/// Panics if objects that are applied together are inconsistent. Returns the number of Deployments.
 fn judge(objects: &[Value]) -> usize {
     let of_kind = |kind: &'static str| objects.iter().filter(move |it| it["kind"] == kind);
     let account = of_kind("ServiceAccount").next().unwrap();
@@ -158,7 +158,7 @@ fn assert_selects(selector: &Value, labels: &Value) {
     assert!(!selector.is_empty() && selector.iter().all(|(name, value)| labels[name] == *value), "{selector:?}");
 }
 
-/// What its elector is told.
+/// The configuration of its elector.
 fn judge_pod(pod: &Value) -> Config {
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
     assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
@@ -193,7 +193,7 @@ fn judge_pod(pod: &Value) -> Config {
     config
 }
 
-/// What the arguments of this container mean in the namespace [`NAMESPACE`].
+/// The configuration from the arguments of this container in the namespace [`NAMESPACE`].
 fn config_of(elector: &Value) -> Config {
     assert_eq!(elector["env"][0]["name"], "NAMESPACE");
     assert_eq!(elector["env"][0]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.namespace");
@@ -209,7 +209,7 @@ fn config_of(elector: &Value) -> Config {
     config
 }
 
-/// What the downward API tells this container of its pod.
+/// The variables that this container gets from the downward API.
 fn variables_of(elector: &Value) -> PodVariables {
     let variable = |name: &str, field: &str, value: &str| {
         let found = list(&elector["env"]).iter().find(|it| it["name"] == name)?;
@@ -225,8 +225,8 @@ fn variables_of(elector: &Value) -> PodVariables {
     }
 }
 
-/// All that this elector needs, and nothing more: the verbs on its lock by name, and to create it; the same for the
-/// slices of its Service, without a watch.
+/// Exactly the rights that this elector needs: the verbs on its lock by name, and `create`; the same for the slices of
+/// its Service, without `watch`.
 fn judge_rights(rules: &[Value], config: &Config) {
     let (of_service, rules): (Vec<Value>, Vec<Value>) =
         rules.iter().cloned().partition(|it| it["resources"] == json!(["endpointslices"]));
@@ -254,7 +254,7 @@ fn group_and_resource(kind: &LockKind) -> (&'static str, &'static str) {
     (if *kind == LockKind::Leases { "coordination.k8s.io" } else { "" }, kind.resource())
 }
 
-/// The Service leads to the leader alone, on the ports that the elector writes.
+/// Checks that the Service has no selector, and the ports that the elector writes.
 fn judge_service(service: &Value, spec: &Spec) {
     assert_eq!(service["metadata"]["name"], spec.service);
     assert!(service["spec"].get("selector").is_none(), "Kubernetes would keep slices of its own");

@@ -1,5 +1,5 @@
-//! What a reader may type along: each command in a document is run here, or by another test that is named here, or needs
-//! what no test has. The code for applications is run too.
+//! The commands in the documents: each is run here or by a test that is named here, or needs something that tests do
+//! not have. The code for applications is run too.
 
 use super::markdown::{self, ROOT};
 use crate::common::cluster::{elector, plain_server};
@@ -11,22 +11,22 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::iter;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 
-/// Who runs a command.
+/// How a command is tested.
 enum Run {
-    /// Asks an elector, and gets what the document shows, but for the values.
+    /// It queries an elector, and the output has the shape that the document shows.
     Asks,
-    /// A test in this file.
+    /// By a test in this file.
     Here,
-    /// This function in this file of `tests/`.
+    /// By this function in this file of `tests/`.
     Test(&'static str, &'static str),
-    /// This step of `.ci/run`.
+    /// By this step of `.ci/run`.
     Ci(&'static str),
-    /// Nobody, for want of this.
+    /// Not at all, because this is missing.
     Needs(&'static str),
 }
 
@@ -37,7 +37,30 @@ const COMMANDS: &[(&str, Run)] = &[
     ("curl --header 'Content-Length: 9999999999999999' http://127.0.0.1:33411/", Run::Asks),
     ("kubectl create role leader-elector --verb=get,update,watch --resource=leases --resource-name=example", Run::Here),
     ("kubectl create role leader-elector-create --verb=create --resource=leases", Run::Here),
-    ("sha256sum --check SHA256SUMS", Run::Here),
+    (
+        "KEY=release-key SOURCE=https://code.example.com/leader-elector .ci/dist",
+        Run::Needs("an hour, for all architectures"),
+    ),
+    (
+        "IMAGE=registry.example.com/leader-elector TAG=v0.6.0 .ci/publish target/release-files",
+        Run::Needs("a registry, and a code host"),
+    ),
+    (
+        "ssh-keygen -Y verify -f allowed_signers -I leader-elector -n file -s SHA256SUMS.sig <SHA256SUMS && sha256sum --check --ignore-missing SHA256SUMS",
+        Run::Test("it/documents/releases.rs", "a_changed_byte_of_a_release_is_noticed"),
+    ),
+    (
+        "skopeo inspect --raw docker://registry.example.com/leader-elector:0.6.0 | ssh-keygen -Y verify -f allowed_signers -I leader-elector -n file -s leader-elector-0.6.0-oci-index.sig",
+        Run::Test("it/documents/releases.rs", "a_changed_byte_of_a_release_is_noticed"),
+    ),
+    (
+        r#"jq --exit-status --arg sha256 "$(sha256sum <leader-elector-0.6.0-linux-amd64 | cut -c-64)" 'select(any(.subject[]; .digest.sha256 == $sha256)).predicate.buildDefinition.resolvedDependencies[0].digest.gitCommit' leader-elector-0.6.0-linux-amd64.provenance.json"#,
+        Run::Test("it/documents/releases.rs", "a_changed_byte_of_a_release_is_noticed"),
+    ),
+    (
+        "git config --global url.https://mirror.example.com/.insteadOf https://github.com/RustSec/",
+        Run::Needs("a mirror of the advisories"),
+    ),
     ("kubectl apply -f rights.yaml -f my-app.yaml", Run::Test("e2e/manifests.rs", "the_walk_of_the_readme_works")),
     ("cat mine/kustomization.yaml", Run::Test("it/deploy/manifests.rs", "the_output_of_kustomize_agrees")),
     ("kubectl apply -k deploy", Run::Test("e2e/manifests.rs", "the_manifests_run_as_they_are")),
@@ -101,14 +124,14 @@ const COMMANDS: &[(&str, Run)] = &[
     ),
 ];
 
-/// A command in a document, and what the document shows of its output.
-struct Typed {
-    document: String,
-    command: String,
+/// A command in a document, and the output that the document shows.
+pub struct Typed {
+    pub document: String,
+    pub command: String,
     shown: Vec<String>,
 }
 
-fn typed() -> Vec<Typed> {
+pub fn typed() -> Vec<Typed> {
     let mut all = Vec::new();
     for document in markdown::all() {
         for block in document.blocks("console") {
@@ -149,7 +172,7 @@ fn each_command_is_run_by_a_test_or_cannot_be() {
 }
 
 #[test]
-fn recipes_and_scripts_that_are_named_are_there() {
+fn recipes_and_scripts_in_documents_exist() {
     let justfile = fs::read_to_string(Path::new(ROOT).join("Justfile")).unwrap();
     let recipes: BTreeSet<&str> = justfile
         .lines()
@@ -170,7 +193,7 @@ fn recipes_and_scripts_that_are_named_are_there() {
 }
 
 #[test]
-fn what_is_asked_of_an_elector_is_answered_as_shown() {
+fn commands_that_query_an_elector_print_what_is_shown() {
     if !is_there("curl", "--version") {
         return;
     }
@@ -183,7 +206,7 @@ fn what_is_asked_of_an_elector_is_answered_as_shown() {
         }
         let address = elector.address().to_string();
         let here = command.replace("localhost:4040", &address).replace("127.0.0.1:33411", &address);
-        // Of a stream as much as comes without a change: an event, and how soon to come back.
+        // Of a stream only the lines before the first change: an event and `retry`.
         let lines = if command.contains("/events") { 2 } else { shown.len() };
         let said = Stream::of(&format!("exec {here} --silent")).lines(lines);
         for (shown, said) in shown.iter().zip(&said) {
@@ -228,17 +251,6 @@ fn the_rights_granted_by_hand_are_those_of_the_manifest() {
 }
 
 #[test]
-fn the_checksums_of_a_release_are_checked() {
-    let folder = Folder::new("checksums");
-    fs::write(folder.0.join("leader-elector-0.6.0-oci.tar"), "an image").unwrap();
-    // As .ci/dist makes them.
-    let script = "sha256sum -- * >SHA256SUMS && sha256sum --check SHA256SUMS";
-    assert!(fs::read_to_string(Path::new(ROOT).join(".ci/dist")).unwrap().contains("sha256sum -- * >SHA256SUMS"));
-    let output = Command::new("bash").args(["-c", script]).current_dir(&folder.0).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[test]
 fn the_code_for_applications_that_ask_works() {
     if !is_there("node", "--version") {
         return;
@@ -264,7 +276,7 @@ fn the_code_for_applications_that_listen_works() {
     }
     let [code] = &markdown::read("docs/reference.md").blocks("js")[..] else { panic!("there is one example") };
     let around = |name: &str, seconds: &str| {
-        // Node.js has no EventSource of its own yet.
+        // Node.js has no EventSource without a flag.
         let before = "globalThis.EventSource = class {};\n";
         let told =
             format!("events.onmessage({{data: JSON.stringify({{name: {name}, validForSeconds: {seconds}}})}});\n");
@@ -288,7 +300,7 @@ impl Stream {
         Stream(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it can be run"))
     }
 
-    /// Its first lines: as many as these, unless it ends before or takes too long.
+    /// Its first `count` lines, or fewer if it ends before or takes too long.
     fn lines(mut self, count: usize) -> Vec<String> {
         let output = BufReader::new(self.0.stdout.take().expect("it is piped"));
         let (read, lines) = channel();
@@ -297,7 +309,7 @@ impl Stream {
         iter::from_fn(next).take(count).collect()
     }
 
-    /// What it has printed until it is ended now.
+    /// Kills it, and returns what it has printed.
     fn end(mut self) -> String {
         let _ = self.0.kill();
         let mut output = String::new();
@@ -310,22 +322,5 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// A folder for files; removed when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        Folder(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! As much of Markdown as the documents use: headings and their anchors, links, tables, code.
+//! Parses the Markdown that the documents use: headings and their anchors, links, tables, code.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,14 +12,14 @@ pub struct Document {
     text: String,
 }
 
-/// A block of code.
+/// A code block.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Block {
     pub language: String,
     pub text: String,
 }
 
-/// All documents of the project, those about its parts included.
+/// All documents of the project, including those of its crates.
 pub fn all() -> Vec<Document> {
     let mut paths = Vec::new();
     find(Path::new(ROOT), &mut paths);
@@ -50,7 +50,7 @@ impl Document {
         self.text.lines()
     }
 
-    /// The lines outside of blocks of code.
+    /// The lines outside of code blocks.
     pub fn prose(&self) -> impl Iterator<Item = &str> {
         let mut in_block = false;
         self.lines().filter(move |line| {
@@ -78,7 +78,7 @@ impl Document {
         blocks
     }
 
-    /// What a link may name behind `#`.
+    /// The anchors of the headings.
     pub fn anchors(&self) -> Vec<String> {
         let mut seen: HashMap<String, u32> = HashMap::new();
         let headings = self
@@ -99,8 +99,8 @@ impl Document {
         self.prose().flat_map(links).collect()
     }
 
-    /// The text between backticks under this heading, up to the next heading of its level or above. In a table the first
-    /// column alone, if `first_column`.
+    /// The code spans under this heading, up to the next heading of its level or above. With `first_column` only those
+    /// in the first column of tables.
     pub fn code_under(&self, heading: &str, first_column: bool) -> Vec<String> {
         let level = heading.chars().take_while(|c| *c == '#').count();
         let is_end = |line: &&str| {
@@ -116,13 +116,13 @@ impl Document {
         lines.into_iter().flat_map(code).collect()
     }
 
-    /// All text between backticks.
+    /// All code spans.
     pub fn code(&self) -> Vec<String> {
         self.prose().flat_map(code).collect()
     }
 }
 
-/// The anchor that code hosts give a heading.
+/// The anchor of a heading on code hosts.
 pub fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect::<String>().to_lowercase()
@@ -130,13 +130,13 @@ pub fn anchor(heading: &str) -> String {
 
 /// The targets of the links in a line.
 pub fn links(line: &str) -> Vec<String> {
-    // What looks like a link in code is none; the text of a link may be code.
+    // A link inside of code is no link; the text of a link may be code.
     let outside: String = line.split('`').step_by(2).collect();
     let targets = outside.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
     targets.map(|(target, _)| target.to_owned()).collect()
 }
 
-/// The text between backticks in a line.
+/// The code spans in a line.
 pub fn code(line: &str) -> Vec<String> {
     line.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

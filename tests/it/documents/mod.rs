@@ -1,8 +1,9 @@
-//! The documents say what there is: links lead somewhere, flags, paths, fields and metrics are those of the program,
-//! messages are those of the source, and whatever can be typed along is run ([`commands`]).
+//! The documents match the program: links work; flags, paths, fields and metrics are those of the program; messages are
+//! those in the source; and commands are run ([`commands`]).
 
 mod commands;
 mod markdown;
+mod releases;
 
 use crate::common::cluster::{elector, plain_server};
 use leader_elector::cli::HELP;
@@ -21,11 +22,11 @@ use std::time::Duration;
 const REFERENCE: &str = "docs/reference.md";
 const OPERATIONS: &str = "docs/operations.md";
 
-/// What a newcomer reads at one sitting.
+/// The limit for the README.
 const README_LINES: usize = 200;
 
 #[test]
-fn every_link_leads_somewhere() {
+fn every_link_works() {
     for document in markdown::all() {
         for link in document.links() {
             if let Some(why) = broken(&document, &link) {
@@ -35,7 +36,7 @@ fn every_link_leads_somewhere() {
     }
 }
 
-/// What is wrong with a link; links to other places are not followed.
+/// What is wrong with a link, if anything is. Links to other sites are not followed.
 fn broken(document: &Document, link: &str) -> Option<&'static str> {
     if link.starts_with("https://") {
         return None;
@@ -61,7 +62,7 @@ fn broken(document: &Document, link: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_found() {
+fn a_broken_link_is_found() {
     let document = markdown::read(REFERENCE);
     for link in ["guarantees.md", "#flags", "guarantees.md#the-contract", "../README.md", "../src", "https://x.example"]
     {
@@ -76,7 +77,7 @@ fn a_link_that_leads_nowhere_is_found() {
     assert_eq!(markdown::anchor("S9: a candidate's own name, `x`"), "s9-a-candidates-own-name-x");
 }
 
-/// A document that nothing leads to is read by nobody.
+/// Nobody finds a document without a link to it.
 #[test]
 fn every_document_is_linked_from_another() {
     let all = markdown::all();
@@ -95,7 +96,7 @@ fn every_document_is_linked_from_another() {
 }
 
 #[test]
-fn the_readme_is_read_at_one_sitting() {
+fn the_readme_has_at_most_200_lines() {
     let lines = markdown::read("README.md").lines().count();
     assert!(lines <= README_LINES, "{lines} lines");
 }
@@ -141,13 +142,13 @@ fn flags_of_help() -> BTreeSet<String> {
     flags
 }
 
-/// The flags that a text names.
+/// The flags in a text.
 fn flags(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_'));
     words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_owned).collect()
 }
 
-/// What `--help` says of a flag, on one line.
+/// The text of `--help` for a flag, on one line.
 fn help_on(flag: &str) -> String {
     let is_next = |line: &&str| line.starts_with("  -") || !line.starts_with(' ');
     let names_it =
@@ -161,7 +162,7 @@ fn help_on(flag: &str) -> String {
 /// Programs whose flags are not ours.
 const OTHERS: [&str; 6] = ["cargo", "git", "helm", "kubectl", "node", "skopeo"];
 
-/// Flags of other programs that stand alone.
+/// Flags of other programs that appear without the program.
 const OTHER_FLAGS: [&str; 6] =
     ["--etcd-servers-overrides", "--experimental-eventsource", "--schedules", "--from", "--seed", "--without"];
 
@@ -212,7 +213,7 @@ fn the_reference_has_the_fields_of_the_status() {
     assert_eq!(told, &fields | &classes);
 }
 
-/// The values of `lastError`: the classes of failures that are not over at once, and the one of records.
+/// The values of `lastError`.
 const CLASSES: [&str; 8] =
     ["forbidden", "unauthorized", "invalid", "not_found", "throttled", "unavailable", "unreadable", "unhealthy"];
 
@@ -239,7 +240,7 @@ fn the_reference_has_the_series_of_the_metrics() {
     }
 }
 
-/// What a leader says on `/metrics`.
+/// The output of a leader on `/metrics`.
 fn page() -> String {
     let now = clock::now();
     let locks = Locks { kinds: &[LockKind::Leases], namespace: "default".into(), name: "example".into() };
@@ -248,7 +249,7 @@ fn page() -> String {
     Metrics::default().page(&Snapshot { claim, renewed: Some(now), server_reached: Some(now), ..unknown }, now)
 }
 
-/// The families on a page, and their labels, but for the bounds of a histogram.
+/// The metrics in that output with their labels, except the bounds of histograms.
 fn series(page: &str) -> BTreeMap<String, BTreeSet<String>> {
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     types
@@ -261,7 +262,7 @@ fn series(page: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn the_messages_of_the_troubles_are_in_the_source() {
+fn the_messages_in_troubleshooting_are_in_the_source() {
     let source = source(&Path::new(ROOT).join("src"));
     let told = markdown::read(OPERATIONS).code_under("## Troubleshooting", true);
     let messages: Vec<&String> = told.iter().filter(|it| it.contains('…')).collect();
@@ -271,9 +272,9 @@ fn the_messages_of_the_troubles_are_in_the_source() {
     }
 }
 
-/// Where the architecture's page says that something is, it is.
+/// Each function in the table "Where to look" exists in its file.
 #[test]
-fn what_is_looked_for_in_the_source_is_found() {
+fn functions_named_in_the_architecture_exist() {
     let page = markdown::read("docs/architecture.md");
     let rows = page.lines().skip_while(|line| *line != "## Where to look").take_while(|line| *line != "## Lexicon");
     let mut found = 0;
@@ -293,7 +294,7 @@ fn what_is_looked_for_in_the_source_is_found() {
     assert!(found > 10, "only {found} names");
 }
 
-/// All source under a folder, with each text on one line.
+/// All source in a directory, with each string literal on one line.
 fn source(folder: &Path) -> String {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let texts = entries.map(|path| match path.is_dir() {

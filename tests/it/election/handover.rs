@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_leader_told_to_leave_releases_the_lock_and_the_next_one_does_not_wait_for_the_lease() {
+fn after_sigterm_the_lock_is_released_and_the_next_leader_does_not_wait() {
     for (kind, signal) in KINDS.into_iter().zip([Signal::TERM, Signal::INT, Signal::TERM]) {
         let lock = Lock::new(kind);
         let (mut a, b) = lock.start_two(&[NEVER]);
@@ -24,7 +24,7 @@ fn a_leader_told_to_leave_releases_the_lock_and_the_next_one_does_not_wait_for_t
 }
 
 #[test]
-fn a_leader_that_was_killed_is_waited_for_as_long_as_its_lease() {
+fn after_sigkill_the_next_leader_waits_for_the_lease() {
     let lock = Lock::new("leases");
     let (a, b) = lock.start_two(&["--ttl=3s"]);
     a.signal(Signal::KILL);
@@ -48,13 +48,13 @@ fn stands_still(lock: &Lock) {
     let stopped = Instant::now();
     b.wait_to_lead();
     let since = lock.version();
-    // Asked before it wakes up: these are answered at the first instant at which it can answer anything.
+    // Requests that are sent before it is resumed are answered as soon as it runs again.
     let paths = ["/", "/isLeader", "/leader", "/anything"];
     let mut asked: Vec<_> = paths.iter().cycle().take(24).map(|path| (*path, question(&a, path))).collect();
-    wait_until("it stood still for two leases", || stopped.elapsed() > Duration::from_secs(6));
+    wait_until("it was paused for two leases", || stopped.elapsed() > Duration::from_secs(6));
     a.signal(Signal::CONT);
     let check = |path: &str, answer: String| {
-        // Should the machine stall for a whole lease, it may have become the leader once more.
+        // If the machine stalls for a whole lease, it may have become leader again.
         let again = || lock.taken("a", since - 1).is_some();
         assert!(!says_that_it_leads(path, &answer) || again(), "after standing still for two leases: {answer}");
     };
@@ -79,7 +79,7 @@ fn answer(stream: &mut TcpStream) -> String {
     answer
 }
 
-/// Whether an answer of a says that it leads, or is none at all.
+/// Whether an answer says that a leads; panics if it is no answer.
 fn says_that_it_leads(path: &str, answer: &str) -> bool {
     match path {
         "/isLeader" => !answer.ends_with("{\"isLeader\": false}"),
@@ -122,7 +122,7 @@ fn a_signal_that_comes_twice_at_once_is_one_request() {
 }
 
 #[test]
-fn a_renewal_that_hangs_does_not_hold_up_the_release() {
+fn a_hanging_renewal_does_not_delay_the_release() {
     for kind in KINDS {
         let lock = Lock::new(kind);
         let mut a = lock.start("a", &[NEVER, "--retry-period=50ms"]);
@@ -136,7 +136,7 @@ fn a_renewal_that_hangs_does_not_hold_up_the_release() {
 }
 
 #[test]
-fn a_follower_told_to_leave_goes_without_touching_the_lock() {
+fn a_follower_exits_without_writing_the_lock() {
     let lock = Lock::new("endpoints");
     let (mut a, mut b) = lock.start_two(&[NEVER]);
     b.signal(Signal::TERM);
@@ -147,7 +147,7 @@ fn a_follower_told_to_leave_goes_without_touching_the_lock() {
 }
 
 #[test]
-fn it_can_be_told_to_leave_before_the_api_server_has_said_anything() {
+fn sigterm_works_before_the_first_answer_of_the_api_server() {
     let lock = Lock::new("endpoints");
     lock.server.freeze();
     let mut a = lock.start("a", &[NEVER]);
@@ -161,16 +161,16 @@ fn it_can_be_told_to_leave_before_the_api_server_has_said_anything() {
 }
 
 #[test]
-fn it_can_be_told_to_leave_at_any_moment_of_its_start() {
+fn sigterm_works_at_any_moment_of_the_start() {
     for delay in (0..40).step_by(2).map(Duration::from_millis) {
         let lock = Lock::new("leases");
         let mut a = lock.spawn("a", &[NEVER]);
         thread::sleep(delay); // the moment is the subject of this test
-        // Before its handlers are there, the signal ends it as it would end any process.
+        // Before it has installed its signal handlers, the signal kills it.
         let told = Instant::now();
         a.signal(Signal::TERM);
         let status = a.wait_to_end();
-        let in_time = told.elapsed() < Duration::from_secs(1); // a release has to end in about two
+        let in_time = told.elapsed() < Duration::from_secs(1); // a release may take about 2 s
         let registered = status.code() == Some(0);
         let too_early = std::os::unix::process::ExitStatusExt::signal(&status) == Some(Signal::TERM.as_raw());
         assert!(registered || too_early, "{status}: {}", a.log());
@@ -179,7 +179,7 @@ fn it_can_be_told_to_leave_at_any_moment_of_its_start() {
 }
 
 #[test]
-fn a_leader_without_an_api_server_leaves_in_about_two_seconds_and_not_as_a_failure() {
+fn a_leader_without_an_api_server_exits_with_0_in_about_two_seconds() {
     let frozen: fn(&Lock) = |lock| lock.server.freeze();
     let down: fn(&Lock) = |lock| lock.server.down();
     for end in [frozen, down] {
@@ -196,7 +196,7 @@ fn a_leader_without_an_api_server_leaves_in_about_two_seconds_and_not_as_a_failu
 }
 
 #[test]
-fn with_a_release_delay_the_claim_ends_at_once_and_the_lock_stays_held_so_long() {
+fn with_a_release_delay_the_claim_ends_at_once_and_the_lock_is_kept() {
     let lock = Lock::new("leases");
     let (mut a, b) = lock.start_two(&["--ttl=2s", "--release-delay=4s"]);
     let told = Instant::now();
@@ -243,7 +243,7 @@ fn a_lock_that_is_still_being_taken_when_the_signal_comes_is_released_too() {
         let told = Instant::now();
         a.signal(Signal::TERM);
         assert!(a.wait_to_end().success());
-        let in_time = told.elapsed() < Duration::from_secs(1); // a release has to end in about two
+        let in_time = told.elapsed() < Duration::from_secs(1); // a release may take about 2 s
         lock.wait("the lock has been taken", || lock.version() > version);
         assert!(lock.holder().is_empty() || !in_time, "{kind}: {}", a.log());
     }

@@ -1,4 +1,4 @@
-//! One name, two processes: one after the other, or both at once.
+//! Two processes with one name, one after the other or at the same time.
 
 use crate::common::lock::{KINDS, Lock, MARK, NEVER, transitions_of};
 use crate::common::wait_until;
@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::time::Duration;
 
-/// A name that no other test on this machine uses: a name is known by a socket in the network namespace.
+/// A name that no other test on this machine uses, because each name has a socket in the network namespace.
 fn name(test: &str) -> String {
     format!("{test}-{}", std::process::id())
 }
@@ -82,7 +82,7 @@ fn a_second_process_of_the_same_name_leads_when_the_first_has_left() {
     clone.wait_to_lead();
 }
 
-/// The mark of a process that is no more, beside a record under this name.
+/// The mark of a process that has ended, with a record of this name.
 fn left_behind(lock: &Lock, id: &str, boot: &str, network: &str) {
     let renewed = "2026-01-01T00:00:00.000000Z";
     lock.put_record(&lock.peer(id, 1, renewed));

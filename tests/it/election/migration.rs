@@ -1,8 +1,8 @@
-//! From leader-elector 0.5 to Leases in three rolling updates, by way of a lock that is two objects.
+//! The migration from leader-elector 0.5 to Leases in three rolling updates, with two locks in between.
 
+use crate::common::claim_checker::ClaimChecker;
 use crate::common::cluster::{ServiceAccount, elector, wait_for};
 use crate::common::lock::{RECORD, holder_of, record_of};
-use crate::common::referee::Referee;
 use crate::common::{Elector, wait_until};
 use apiserver::{Fault, Options, RequestSeen, Rule, Server};
 use rustix::process::Signal;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// One lease for the whole way. Renewals come often, so that a busy machine does not end a term.
+/// The same lease for the whole migration. Renewals are frequent, so that a busy machine does not end a term.
 const LEASE: &str = "--ttl=3s";
 const OFTEN: &str = "--retry-period=100ms";
 
@@ -49,7 +49,7 @@ fn the_leader_holds_both_objects_and_hands_both_over() {
 }
 
 #[test]
-fn who_may_not_write_the_second_object_leaves_the_first_to_others() {
+fn a_candidate_without_rights_on_the_second_object_releases_the_first() {
     let on_endpoints = Rule::new("*", &["*"], "endpoints");
     let rules = vec![on_endpoints, Rule::new("*", &["get", "watch"], "leases")];
     let server = Server::start(Options { rules, ..Options::default() }).unwrap();
@@ -60,12 +60,12 @@ fn who_may_not_write_the_second_object_leaves_the_first_to_others() {
         held.windows(2).any(|pair| pair == ["a", ""])
     });
     assert!(!a.leads());
-    // Who needs no Lease can lead.
+    // A candidate that needs no Lease can lead.
     elector(&server, "b", &["--lock=endpoints", "--ttl=500ms"]).wait_to_lead();
 }
 
-/// A replica that runs leader-elector 0.5: it looks at the Endpoints now and then, takes the lock when the record has
-/// not changed for its own lease, and writes stamps to the second and no transitions.
+/// A replica of leader-elector 0.5: it polls the Endpoints, takes the lock when the record has not changed for its own
+/// lease, and writes times in whole seconds and no transitions.
 struct Old {
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -81,7 +81,7 @@ impl Old {
             let (mut seen, mut seen_at) = (Value::Null, Instant::now());
             while !is_done.load(Ordering::Relaxed) {
                 {
-                    // In place of the compare-and-swap that it does: nobody else writes meanwhile.
+                    // 0.5 does a compare-and-swap; here nobody else writes in the meantime.
                     let _turn = turn.lock().unwrap();
                     let mut object = server
                         .get("endpoints", "default", "example")
@@ -117,7 +117,7 @@ impl Drop for Old {
     }
 }
 
-/// Asks everybody twice over: who leads in both rounds, with one token, led in between as well.
+/// Asks all replicas twice. A replica that leads in both rounds with the same token also led in between.
 fn nobody_leads_beside_another(electors: &[Elector]) {
     let round = || -> Vec<Option<u64>> {
         let token = |status: Value| (status["isLeader"] == true).then(|| status["fencingToken"].as_u64()).flatten();
@@ -156,7 +156,7 @@ fn a_fleet_moves_from_0_5_to_leases_one_replica_at_a_time() {
     let mut tokens: Vec<u64> = Vec::new();
     for lock in ["--lock=endpointsleases", "--lock=leases"] {
         for n in 0..fleet.len() {
-            // As a rolling update does it: a replica ends, the next one takes its place.
+            // As in a rolling update: a replica ends, and another one replaces it.
             fleet[n].signal(Signal::TERM);
             assert!(fleet[n].wait_to_end().success(), "{}", fleet[n].log());
             tokens.extend(fleet[n].fencing_tokens());
@@ -175,9 +175,9 @@ fn a_fleet_moves_from_0_5_to_leases_one_replica_at_a_time() {
     assert_eq!(tokens.len(), count, "no two terms have one token");
 }
 
-/// The leader of both objects may write one of them no longer, and another candidate needs only the other one.
+/// The leader of both objects loses the right to write one of them, and another candidate needs only the other one.
 #[test]
-fn who_loses_a_right_to_one_object_keeps_the_other_as_long_as_clients_may_rely_on_the_last_answer() {
+fn after_losing_the_right_to_one_object_the_other_is_kept_for_l_minus_d() {
     // L - D is 2 s.
     let args = ["--ttl=6s", "--renew-deadline=4s", OFTEN];
     for (taken_away, kept) in [("leases", "--lock=endpoints"), ("endpoints", "--lock=leases")] {
@@ -192,13 +192,13 @@ fn who_loses_a_right_to_one_object_keeps_the_other_as_long_as_clients_may_rely_o
         a.wait_to_lead();
         let b = start(1, kept);
         b.wait_to_name("a");
-        let referee = Referee::watch(&[&a]);
+        let checker = ClaimChecker::start(&[&a]);
         let is_taken_away =
             move |it: &RequestSeen| it.verb == "update" && it.resource == taken_away && it.user.as_deref() == Some("a");
         server.fault(is_taken_away, None, Fault::Status { code: 403, retry_after: None });
         b.wait_to_lead();
         let led = Instant::now();
-        let last = referee.answers().iter().filter(|it| it.id == "a" && it.names_itself()).map(|it| it.asked).max();
+        let last = checker.answers().iter().filter(|it| it.id == "a" && it.names_itself()).map(|it| it.asked).max();
         let gap = led - last.expect("a led");
         assert!(gap >= Duration::from_secs(2), "{taken_away}: {gap:?}\n{}\n{}", a.log(), b.log());
     }
@@ -220,7 +220,7 @@ fn a_follower_names_the_holder_of_the_first_object_when_the_lease_in_the_second_
 }
 
 #[test]
-fn it_leaves_two_locks_as_fast_as_one_when_the_server_is_silent() {
+fn with_a_silent_server_it_exits_as_fast_with_two_locks_as_with_one() {
     let leaves_within = || {
         let server = Server::start(Options::default()).unwrap();
         let mut a = elector(&server, "a", &["--lock=endpointsleases", "--ttl=10m"]);
@@ -231,6 +231,6 @@ fn it_leaves_two_locks_as_fast_as_one_when_the_server_is_silent() {
         assert!(a.wait_to_end().success(), "{}", a.log());
         told.elapsed()
     };
-    // Two seconds, and more on a machine that is busy: not each time.
+    // Two seconds, and more on a busy machine.
     wait_until("it is gone within three seconds", || leaves_within() < Duration::from_secs(3));
 }

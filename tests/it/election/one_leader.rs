@@ -1,10 +1,10 @@
-//! Of several candidates one leads, and all name the same leader.
+//! One of several candidates leads, and all name the same leader.
 
 use crate::common::lock::{KINDS, Lock, NEVER};
 use crate::common::{Elector, wait_until};
 use apiserver::Server;
 
-/// The one that leads, once all of them name it.
+/// The leader, when all candidates name it.
 fn leader_of(candidates: &[Elector]) -> &Elector {
     let mut leader = None;
     wait_until("somebody leads", || {
@@ -38,7 +38,7 @@ fn of_three_that_find_the_lock_missing_at_the_same_moment_one_leads_and_none_exi
         let lock = Lock::new(kind);
         lock.server.freeze();
         let mut candidates = ["a", "b", "c"].map(|id| lock.start(id, &[NEVER]));
-        // Each has asked for the lock and for a watch of it, and gets its answers when the others do.
+        // Each has sent its first read and watch, and all get their answers at the same time.
         lock.wait("all have asked", || lock.server.open_connections() == 6);
         lock.server.thaw();
         let leader = leader_of(&candidates).id.clone();
@@ -84,7 +84,7 @@ fn a_follower_never_has_its_own_name_in_an_answer() {
     follower.wait_to_name("first");
 }
 
-/// The whole answer, head included.
+/// The whole answer, including the head.
 fn raw(elector: &Elector, path: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(elector.address()).expect("it serves its port");

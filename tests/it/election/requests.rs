@@ -1,4 +1,4 @@
-//! Which requests an election sends, and what every write must contain.
+//! The requests of an election, and what every write must contain.
 
 use crate::common::cluster::{
     ServiceAccount, elector, holder, lock_of, on, owned, plain_server, put, requests, wait_for, wait_for_renewals,
@@ -8,7 +8,7 @@ use apiserver::{Fault, Options, RequestSeen, Rule, Server};
 use rustix::process::Signal;
 use serde_json::json;
 
-/// Every write names what it replaces, and the server would have taken it without (section 6).
+/// Every write names the version that it replaces, although the server would accept it without.
 fn all_writes_are_conditional(server: &Server) {
     let writes: Vec<RequestSeen> =
         server.requests().into_iter().filter(|request| !["GET"].contains(&request.method.as_str())).collect();
@@ -40,7 +40,7 @@ fn every_write_names_the_version_it_replaces_whatever_happens() {
         wait_for_renewals(&server, 2);
         someone_leads(&electors);
     }
-    // Deleted, made anew by somebody else, edited, taken by somebody else.
+    // The lock is deleted, created again by another client, edited, and taken by another candidate.
     server.delete("endpoints", "default", "example");
     wait_for(&server, "it is there again", |server| !holder(server).is_empty());
     server.delete("endpoints", "default", "example");
@@ -88,11 +88,11 @@ fn a_follower_at_rest_asks_for_nothing() {
     let (one, two) = (ServiceAccount::new("one", ""), ServiceAccount::new("two", ""));
     let leader = elector(&server, "a", &["--ttl=6s", "--retry-period=200ms", &one.flag()]);
     leader.wait_to_lead();
-    // Its own retry period says how long a silent watch is trusted.
+    // Its own retry period decides how long it trusts a silent watch.
     let follower = elector(&server, "b", &["--ttl=6s", &two.flag()]);
     follower.wait_to_name("a");
     wait_for(&server, "both watches are open", |server| server.open_watches() == 2);
-    // The watch may have told it who leads before the read that it began with was over.
+    // The watch may have shown the leader before the first read was answered.
     wait_for(&server, "its first read is over", |server| {
         let is_its_read = |it: &RequestSeen| it.user.as_deref() == Some("follower") && it.verb == "get";
         server.requests().iter().any(|it| is_its_read(it) && it.answered.is_some())

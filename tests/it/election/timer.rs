@@ -1,13 +1,13 @@
-//! The candidate waits by the clock that goes on while the machine sleeps.
+//! The timers use the clock that counts suspended time.
 
 use crate::common::lock::{Lock, NEVER};
 use std::fs;
 
-/// `CLOCK_BOOTTIME`, as the kernel numbers clocks.
+/// The kernel's number of `CLOCK_BOOTTIME`.
 const BOOT_TIME: &str = "7";
 
 #[test]
-fn every_timer_goes_on_while_the_machine_sleeps() {
+fn every_timer_counts_suspended_time() {
     let lock = Lock::new("leases");
     let elector = lock.start("a", &[NEVER]);
     elector.wait_to_lead();
@@ -15,6 +15,6 @@ fn every_timer_goes_on_while_the_machine_sleeps() {
     let texts = files.filter_map(|file| fs::read_to_string(file.unwrap().path()).ok());
     let clock_of = |text: &str| text.lines().find_map(|line| line.strip_prefix("clockid: ").map(str::to_owned));
     let clocks: Vec<String> = texts.filter_map(|text| clock_of(&text)).collect();
-    // The election's, and that of the port.
+    // The timer of the election, and that of the port.
     assert_eq!(clocks, [BOOT_TIME, BOOT_TIME]);
 }

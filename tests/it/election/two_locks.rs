@@ -11,7 +11,7 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// The candidate's clock at so many milliseconds.
+/// The candidate's clock at this number of milliseconds.
 fn at(ms: u64) -> Time {
     Time::after_boot(Duration::from_millis(ms))
 }
@@ -44,7 +44,7 @@ impl Pair {
         it
     }
 
-    /// One that has read both locks, and leads both of them.
+    /// A candidate that has read both locks, and leads both.
     fn leader(release_delay: u64) -> Pair {
         let mut it = Pair::new(release_delay);
         it.reads(1, Sight::MISSING);
@@ -108,7 +108,7 @@ impl Pair {
         );
     }
 
-    /// From this moment on, and not before, it releases that lock, which it may write; the other one it may not.
+    /// Checks that it releases this lock exactly from this moment on. It has no right to write the other one.
     fn releases_from(&mut self, lock: usize, at: u64) {
         for _ in 0..100 {
             for other in 0..2 {
@@ -172,7 +172,7 @@ fn it_waits_for_the_second_while_it_holds_the_first() {
             it.acknowledged(0); // a renewal
         }
         if let Some(Call::Read) = it.requests[1].as_ref().map(|request| &request.call) {
-            it.reads(1, held(50, "of-the-second")); // nothing was heard of it for so long
+            it.reads(1, held(50, "of-the-second")); // it was not seen for too long
         }
     }
     assert_eq!(it.now, 10_000);
@@ -214,7 +214,7 @@ fn it_keeps_the_first_while_its_own_name_holds_the_second() {
 }
 
 #[test]
-fn who_holds_the_first_is_named_where_nobody_holds_the_second() {
+fn the_holder_of_the_first_is_named_if_nobody_holds_the_second() {
     let mut it = Pair::new(0);
     it.reads(0, held(50, "of-the-first"));
     it.reads(1, Sight::MISSING);
@@ -224,7 +224,7 @@ fn who_holds_the_first_is_named_where_nobody_holds_the_second() {
 }
 
 #[test]
-fn losing_the_first_releases_the_second_when_nobody_can_rely_on_the_claim_any_more() {
+fn after_losing_the_first_the_second_is_released_after_l_minus_d() {
     let mut it = Pair::leader(0);
     it.happens_at(1_000, 0, Event::Watched { resource_version: 200, sight: held(200, "other") });
     assert!(!it.leads());
@@ -232,7 +232,7 @@ fn losing_the_first_releases_the_second_when_nobody_can_rely_on_the_claim_any_mo
 }
 
 #[test]
-fn a_lapse_of_one_lock_does_not_free_the_other_before_the_lapsed_one_could_be_taken() {
+fn when_one_term_ends_the_other_lock_is_kept_until_the_first_could_be_taken() {
     for lapsed in 0..2 {
         let mut it = Pair::leader(0);
         while it.now < 6_000 {
@@ -250,7 +250,7 @@ fn a_lapse_of_one_lock_does_not_free_the_other_before_the_lapsed_one_could_be_ta
 }
 
 #[test]
-fn told_to_leave_just_after_a_lapse_it_keeps_both_as_long() {
+fn after_a_stop_just_after_the_end_of_a_term_both_are_kept() {
     let mut it = Pair::leader(0);
     it.happens_at(6_001, 0, Event::Stop);
     assert!(!it.outcome.finished && it.write(0).is_none() && it.write(1).is_none());
@@ -339,8 +339,8 @@ fn a_new_term_needs_a_new_term_of_both() {
 }
 
 impl Pair {
-    /// Time goes on until it writes to the first lock, for this purpose; what it asks for meanwhile is answered like
-    /// this by the second one, and granted by the first one.
+    /// Lets time pass until it writes to the first lock for this purpose. Until then its requests for the second lock
+    /// get this answer, and those for the first one succeed.
     fn writes_first(&mut self, of_second: &Answer, wanted: impl Fn(&Write) -> bool) -> u64 {
         for _ in 0..1_000 {
             if self.write(0).is_some_and(&wanted) {
@@ -418,14 +418,14 @@ fn it_gives_the_first_up_when_the_second_was_free_and_could_not_be_had_for_one_l
 }
 
 #[test]
-fn it_gives_the_first_up_when_the_second_was_not_heard_of_for_one_lease() {
+fn it_gives_the_first_up_when_the_second_was_not_seen_for_one_lease() {
     let mut it = Pair::new(0);
     it.happens_at(300, 0, Event::Tick);
     it.reads(1, held(50, "of-the-second"));
     it.happens_at(600, 0, Event::Tick);
     it.reads(0, Sight::MISSING);
     it.acknowledged(0);
-    // Another field was written: it may be taken at 10.3 s all the same.
+    // Only another field was written, so it may still be taken at 10.3 s.
     let version = Some(Version { uid: "uid".into(), resource_version: 51 });
     let touched = Sight { version, ..held(50, "of-the-second") };
     it.happens_at(750, 1, Event::Watched { resource_version: 51, sight: touched });

@@ -1,5 +1,5 @@
-//! Errors, conflicts and invalid answers of the API server: nothing is written over what was not read, requests are sent
-//! at a limited rate, and the election goes on as soon as the answers are valid again.
+//! Errors, conflicts and invalid answers of the API server: no unread version is overwritten, the rate of requests is
+//! limited, and the election continues as soon as the answers are valid again.
 
 use crate::common::cluster::{
     STEADY, all_at_once, elector, holder, lines, lock_of, on, plain_server, put, record, requests, wait_for,
@@ -42,7 +42,7 @@ fn updates_that_conflict_are_tried_again_at_a_limited_rate() {
     wait_for(&server, "it goes on trying", |_| storm.hits() >= 15);
     let all = server.requests();
     let lasted = all.last().unwrap().when - all[0].when;
-    // One read to a write, and half of T between two writes when time is short; twice that is granted.
+    // One read for each write, and T/2 between two writes during a term; the test allows twice that.
     assert!(all.len() as u32 <= 6 + 4 * lasted.as_millis() as u32 / 105, "{} in {lasted:?}", all.len());
     storm.remove();
     elector.wait_to_lead();
@@ -55,14 +55,14 @@ fn creations_that_conflict_are_tried_again_at_a_limited_rate() {
     let elector = elector(&server, "a", &[]);
     wait_for(&server, "it goes on trying", |_| storm.hits() >= 8);
     let writes = requests(&server, "create");
-    // The second try is at once, all others wait for R.
+    // The second attempt is immediate, all others wait for R.
     assert!(pauses(&writes)[2..].iter().all(|pause| *pause > Duration::from_millis(150)), "{:?}", pauses(&writes));
     storm.remove();
     elector.wait_to_lead();
 }
 
 #[test]
-fn one_conflict_costs_a_leader_nothing() {
+fn a_conflict_does_not_end_the_leadership() {
     let server = plain_server();
     let elector = elector(&server, "a", &[STEADY]);
     elector.wait_to_lead();
@@ -120,7 +120,7 @@ fn a_leader_ignores_a_retry_after_longer_than_its_lease() {
 fn server_errors_are_logged_once_and_requests_go_on() {
     all_at_once(vec![500, 503, 504, 400, 422, 302, 204], |code| {
         let server = plain_server();
-        let trouble = server.fault(on(ALL), None, status(code));
+        let problem = server.fault(on(ALL), None, status(code));
         let mut elector = elector(&server, "a", &["--ttl=300ms"]);
         let said = match code {
             204 => "cannot read endpoints default/example: the answer is not a usable Kubernetes object".to_owned(),
@@ -131,7 +131,7 @@ fn server_errors_are_logged_once_and_requests_go_on() {
         assert_eq!(lines(&elector, &said), 1, "{}", elector.log());
         assert!(elector.is_running() && !elector.leads());
         assert!(server.get("endpoints", "default", "example").is_none());
-        trouble.remove();
+        problem.remove();
         elector.wait_to_lead();
     });
 }
@@ -143,16 +143,16 @@ fn each_kind_of_request_may_fail_on_its_own() {
         if *verb == "update" {
             put(&server, lock_of("", 1));
         }
-        let trouble = server.fault(on(std::slice::from_ref(verb)), Some(3), status(500));
+        let problem = server.fault(on(std::slice::from_ref(verb)), Some(3), status(500));
         let elector = elector(&server, "a", &["--ttl=300ms"]);
-        wait_for(&server, "it fails", |_| trouble.hits() >= 1);
+        wait_for(&server, "it fails", |_| problem.hits() >= 1);
         elector.wait_to_lead();
         let name = if *verb == "get" { "read" } else { verb };
         elector.wait_for_log(&format!("cannot {name} endpoints default/example: 500 internal server error"));
     }
 }
 
-/// Bodies that look more or less like the lock, and what is said of them.
+/// Bodies that resemble the lock, and the messages about them.
 fn impostors() -> Vec<(String, &'static str)> {
     let object = |edit: fn(&mut Value)| {
         let mut object = json!({"kind": "Endpoints", "apiVersion": "v1", "metadata":
@@ -199,7 +199,7 @@ fn an_answer_that_is_not_the_lock_is_never_written_back() {
         assert!(metadata["uid"] != "impostor" && metadata["resourceVersion"] != "5", "{metadata}");
     }
     assert!(requests(&server, "create").is_empty());
-    // Of many different troubles in a row some are told, and the log is no flood.
+    // Of many different problems in a row only some are logged.
     let told = lines(&elector, "WARN cannot read");
     assert!((2..=5).contains(&told), "{told}: {}", elector.log());
 }
@@ -218,7 +218,7 @@ fn the_log_says_what_is_wrong_with_each_invalid_object() {
 }
 
 #[test]
-fn an_answer_to_a_write_that_is_not_the_lock_is_no_acknowledgement_and_costs_no_leadership() {
+fn an_answer_to_a_write_that_is_not_the_lock_is_no_acknowledgement_and_does_not_end_the_leadership() {
     let server = plain_server();
     let elector = elector(&server, "a", &[STEADY]);
     elector.wait_to_lead();
@@ -233,7 +233,7 @@ fn an_answer_to_a_write_that_is_not_the_lock_is_no_acknowledgement_and_costs_no_
     assert_eq!(record(&server).unwrap()["acquireTime"], began, "{}", elector.log());
 }
 
-/// The most memory a process ever had, in MiB.
+/// The peak memory of a process, in MiB.
 fn peak_memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();

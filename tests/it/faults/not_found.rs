@@ -1,11 +1,11 @@
-//! A proxy answers 404, though the lock exists.
+//! A proxy answers 404, although the lock exists.
 
 use crate::common::lock::{KINDS, Lock};
 use crate::common::{Elector, wait_until};
 use apiserver::{Fault, FaultHandle};
 use serde_json::json;
 
-/// D is 400 s: whatever goes wrong here, no term ends by itself.
+/// D is 400 s, so that no term expires during a test.
 const LONG: &[&str] = &["--ttl=10m", "--retry-period=50ms"];
 
 fn not_found(body: &str) -> Fault {
@@ -20,12 +20,12 @@ fn status(details: serde_json::Value) -> String {
     .to_string()
 }
 
-/// Requests of these verbs are answered so.
+/// Answers requests with these verbs like this.
 fn fault(lock: &Lock, verbs: &'static [&'static str], fault: Fault) -> FaultHandle {
     lock.server.fault(|request| verbs.contains(&request.verb), None, fault)
 }
 
-/// The leader goes on with the term that it has, and what it wrote last is its own.
+/// Checks that the leader continues its term, and recognises its last write.
 fn goes_on(lock: &Lock, leader: &Elector) {
     let changes = lock.version();
     wait_until("it renews its lease", || {
@@ -37,7 +37,7 @@ fn goes_on(lock: &Lock, leader: &Elector) {
 }
 
 #[test]
-fn a_404_of_a_proxy_costs_a_leader_nothing() {
+fn a_404_of_a_proxy_does_not_end_the_term() {
     let other = status(json!({"name": "other", "kind": "endpoints"}));
     for body in ["<html>404 Not Found</html>", "", &status(json!({})), &other] {
         let lock = Lock::new("endpoints");
@@ -58,7 +58,7 @@ fn an_own_record_that_was_said_to_be_absent_is_recognised() {
         leader.wait_to_lead();
         let absent = not_found(&status(json!({"name": "example", "kind": kind})));
         let both = fault(&lock, &["get", "update"], absent);
-        // The true answer to its creation is that the object is there.
+        // The right answer to its create is 409.
         wait_until("it creates what it was told is gone", || {
             lock.server.requests().iter().filter(|request| request.verb == "create").count() >= 2
         });

@@ -1,9 +1,9 @@
-//! The API server goes away and comes back: short outages cost nothing, long ones never make two leaders.
+//! Outages of the API server: short ones do not end the leadership, long ones never cause two leaders.
 
+use crate::common::claim_checker::{Answer, ClaimChecker, first_false_answer};
 use crate::common::cluster::{
     STEADY, ServiceAccount, elector, holder, lines, lock_of, owned, plain_server, record, wait_for_renewals,
 };
-use crate::common::referee::{Answer, Referee, first_false_answer};
 use crate::common::{Elector, wait_until};
 use apiserver::{Change, ChangeKind, Fault, Options, Rule, Server};
 use rustix::process::Signal;
@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 #[test]
-fn a_restart_of_the_server_costs_no_leadership() {
+fn a_restart_of_the_server_does_not_end_the_leadership() {
     let server = plain_server();
     let (leader, follower) = (elector(&server, "a", &[STEADY]), elector(&server, "b", &[STEADY]));
     wait_until("they agree", || ["a", "b"].map(|id| format!("{{\"name\":\"{id}\"}}")).contains(&leader.body()));
     follower.wait_to_name(&holder(&server));
     let began = record(&server).unwrap()["acquireTime"].clone();
-    let referee = Referee::watch(&[&leader, &follower]);
+    let checker = ClaimChecker::start(&[&leader, &follower]);
     let down = Instant::now();
     server.down();
     let noticed = |elector: &Elector| elector.log().contains("cannot update");
@@ -25,8 +25,8 @@ fn a_restart_of_the_server_costs_no_leadership() {
     server.up();
     let outage = down.elapsed();
     wait_for_renewals(&server, 2);
-    let answers = referee.judge(&server);
-    // D − R − T: on a machine too slow for that nothing is promised.
+    let answers = checker.check(&server);
+    // D − R − T: on a slower machine the leadership may end.
     if outage < Duration::from_millis(2000) {
         assert_eq!(record(&server).unwrap()["acquireTime"], began, "{} {}", leader.log(), follower.log());
         let unknown = answers.iter().find(|answer| answer.body == "{\"name\":\"\"}");
@@ -39,20 +39,20 @@ fn a_restart_of_the_server_costs_no_leadership() {
 }
 
 #[test]
-fn a_long_outage_costs_the_leadership_until_it_ends() {
+fn during_a_long_outage_nobody_leads() {
     let server = plain_server();
     let electors = [elector(&server, "a", &[]), elector(&server, "b", &[])];
     wait_until("one of them leads", || electors.iter().any(Elector::leads));
-    let referee = Referee::watch(&[&electors[0], &electors[1]]);
+    let checker = ClaimChecker::start(&[&electors[0], &electors[1]]);
     server.down();
     wait_until("nobody leads", || electors.iter().all(|elector| elector.body() == "{\"name\":\"\"}"));
-    // Nothing is held any more when the server is back: for longer than L.
+    // Longer than L, so that the lease has run out when the server is back.
     let down = Instant::now();
     wait_until("the lease is over", || down.elapsed() > Duration::from_millis(1500));
     server.up();
     wait_until("one of them leads again", || electors.iter().any(Elector::leads));
     wait_until("they agree", || electors[0].body() == electors[1].body());
-    referee.judge(&server);
+    checker.check(&server);
     for elector in electors {
         let refused = elector.log().lines().filter(|line| line.contains("WARN cannot")).count();
         assert!(refused <= 5, "{}", elector.log());
@@ -64,19 +64,19 @@ fn a_server_that_freezes_never_makes_two_leaders() {
     let server = plain_server();
     let electors = [elector(&server, "a", &[]), elector(&server, "b", &[]), elector(&server, "c", &[])];
     wait_until("one of them leads", || electors.iter().any(Elector::leads));
-    let referee = Referee::watch(&[&electors[0], &electors[1], &electors[2]]);
+    let checker = ClaimChecker::start(&[&electors[0], &electors[1], &electors[2]]);
     for _ in 0..2 {
         wait_for_renewals(&server, 2);
         let last_write = server.history().last().unwrap().when;
         server.freeze();
         wait_until("nobody names itself", || !electors.iter().any(Elector::leads));
-        // D, and a lot for a machine that is busy.
+        // D, and a margin for a busy machine.
         assert!(last_write.elapsed() < Duration::from_secs(10));
         wait_until("nobody is known to lead", || electors.iter().all(|it| it.body() == "{\"name\":\"\"}"));
         server.thaw();
         wait_until("one of them leads", || electors.iter().any(Elector::leads));
     }
-    let answers = referee.judge(&server);
+    let answers = checker.check(&server);
     assert!(answers.iter().any(Answer::names_itself));
 }
 
@@ -88,18 +88,18 @@ fn a_leader_that_is_cut_off_stops_naming_itself_before_another_can_lead() {
     let accounts = [ServiceAccount::new("one", ""), ServiceAccount::new("two", "")];
     let electors = [elector(&server, "a", &[&accounts[0].flag()]), elector(&server, "b", &[&accounts[1].flag()])];
     wait_until("one of them leads", || electors.iter().any(Elector::leads));
-    let referee = Referee::watch(&[&electors[0], &electors[1]]);
+    let checker = ClaimChecker::start(&[&electors[0], &electors[1]]);
     for _ in 0..3 {
         let leader = holder(&server);
         let cut_off = leader.clone();
         let fault = server.fault(move |request| request.user.as_deref() == Some(&cut_off), None, Fault::HangRequest);
-        // No watch tells it either that another has taken over: it has nothing but its clock.
+        // Its watch does not show the new leader either: it has only its clock.
         server.cut_watches();
         wait_until("the other leads", || electors.iter().any(|elector| elector.id != leader && elector.leads()));
         wait_for_renewals(&server, 3);
         fault.remove();
     }
-    let answers = referee.judge(&server);
+    let answers = checker.check(&server);
     assert!(answers.iter().any(Answer::names_itself));
 }
 
@@ -117,7 +117,7 @@ fn a_server_that_is_not_there_yet_is_waited_for() {
 }
 
 #[test]
-fn it_leaves_also_without_a_server() {
+fn sigterm_works_without_a_server() {
     for freeze in [false, true] {
         let server = plain_server();
         let mut leader = elector(&server, "a", &["--ttl=5s"]);
@@ -141,7 +141,7 @@ fn it_leaves_also_without_a_server() {
 }
 
 #[test]
-fn it_leaves_also_before_it_ever_reached_a_server() {
+fn sigterm_works_before_a_server_was_reached() {
     let server = plain_server();
     server.freeze();
     let mut elector = elector(&server, "a", &[]);
@@ -150,7 +150,7 @@ fn it_leaves_also_before_it_ever_reached_a_server() {
 }
 
 #[test]
-fn the_referee_reports_only_certain_violations() {
+fn the_claim_checker_reports_only_certain_violations() {
     let start = Instant::now();
     let at = |seconds: u64| start + Duration::from_secs(seconds);
     let change = |seconds, kind, holder: &str| Change {
@@ -177,8 +177,8 @@ fn the_referee_reports_only_certain_violations() {
         (says("a", 11, 12, "a"), false),
         (says("b", 11, 12, "a"), false),
         (says("b", 11, 12, "b"), true),
-        (says("b", 11, 21, "b"), false), // at 21, perhaps
-        (says("a", 19, 21, "a"), false), // at 19, perhaps
+        (says("b", 11, 21, "b"), false), // it may have been true at 21
+        (says("a", 19, 21, "a"), false), // it may have been true at 19
         (says("a", 21, 22, "a"), true),
         (says("b", 31, 32, "b"), true), // it has released the lock
         (says("b", 29, 45, "b"), false),

@@ -1,16 +1,16 @@
-//! A write without an answer may have been done or not: it neither makes a second leader nor costs the leadership.
+//! Writes in doubt, which may have been carried out or not: they neither cause a second leader nor end the leadership.
 
+use crate::common::claim_checker::ClaimChecker;
 use crate::common::cluster::{
     STEADY, all_at_once, elector, holder, holder_in, lock_of, on, plain_server, put, record, requests, wait_for,
     wait_for_renewals,
 };
-use crate::common::referee::Referee;
 use crate::common::{Elector, wait_until};
 use apiserver::{Fault, RequestSeen, Server};
 use rustix::process::Signal;
 use serde_json::json;
 
-/// What can happen to a write that is done, with no clear answer to it.
+/// Faults of a write that is carried out, but has no clear answer.
 fn done_in_doubt() -> Vec<Fault> {
     let status = |code| Fault::Committed(Box::new(Fault::Status { code, retry_after: None }));
     vec![
@@ -27,12 +27,12 @@ fn done_in_doubt() -> Vec<Fault> {
     ]
 }
 
-/// And to one that is not done.
+/// Faults of a write that is not carried out.
 fn lost() -> Vec<Fault> {
     vec![Fault::DropRequest, Fault::ResetRequest, Fault::HangRequest, Fault::Status { code: 504, retry_after: None }]
 }
 
-/// The terms that the lock's history shows: holder and beginning.
+/// The terms in the history of the lock: holder and acquireTime.
 fn terms(server: &Server) -> Vec<(String, String)> {
     let mut terms: Vec<_> = server
         .history()
@@ -57,7 +57,7 @@ fn a_creation_in_doubt_is_read_back() {
     all_at_once(done_in_doubt(), |fault| {
         let server = plain_server();
         let in_doubt = server.fault(on(&["create"]), Some(1), fault.clone());
-        // Without a watch, so that only a read can tell.
+        // Without a watch, so that only a read can show the write.
         server.fault(on(&["watch"]), None, Fault::Status { code: 403, retry_after: None });
         let leader = elector(&server, "a", &[STEADY]);
         leader.wait_to_lead();
@@ -74,15 +74,15 @@ fn a_creation_in_doubt_makes_one_leader_of_many() {
         let server = plain_server();
         server.fault(on(&["create"]), Some(1), fault);
         let electors = [elector(&server, "a", &[]), elector(&server, "b", &[])];
-        let referee = Referee::watch(&[&electors[0], &electors[1]]);
+        let checker = ClaimChecker::start(&[&electors[0], &electors[1]]);
         wait_until("one of them leads", || electors.iter().any(Elector::leads));
         wait_for_renewals(&server, 2);
-        referee.judge(&server);
+        checker.check(&server);
     });
 }
 
 #[test]
-fn a_renewal_in_doubt_costs_no_leadership_and_makes_no_new_term() {
+fn a_renewal_in_doubt_neither_ends_the_term_nor_begins_one() {
     all_at_once([done_in_doubt(), lost()].concat(), |fault| {
         let server = plain_server();
         let leader = elector(&server, "a", &[STEADY]);
@@ -110,31 +110,31 @@ fn a_takeover_in_doubt_is_read_back() {
 }
 
 #[test]
-fn a_release_in_doubt_is_settled_before_it_leaves() {
+fn a_release_in_doubt_is_resolved_before_the_exit() {
     all_at_once([done_in_doubt(), lost()].concat(), |fault| {
         let server = plain_server();
         let mut leader = elector(&server, "a", &["--ttl=60s"]);
         leader.wait_to_lead();
         let follower = elector(&server, "b", &["--ttl=60s"]);
         follower.wait_to_name("a");
-        let referee = Referee::watch(&[&follower]);
+        let checker = ClaimChecker::start(&[&follower]);
         let in_doubt = server.fault(is_release, Some(1), fault.clone());
         leader.signal(Signal::TERM);
         assert_eq!(leader.wait_to_end().code(), Some(0));
         assert_eq!(in_doubt.hits(), 1);
-        // Only a release makes it so soon: the lease is longer than the patience.
+        // The lease is longer than the timeout of the test, so the takeover followed a release.
         follower.wait_to_lead();
-        referee.judge(&server);
+        checker.check(&server);
         assert!(!leader.log().contains("could not be released"), "{fault:?}: {}", leader.log());
     });
 }
 
 #[test]
-fn a_release_that_meets_a_conflict_is_tried_again_on_what_stands_there_now() {
+fn after_a_conflict_a_release_is_sent_again_with_the_new_version() {
     let server = plain_server();
     let mut leader = elector(&server, "a", &["--ttl=60s"]);
     leader.wait_to_lead();
-    // The watch does not tell it of the edit.
+    // The watch does not show the edit.
     server.fault(on(&["watch"]), None, Fault::HangRequest);
     server.cut_watches();
     let mut lock = server.get("endpoints", "default", "example").unwrap();
@@ -151,7 +151,7 @@ fn writes_that_arrive_late_make_no_second_leader() {
     let server = plain_server();
     let electors = [elector(&server, "a", &[]), elector(&server, "b", &[])];
     wait_until("one of them leads", || electors.iter().any(Elector::leads));
-    let referee = Referee::watch(&[&electors[0], &electors[1]]);
+    let checker = ClaimChecker::start(&[&electors[0], &electors[1]]);
     let late = Fault::DelayRequest(std::time::Duration::from_millis(1200));
     let delayed = server.fault(on(&["update"]), Some(3), late);
     wait_for(&server, "three writes are late", |_| delayed.hits() == 3);
@@ -160,6 +160,6 @@ fn writes_that_arrive_late_make_no_second_leader() {
     });
     wait_until("one of them leads", || electors.iter().any(Elector::leads));
     wait_for_renewals(&server, 2);
-    referee.judge(&server);
+    checker.check(&server);
     assert!(record(&server).is_some());
 }

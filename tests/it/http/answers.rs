@@ -1,4 +1,4 @@
-//! What the HTTP port answers on each path.
+//! The answers of the HTTP port on each path.
 
 use crate::common::http::{Client, HOUR, following, header, held_by, known, leading, serve, unknown};
 use leader_elector::clock;
@@ -7,7 +7,7 @@ use leader_elector::http::Limits;
 use leader_elector::status::Snapshot;
 use std::time::Duration;
 
-/// Paths that 0.5 answered like any other, and that are no different here.
+/// Paths that are answered like `/`, as in 0.5.
 const CATCH_ALL: [&str; 12] = [
     "/",
     "/?x=1",
@@ -24,7 +24,7 @@ const CATCH_ALL: [&str; 12] = [
 ];
 
 #[test]
-fn every_path_without_a_meaning_tells_the_holder() {
+fn every_other_path_names_the_holder() {
     let (address, status) = serve(Limits::default());
     status.publish(following("other"));
     let mut client = Client::connect(address);
@@ -55,7 +55,7 @@ fn a_head_is_answered_like_its_get_without_the_body() {
         let get = client.get(path);
         let (code, head) = client.send(format!("HEAD {path} HTTP/1.1\r\n\r\n")).head();
         assert_eq!((code, head), (get.status, get.head), "{path}");
-        // What follows is the next answer, not a body.
+        // The next bytes are the next answer, not a body.
         assert_eq!(client.get("/").body, r#"{"name":"other"}"#, "{path}");
     }
 }
@@ -99,7 +99,7 @@ fn a_lease_that_ran_out_is_not_shown_though_nothing_was_published() {
         assert!(["/", "/leader", "/isLeader"].iter().all(|path| {
             let before = clock::now();
             let answer = client.get(path);
-            // An answer that could have been given before the end may claim to lead, no other.
+            // Only an answer that may have been given before the end may claim to lead.
             before < until || !(answer.body.contains("me-") || answer.body.contains("true"))
         }));
     }

@@ -1,4 +1,4 @@
-//! `/events` of real electors: every change is sent, whatever happens to the leader.
+//! `/events` of real electors: every change is sent.
 
 use crate::common::cluster::{STEADY, elector, plain_server, record, wait_for_renewals};
 use crate::common::http::Events;
@@ -12,7 +12,7 @@ fn events(elector: &Elector) -> Events {
 }
 
 #[test]
-fn a_handover_is_told_by_both_and_the_old_leader_ends_its_streams() {
+fn both_candidates_report_a_handover_and_the_old_leader_ends_its_streams() {
     let lock = Lock::new("leases");
     let mut a = lock.start("a", &[NEVER]);
     let mut of_a = events(&a);
@@ -22,7 +22,7 @@ fn a_handover_is_told_by_both_and_the_old_leader_ends_its_streams() {
     of_b.until_named("a");
     a.signal(Signal::TERM);
     let mut after: Vec<String> = std::iter::from_fn(|| of_a.event()).map(|(name, _)| name).collect();
-    // Renewals may have come before the end, and the next leader after it, if there was time.
+    // There may be renewals before the end, and the next leader after it.
     let ended = after.iter().position(String::is_empty).expect("the end of the leadership is told");
     assert!(after.split_off(ended)[1..].iter().all(|name| name == "b") && after.iter().all(|name| name == "a"));
     of_b.until_named("b");
@@ -43,7 +43,7 @@ fn the_streams_of_a_follower_end_with_it() {
 }
 
 #[test]
-fn each_renewal_is_told_by_the_leader_and_by_a_follower_that_watches() {
+fn the_leader_and_a_watching_follower_report_each_renewal() {
     let server = plain_server();
     let a = elector(&server, "a", &[STEADY]);
     a.wait_to_lead();
@@ -60,7 +60,7 @@ fn each_renewal_is_told_by_the_leader_and_by_a_follower_that_watches() {
 }
 
 #[test]
-fn a_leader_that_cannot_renew_tells_its_end_when_it_comes() {
+fn a_leader_that_cannot_renew_reports_the_end_of_its_claim() {
     let server = plain_server();
     let a = elector(&server, "a", &["--ttl=3s"]);
     a.wait_to_lead();
@@ -79,14 +79,14 @@ fn a_leader_that_cannot_renew_tells_its_end_when_it_comes() {
 }
 
 #[test]
-fn a_process_that_stood_still_tells_first_that_it_leads_no_longer() {
+fn a_resumed_process_first_reports_that_it_no_longer_leads() {
     let server = plain_server();
     let a = elector(&server, "a", &[]);
     a.wait_to_lead();
     let mut of_a = events(&a);
     of_a.until_named("a");
     wait_for_renewals(&server, 1);
-    server.freeze(); // so that nobody leads afterwards
+    server.freeze(); // so that nobody leads after that
     a.signal(Signal::STOP);
     let stopped = Instant::now();
     wait_until("its lease is over", || stopped.elapsed() > Duration::from_secs(2));

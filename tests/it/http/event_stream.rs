@@ -1,4 +1,4 @@
-//! `/events` as a stream: what is told and when, to how many, and what becomes of clients that do not listen.
+//! `/events` as a stream: the events, the limits, and clients that do not read.
 
 use crate::common::http::{
     Client, Events, HOUR, ME, PATIENCE, following, header, held_by, known, leading, sample, serve,
@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Limits that only eviction can keep: nothing ever runs out of time.
+/// Limits without timeouts, so that only evictions close connections.
 fn patient() -> Limits {
     Limits { head_time: HOUR, idle_time: HOUR, write_time: HOUR, ..Limits::default() }
 }
@@ -30,7 +30,7 @@ fn evicted(address: SocketAddr, reason: &str) -> f64 {
     sample(&Client::connect(address).get("/metrics").body, &series).unwrap()
 }
 
-/// Waits until so many are told events.
+/// Waits until there are `count` subscribers.
 fn wait_for_subscribers(address: SocketAddr, count: f64) {
     let deadline = Instant::now() + PATIENCE;
     while subscribers(address) != count {
@@ -39,7 +39,7 @@ fn wait_for_subscribers(address: SocketAddr, count: f64) {
 }
 
 #[test]
-fn the_state_is_told_at_once_in_a_stream_that_nobody_keeps_back() {
+fn the_state_is_sent_at_once_in_a_stream_that_must_not_be_buffered() {
     let (address, status) = serve(Limits::default());
     status.publish(following("a \"b\"\n"));
     let mut events = Events::of(address);
@@ -55,7 +55,7 @@ fn the_state_is_told_at_once_in_a_stream_that_nobody_keeps_back() {
 }
 
 #[test]
-fn each_change_and_each_renewal_is_told_and_nothing_else() {
+fn each_change_and_each_renewal_is_sent_and_nothing_else() {
     let (address, status) = serve(Limits { heartbeat: Duration::from_millis(20), ..Limits::default() });
     let mut events = Events::of(address);
     assert_eq!(events.event(), Some((String::new(), 0.0)));
@@ -74,12 +74,12 @@ fn each_change_and_each_renewal_is_told_and_nothing_else() {
         stuck_at: clock::now().saturating_add(9 * HOUR),
         ..renewed
     });
-    // Had there been anything to tell, it would have come with the first of these.
+    // Another event would have been received before the first of these.
     assert_eq!([(); 3].map(|()| events.block().unwrap()), [":"; 3]);
 }
 
 #[test]
-fn the_end_of_a_leadership_is_told_though_nothing_was_published() {
+fn the_end_of_a_leadership_is_sent_although_nothing_was_published() {
     let (address, status) = serve(Limits { heartbeat: HOUR, ..Limits::default() });
     let mut events = Events::of(address);
     events.until_named("");
@@ -89,7 +89,7 @@ fn the_end_of_a_leadership_is_told_though_nothing_was_published() {
     status.publish(Snapshot { claim, ..held_by(other.clone()) });
     loop {
         let (name, left) = events.event().unwrap();
-        // A machine that stood still meanwhile may pass a state over, but never tell one too early.
+        // After a pause of the machine a state may be skipped, but none is sent too early.
         match name.as_str() {
             ME => assert!(left > 0.0 && left <= 0.2, "{left}"),
             "other" => assert!(clock::now() >= until && left > 0.0 && left <= 0.2, "{left}"),
@@ -112,7 +112,7 @@ fn a_comment_now_and_then_shows_that_the_stream_is_alive() {
 }
 
 #[test]
-fn a_client_of_an_older_protocol_is_told_the_same() {
+fn an_http_1_0_client_gets_the_same_events() {
     let (address, status) = serve(Limits::default());
     status.publish(following("a"));
     for request in ["GET /events HTTP/1.0\r\n\r\n", "GET /events HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"] {
@@ -135,21 +135,21 @@ fn a_head_is_answered_without_events_and_closed() {
 }
 
 #[test]
-fn what_a_listener_sends_is_thrown_away() {
+fn data_from_a_subscriber_is_discarded() {
     let (address, status) = serve(Limits::default());
     let mut events = Events::of(address);
     assert_eq!(events.name(), "");
     events.client().send("GET / HTTP/1.1\r\n\r\n".repeat(10_000)).send([0; 100_000]);
     status.publish(following("a"));
     assert_eq!(events.name(), "a");
-    // So is a body.
+    // A body too.
     let mut client = Client::connect(address);
     client.send("POST /events HTTP/1.1\r\nContent-Length: 5\r\n\r\nGET / HTTP/1.1\r\n\r\n");
     assert!(client.head().1.contains("text/event-stream"));
 }
 
 #[test]
-fn a_listener_that_goes_away_is_noticed_at_once() {
+fn a_subscriber_that_closes_is_noticed_at_once() {
     let (address, status) = serve(Limits::default());
     status.publish(following("other"));
     let (gone, mut stays) = (Events::of(address), Events::of(address));
@@ -174,7 +174,7 @@ fn a_subscriber_beyond_the_limit_replaces_the_oldest() {
 }
 
 #[test]
-fn the_listeners_of_one_address_do_not_evict_those_of_another() {
+fn the_subscribers_of_one_address_do_not_evict_those_of_another() {
     let (address, status) = serve(Limits { subscribers: 4, ..patient() });
     let mut local = Events::of(address);
     local.until_named("");
@@ -199,7 +199,7 @@ fn never_more_than_a_quarter_of_the_connections_are_streams() {
 }
 
 #[test]
-fn idle_connections_evict_no_listener() {
+fn idle_connections_evict_no_subscriber() {
     let (address, status) = serve(Limits { connections: 8, ..patient() });
     let mut events = [Events::of(address), Events::of(address)];
     events.iter_mut().for_each(|events| events.until_named(""));
@@ -211,7 +211,7 @@ fn idle_connections_evict_no_listener() {
 }
 
 #[test]
-fn a_listener_makes_room_where_it_is_all_there_is() {
+fn a_subscriber_is_evicted_if_there_are_only_subscribers() {
     let (address, status) = serve(Limits { connections: 1, ..patient() });
     status.publish(following("a"));
     let mut events = Events::of(address);
@@ -220,7 +220,7 @@ fn a_listener_makes_room_where_it_is_all_there_is() {
     assert_eq!(events.event(), None);
 }
 
-/// A listener that reads nothing for now, and as little as possible is on the way to it.
+/// A subscriber that does not read, with small buffers.
 fn deaf(address: SocketAddr) -> TcpStream {
     use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
@@ -233,7 +233,7 @@ fn deaf(address: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn a_listener_that_does_not_read_stalls_nobody_and_is_told_the_newest_when_it_does() {
+fn a_subscriber_that_does_not_read_blocks_nobody_and_later_gets_the_newest_state() {
     const ROUNDS: u32 = 10_000;
     let (address, status) = serve(patient());
     let slow = deaf(address);
@@ -250,12 +250,12 @@ fn a_listener_that_does_not_read_stalls_nobody_and_is_told_the_newest_when_it_do
     while slow.name() != last {
         told += 1;
     }
-    // What the system holds for it, which is little where it reads nothing; nothing waits here.
+    // The data in the kernel's buffers; the server queues nothing.
     assert!(told < ROUNDS / 5, "{told} events of the past");
 }
 
 #[test]
-fn a_listener_that_does_not_read_is_closed_after_a_while() {
+fn a_subscriber_that_does_not_read_is_closed_after_a_while() {
     let (address, status) = serve(Limits { write_time: Duration::from_millis(50), ..patient() });
     let _deaf = deaf(address);
     wait_for_subscribers(address, 1.0);
@@ -289,11 +289,11 @@ fn a_change_while_the_first_listener_comes_is_told_at_once() {
 }
 
 #[test]
-fn the_last_change_is_told_before_the_end() {
+fn the_last_change_is_sent_before_the_end() {
     let server = Server::bind(&"127.0.0.1:0".parse().unwrap(), Limits::default()).unwrap();
     let address = server.local_addrs()[0];
     let status = Arc::new(Status::new(leading_for(HOUR)));
-    status.on_publish(|_| ()); // it is not woken, so that it finds the change and the end at once
+    status.on_publish(|_| ()); // the server is not woken up, so it finds the change and the end at the same time
     let for_server = Arc::clone(&status);
     let port = std::thread::spawn(move || server.run(for_server, Arc::default()));
     let mut all: Vec<Events> = (0..20).map(|_| Events::of(address)).collect();

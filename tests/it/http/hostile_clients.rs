@@ -1,4 +1,4 @@
-//! Clients that are slow, idle or hostile: none of them keeps another from its answer, and each is closed.
+//! Slow, idle or hostile clients: none prevents another client from getting an answer, and each is closed.
 
 use crate::common::http::{Client, HOUR, PATIENCE, following, serve};
 use leader_elector::http::Limits;
@@ -16,7 +16,7 @@ fn follower(limits: Limits) -> SocketAddr {
     address
 }
 
-/// Limits that only eviction can keep: nothing ever runs out of time.
+/// Limits without timeouts, so that only evictions close connections.
 fn patient() -> Limits {
     Limits { head_time: HOUR, idle_time: HOUR, write_time: HOUR, linger_time: HOUR, ..Limits::default() }
 }
@@ -37,7 +37,7 @@ struct Flood {
 }
 
 impl Flood {
-    /// Sends until there is no room for more.
+    /// Sends until the buffers are full.
     fn start(address: SocketAddr) -> Flood {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_nonblocking(true).unwrap();
@@ -47,7 +47,7 @@ impl Flood {
     }
 
     fn go_on(&mut self) -> std::io::Result<()> {
-        // From where the last write stopped, so that what arrives is never anything but requests.
+        // Continue where the last write stopped, so that the stream consists of complete requests.
         self.sent += self.socket.write(&self.requests[self.sent % self.requests.len()..])?;
         Ok(())
     }
@@ -71,7 +71,7 @@ fn used_connections_that_idle_make_room_for_new_ones() {
         idle.push(client);
     }
     assert_polite_clients_are_answered(address);
-    // The newest are still served.
+    // The newest ones are still served.
     assert_eq!(idle[299].get("/").body, BODY);
     assert!(idle[0].ends_in_silence());
 }
@@ -98,7 +98,7 @@ fn an_unfinished_head_does_not_count_as_use_of_a_connection() {
     let mut used = Client::connect(address);
     used.get("/");
     dripping.send("X: y\r\n");
-    // An answer later than the bytes above shows that they have arrived.
+    // An answer after these bytes shows that they have arrived.
     used.get("/");
     assert_eq!(Client::connect(address).get("/").body, BODY);
     assert!(dripping.ends_in_silence());
@@ -134,7 +134,7 @@ fn a_client_that_never_reads_is_closed() {
 
 #[test]
 fn a_head_that_never_ends_is_closed() {
-    // A drip can be fast enough for the head to be refused as too long: then what follows is drained.
+    // The bytes may arrive fast enough for the head to be refused as too long. Then further bytes are discarded.
     let address = follower(Limits { head_time: SOON, linger_time: SOON, ..patient() });
     let mut silent = Client::connect(address);
     let mut dripping = Client::connect(address);
@@ -171,7 +171,7 @@ fn a_body_that_never_ends_is_closed() {
 #[test]
 fn bodies_without_an_end_keep_nobody_from_sending_its_own() {
     let address = follower(Limits { linger_bytes: usize::MAX, ..patient() });
-    // More than have a turn at a time, and always with more to throw away.
+    // More connections than are served in one round, each always with more data to discard.
     let mut endless: Vec<TcpStream> = (0..24).map(|_| TcpStream::connect(address).unwrap()).collect();
     for socket in &mut endless {
         socket.write_all(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
@@ -189,7 +189,7 @@ fn bodies_without_an_end_keep_nobody_from_sending_its_own() {
             send_more();
         }
     });
-    // More than the kernel holds, so that its last byte is sent only when nearly all was thrown away.
+    // More than the kernel buffers, so that the last byte is sent only after nearly all was discarded.
     let body = vec![b'x'; 8 * 1024 * 1024];
     let mut client = Client::connect(address);
     client.send(format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len())).send(&body);
@@ -207,7 +207,7 @@ fn unfinished_heads_hold_little_memory_together() {
         client.send(&head);
         dripping.push(client);
     }
-    // Far fewer than there may be connections fit.
+    // Far fewer connections fit than are allowed.
     for client in &mut dripping[..80] {
         assert!(client.ends_in_silence());
     }

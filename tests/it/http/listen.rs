@@ -1,4 +1,4 @@
-//! Where the HTTP port listens.
+//! The addresses on which the HTTP port listens.
 
 use crate::common::http::{Client, known};
 use leader_elector::http::{Limits, ListenAddress, Server};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 const LOOPBACK_4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const LOOPBACK_6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-/// Serves on `listen` and says on which port.
+/// Serves on `listen` and returns the port.
 fn serve(listen: &str) -> (Vec<SocketAddr>, u16) {
     let server = bind(listen).unwrap();
     let addresses = server.local_addrs();

@@ -1,5 +1,5 @@
-//! `/metrics`: each series changes when that which it counts happens. Whether Prometheus
-//! accepts the page is tested in `promtool`.
+//! `/metrics`: each series changes when the event that it counts happens. `promtool` tests that Prometheus accepts the
+//! output.
 
 use crate::common::cluster::{STEADY, elector, lock_of, on, plain_server, put, wait_for, wait_for_renewals};
 use crate::common::http::{Client, Events, following, header, known, leading, sample, serve, unknown};
@@ -99,7 +99,7 @@ fn the_causes_for_which_a_term_ends_are_told_apart() {
     elector.wait_to_lead();
     elector.signal(Signal::STOP);
     let stopped = std::time::Instant::now();
-    wait_until("it stands still for a while", || stopped.elapsed().as_secs() >= 3);
+    wait_until("it is paused for a while", || stopped.elapsed().as_secs() >= 3);
     elector.signal(Signal::CONT);
     wait_for_value(&elector, &lost("stood_still"), 1.0);
     assert_eq!((value(&elector, &lost("replaced")), value(&elector, &lost("left"))), (1.0, 0.0));
@@ -181,7 +181,7 @@ fn a_page_that_nobody_reads_holds_little_memory() {
     status.publish(following("a"));
     let requests = "GET /metrics HTTP/1.1\r\n\r\n".repeat(2000);
     let mut deaf: Vec<Client> = (0..40).map(|_| Client::connect(address)).collect();
-    // Each asks for 14 MB, which the system does not hold for it, and reads nothing.
+    // Each requests 14 MB, more than the kernel buffers, and reads nothing.
     deaf.iter_mut().for_each(|client| drop(client.try_send(&requests)));
     wait_until("one of them is closed", || {
         let page = Client::connect(address).get("/metrics").body;

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/leader` of real electors, while something is broken.
+//! `/healthz`, `/readyz` and `/leader` of real electors during faults.
 
 use crate::common::cluster::{STEADY, elector, lock_of, on, plain_server, put, wait_for, wait_for_renewals};
 use crate::common::lock::RECORD;
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// The status codes of the three.
+/// The status codes of the three paths.
 pub fn codes(elector: &Elector) -> [u16; 3] {
     ["/healthz", "/readyz", "/leader"].map(|path| elector.ask(path).map_or(0, |(code, _)| code))
 }
@@ -22,21 +22,21 @@ fn ready(elector: &Elector) -> (u16, String) {
     elector.ask("/readyz").unwrap()
 }
 
-/// Longer than L, and than any answer of before may count.
+/// Longer than L, so that no earlier answer of the API server counts.
 pub fn longer_than(lease: Duration) {
     let since = Instant::now();
     wait_until("a lease passes", || since.elapsed() > lease);
 }
 
 #[test]
-fn a_server_that_is_away_costs_readiness_and_leadership_but_not_health() {
+fn an_unreachable_server_affects_readiness_and_leadership_but_not_health() {
     let server = plain_server();
     let elector = elector(&server, "a", &[]);
     wait_for_codes(&elector, 200, 200, 200);
     server.down();
     wait_for_codes(&elector, 200, 503, 503);
     assert_eq!(ready(&elector).1, "the API server was not reached within the lease duration");
-    // L is a second, and 2 L + 5 s is when it would count as stuck.
+    // L is a second; it would count as stuck after 2 L + 5 s.
     longer_than(Duration::from_secs(8));
     assert_eq!(codes(&elector), [200, 503, 503]);
     server.up();
@@ -63,7 +63,7 @@ fn an_elector_that_never_read_the_lock_is_healthy_and_not_ready() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_costs_only_the_leadership() {
+fn an_unreadable_record_affects_only_the_leadership() {
     let server = plain_server();
     let unreadable = json!({"metadata": {"name": "example", "annotations": {RECORD: "no record"}}});
     put(&server, unreadable.clone());
@@ -82,13 +82,13 @@ fn readiness_does_not_depend_on_who_leads() {
     let elector = elector(&server, "a", &[STEADY]);
     wait_for_codes(&elector, 200, 200, 503);
     wait_for(&server, "it watches", |server| server.open_watches() == 1);
-    // A foreign record that nobody renews is looked at all the same.
+    // A foreign record that nobody renews is still read.
     longer_than(Duration::from_secs(6));
     assert_eq!(codes(&elector), [200, 200, 503]);
 }
 
 #[test]
-fn a_process_that_stood_still_is_neither_ready_nor_leading_when_it_wakes_up() {
+fn a_resumed_process_is_neither_ready_nor_leading() {
     let server = plain_server();
     let elector = elector(&server, "a", &["--ttl=3s", "--retry-period=200ms"]);
     wait_for_codes(&elector, 200, 200, 200);
@@ -97,7 +97,7 @@ fn a_process_that_stood_still_is_neither_ready_nor_leading_when_it_wakes_up() {
     let late = server.fault(on(&["update"]), None, Fault::DelayRequest(Duration::from_millis(300)));
     wait_for(&server, "a renewal is on its way", |_| late.hits() > 0);
     elector.signal(Signal::STOP);
-    // Its answer waits to be read, and what the watch showed: old news when it is.
+    // An answer and watch events are waiting to be read; they are stale.
     wait_for(&server, "it is done", |server| server.history().len() > before);
     longer_than(Duration::from_secs(3));
     server.freeze();
@@ -110,7 +110,7 @@ fn a_process_that_stood_still_is_neither_ready_nor_leading_when_it_wakes_up() {
 }
 
 #[test]
-fn an_elector_told_to_leave_answers_until_it_ends_and_never_names_itself() {
+fn after_sigterm_the_port_answers_until_the_exit_and_never_names_the_elector() {
     let server = plain_server();
     let a = elector(&server, "a", &["--ttl=10m", "--release-delay=10m"]);
     wait_for_codes(&a, 200, 200, 200);

@@ -5,7 +5,7 @@ use crate::common::{Elector, ask, wait_until};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// `promtool check metrics` has nothing to say.
+/// Checks that `promtool check metrics` reports nothing.
 fn check(elector: &Elector) {
     let (_, page) = elector.ask("/metrics").expect("the port is served");
     let mut promtool = Command::new("promtool")
@@ -27,7 +27,7 @@ fn promtool_accepts_the_metrics_of_electors_in_many_states() {
     let server = plain_server();
     server.freeze();
     let elector = elector(&server, "a", &[]);
-    check(&elector); // nothing is known yet
+    check(&elector); // before anything is known
     server.thaw();
     elector.wait_to_lead();
     check(&elector);

@@ -1,4 +1,4 @@
-//! HTTP/1.0 and 1.1 as clients in use speak it, and what is no HTTP at all.
+//! HTTP/1.0 and 1.1 as common clients use it, and malformed requests.
 
 use crate::common::http::{Client, following, header, serve};
 use leader_elector::http::Limits;
@@ -69,7 +69,7 @@ fn the_client_decides_whether_the_connection_stays_open() {
 }
 
 #[test]
-fn a_client_that_ends_its_half_is_answered() {
+fn a_half_closed_client_is_answered() {
     let mut client = Client::connect(follower());
     client.send("GET / HTTP/1.1\r\n\r\n".repeat(300)).end_sending();
     for _ in 0..300 {
@@ -108,7 +108,7 @@ fn what_an_announced_body_looks_like_does_not_matter() {
     ];
     for fields in cases {
         let mut client = Client::connect(address);
-        // What looks like a request in the body is none.
+        // A body that looks like a request is not one.
         client.send(format!("POST / HTTP/1.1\r\n{fields}\r\nGET /smuggled HTTP/1.1\r\n\r\n"));
         let answer = client.answer();
         assert_eq!((answer.status, answer.body.as_str()), (200, BODY), "{fields}");

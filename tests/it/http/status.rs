@@ -1,4 +1,4 @@
-//! `/status`: its fields, their values, and that it shows no secret.
+//! `/status`: its fields and their values, and that it contains no secret.
 
 use crate::common::cluster::{ServiceAccount, elector, lock_of, owned, plain_server, put};
 use crate::common::http::{self, Client, HOUR, ME, following, known, leading, serve, unknown};
@@ -19,7 +19,7 @@ pub fn status_of(elector: &Elector) -> Value {
     serde_json::from_str(&body).expect("JSON")
 }
 
-/// Waits until `/status` names this class as the last error; null for none.
+/// Waits until `/status` shows this class as the last error; null for none.
 pub fn wait_for_error(elector: &Elector, class: impl Into<Value>) {
     let class = class.into();
     wait_until(&format!("{class} is shown, not {}", status_of(elector)), || status_of(elector)["lastError"] == class);
@@ -35,7 +35,7 @@ fn record_of(holder: &str) -> Record {
     }
 }
 
-/// The same, and what is known of the record that the lock holds.
+/// The same, with the fields of the record in the lock.
 fn with_record(mut snapshot: Snapshot, holder: &str) -> Snapshot {
     snapshot.seen.resize(1, Seen::default());
     snapshot.seen[0].record = Some(record_of(holder));

@@ -1,9 +1,9 @@
-//! The route of a leader Service: what its thread writes for a term, and that no older term's address follows a newer
-//! one's, whatever happens to a request.
+//! The leader Service: what its thread writes for a term, and that an older term's address never replaces a newer
+//! one's, whatever happens to requests.
 
+mod failures;
 mod order_of_terms;
 mod terms;
-mod troubles;
 
 use crate::common::PATIENCE;
 use apiserver::{RequestSeen, Server};
@@ -23,17 +23,17 @@ const SLICES: &str = "endpointslices";
 const V4: &str = "web-leader";
 const V6: &str = "web-leader-ipv6";
 
-/// Far more than a request takes.
+/// Longer than a request takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// The thread of one candidate, and what it reports.
+/// The thread of one candidate, and its reports.
 struct Candidate {
     service: LeaderService,
     reports: Receiver<Report>,
 }
 
 impl Candidate {
-    /// One whose pod has these addresses.
+    /// A candidate whose pod has these addresses.
     fn start(server: &Server, identity: &str, addresses: &[&str]) -> Candidate {
         Candidate::with_timeout(server, identity, addresses, LONG)
     }
@@ -55,30 +55,30 @@ impl Candidate {
         self.service.tell(Leadership::Ended { fencing_token, until });
     }
 
-    /// Leads until the route is written.
+    /// Begins a term, and waits until the slices are written.
     fn is_routed(&self, fencing_token: u64) {
         self.leads(fencing_token, never());
         self.wait_for(Report::Routed { fencing_token });
     }
 
-    /// Ends its term, and waits until the route is withdrawn.
+    /// Ends its term, and waits until the address is withdrawn.
     fn withdraws(&self, fencing_token: u64) {
         self.ends(fencing_token, never());
         self.wait_for(Report::Withdrawn { fencing_token });
     }
 
-    /// Waits for a report, past others.
+    /// Waits for this report, skipping others.
     fn wait_for(&self, report: Report) {
         while self.next() != report {}
     }
 
-    /// The next report, which must come.
+    /// Waits for the next report.
     fn next(&self) -> Report {
         self.reports.recv_timeout(PATIENCE).expect("there is a report")
     }
 }
 
-/// A moment that no test lives to see.
+/// A moment after the end of all tests.
 fn never() -> Time {
     clock::now().saturating_add(Duration::from_secs(3600))
 }
@@ -122,7 +122,7 @@ fn slice(server: &Server, name: &str) -> Value {
     server.get(SLICES, "default", name).unwrap_or_default()
 }
 
-/// Where a slice leads.
+/// The addresses in a slice.
 fn addresses(slice: &Value) -> Vec<String> {
     let endpoints = slice["endpoints"].as_array().into_iter().flatten();
     let addresses = endpoints.flat_map(|endpoint| endpoint["addresses"].as_array().into_iter().flatten());
@@ -133,20 +133,20 @@ fn token(slice: &Value) -> u64 {
     slice["metadata"]["annotations"]["leader-elector/fencing-token"].as_str().map_or(0, |text| text.parse().unwrap())
 }
 
-/// The requests about a slice so far, as verbs.
+/// The verbs of the requests for a slice so far.
 fn verbs(server: &Server, slice: &str) -> Vec<&'static str> {
     let requests = server.requests();
     let of_slice = |it: &&RequestSeen| of(it, slice);
     requests.iter().filter(of_slice).map(|request| request.verb).collect()
 }
 
-/// Whether a request is about this slice; a create names it in its body.
+/// Whether a request is for this slice; a create names it in its body.
 fn of(request: &RequestSeen, slice: &str) -> bool {
     let named = || request.json().is_some_and(|object| object["metadata"]["name"] == slice);
     request.resource == SLICES && (request.name == slice || request.verb == "create" && named())
 }
 
-/// What a fault befalls: requests of this verb about the slice.
+/// A matcher for faults: requests with this verb for the slice.
 fn on(verb: &'static str, slice: &'static str) -> impl Fn(&RequestSeen) -> bool + Send + Sync + 'static {
     move |request| request.verb == verb && of(request, slice)
 }

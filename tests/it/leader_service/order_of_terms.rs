@@ -1,12 +1,12 @@
-//! An address of an older term never follows one of a newer term: writes that are lost, late or repeated, slices that are
-//! deleted.
+//! The address of an older term never replaces one of a newer term, even if writes are lost, late or repeated, or
+//! slices are deleted.
 
 use super::*;
 use crate::common::cluster::{plain_server, wait_for};
 use apiserver::{ChangeKind, Fault};
 use leader_elector::api::FailureKind;
 
-/// What was sent about a slice, to be sent once more.
+/// A recorded request for a slice, to be sent again.
 fn sent(server: &Server, verb: &str) -> Vec<u8> {
     let requests = server.requests();
     requests.iter().rfind(|request| request.verb == verb && of(request, V4)).expect("it was sent").body.to_vec()
@@ -21,7 +21,7 @@ fn replay(server: &Server, verb: &str, body: &[u8]) -> Result<(), FailureKind> {
 #[test]
 fn a_write_that_comes_late_changes_nothing() {
     let server = plain_server();
-    // It is on its way when the term ends.
+    // It is in flight when the term ends.
     let lost = server.fault(on("update", V4), Some(1), Fault::HangRequest);
     let old = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     old.leads(7, never());
@@ -34,7 +34,7 @@ fn a_write_that_comes_late_changes_nothing() {
     assert_eq!(replay(&server, "create", &create), Err(FailureKind::Conflict));
     assert_eq!(addresses(&slice(&server, V4)), ["10.0.0.2"]);
 
-    // Somebody deletes the slice: what comes back leads nowhere.
+    // Somebody deletes the slice: it is created again without an address.
     server.delete(SLICES, "default", V4);
     assert_eq!(replay(&server, "update", &update), Err(FailureKind::Absent));
     assert_eq!(slice(&server, V4), Value::Null);
@@ -46,19 +46,19 @@ fn a_write_that_comes_late_changes_nothing() {
 }
 
 #[test]
-fn a_term_leaves_alone_what_a_newer_one_wrote() {
+fn a_term_does_not_overwrite_a_newer_one() {
     let server = plain_server();
     Candidate::start(&server, "web-1", &["10.0.0.2"]).is_routed(8);
     let old = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     old.leads(7, never());
-    assert_eq!(old.next(), Report::Trouble(Some("outdated")));
+    assert_eq!(old.next(), Report::Problem(Some("outdated")));
     old.withdraws(7);
     assert_eq!((addresses(&slice(&server, V4)), token(&slice(&server, V4))), (vec!["10.0.0.2".to_owned()], 8));
     assert!(!verbs(&server, V4)[3..].contains(&"update"));
 }
 
 #[test]
-fn the_end_of_a_term_leaves_alone_what_a_newer_one_wrote() {
+fn the_end_of_a_term_does_not_overwrite_a_newer_one() {
     let server = plain_server();
     let old = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     old.is_routed(7);
@@ -96,14 +96,14 @@ fn an_answer_with_the_old_version_acknowledges_nothing() {
 }
 
 #[test]
-fn a_withdrawal_shuts_out_a_write_that_is_still_on_its_way() {
+fn a_withdrawal_invalidates_a_write_in_flight() {
     let server = plain_server();
     let lost = server.fault(on("update", V4), Some(1), Fault::HangRequest);
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.leads(7, never());
     wait_for(&server, "the write is sent", |_| lost.hits() == 1);
     let update = sent(&server, "update");
-    // It is broken off at once, though it might take a minute, and nothing of it is to be seen.
+    // It is aborted at once, although it may take a minute, and has no visible effect.
     candidate.withdraws(7);
     assert_eq!(verbs(&server, V4), ["get", "create", "update", "get", "update"]);
     assert_eq!(token(&slice(&server, V4)), 7);
@@ -122,11 +122,11 @@ fn a_withdrawal_of_what_was_deleted_is_done() {
 }
 
 #[test]
-fn an_address_that_outlived_its_term_goes_with_the_next() {
+fn an_old_address_is_replaced_by_the_next_term() {
     let server = plain_server();
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.is_routed(7);
-    // Neither the end of that term nor the next one gets through in time.
+    // The writes at the end of that term and of the next one fail.
     let refused = server.fault(|it| it.verb == "update", None, Fault::Status { code: 500, retry_after: None });
     candidate.ends(7, after(Duration::from_millis(100)));
     candidate.wait_for(Report::GaveUp { fencing_token: 7 });
@@ -136,7 +136,7 @@ fn an_address_that_outlived_its_term_goes_with_the_next() {
     assert!(addresses(&slice(&server, V4)).is_empty());
 }
 
-/// Terms one after the other, as an election has them: a new one begins when the one before has ended, or its time is up.
+/// A sequence of terms, as in an election: each begins after the previous one has ended or expired.
 #[test]
 fn addresses_follow_the_order_of_the_terms_whatever_becomes_of_the_writes() {
     const TERMS: u64 = 60;
@@ -144,29 +144,29 @@ fn addresses_follow_the_order_of_the_terms_whatever_becomes_of_the_writes() {
     let timeout = Duration::from_millis(20);
     let candidates =
         ["10.0.0.0", "10.0.0.1", "10.0.0.2"].map(|ip| Candidate::with_timeout(&server, ip, &[ip], timeout));
-    let mut chance = Chance(1);
+    let mut random = Random(1);
     for term in 1..=TERMS {
         server.clear_faults();
-        let time = Duration::from_millis(chance.below(60));
-        let fault = match chance.below(5) {
+        let time = Duration::from_millis(random.below(60));
+        let fault = match random.below(5) {
             0 => Fault::DelayRequest(time),
             1 => Fault::Committed(Box::new(Fault::DropAnswer)),
             2 => Fault::DelayAnswer(time),
             3 => Fault::DropRequest,
             _ => Fault::Status { code: 503, retry_after: None },
         };
-        let times = 1 + chance.below(3) as u32;
+        let times = 1 + random.below(3) as u32;
         server.fault(|request| request.verb != "get", Some(times), fault);
-        if chance.below(10) == 0 {
+        if random.below(10) == 0 {
             server.delete(SLICES, "default", V4);
         }
         let candidate = &candidates[(term % 3) as usize];
-        let until = after(Duration::from_millis(5 + chance.below(60)));
+        let until = after(Duration::from_millis(5 + random.below(60)));
         candidate.leads(term, until);
-        if chance.below(2) == 0 {
+        if random.below(2) == 0 {
             candidate.ends(term, until);
         }
-        // A term that nobody ends is one whose leader was killed, or stands still.
+        // The leader of a term that is not ended was killed or paused.
         crate::common::wait_until("its time is up", || clock::now() >= until);
     }
     let shown = |change: &apiserver::Change| {
@@ -183,10 +183,10 @@ fn addresses_follow_the_order_of_the_terms_whatever_becomes_of_the_writes() {
     }
 }
 
-/// A small generator of numbers (xorshift64), the same each time.
-struct Chance(u64);
+/// A small random number generator (xorshift64) with a fixed seed.
+struct Random(u64);
 
-impl Chance {
+impl Random {
     fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -1,4 +1,4 @@
-//! What is written at the beginning and at the end of a term, and that nothing is in between.
+//! The writes at the beginning and at the end of a term. There are none in between.
 
 use super::*;
 use crate::common::cluster::{plain_server, wait_for};
@@ -7,7 +7,7 @@ use apiserver::Fault;
 use serde_json::json;
 
 #[test]
-fn a_term_writes_the_address_of_its_pod_and_takes_it_away() {
+fn a_term_writes_the_address_of_its_pod_and_withdraws_it() {
     let server = plain_server();
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.is_routed(7);
@@ -41,7 +41,7 @@ fn a_term_is_one_write_at_its_beginning_and_one_at_its_end() {
     let server = plain_server();
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.is_routed(7);
-    // Once in the life of the Service the slice is made, and leads nowhere then.
+    // The slice is created once, without an address.
     assert_eq!(verbs(&server, V4), ["get", "create", "update"]);
     assert_eq!(addresses(&server.history()[0].object), [""; 0]);
     candidate.withdraws(7);
@@ -72,7 +72,7 @@ fn a_look_ahead_spares_the_term_a_read() {
     candidate.is_routed(8);
     assert_eq!(verbs(&server, V4), ["get", "update"]);
 
-    // One that has been overtaken costs a write, and no more.
+    // If the read is outdated, it costs one more write.
     server.clear_requests();
     let late = Candidate::start(&server, "web-2", &["10.0.0.3"]);
     late.service.look_ahead();
@@ -84,7 +84,7 @@ fn a_look_ahead_spares_the_term_a_read() {
 }
 
 #[test]
-fn a_term_that_has_written_nothing_has_nothing_to_take_away() {
+fn a_term_that_has_written_nothing_has_nothing_to_withdraw() {
     let server = plain_server();
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.withdraws(7);
@@ -103,7 +103,7 @@ fn nothing_is_written_once_the_term_may_be_over() {
     let over = after(Duration::from_millis(400));
     crate::common::wait_until("the answer is there", || clock::now() >= over);
     assert_eq!(verbs(&server, V4), ["get"]);
-    // A renewal that comes late goes on with it.
+    // After a late renewal it continues.
     candidate.is_routed(7);
 }
 
@@ -120,14 +120,14 @@ fn both_families_of_a_pod_have_a_slice() {
 }
 
 #[test]
-fn a_family_that_the_leader_lacks_leads_to_nobody() {
+fn the_slice_of_a_family_that_the_pod_lacks_is_emptied() {
     let server = plain_server();
     Candidate::start(&server, "web-0", &["10.0.0.1", "fd00::1"]).is_routed(7);
     let candidate = Candidate::start(&server, "web-1", &["10.0.0.2"]);
     candidate.is_routed(8);
     wait_for(&server, "the other slice is empty", |it| addresses(&slice(it, V6)).is_empty());
     assert_eq!(token(&slice(&server, V6)), 8);
-    // None is made for it, and one that others make later is found.
+    // No slice is created for this family, but one that somebody creates later is emptied.
     server.delete(SLICES, "default", V6);
     candidate.is_routed(9);
     wait_for(&server, "it is missed", |it| it.requests().last().is_some_and(|last| last.status == Some(404)));
@@ -171,7 +171,7 @@ fn what_others_wrote_into_the_metadata_stays() {
     edited["metadata"]["annotations"]["note"] = "b".into();
     edited["ports"] = json!([{"name": "other", "port": 1, "protocol": "UDP"}]);
     server.put(SLICES, "default", edited);
-    // The write at the end meets a version that it does not know.
+    // The write at the end finds another version.
     candidate.withdraws(7);
     let shown = slice(&server, V4);
     assert_eq!(

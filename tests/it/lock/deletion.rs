@@ -1,4 +1,4 @@
-//! Somebody else deletes, empties or takes over the lock of a leader.
+//! Other clients delete, empty or take over the lock of a leader.
 
 use crate::common::cluster::{ServiceAccount, owned};
 use crate::common::lock::{KINDS, Lock, MARK, NEVER, RECORD};
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 #[test]
-fn the_leader_writes_a_deleted_lock_anew_and_followers_leave_that_to_it() {
+fn the_leader_writes_a_deleted_lock_again_and_followers_do_not() {
     for kind in KINDS {
         let lock = Lock::new(kind);
         let (a, b) = lock.start_two(&[NEVER]);
@@ -28,7 +28,7 @@ fn the_leader_writes_a_deleted_lock_anew_and_followers_leave_that_to_it() {
     }
 }
 
-/// As many deletions as `DELETIONS` says, each while a candidate starts that has never seen the lock.
+/// `DELETIONS` deletions, each while a candidate starts that has never seen the lock.
 #[test]
 fn a_candidate_that_starts_when_the_lock_is_deleted_does_not_lead_beside_its_holder() {
     let deletions: u64 = std::env::var("DELETIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
@@ -57,7 +57,7 @@ fn a_candidate_that_starts_when_the_lock_is_deleted_does_not_lead_beside_its_hol
 }
 
 #[test]
-fn each_time_the_lock_is_written_anew_the_fencing_token_grows() {
+fn each_time_the_lock_is_written_again_the_fencing_token_grows() {
     let lock = Lock::new("leases");
     let a = lock.start("a", &[NEVER]);
     a.wait_to_lead();
@@ -70,7 +70,7 @@ fn each_time_the_lock_is_written_anew_the_fencing_token_grows() {
 }
 
 #[test]
-fn the_leader_writes_the_record_anew_where_somebody_took_it_out() {
+fn the_leader_writes_a_removed_record_again() {
     let without_record: fn(&Lock) = |lock| {
         let mut object = lock.object().unwrap();
         object["metadata"]["annotations"].as_object_mut().unwrap().remove(RECORD);
@@ -101,7 +101,7 @@ fn a_follower_waits_for_a_leader_whose_lock_is_gone() {
             scope.spawn(move || {
                 let lock = Lock::new(kind);
                 let (a, b) = lock.start_two(&["--ttl=3s"]);
-                a.signal(Signal::STOP); // it cannot mend it, and may yet call itself leader
+                a.signal(Signal::STOP); // it cannot write the lock again, and may still claim to lead
                 lock.server.delete(kind, "default", "example");
                 b.wait_to_lead();
                 let changes = lock.changes();
@@ -114,9 +114,9 @@ fn a_follower_waits_for_a_leader_whose_lock_is_gone() {
     });
 }
 
-/// The leader goes on, and cannot see what becomes of the lock: its requests hang, and it has no watch.
+/// The leader keeps running, but cannot see the lock: its requests hang, and it has no watch.
 #[test]
-fn a_follower_waits_for_a_leader_that_is_cut_off_when_the_record_is_taken_out() {
+fn a_follower_waits_for_a_leader_that_is_cut_off_when_the_record_is_removed() {
     let emptied: fn(&mut Value) = |lease| lease["spec"] = json!({});
     let without_spec: fn(&mut Value) = |lease| drop(lease.as_object_mut().unwrap().remove("spec"));
     let nulls: fn(&mut Value) = |lease| lease["spec"] = json!({"holderIdentity": null, "leaseDurationSeconds": null});
@@ -173,7 +173,7 @@ fn a_candidate_that_saw_an_unreadable_record_waits_when_it_is_gone() {
                 let lock = Lock::new(kind);
                 let a = lock.start("a", &["--ttl=3s"]);
                 a.wait_to_lead();
-                a.signal(Signal::STOP); // cut off, and it may call itself leader yet
+                a.signal(Signal::STOP); // it is cut off, and may still claim to lead
                 lock.put_record(&json!({"holderIdentity": 7}));
                 let b = lock.start("b", &["--ttl=3s"]);
                 b.wait_for_log("it counts as held");
@@ -215,7 +215,7 @@ fn a_leader_whose_record_was_emptied_begins_a_new_term() {
 }
 
 #[test]
-fn a_leader_renews_though_its_mark_was_taken_away() {
+fn a_leader_renews_although_its_mark_was_removed() {
     let lock = Lock::new("leases");
     let a = lock.start("a", &["--ttl=30s", "--retry-period=2s"]);
     a.wait_to_lead();

@@ -1,5 +1,4 @@
-//! However large the lock object is, and whatever else is in it, an elector stays within the memory that `deploy/`
-//! grants it.
+//! An elector stays within the memory limit in `deploy/`, whatever the lock object contains.
 
 use crate::common::cluster::{lines, wait_for, wait_for_renewals};
 use crate::common::lock::Lock;
@@ -10,22 +9,22 @@ use std::time::{Duration, Instant};
 /// The limit in `deploy/`.
 const LIMIT_KB: u64 = 32 * 1024;
 
-/// What an API server takes in one request, and so the largest object that can be written back.
+/// The largest request that an API server accepts, and so the largest object that can be written back.
 const LARGEST: usize = 3 * 1024 * 1024;
 
-/// Renewals in a row, and a lease that outlasts the test.
+/// Frequent renewals, and a lease that is longer than the test.
 const FLAGS: [&str; 3] = ["--ttl=10m", "--renew-deadline=8m", "--retry-period=300ms"];
 
-/// What is left for the fields that the API server and the elector add.
+/// Space for the fields that the API server and the elector add.
 const SPARE: usize = 4 * 1024;
 
-/// JSON of this length that makes the largest tree of values: two bytes for each of them.
+/// JSON of this length with as many values as possible: two bytes for each.
 fn junk(length: usize) -> String {
     format!("[{}0]", "0,".repeat(length / 2 - 1))
 }
 
-/// What ships is linked with musl, which gives memory of such a size back at once. The C library that tests are linked
-/// with does so only when told to.
+/// The binary that ships is linked with musl, which returns large blocks of memory at once. glibc, with which tests are
+/// linked, does so only with this setting.
 fn start(lock: &Lock, id: &str, flags: &[&str]) -> Elector {
     let mut command = Elector::program();
     command.env("MALLOC_MMAP_THRESHOLD_", "131072");
@@ -42,7 +41,7 @@ fn length(lock: &Lock) -> usize {
     lock.object().unwrap().to_string().len()
 }
 
-/// One candidate leads and another follows, while others write to the object too.
+/// One candidate leads and another one follows, while other clients write to the object too.
 fn is_led_within_the_limit(kind: &'static str, object: Value) {
     let lock = Lock::new(kind);
     lock.put(object);
@@ -80,14 +79,14 @@ fn many(count: usize, value: &Value) -> Value {
 
 #[test]
 fn as_many_small_fields_as_fit_keep_memory_within_the_limit() {
-    // An API server takes 256 KiB of annotations.
+    // An API server accepts 256 KiB of annotations.
     let annotations = many((256 * 1024 - SPARE) / 6, &"".into());
     let data = many(LARGEST / 16, &"".into());
     is_led_within_the_limit("configmaps", json!({"metadata": {"annotations": annotations}, "data": data}));
     is_led_within_the_limit("leases", json!({"metadata": {}, "spec": many(LARGEST / 12, &0.into())}));
 }
 
-/// Junk in the record itself, beside a holder that another elector waits for.
+/// Unknown fields in the record itself, with a holder that another elector waits for.
 #[test]
 fn unknown_fields_beside_the_holder_keep_memory_within_the_limit() {
     let junk = junk(LARGEST - SPARE);
@@ -122,7 +121,7 @@ fn an_unreadable_record_keeps_memory_within_the_limit() {
     lock.put_record(&junk.clone().into());
     let a = start(&lock, "a", &["--ttl=5s"]);
     a.wait_for_log("it is not a JSON object");
-    // A change at its very end is a change.
+    // A change at its end is a change too.
     let begun = Instant::now();
     for number in 0.. {
         if begun.elapsed() > Duration::from_secs(6) {
@@ -130,7 +129,7 @@ fn an_unreadable_record_keeps_memory_within_the_limit() {
         }
         lock.put_record(&junk.replace("0]", &format!("{}]", number % 10)).into());
         assert!(a.printed().is_empty(), "{}", a.log());
-        std::thread::sleep(Duration::from_millis(300)); // the pace of whoever writes there
+        std::thread::sleep(Duration::from_millis(300)); // the interval of the other writer
     }
     let waited = lock.wait_for_takeover(&a);
     assert!(waited >= Duration::from_secs(5), "{waited:?}");
@@ -138,7 +137,7 @@ fn an_unreadable_record_keeps_memory_within_the_limit() {
     stays_within_the_limit(&a);
 }
 
-/// A server gone mad, for no API server keeps such an object.
+/// A broken server, because no API server stores such an object.
 #[test]
 fn an_object_too_large_to_be_a_lock_keeps_memory_within_the_limit() {
     let huge = junk(15 * 1024 * 1024);

@@ -1,14 +1,14 @@
-//! The lock may be an object that others use too: every write keeps all of it but the record.
+//! Other clients may use the lock object too: every write keeps all of its fields except the record.
 
 use crate::common::lock::{Lock, MARK, NEVER, RECORD};
 use crate::common::{Elector, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// The flags of a leader that renews fast.
+/// The flags of a leader that renews frequently.
 const FAST: [&str; 3] = ["--ttl=30s", "--renew-deadline=20s", "--retry-period=50ms"];
 
-/// What a candidate may change, and what the API server does, taken out.
+/// The object without the fields that a candidate or the API server may change.
 fn rest(mut object: Value) -> Value {
     let metadata = object["metadata"].as_object_mut().expect("every object has metadata");
     metadata.retain(|name, _| !["resourceVersion", "managedFields"].contains(&name.as_str()));
@@ -22,7 +22,7 @@ fn rest(mut object: Value) -> Value {
     object
 }
 
-/// Numbers and texts that are easily lost on the way.
+/// Numbers and texts that careless parsers change.
 fn odd() -> Value {
     json!({
         "u64": u64::MAX, "i64": i64::MIN, "beyond a double": 9_007_199_254_740_993_u64, "float": 0.1, "whole": 1.0,
@@ -61,7 +61,7 @@ fn addresses(count: usize) -> Value {
     }])
 }
 
-/// Puts the object there, has it led, renewed, released and led again, and compares.
+/// Creates the object; a candidate acquires, renews, releases and acquires it again; then compares the fields.
 fn is_kept(kind: &'static str, object: Value) -> Elector {
     let lock = Lock::new(kind);
     let before = rest(lock.put(object));
@@ -107,7 +107,7 @@ fn what_others_change_while_it_leads_is_kept_too() {
     lock.put(json!({"metadata": metadata(), "subsets": addresses(3)}));
     let a = lock.start("a", &FAST);
     a.wait_to_lead();
-    // As the endpoints controller does it: an update of what it just read, tried again when that is outdated.
+    // Like the endpoints controller: it updates the object that it has just read, and repeats that after a conflict.
     let agent = |addresses: &Value| {
         wait_until("the addresses are updated", || {
             let mut object = lock.object().unwrap();
@@ -126,7 +126,7 @@ fn what_others_change_while_it_leads_is_kept_too() {
     assert!(!a.log().contains(" WARN "), "{}", a.log());
 }
 
-/// An update over HTTP that names the version it replaces; whether it was accepted.
+/// Sends an update that names the version that it replaces. Returns whether it was accepted.
 fn put_if_unchanged(lock: &Lock, object: &Value) -> bool {
     use std::io::{Read, Write};
     let body = object.to_string();

@@ -1,4 +1,4 @@
-//! An answer that shows an object of another name or namespace than the lock says nothing of the election.
+//! Answers that contain an object with another name or namespace are ignored.
 
 use crate::common::cluster::{
     STEADY, elector, holder, lock_of, on, plain_server, put, record, requests, wait_for, wait_for_renewals,
@@ -25,7 +25,7 @@ fn of_no_name(object: &mut Value) {
 const EDITS: [fn(&mut Value); 4] = [of_other_name, of_other_namespace, of_no_namespace, of_no_name];
 
 #[test]
-fn a_read_that_brings_another_object_is_no_answer() {
+fn a_read_that_returns_another_object_is_no_answer() {
     for edit in EDITS {
         let server = plain_server();
         put(&server, lock_of("stranger", 600));
@@ -45,7 +45,7 @@ fn a_read_that_brings_another_object_is_no_answer() {
 fn an_answer_to_a_write_that_shows_another_object_is_no_acknowledgement() {
     for edit in EDITS {
         let server = plain_server();
-        // After the first read there is no other way to learn that the lock was taken.
+        // After the first read only this answer could show that the lock was taken.
         let faults = [
             server.fault(on(&["create"]), None, Fault::EditAnswer(edit)),
             server.fault(on(&["watch"]), None, Fault::Status { code: 403, retry_after: None }),
@@ -62,7 +62,7 @@ fn an_answer_to_a_write_that_shows_another_object_is_no_acknowledgement() {
 }
 
 #[test]
-fn a_leader_whose_renewal_is_answered_with_another_object_reads_and_leads_on() {
+fn a_leader_whose_renewal_is_answered_with_another_object_reads_and_keeps_leading() {
     let server: Server = plain_server();
     let leader = elector(&server, "a", &[STEADY]);
     leader.wait_to_lead();

@@ -1,4 +1,4 @@
-//! Which records a lock may have, and what a candidate does with each.
+//! The records that a lock may have, and how a candidate handles each.
 
 use crate::common::lock::{KINDS, Lock, NEVER, RECORD, record_of, transitions_of};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Tests every case at once, since most of the time is spent waiting for leases.
+/// Tests all cases at the same time, because most of the time is spent waiting for leases.
 fn each<T: Clone + Send>(cases: &[T], test: impl Fn(T) + Sync) {
     thread::scope(|scope| {
         let test = &test;
@@ -58,7 +58,7 @@ fn an_annotation_that_cannot_be_read_is_reported_and_counts_as_held_for_one_leas
 }
 
 #[test]
-fn what_cannot_be_read_is_left_alone_while_it_changes_and_told_once() {
+fn an_unreadable_record_is_not_overwritten_while_it_changes_and_logged_once() {
     let lock = Lock::new("configmaps");
     lock.put_record(&"garbage".into());
     let a = lock.start("a", &["--ttl=1s"]);
@@ -68,7 +68,7 @@ fn what_cannot_be_read_is_left_alone_while_it_changes_and_told_once() {
     while begun.elapsed() < 3 * SECOND && lock.holder() != "a" {
         number += 1;
         lock.put_record(&format!("garbage {number}").into());
-        thread::sleep(SECOND / 20); // the pace of whoever writes there
+        thread::sleep(SECOND / 20); // the interval of the other writer
     }
     let waited = lock.wait_for_takeover(&a);
     assert!(waited >= SECOND, "{waited:?}");
@@ -123,7 +123,7 @@ fn a_lease_that_is_held_for_no_stated_time_counts_as_held() {
     );
 }
 
-/// Renews as a peer for some time, unless somebody else took the lock.
+/// Renews as another implementation for some time, unless another candidate took the lock.
 fn renew(lock: &Lock, pace: Duration, duration: Duration, record: impl Fn(u64) -> Value) {
     let begun = Instant::now();
     for number in 1.. {
@@ -132,14 +132,14 @@ fn renew(lock: &Lock, pace: Duration, duration: Duration, record: impl Fn(u64) -
             return;
         }
         lock.put_record(&record(number));
-        thread::sleep(pace); // the pace of the peer
+        thread::sleep(pace); // the interval of its renewals
     }
 }
 
 #[test]
 fn a_peer_is_respected_while_it_renews_and_waited_for_since_its_last_renewal() {
-    // Times to the second and no transitions, as 0.5 writes them; microseconds, as client-go writes Leases; and
-    // readings of clocks that are far off, or stand still but for the transitions.
+    // Whole seconds and no transitions, as in 0.5; microseconds, as client-go writes Leases; and times of clocks that
+    // are far off or have stopped, so that only the transitions change.
     let stamp = |format: &'static str| move |number: u64| format.replace("NN", &format!("{number:02}"));
     let cases = [
         ("endpoints", SECOND, 2, stamp("2026-01-01T00:00:NNZ")),
@@ -186,9 +186,9 @@ fn other_changes_of_the_object_neither_extend_nor_shorten_a_lease() {
             assert!(begun.elapsed() < 20 * SECOND, "{kind}: never taken while labels change");
             object["metadata"]["labels"]["number"] = format!("{number}").into();
             lock.put(object);
-            thread::sleep(SECOND / 10); // the pace of whoever labels it
+            thread::sleep(SECOND / 10); // the interval of the changes
         }
-        // By its putting the object back, the labeller may have undone what the candidate wrote.
+        // The other client replaces the whole object, and may have undone a write of the candidate.
         let changes = lock.changes();
         let taken = changes.iter().find(|(_, holder)| holder == "a").expect("it was taken");
         let waited = taken.0.when - changes[0].0.when;
@@ -230,7 +230,7 @@ fn a_fraction_of_a_second_is_rounded_up_in_the_record() {
 }
 
 #[test]
-fn the_record_is_written_as_peers_read_it() {
+fn the_record_has_the_format_of_other_implementations() {
     for kind in KINDS {
         let lock = Lock::new(kind);
         lock.start("a", &[NEVER]).wait_to_lead();

@@ -1,4 +1,4 @@
-//! Watches that break, hang or show nonsense: the candidate goes on to see who leads, and takes over in time.
+//! Watches that break, hang or send invalid data: the candidate still sees who leads, and takes over in time.
 
 use crate::common::Elector;
 use crate::common::cluster::{
@@ -10,7 +10,7 @@ use apiserver::{Fault, Server};
 use serde_json::json;
 use std::time::Duration;
 
-/// What can become of a watch: by a fault that befalls the request.
+/// The faults of a watch.
 fn faults() -> Vec<Fault> {
     let line = |line: &str, after_events| Fault::WatchLine { after_events, line: line.into() };
     let status = |code| Fault::Status { code, retry_after: None };
@@ -51,7 +51,7 @@ fn faults() -> Vec<Fault> {
     ]
 }
 
-/// A candidate whose watches meet with this fault, while somebody else holds the lock.
+/// A candidate whose watches have this fault, while another candidate holds the lock.
 fn follower(server: &Server) -> Elector {
     put(server, lock_of("first", 60));
     let follower = elector(server, "a", &["--ttl=1s"]);
@@ -59,7 +59,7 @@ fn follower(server: &Server) -> Elector {
     follower
 }
 
-/// Changes are seen, and a lock that is free is taken: the leases are far longer than anybody's patience.
+/// Checks that changes are seen and a free lock is taken. The leases are far longer than the tests wait.
 fn sees_what_changes(server: &Server, follower: &Elector) {
     put(server, lock_of("second", 60));
     follower.wait_to_name("second");
@@ -77,8 +77,8 @@ fn a_watch_that_always_breaks_hides_no_change_and_is_reopened_at_a_limited_rate(
         wait_for_renewals(&server, 5);
         let watches = requests(&server, "watch");
         let lasted = watches[watches.len() - 1].when - watches[0].when;
-        // Eight changes, each good for a fresh start, and pauses that double from 25 ms on: a second of a busy
-        // loop would be hundreds.
+        // Eight changes, each of which resets the pauses, which double from 25 ms on. A busy loop would open hundreds
+        // in a second.
         assert!(watches.len() <= 60, "{fault:?}: {} in {lasted:?}", watches.len());
         let told = lines(&follower, " WARN ") + lines(&follower, "works again");
         assert!(told <= 6, "{fault:?}: {}", follower.log());
@@ -87,14 +87,15 @@ fn a_watch_that_always_breaks_hides_no_change_and_is_reopened_at_a_limited_rate(
 
 #[test]
 fn a_watch_that_broke_is_opened_again_and_shows_what_changes() {
-    let passing = |fault: &Fault| !matches!(fault, Fault::Status { code: 403, .. }); // that one waits for long
+    // After a 403 the watch waits for minutes.
+    let passing = |fault: &Fault| !matches!(fault, Fault::Status { code: 403, .. });
     all_at_once(faults().into_iter().filter(passing).collect(), |fault| {
         let server = plain_server();
         let broken = server.fault(on(&["watch"]), Some(1), fault.clone());
         let follower = follower(&server);
         let has_begun = |server: &Server| server.open_watches() == 1 || requests(server, "watch").len() >= 2;
         wait_for(&server, "a watch begins", |server| broken.hits() == 1 && has_begun(server));
-        // A fault that waits for an event gets one, and a watch that is silent has something to miss.
+        // So a fault that waits for an event gets one, and a silent watch misses one.
         let mut changes = 0;
         wait_for(&server, &format!("{fault:?}: the watch is open again"), |server| {
             if changes == 0 || follower.body() == format!(r#"{{"name":"change-{changes}"}}"#) {
@@ -165,11 +166,11 @@ fn a_bookmark_alone_changes_nothing() {
     assert_eq!(lines(&follower, "cannot watch"), 0, "{}", follower.log());
 }
 
-/// A server that was restarted forbids everything until it has read the roles.
+/// After a restart the server refuses everything until it has read the roles.
 #[test]
 fn a_refusal_after_an_outage_does_not_delay_the_watch_by_minutes() {
     let server = plain_server();
-    // Pauses that double from 50 ms on: as much again after the refusal would be more than anybody waits here.
+    // Pauses that double from 50 ms on: if they continued after the refusal, the test would fail.
     server.fault(on(&["watch"]), Some(7), Fault::DropRequest);
     let refusal = server.fault(on(&["watch"]), Some(1), Fault::Status { code: 403, retry_after: None });
     let _follower = follower(&server);
@@ -178,7 +179,7 @@ fn a_refusal_after_an_outage_does_not_delay_the_watch_by_minutes() {
 }
 
 #[test]
-fn a_watch_that_never_works_costs_neither_health_nor_readiness_nor_the_leadership() {
+fn a_watch_that_never_works_affects_neither_health_nor_readiness_nor_the_leadership() {
     for fault in [Fault::HangRequest, Fault::Status { code: 500, retry_after: None }] {
         let server = plain_server();
         server.fault(on(&["watch"]), None, fault);

@@ -1,5 +1,5 @@
-//! A watch with events without end: it costs neither the leadership nor memory, the log stays readable, and signals are
-//! obeyed at once.
+//! A watch with endless events: it affects neither the leadership nor memory, the log stays readable, and signals work
+//! at once.
 
 use crate::common::cluster::{
     elector, holder, lines, lock_of, on, plain_server, put, record, wait_for, wait_for_renewals,
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 /// The limit in `deploy/`.
 const LIMIT_KB: u64 = 32 * 1024;
 
-/// For how long a flood lasts here: without a bound each would need several times the limit.
+/// The duration of a flood. Without a bound on the queue each flood would need several times the memory limit.
 const LASTS: Duration = Duration::from_secs(10);
 
-/// L is longer than anybody's patience; renewals publish_and_act each other soon.
+/// L is longer than the tests wait; renewals follow each other quickly.
 const FLAGS: [&str; 2] = ["--ttl=60s", "--retry-period=200ms"];
 
 fn event(kind: &str, object: &Value) -> String {
@@ -35,12 +35,12 @@ fn object(name: &str, holder: &str, version: u64) -> Value {
     object
 }
 
-/// As short as it can be, for there to be as many as can be.
+/// As short as possible, so that there are as many events as possible.
 fn bookmark(_: u64) -> String {
     "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"5\"}}}\n".into()
 }
 
-/// What the lock was long ago.
+/// An old state of the lock.
 fn past(number: u64) -> String {
     event("MODIFIED", &object("example", "long ago", 1 + number % 500))
 }
@@ -55,14 +55,14 @@ fn holders(number: u64) -> String {
     event("MODIFIED", &object("example", &format!("holder-{number}"), 1_000_000 + number))
 }
 
-/// The lock is deleted and made anew without end.
+/// The lock is deleted and created again endlessly.
 fn deletions(number: u64) -> String {
     let mut object = object("example", &format!("holder-{number}"), 1_000_000 + number);
     object["metadata"]["uid"] = format!("flood-{}", number / 2).into();
     event(if number.is_multiple_of(2) { "ADDED" } else { "DELETED" }, &object)
 }
 
-/// Floods the watches that are open, and those to come.
+/// Floods the open watches, and later ones.
 fn flood(server: &Server, line: fn(u64) -> String) -> apiserver::FaultHandle {
     wait_for(server, "the watch is open", |server| server.open_watches() >= 1);
     let flood = server.fault(on(&["watch"]), None, Fault::FloodWatch(line));
@@ -75,7 +75,7 @@ fn log_lines(elector: &Elector) -> usize {
     elector.log().lines().count() + elector.printed().lines().count()
 }
 
-/// While a flood that shows nothing new goes on.
+/// Checks that the leader keeps leading during a flood that shows nothing new.
 fn leads_on(elector: &Elector, server: &Server) {
     let (began, log_before) = (record(server).unwrap()["acquireTime"].clone(), log_lines(elector));
     let begun = Instant::now();
@@ -90,7 +90,7 @@ fn leads_on(elector: &Elector, server: &Server) {
 }
 
 #[test]
-fn a_flood_that_shows_nothing_new_costs_no_leadership_no_memory_and_no_release() {
+fn a_flood_that_shows_nothing_new_affects_neither_the_leadership_nor_memory_nor_the_release() {
     std::thread::scope(|scope| {
         for line in [bookmark, past, stranger] {
             scope.spawn(move || {
@@ -129,7 +129,7 @@ fn a_release_is_seen_in_a_flood() {
 }
 
 #[test]
-fn a_flood_of_holders_is_followed_at_a_limited_rate_and_a_signal_is_obeyed_in_it() {
+fn a_flood_of_holders_is_processed_at_a_limited_rate_and_signals_work() {
     std::thread::scope(|scope| {
         for line in [holders, deletions] {
             scope.spawn(move || {
@@ -142,9 +142,9 @@ fn a_flood_of_holders_is_followed_at_a_limited_rate_and_a_signal_is_obeyed_in_it
                 wait_until("it follows what changes", || follower.printed().lines().count() > 20);
                 while begun.elapsed() < LASTS {
                     assert!(!follower.leads(), "{}", follower.log());
-                    std::thread::sleep(Duration::from_millis(20)); // the pace of whoever asks
+                    std::thread::sleep(Duration::from_millis(20)); // the interval of requests
                 }
-                // 64 states at once, and then one in 50 ms: each with a line on stdout, and one in the log.
+                // 64 states at once, and then one every 50 ms: each with a line on stdout and one in the log.
                 let most = 64 + begun.elapsed().as_millis() as usize / 50;
                 assert!(log_lines(&follower) < 2 * most + 40, "{} of {most}", log_lines(&follower));
                 let peak = follower.memory_kb("VmHWM");

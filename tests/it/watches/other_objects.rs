@@ -1,4 +1,4 @@
-//! A watch may show other objects than the lock: they say nothing of the election.
+//! A watch may show other objects than the lock: they are ignored.
 
 use crate::common::Elector;
 use crate::common::cluster::{
@@ -15,7 +15,7 @@ fn other_election(holder: &str) -> Value {
     lock
 }
 
-/// A watch event of the kind `Endpoints` with this namespace and name, null for none.
+/// A watch event with an Endpoints object of this namespace and name; null for none.
 fn event(kind: &str, namespace: Value, name: Value, version: u64) -> Vec<u8> {
     let mut object = lock_of("stranger", 600);
     object["kind"] = "Endpoints".into();
@@ -33,7 +33,7 @@ fn told_once(elector: &Elector) {
 }
 
 #[test]
-fn behind_a_proxy_that_drops_the_selector_a_leader_leads_on_and_a_follower_names_the_right_one() {
+fn behind_a_proxy_that_drops_the_selector_a_leader_keeps_leading_and_a_follower_names_the_right_one() {
     let server = plain_server();
     server.fault(on(&["watch"]), None, Fault::DropSelector);
     put(&server, other_election("stranger"));

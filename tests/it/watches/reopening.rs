@@ -1,4 +1,4 @@
-//! A watch is reopened on request, whatever its state is, and that is reported as no failure.
+//! A watch is reopened on request in every state, and that is not reported as a failure.
 
 use crate::common::api_client::{LONG, client, endpoints};
 use leader_elector::candidate::watcher::{WatchMessage, Watcher};
@@ -20,7 +20,7 @@ fn reopening_a_closed_watch_reports_no_failure() {
         move |_, it| {
             let closed = matches!(it, WatchMessage::Closed(_));
             news.send(it).unwrap();
-            // It is between two streams until it has been asked for a new one.
+            // It has no stream until a new one is requested.
             !closed || go_on.recv().is_ok()
         },
     )
@@ -33,7 +33,7 @@ fn reopening_a_closed_watch_reports_no_failure() {
     assert!(next.iter().all(|it| matches!(it, WatchMessage::Closed(None))), "{next:?}");
 }
 
-/// The server may have gone back in time: what was shown before says nothing of where to begin.
+/// The server may have gone back to an older state, so the new watch must not start from the old version.
 #[test]
 fn a_reopened_watch_begins_with_the_present_object() {
     let server = apiserver::Server::start(apiserver::Options::default()).unwrap();
@@ -44,15 +44,15 @@ fn a_reopened_watch_begins_with_the_present_object() {
     assert!(next_object().is_some());
     watcher.as_ref().unwrap().reopen();
     assert!(shown.iter().any(|it| matches!(it, WatchMessage::Closed(None))));
-    // It has not changed: a watch that went on from it would not show it.
+    // The object has not changed: a watch that continued from its version would not show it.
     let again = shown.iter().take(2).collect::<Vec<_>>();
     assert!(matches!(again[..], [WatchMessage::Opened, WatchMessage::Object(_)]), "{again:?}");
 }
 
-/// A server that was restarted has forgotten what was before: that is no failure like those while it was away.
+/// A restarted server has no history. That is no failure like those during the outage.
 #[test]
 fn a_watch_answered_with_410_is_reopened_without_a_pause_after_an_outage_too() {
-    // One number is drawn for each stream, and one for each pause.
+    // One random number is used for each stream, and one for each pause.
     static DRAWN: AtomicU32 = AtomicU32::new(0);
     let drawn = || {
         DRAWN.fetch_add(1, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! The client's stream of events: how it starts, ends, fails and is woken.
+//! The client's stream of events: how it starts, ends, fails and is woken up.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ fn chunk(text: &str) -> Vec<u8> {
     format!("{:x}\r\n{text}\r\n", text.len()).into_bytes()
 }
 
-/// A server that sends the head of a stream, these bytes, and then hangs or hangs up.
+/// A server that sends the head of a stream and these bytes, and then hangs or closes.
 fn streaming(bytes: Vec<u8>, then: Then) -> Server {
     let stay = matches!(then, Then::Stay);
     Server::http(move |_, stream| {
@@ -98,9 +98,9 @@ fn a_stream_ends_after_a_whole_event() {
 #[test]
 fn a_stream_cut_in_an_event_is_a_failure_and_half_an_event_is_none() {
     for (bytes, expected) in [
-        // The end is marked, and in the wrong place.
+        // The last chunk ends the stream in the middle of an event.
         ([chunk("{}\n{\"half"), b"0\r\n\r\n".to_vec()].concat(), "the stream was cut in the middle of an event"),
-        // The connection is lost, in an event and between two.
+        // The connection is lost, in the middle of an event and between two events.
         (chunk("{}\n{\"half"), "the connection was lost before the whole answer was there"),
         (chunk("{}\n"), "the connection was lost before the whole answer was there"),
     ] {
@@ -143,7 +143,7 @@ fn a_watch_that_is_refused_says_why() {
 }
 
 #[test]
-fn a_head_that_does_not_come_and_a_stream_that_falls_silent_cost_their_timeouts() {
+fn a_missing_head_and_a_silent_stream_time_out() {
     let server = Server::http(|_, stream| hang(stream));
     let watch = client(&server.url()).watch(&endpoints(), None, 300, SHORT, &WatchHandle::new());
     assert!(watch.err().unwrap().message.contains("no answer within 200ms"));
@@ -154,7 +154,7 @@ fn a_head_that_does_not_come_and_a_stream_that_falls_silent_cost_their_timeouts(
     assert!(watch.next().unwrap_err().message.contains("nothing arrived for 3s"));
 }
 
-/// Opens a watch on a thread of its own; what becomes of it after its first event, if it has one.
+/// Opens a watch on a thread of its own. Returns how it ended after its first event, if it has one.
 fn in_background(api: &Arc<Api>, handle: &WatchHandle) -> Receiver<Result<(), Failure>> {
     let (sender, outcome) = channel();
     let (api, handle) = (Arc::clone(api), handle.clone());

@@ -1,6 +1,6 @@
-//! What may happen next.
+//! The possible actions in a state.
 
-use crate::state::{Candidate, Content, Life, Lock, Purpose, Seen, Sight, State, UnderWay};
+use crate::state::{Candidate, Content, Lock, Phase, Purpose, Seen, Sight, State, UnderWay};
 use crate::weakened::Weakened;
 use crate::world::{Action, Edit, World};
 
@@ -13,12 +13,12 @@ impl<const C: usize, const K: usize> World<C, K> {
         for number in 0..C {
             self.actions_of(state, number, actions);
             for index in 0..K {
-                if state.strays[number][index].is_some() {
+                if state.late_writes[number][index].is_some() {
                     actions.push(Action::ArriveLate(number, index));
                 }
             }
         }
-        if state.budget.strangers > 0 {
+        if state.budget.edits > 0 {
             for index in 0..K {
                 let allowed = self.edits.iter().filter(|edit| self.is_allowed(state, **edit, index));
                 actions.extend(allowed.map(|edit| Action::Edit(*edit, index)));
@@ -35,7 +35,7 @@ impl<const C: usize, const K: usize> World<C, K> {
 
     fn actions_of(&self, state: &State<C, K>, number: usize, actions: &mut Vec<Action>) {
         let candidate = &state.candidates[number];
-        if candidate.life == Life::Down {
+        if candidate.phase == Phase::Down {
             if self.may_start(state) {
                 actions.extend([true, false].map(|alone| Action::Start { candidate: number, alone }));
             }
@@ -44,7 +44,7 @@ impl<const C: usize, const K: usize> World<C, K> {
         if state.budget.crashes > 0 {
             actions.push(Action::Crash(number));
         }
-        if candidate.life == Life::Up && state.budget.stops > 0 {
+        if candidate.phase == Phase::Up && state.budget.stops > 0 {
             actions.push(Action::Stop(number));
         }
         if candidate.is_releasing() {
@@ -57,8 +57,9 @@ impl<const C: usize, const K: usize> World<C, K> {
             let lock = &state.locks[index];
             match election.under_way {
                 UnderWay::Idle => {
-                    // Later ones are like news of the watch, where they are not slow.
-                    let tells = election.belief != Some(lock.sight) && (self.slow_reads || election.belief.is_none());
+                    // Later ones are like watch events, if requests are not slow.
+                    let tells =
+                        election.observed != Some(lock.sight) && (self.slow_reads || election.observed.is_none());
                     if tells {
                         actions.push(Action::Read(number, index));
                     }
@@ -76,7 +77,7 @@ impl<const C: usize, const K: usize> World<C, K> {
             if election.floor < lock.latest {
                 actions.push(Action::Watch(number, index));
             }
-            if election.news.is_some_and(|news| news.resource_version < lock.latest) {
+            if election.watch_event.is_some_and(|watch_event| watch_event.resource_version < lock.latest) {
                 actions.push(Action::WatchLate(number, index));
             }
         }
@@ -85,13 +86,13 @@ impl<const C: usize, const K: usize> World<C, K> {
     fn may_miss(&self, candidate: &Candidate<K>) -> bool {
         let timed = || {
             candidate.keep > 0
-                || matches!(candidate.life, Life::Stopping { delay } if delay > 0)
+                || matches!(candidate.phase, Phase::Stopping { delay } if delay > 0)
                 || candidate.elections.iter().any(|election| election.is_timed(&self.rules))
         };
         self.miss_after.is_some_and(|ticks| candidate.since_miss >= ticks) && timed()
     }
 
-    /// Whether no candidate that never saw the holder takes the lock too early after this edit: that is assumed.
+    /// Whether no candidate that never saw the holder takes the lock too early after this edit. This is an assumption.
     fn is_allowed(&self, state: &State<C, K>, edit: Edit, index: usize) -> bool {
         let sight = &state.locks[index].sight;
         let others = || {
@@ -105,28 +106,28 @@ impl<const C: usize, const K: usize> World<C, K> {
                 })
                 .map(|(_, candidate)| &candidate.elections[index])
         };
-        // Who missed a holder, and is shown what it saw before the holder came, cannot tell either.
-        let sees_change = |belief: Sight| match belief.content {
+        // A candidate that missed a holder, and is shown the state that it saw before, cannot notice that either.
+        let sees_change = |observed: Sight| match observed.content {
             Content::Record(_) => true,
             Content::Unreadable => edit != Edit::Corrupt,
             Content::Nothing => false,
         };
         let all_saw_it =
-            || others().all(|election| election.seen != Seen::NoHolder && election.belief.is_some_and(sees_change));
+            || others().all(|election| election.seen != Seen::NoHolder && election.observed.is_some_and(sees_change));
         match (edit, &sight.content) {
             (Edit::Touch, _) => sight.version.is_some(),
             (Edit::Delete, Content::Nothing) => sight.version.is_some(),
-            (Edit::Delete | Edit::Strip | Edit::Corrupt, Content::Record(_))
-            | (Edit::Delete | Edit::Strip, Content::Unreadable) => all_saw_it(),
-            // Of an object that lost its record while somebody did not look, nobody can tell that it did.
+            (Edit::Delete | Edit::RemoveRecord | Edit::Corrupt, Content::Record(_))
+            | (Edit::Delete | Edit::RemoveRecord, Content::Unreadable) => all_saw_it(),
+            // A candidate that did not see the record cannot notice that it was removed.
             (Edit::Free, Content::Nothing | Content::Unreadable) => {
-                sight.version.is_none() || others().all(|election| election.belief == Some(*sight))
+                sight.version.is_none() || others().all(|election| election.observed == Some(*sight))
             }
             _ => false,
         }
     }
 
-    /// Who starts after the holder's record was taken away cannot know of it: that is assumed.
+    /// A candidate that starts after the holder's record was removed cannot know of it. This is an assumption.
     fn may_start(&self, state: &State<C, K>) -> bool {
         let shows_holder = |lock: &Lock| match lock.sight.content {
             Content::Record(record) => !record.free,
@@ -139,14 +140,15 @@ impl<const C: usize, const K: usize> World<C, K> {
     fn writes(&self, state: &State<C, K>, number: usize, index: usize, actions: &mut Vec<Action>) {
         let candidate = &state.candidates[number];
         let election = &candidate.elections[index];
-        let Some(belief) = &election.belief else { return };
-        if self.reduced && !self.can_be_done(state, index, belief.version) {
-            return; // It would be refused, which tells nothing.
+        let Some(observed) = &election.observed else { return };
+        if self.reduced && !self.can_be_done(state, index, observed.version) {
+            return; // it would be refused, which changes nothing
         }
         let releasing = candidate.is_releasing();
         let has_term = election.term.is_some();
-        let may_release = releasing || K == 2 && candidate.life == Life::Up && !candidate.claims && candidate.keep == 0;
-        if may_release && (election.own || releasing && self.blind_release(belief)) {
+        let may_release =
+            releasing || K == 2 && candidate.phase == Phase::Up && !candidate.claims && candidate.keep == 0;
+        if may_release && (election.own || releasing && self.blind_release(observed)) {
             actions.push(Action::Write(number, index, Purpose::Release)); // S4
         }
         if releasing {
@@ -155,22 +157,23 @@ impl<const C: usize, const K: usize> World<C, K> {
         if let Some(term) = election.term
             && election.own
         {
-            // R is a tick at least.
+            // R is at least one tick.
             if term.left < self.rules.renew_deadline {
                 actions.push(Action::Write(number, index, Purpose::Renew));
             }
             return;
         }
-        // The holder writes it anew. A record that outlived its term begins another one.
-        let again = has_term && belief.content == Content::Nothing;
+        // The holder writes its record again. If its record is still in the lock after the term, this begins another
+        // term.
+        let again = has_term && observed.content == Content::Nothing;
         let is_wanted = index == 0 || candidate.elections[0].term.is_some_and(|term| term.token.is_some());
         let takeable = is_wanted && (election.own || election.is_takeable(&self.rules, number, candidate.alone));
-        if again || candidate.life == Life::Up && takeable {
+        if again || candidate.phase == Phase::Up && takeable {
             actions.push(Action::Write(number, index, Purpose::Acquire));
         }
     }
 
-    fn blind_release(&self, belief: &Sight) -> bool {
-        self.rules.lacks(Weakened::ReleaseOverAnything) && belief.record().is_some_and(|record| !record.free)
+    fn blind_release(&self, observed: &Sight) -> bool {
+        self.rules.lacks(Weakened::ReleaseOverAnything) && observed.record().is_some_and(|record| !record.free)
     }
 }

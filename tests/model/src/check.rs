@@ -1,26 +1,26 @@
-//! One run of the checker.
+//! Runs the checker on one world.
 
 use crate::world::{Action, World};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::time::{Duration, Instant};
 
-/// What a run has shown.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub states: usize,
     pub took: Duration,
-    /// Properties that do not hold, each with the way to a state where it does not.
+    /// Properties that do not hold, each with the path to a state that violates it.
     pub broken: Vec<(&'static str, Vec<Action>)>,
-    /// What should happen sometimes, and never does.
+    /// Properties of some states that hold in no state.
     pub missing: Vec<&'static str>,
 }
 
-/// Goes through all states, or until a property is broken.
+/// Visits all states, or stops when a property is violated.
 pub fn check<const C: usize, const K: usize>(world: World<C, K>) -> Outcome {
     let began = Instant::now();
     let properties: Vec<Property<World<C, K>>> = world.properties();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    // With more than one, a way to a state need not be a shortest one.
+    // With more than one thread, the path to a state need not be the shortest.
     let threads = if world.rules.weakened.is_some() { 1 } else { threads };
     let checker = world.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let found = checker.discoveries();

@@ -1,4 +1,4 @@
-//! A model of leader-elector's protocol, the rules S1 to S10, for the checker of [`stateright`].
+//! A model of leader-elector's protocol, the rules S1 to S10, for the model checker [`stateright`].
 
 mod actions;
 pub mod check;

@@ -1,5 +1,5 @@
-//! `model`: goes through all states of each configuration whose name contains one of the words given, or of all.
-//! `model weakened`: shows for each weakened rule what happens then.
+//! `model`: visits all states of each configuration, or of those whose names contain one of the arguments.
+//! `model weakened`: finds a violation for each weakened rule.
 
 use model::check::Outcome;
 use model::configurations::{configurations, weakened};
@@ -31,7 +31,7 @@ fn check(words: &[String]) -> bool {
     fine
 }
 
-/// Whether each weakened rule breaks a property.
+/// Whether each weakened rule violates a property.
 fn show_weakened() -> bool {
     let mut fine = true;
     for rule in Weakened::ALL {

@@ -1,4 +1,4 @@
-//! What must hold in all states, and what must happen in some.
+//! The properties that must hold in all states, and those that must hold in some.
 
 use crate::state::{After, Broken, Candidate, Sight, State};
 use crate::world::World;
@@ -8,7 +8,7 @@ pub const ONE_LEADER: &str = "at most one candidate leads";
 pub const GAP: &str = "nobody else leads within the gap after a claim";
 pub const TOKENS: &str = "fencing tokens grow";
 pub const RELEASES: &str = "a release replaces the own last write";
-pub const OLD_NEWS: &str = "old news ends no claim";
+pub const STALE_EVENT: &str = "a stale watch event ends no claim";
 pub const OWN_RECORD: &str = "nobody claims who sees a record that is not its own";
 
 impl<const C: usize, const K: usize> World<C, K> {
@@ -23,11 +23,14 @@ impl<const C: usize, const K: usize> World<C, K> {
             }),
             Property::always(TOKENS, |_, state: &State<C, K>| state.history.broken != Some(Broken::Token)),
             Property::always(RELEASES, |_, state: &State<C, K>| state.history.broken != Some(Broken::Release)),
-            Property::always(OLD_NEWS, |_, state: &State<C, K>| state.history.broken != Some(Broken::OldNews)),
+            Property::always(STALE_EVENT, |_, state: &State<C, K>| state.history.broken != Some(Broken::OldNews)),
             Property::always(OWN_RECORD, |_, state: &State<C, K>| {
                 let foreign = |candidate: &Candidate<K>| {
                     let is_foreign = |sight: Sight| sight.record().is_some();
-                    candidate.elections.iter().any(|election| !election.own && election.belief.is_some_and(is_foreign))
+                    candidate
+                        .elections
+                        .iter()
+                        .any(|election| !election.own && election.observed.is_some_and(is_foreign))
                 };
                 !state.candidates.iter().any(|candidate| candidate.claims && foreign(candidate))
             }),

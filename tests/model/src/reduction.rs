@@ -1,7 +1,7 @@
-//! What makes no difference to what can still happen, taken out of a state, so that fewer states are left.
+//! Removes from a state what cannot influence the future, so that there are fewer states.
 
 use crate::state::{
-    Candidate, Content, Election, Life, News, Record, STRANGER, Seen, Sight, State, UnderWay, Version, Write,
+    Candidate, Content, Election, OTHER_WRITER, Phase, Record, Seen, Sight, State, UnderWay, Version, WatchEvent, Write,
 };
 use crate::weakened::Weakened;
 use crate::world::World;
@@ -15,12 +15,12 @@ impl<const C: usize, const K: usize> World<C, K> {
             return state.renumber();
         }
         for number in 0..C {
-            if K == 1 && state.budget.stops == 0 && state.candidates[number].life == Life::Up {
-                state.candidates[number].keep = 0; // It will release nothing.
+            if K == 1 && state.budget.stops == 0 && state.candidates[number].phase == Phase::Up {
+                state.candidates[number].keep = 0; // it will release nothing
             }
             for index in 0..K {
                 self.forget_writes(state, number, index);
-                self.forget_news(state, number, index);
+                self.forget_stale_event(state, number, index);
                 self.forget_belief(state, number, index);
             }
         }
@@ -30,14 +30,14 @@ impl<const C: usize, const K: usize> World<C, K> {
         state.renumber();
     }
 
-    /// Writes that can no longer be done, or that nothing will show any more.
+    /// Removes writes that can no longer be carried out or seen.
     fn forget_writes(&self, state: &mut State<C, K>, number: usize, index: usize) {
-        if let Some(stray) = state.strays[number][index]
-            && !self.can_be_done(state, index, stray.base)
+        if let Some(late_write) = state.late_writes[number][index]
+            && !self.can_be_done(state, index, late_write.base)
         {
-            state.strays[number][index] = None;
+            state.late_writes[number][index] = None;
         }
-        let stray = state.strays[number][index].map(|stray| stray.record);
+        let late_write = state.late_writes[number][index].map(|late_write| late_write.record);
         let election = &state.candidates[number].elections[index];
         if let UnderWay::Write { write, void, done } = election.under_way {
             let is_over = match done {
@@ -50,44 +50,46 @@ impl<const C: usize, const K: usize> World<C, K> {
         }
         let sight = state.locks[index].sight;
         let election = &mut state.candidates[number].elections[index];
-        let (news, read) = (election.news, election.under_way);
+        let (watch_event, read) = (election.watch_event, election.under_way);
         for doubt in &mut election.doubts {
-            *doubt = doubt.filter(|write| stray == Some(write.record) || may_show(&sight, &news, &read, &write.record));
+            *doubt = doubt.filter(|write| {
+                late_write == Some(write.record) || may_show(&sight, &watch_event, &read, &write.record)
+            });
         }
         election.doubts.sort_by_key(Option::is_none);
     }
 
-    /// Old news, and how old exactly what is known is.
-    fn forget_news(&self, state: &mut State<C, K>, number: usize, index: usize) {
+    /// Removes stale watch events, and ages above those that matter.
+    fn forget_stale_event(&self, state: &mut State<C, K>, number: usize, index: usize) {
         let latest = state.locks[index].latest;
         let election = &mut state.candidates[number].elections[index];
-        if self.rules.lacks(Weakened::OldNewsBelieved) {
+        if self.rules.lacks(Weakened::StaleEventAccepted) {
             return;
         }
-        election.news = election.news.filter(|news| news.resource_version > election.floor);
+        election.watch_event = election.watch_event.filter(|watch_event| watch_event.resource_version > election.floor);
         if election.floor < latest && !matches!(election.under_way, UnderWay::Read { .. }) {
             election.floor = 0;
         }
     }
 
-    /// Which version exactly was seen, if it was replaced since and nothing else names it.
+    /// Removes an observed version that was replaced since, if nothing else names it.
     fn forget_belief(&self, state: &mut State<C, K>, number: usize, index: usize) {
         let sight = state.locks[index].sight;
         let election = &mut state.candidates[number].elections[index];
         if self.rules.weakened.is_none() && election.seen == Seen::Unreadable {
             election.seen = Seen::Holder;
         }
-        let (news, read) = (election.news, election.under_way);
-        let Some(belief) = &mut election.belief else { return };
-        if belief.version == sight.version || election.under_way != UnderWay::Idle || election.doubts[0].is_some() {
+        let (watch_event, read) = (election.watch_event, election.under_way);
+        let Some(observed) = &mut election.observed else { return };
+        if observed.version == sight.version || election.under_way != UnderWay::Idle || election.doubts[0].is_some() {
             return;
         }
-        if let Some(version) = &mut belief.version {
+        if let Some(version) = &mut observed.version {
             version.resource_version = 0;
         }
-        if let Content::Record(record) = &mut belief.content
-            && record.writer != STRANGER
-            && !may_show(&sight, &news, &read, record)
+        if let Content::Record(record) = &mut observed.content
+            && record.writer != OTHER_WRITER
+            && !may_show(&sight, &watch_event, &read, record)
         {
             record.number = GONE;
         }
@@ -95,13 +97,13 @@ impl<const C: usize, const K: usize> World<C, K> {
 }
 
 /// Whether a candidate may still be shown this record.
-fn may_show(sight: &Sight, news: &Option<News>, under_way: &UnderWay, record: &Record) -> bool {
+fn may_show(sight: &Sight, watch_event: &Option<WatchEvent>, under_way: &UnderWay, record: &Record) -> bool {
     let shows = |sight: &Sight| sight.record() == Some(record);
     let read_shows = matches!(under_way, UnderWay::Read { shown, .. } if shows(shown));
-    shows(sight) || news.is_some_and(|news| shows(&news.sight)) || read_shows
+    shows(sight) || watch_event.is_some_and(|watch_event| shows(&watch_event.sight)) || read_shows
 }
 
-/// A number that means nothing but its order among others of its kind, or a record, which has one.
+/// A number of which only the order matters, or a record that contains such a number.
 enum Part<'a> {
     Version(&'a mut u8),
     Uid(&'a mut u8),
@@ -124,7 +126,7 @@ impl Ranks {
 }
 
 impl<const C: usize, const K: usize> State<C, K> {
-    /// Puts the candidates into an order.
+    /// Sorts the candidates.
     fn sort(&mut self) {
         let mut order: [usize; C] = std::array::from_fn(|number| number);
         order.sort_by_cached_key(|number| key(&self.candidates[*number]));
@@ -135,14 +137,14 @@ impl<const C: usize, const K: usize> State<C, K> {
         let mut place = [0; C];
         for (number, from) in order.into_iter().enumerate() {
             self.candidates[number] = before.candidates[from].clone();
-            self.strays[number] = before.strays[from];
+            self.late_writes[number] = before.late_writes[from];
             self.history.protected[number] = before.history.protected[from];
             place[from] = number as u8;
         }
         for lock in 0..K {
             self.parts(lock, &mut |part| {
                 if let Part::Record(record) = part
-                    && record.writer != STRANGER
+                    && record.writer != OTHER_WRITER
                 {
                     record.writer = place[usize::from(record.writer)];
                 }
@@ -162,7 +164,7 @@ impl<const C: usize, const K: usize> State<C, K> {
                 }
                 Part::Record(_) => {}
             });
-            // The last token is only ever compared.
+            // The last token is only compared.
             let token = &mut self.history.tokens[lock];
             *token = versions.rank(*token + 1) - 1;
             self.parts(lock, &mut |part| match part {
@@ -176,7 +178,7 @@ impl<const C: usize, const K: usize> State<C, K> {
         }
     }
 
-    /// A number for a write to this lock that none of this candidate's has.
+    /// An unused number for a write of this candidate to this lock.
     pub fn new_number(&mut self, candidate: usize, lock: usize) -> u8 {
         let mut next = 0;
         self.parts(lock, &mut |part| {
@@ -190,7 +192,7 @@ impl<const C: usize, const K: usize> State<C, K> {
         next
     }
 
-    /// The process of this candidate is no more.
+    /// Marks the records and writes of this candidate's process as those of a dead process.
     pub fn mark_dead(&mut self, candidate: usize) {
         for lock in 0..K {
             self.parts(lock, &mut |part| {
@@ -211,19 +213,19 @@ impl<const C: usize, const K: usize> State<C, K> {
         for candidate in &mut self.candidates {
             election(&mut candidate.elections[lock], visit);
         }
-        for stray in self.strays.iter_mut().filter_map(|strays| strays[lock].as_mut()) {
-            if let Some(base) = &mut stray.base {
+        for late_write in self.late_writes.iter_mut().filter_map(|late_writes| late_writes[lock].as_mut()) {
+            if let Some(base) = &mut late_write.base {
                 version(base, visit);
             }
-            visit(Part::Record(&mut stray.record));
+            visit(Part::Record(&mut late_write.record));
         }
     }
 }
 
 fn election(election: &mut Election, visit: &mut impl FnMut(Part)) {
     visit(Part::Version(&mut election.floor));
-    if let Some(belief) = &mut election.belief {
-        sight(belief, visit);
+    if let Some(observed) = &mut election.observed {
+        sight(observed, visit);
     }
     if let Some(token) = election.term.as_mut().and_then(|term| term.token.as_mut()) {
         visit(Part::Version(token));
@@ -241,9 +243,9 @@ fn election(election: &mut Election, visit: &mut impl FnMut(Part)) {
             }
         }
     }
-    if let Some(news) = &mut election.news {
-        visit(Part::Version(&mut news.resource_version));
-        sight(&mut news.sight, visit);
+    if let Some(watch_event) = &mut election.watch_event {
+        visit(Part::Version(&mut watch_event.resource_version));
+        sight(&mut watch_event.sight, visit);
     }
 }
 
@@ -269,10 +271,10 @@ fn version(version: &mut Version, visit: &mut impl FnMut(Part)) {
 }
 
 fn has_number(record: &Record) -> bool {
-    record.writer != STRANGER && record.number != GONE
+    record.writer != OTHER_WRITER && record.number != GONE
 }
 
-/// What tells a candidate from others, whichever its number is.
+/// The properties by which candidates are sorted, independent of their numbers.
 fn key<const K: usize>(candidate: &Candidate<K>) -> impl Ord + use<K> {
     let of_election = |election: &Election| {
         let Election { age, removal_wait, own, term, floor, .. } = *election;
@@ -281,8 +283,8 @@ fn key<const K: usize>(candidate: &Candidate<K>) -> impl Ord + use<K> {
             UnderWay::Read { .. } => (1, 0),
             UnderWay::Write { write, done, .. } => (2 + u8::from(done.is_some()), write.age),
         };
-        let version = election.belief.and_then(|belief| belief.version).map(|version| version.resource_version);
-        (own, term.map(|term| term.left), phase, age, removal_wait, floor, version, election.news.is_some())
+        let version = election.observed.and_then(|observed| observed.version).map(|version| version.resource_version);
+        (own, term.map(|term| term.left), phase, age, removal_wait, floor, version, election.watch_event.is_some())
     };
     let Candidate { claims, since_miss, keep, alone, .. } = *candidate;
     (candidate.is_up(), claims, since_miss, keep, alone, candidate.elections.each_ref().map(of_election))

@@ -1,11 +1,11 @@
-//! What one candidate makes of what it sees and hears: the rules S1 to S10.
+//! How a candidate processes observations and answers: the rules S1 to S10.
 
 use crate::state::{
-    After, Candidate, Content, Election, Life, Purpose, Record, Seen, Sight, Term, UnderWay, Version, Write,
+    After, Candidate, Content, Election, Phase, Purpose, Record, Seen, Sight, Term, UnderWay, Version, Write,
 };
 use crate::weakened::Weakened;
 
-/// What all candidates agree on.
+/// The settings of all candidates.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// L.
@@ -13,9 +13,9 @@ pub struct Rules {
     /// D.
     pub renew_deadline: u8,
     pub release_delay: u8,
-    /// The name of each candidate; two of the same name are in different places.
+    /// The name of each candidate. Two with the same name are in different network namespaces.
     pub names: &'static [u8],
-    /// A rule that does not hold.
+    /// The rule that is weakened.
     pub weakened: Option<Weakened>,
 }
 
@@ -26,13 +26,13 @@ impl Rules {
 }
 
 impl Election {
-    /// Believes a sight: whose record is it, and since when?
+    /// Accepts an observation: whose record it shows, and since when.
     pub fn see(&mut self, rules: &Rules, releasing: bool, sight: Sight) {
-        let unchanged = self.belief.is_some_and(|belief| sight.unchanged_since(&belief));
+        let unchanged = self.observed.is_some_and(|observed| sight.unchanged_since(&observed));
         if !unchanged {
             self.age = 0;
         }
-        // While the own term lasts, nobody else can have taken the lock.
+        // During the own term nobody else can have taken the lock.
         let is_its_own = self.own && (self.term.is_some() || rules.lacks(Weakened::OwnOldRecordTrusted));
         if self.saw_holder(rules) && !is_its_own && self.was_removed(rules, &sight) {
             self.removal_wait = rules.lease;
@@ -51,12 +51,12 @@ impl Election {
         } else if !still_own {
             self.lose_own(rules, &sight);
         }
-        self.belief = Some(sight);
+        self.observed = Some(sight);
     }
 
-    /// Takes in what was not asked for, unless it is old.
-    pub fn news(&mut self, rules: &Rules, releasing: bool, resource_version: u8, sight: Sight) {
-        if resource_version <= self.floor && !rules.lacks(Weakened::OldNewsBelieved) {
+    /// Processes an observation, unless it is old.
+    pub fn observe(&mut self, rules: &Rules, releasing: bool, resource_version: u8, sight: Sight) {
+        if resource_version <= self.floor && !rules.lacks(Weakened::StaleEventAccepted) {
             return;
         }
         if let UnderWay::Read { crossed, .. } = &mut self.under_way {
@@ -66,21 +66,21 @@ impl Election {
         self.see(rules, releasing, sight);
     }
 
-    /// A read is answered with what it has found.
+    /// A read is answered with a sight.
     pub fn read_answered(&mut self, rules: &Rules, releasing: bool, shown: Sight, crossed: bool) {
         let version = shown.version.map(|version| version.resource_version);
         if crossed && version.is_none_or(|version| version < self.floor) {
-            return; // The watch has shown something newer meanwhile.
+            return; // the watch has shown something newer in the meantime
         }
         self.floor = version.unwrap_or(self.floor);
         self.see(rules, releasing, shown);
     }
 
-    /// A write is answered with the version it made.
+    /// A write is acknowledged with its new version.
     pub fn acknowledged(&mut self, rules: &Rules, releasing: bool, mut write: Write, void: bool, version: Version) {
         let shown = Sight { version: Some(version), content: Content::Record(write.record) };
         if void {
-            return self.news(rules, releasing, version.resource_version, shown); // S7: done, but perhaps undone since
+            return self.observe(rules, releasing, version.resource_version, shown); // S7: carried out, but possibly overwritten since
         }
         if rules.lacks(Weakened::DeadlineFromAnswer) {
             write.age = 0;
@@ -91,29 +91,29 @@ impl Election {
         }
         self.settle(rules, releasing, write, version);
         self.age = 0;
-        self.belief = Some(shown);
+        self.observed = Some(shown);
     }
 
-    /// S7: nobody says what became of a write.
+    /// S7: a write has no clear answer.
     pub fn doubt(&mut self, rules: &Rules, releasing: bool, write: Write, void: bool) {
         if rules.lacks(Weakened::DoubtTakenAsDone) {
             self.settle(rules, releasing, write, Version { uid: 0, resource_version: self.floor + 1 });
             self.own = false;
         } else if !void {
-            self.doubts.rotate_right(1); // Forgetting one is safe: its record then counts as somebody else's.
+            self.doubts.rotate_right(1); // Forgetting one is safe: its record then counts as that of another candidate.
             self.doubts[0] = Some(write);
         }
     }
 
     /// S3, S9, S10: whether the lock may be taken.
     pub fn is_takeable(&self, rules: &Rules, me: usize, alone: bool) -> bool {
-        let Some(belief) = &self.belief else { return false };
+        let Some(observed) = &self.observed else { return false };
         let lease = if rules.lacks(Weakened::TakenAfterDeadline) { rules.renew_deadline } else { rules.lease };
         let expired = self.age >= lease;
-        let free = match &belief.content {
+        let free = match &observed.content {
             Content::Record(record) if record.free => true,
             Content::Record(record) if is_own_name_taken_at_once(rules, me, alone, record) => true,
-            Content::Nothing if !self.saw_holder(rules) || is_absence_free(rules, belief) => true,
+            Content::Nothing if !self.saw_holder(rules) || is_absence_free(rules, observed) => true,
             Content::Record(_) | Content::Nothing | Content::Unreadable => expired,
         };
         free && self.removal_wait == 0
@@ -121,7 +121,7 @@ impl Election {
 
     /// One tick of its clock.
     pub fn advance(&mut self, rules: &Rules) {
-        let counts = match self.belief.map(|belief| belief.content) {
+        let counts = match self.observed.map(|observed| observed.content) {
             Some(Content::Record(record)) => !record.free && !self.own,
             Some(Content::Nothing) => self.seen != Seen::NoHolder,
             Some(Content::Unreadable) => true,
@@ -146,7 +146,7 @@ impl Election {
         }
     }
 
-    /// Whether a clock of its own is needed to know what it may do.
+    /// Whether its possible actions depend on its clock.
     pub fn is_timed(&self, rules: &Rules) -> bool {
         let mut later = self.clone();
         later.advance(rules);
@@ -158,9 +158,9 @@ impl Election {
         self.seen >= least
     }
 
-    /// Whether a record that was seen earlier was not replaced in the order of things.
+    /// Whether a record that was seen earlier was removed and not replaced by its successor.
     fn was_removed(&self, rules: &Rules, sight: &Sight) -> bool {
-        let Some(earlier) = self.belief.filter(|earlier| earlier.content != Content::Nothing) else { return false };
+        let Some(earlier) = self.observed.filter(|earlier| earlier.content != Content::Nothing) else { return false };
         let is_free = sight.record().is_some_and(|record| record.free);
         let lacks = sight.uid() != earlier.uid()
             || sight.content == Content::Nothing
@@ -168,13 +168,13 @@ impl Election {
         lacks && !is_absence_free(rules, sight) && !rules.lacks(Weakened::RemovedHolderForgotten)
     }
 
-    /// S7: the write of this process that a sight shows, if it was in doubt or not yet answered.
+    /// S7: the write of this process that a sight shows, if it was in doubt or in flight.
     fn recognise(&mut self, sight: &Sight) -> Option<Write> {
         let record = sight.record()?;
         if let UnderWay::Write { write, void: false, .. } = self.under_way
             && write.record == *record
         {
-            self.under_way = UnderWay::Idle; // The answer has nothing to add.
+            self.under_way = UnderWay::Idle; // the answer is not needed any more
             return Some(write);
         }
         self.doubts.iter().flatten().find(|write| write.record == *record).copied()
@@ -183,9 +183,9 @@ impl Election {
     fn lose_own(&mut self, rules: &Rules, sight: &Sight) {
         self.own = false;
         if sight.record().is_some() && !rules.lacks(Weakened::ClaimDespiteForeignRecord) {
-            self.term = None; // S6; gone or unreadable, the claim stands to F
+            self.term = None; // S6; if the record is gone or unreadable, the claim is kept until F
         }
-        // S7: only what replaces the very version that is seen can still be done.
+        // S7: only a write that names the observed version can still be carried out.
         for doubt in &mut self.doubts {
             *doubt = doubt.filter(|write| write.base == sight.version);
         }
@@ -195,7 +195,7 @@ impl Election {
         }
     }
 
-    /// A write of this process is known to have been done.
+    /// A write of this process has been carried out.
     fn settle(&mut self, rules: &Rules, releasing: bool, write: Write, version: Version) {
         let left = rules.renew_deadline - write.age; // S1
         match write.purpose {
@@ -212,12 +212,12 @@ impl Election {
             Purpose::Release => self.term = None,
         }
         self.own = write.purpose != Purpose::Release;
-        self.doubts = [None; 2]; // each of them names a version that is no more
+        self.doubts = [None; 2]; // each of them names an older version
     }
 
-    /// What this write has taken the place of, as far as is known.
+    /// What this write has replaced, as far as is known.
     fn after(&self, write: &Write) -> After {
-        match self.belief {
+        match self.observed {
             Some(Sight { version, content: Content::Record(before) })
                 if version == write.base && before.writer != write.record.writer =>
             {
@@ -235,7 +235,7 @@ impl Election {
 }
 
 impl Sight {
-    /// Whether this shows the same record as an earlier sight: not written since, by anybody.
+    /// Whether this sight shows the same record as an earlier one, with no write in between.
     fn unchanged_since(&self, earlier: &Sight) -> bool {
         let same_object = match (self.uid(), earlier.uid()) {
             (Some(a), Some(b)) => a == b,
@@ -249,7 +249,7 @@ impl Sight {
 fn is_own_name_taken_at_once(rules: &Rules, me: usize, alone: bool, record: &Record) -> bool {
     let writer = usize::from(record.writer);
     let same_name = rules.names.get(writer) == Some(&rules.names[me]);
-    // Its place is that of this candidate, and its process is another one.
+    // It was written in this candidate's network namespace, by another process.
     let is_dead = alone && writer == me && record.place && record.dead;
     is_dead || same_name && rules.lacks(Weakened::OwnNameTakenAtOnce)
 }
@@ -257,24 +257,24 @@ fn is_own_name_taken_at_once(rules: &Rules, me: usize, alone: bool, record: &Rec
 fn is_absence_free(rules: &Rules, sight: &Sight) -> bool {
     match sight {
         Sight { version: None, .. } => rules.lacks(Weakened::AbsentTakenAtOnce),
-        Sight { content: Content::Nothing, .. } => rules.lacks(Weakened::StrippedTakenAtOnce),
+        Sight { content: Content::Nothing, .. } => rules.lacks(Weakened::RecordRemovedTakenAtOnce),
         Sight { .. } => false,
     }
 }
 
 impl<const K: usize> Candidate<K> {
-    /// The claim follows from the terms. Returns the tokens of a claim that begins, or that goes on with a new one.
+    /// Updates the claim from the terms. Returns the tokens of a claim that begins, or that continues with a new token.
     pub fn follow_terms(&mut self, rules: &Rules) -> Option<[u8; K]> {
         if self.is_releasing() {
             self.elections.iter_mut().for_each(|election| election.term = None); // S5
         }
-        if self.life != Life::Up {
+        if self.phase != Phase::Up {
             self.elections.iter_mut().filter_map(|election| election.term.as_mut()).for_each(|term| term.token = None);
         }
         let terms = || self.elections.iter().map(|election| election.term);
         let holds_all = terms().all(|term| term.is_some());
         let has_new = terms().flatten().any(|term| term.token.is_some());
-        // Of two locks, each claim needs a new term of both.
+        // With two locks, each claim needs a new term of both.
         if self.claims && !(holds_all && (K == 1 || !has_new)) {
             self.end_claim(rules);
         }
@@ -290,17 +290,17 @@ impl<const K: usize> Candidate<K> {
         Some(tokens.map(Option::unwrap_or_default))
     }
 
-    /// Before a write to this lock is sent. Who takes it from a dead process of its own keeps it for the sake of that one's
-    /// claim, which may have lasted until just now.
+    /// Called before a write to this lock is sent. A candidate that takes the lock from its own dead predecessor keeps
+    /// it for that one's claim, which may have lasted until just now.
     pub fn keep_for_predecessor(&mut self, rules: &Rules, me: usize, index: usize) {
-        let record = self.elections[index].belief.as_ref().and_then(Sight::record);
+        let record = self.elections[index].observed.as_ref().and_then(Sight::record);
         let from_dead = record.is_some_and(|record| !record.free && usize::from(record.writer) == me && record.dead);
         if from_dead && !rules.lacks(Weakened::PredecessorForgotten) && !self.claims {
             self.keep = rules.lease - rules.renew_deadline;
         }
     }
 
-    /// Other than by a stop.
+    /// Ends the claim, not because of a stop.
     pub fn end_claim(&mut self, rules: &Rules) {
         self.claims = false;
         self.keep = rules.lease - rules.renew_deadline;
@@ -309,10 +309,10 @@ impl<const K: usize> Candidate<K> {
         }
     }
 
-    /// Told to leave.
+    /// The process gets SIGTERM.
     pub fn stop(&mut self, rules: &Rules) {
         let holds = self.elections.iter().all(|election| election.term.is_some() || election.own);
-        self.life = Life::Stopping { delay: if holds { rules.release_delay } else { 0 } };
+        self.phase = Phase::Stopping { delay: if holds { rules.release_delay } else { 0 } };
         if self.claims {
             self.claims = false;
             self.keep = 0;
@@ -323,7 +323,7 @@ impl<const K: usize> Candidate<K> {
     pub fn advance(&mut self, rules: &Rules) {
         self.elections.iter_mut().for_each(|election| election.advance(rules));
         self.keep = self.keep.saturating_sub(1);
-        if let Life::Stopping { delay } = &mut self.life {
+        if let Phase::Stopping { delay } = &mut self.phase {
             *delay = delay.saturating_sub(1);
         }
     }

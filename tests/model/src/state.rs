@@ -1,24 +1,24 @@
-//! What there is in the model: the lock's object, what each candidate knows of it, and what is on its way between them.
+//! The state of the model: the lock objects, what each candidate knows of them, and the requests in flight.
 //!
-//! Times are counted from now, backwards or forwards, and stop at the largest value that makes a difference. Versions,
-//! uids and the numbers of writes are replaced by their ranks among those still known to somebody (see
-//! `reduction`). So runs without end go through finitely many states.
+//! Times are relative to now, and stop at the largest value that matters. Versions, uids and the numbers of writes are
+//! replaced by their ranks among those that are still known (see `reduction`). So endless runs visit finitely many
+//! states.
 
 /// The writer of records that no candidate wrote.
-pub const STRANGER: u8 = u8::MAX;
+pub const OTHER_WRITER: u8 = u8::MAX;
 
 /// `C` candidates and `K` locks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State<const C: usize, const K: usize> {
     pub locks: [Lock; K],
     pub candidates: [Candidate<K>; C],
-    /// Writes given up by their senders, which may still arrive.
-    pub strays: [[Option<Stray>; K]; C],
+    /// Writes that their senders have given up, and that may still arrive.
+    pub late_writes: [[Option<LateWrite>; K]; C],
     pub budget: Budget,
     pub history: History<C, K>,
 }
 
-/// What may happen as often as one likes.
+/// No limit on how often something may happen.
 pub const UNLIMITED: u8 = u8::MAX;
 
 /// How often things may still happen.
@@ -26,51 +26,51 @@ pub const UNLIMITED: u8 = u8::MAX;
 pub struct Budget {
     pub crashes: u8,
     pub stops: u8,
-    /// Edits by strangers.
-    pub strangers: u8,
-    /// Writes given up by their sender: in doubt.
+    /// Edits by other clients.
+    pub edits: u8,
+    /// Writes that their senders give up, so that they are in doubt.
     pub doubts: u8,
-    /// With two locks: claims that a candidate ends by itself, to give the locks back.
+    /// With two locks: claims that a candidate ends by itself, to give up the locks.
     pub resignations: u8,
 }
 
-/// What nobody in the model knows, kept for the properties.
+/// Facts that no candidate knows, kept for the properties.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct History<const C: usize, const K: usize> {
-    /// For each lock, the token of the last term that anybody claimed.
+    /// For each lock, the token of the last claimed term.
     pub tokens: [u8; K],
     /// For how long nobody else may claim, because of a claim of this candidate.
     pub protected: [u8; C],
-    /// For how long a claim may last whose record was taken away by a stranger.
+    /// How long a claim may last whose record was removed by another client.
     pub removal_wait: u8,
     pub broken: Option<Broken>,
 }
 
-/// A step that broke a rule.
+/// A rule that a step violated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Broken {
-    /// A term whose token is not greater than those before.
+    /// A term whose token is not greater than earlier ones.
     Token,
-    /// A claim that ended because of something older than what was known.
+    /// A claim that ended because of a stale observation.
     OldNews,
-    /// A release that replaced something else than the last write of who released.
+    /// A release that did not replace the last write of its sender.
     Release,
 }
 
-/// One lock, as the API server has it.
+/// One lock in the API server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lock {
     pub sight: Sight,
-    /// The newest resourceVersion given.
+    /// The newest resourceVersion.
     pub latest: u8,
-    /// The newest uid given.
+    /// The newest uid.
     pub latest_uid: u8,
 }
 
-/// The lock as it was at one moment.
+/// One observation of the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sight {
-    /// `None` when the object does not exist.
+    /// `None` if the object does not exist.
     pub version: Option<Version>,
     pub content: Content,
 }
@@ -89,50 +89,51 @@ pub enum Content {
     Record(Record),
 }
 
-/// A record with its mark: which write of whom it is.
+/// A record with its mark, which identifies the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     pub writer: u8,
-    /// The process that wrote it is no more.
+    /// The process that wrote it has ended.
     pub dead: bool,
-    /// The mark names the place of the writer, which was alone there.
+    /// The mark names the writer's host, because the writer held the socket.
     pub place: bool,
     pub number: u8,
     pub free: bool,
 }
 
-/// A process that takes part, or the absence of one.
+/// A candidate, which may be down.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Candidate<const K: usize> {
-    pub life: Life,
-    /// It holds the socket of its name and place: earlier processes there are dead.
+    pub phase: Phase,
+    /// It holds the socket of its name in its network namespace: earlier processes of that name are dead.
     pub alone: bool,
-    /// How many ticks in a row its clock has advanced, up to those after which it may miss one.
+    /// How many ticks its clock has advanced since the last one that it missed, up to the number after which it may
+    /// miss one.
     pub since_miss: u8,
     /// It says that it leads.
     pub claims: bool,
-    /// How long the locks must be kept, because of a claim that was made.
+    /// How long the locks must be kept because of an earlier claim.
     pub keep: u8,
     pub elections: [Election; K],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Life {
+pub enum Phase {
     Down,
     Up,
-    /// Told to leave; the locks are kept for so long.
+    /// It got SIGTERM; the locks are kept for `delay`.
     Stopping {
         delay: u8,
     },
 }
 
-/// What a candidate knows of one lock, and what it has under way there.
+/// What a candidate knows of one lock, and its request in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Election {
-    pub belief: Option<Sight>,
+    pub observed: Option<Sight>,
     /// How long the record in `belief`, or its absence, is known.
     pub age: u8,
-    /// For how long a holder whose record was taken away may still claim.
+    /// For how long a holder whose record was removed may still claim.
     pub removal_wait: u8,
     pub seen: Seen,
     /// What is in `belief` is the own record.
@@ -140,13 +141,13 @@ pub struct Election {
     pub term: Option<Term>,
     pub doubts: [Option<Write>; 2],
     pub under_way: UnderWay,
-    /// News up to this resourceVersion is old.
+    /// Observations up to this resourceVersion are old.
     pub floor: u8,
-    /// What the watch is about to show: the first version that was written since it showed the last.
-    pub news: Option<News>,
+    /// The next watch event: the first version that was written after the last event.
+    pub watch_event: Option<WatchEvent>,
 }
 
-/// What was ever seen in the lock.
+/// What the candidate has ever seen in the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Seen {
     NoHolder,
@@ -156,15 +157,15 @@ pub enum Seen {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Term {
-    /// F, from now.
+    /// F, relative to now.
     pub left: u8,
     /// The fencing token, until a claim was based on this term.
     pub token: Option<u8>,
-    /// What it began with, at the moment it begins.
+    /// What its acquisition replaced, at the moment when it begins.
     pub after: After,
 }
 
-/// What was in the lock that somebody acquired.
+/// What an acquisition replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum After {
     Other,
@@ -177,12 +178,12 @@ pub enum After {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UnderWay {
     Idle,
-    /// What it will show, and whether the watch has shown something since.
+    /// What the read will show, and whether the watch has shown something since.
     Read {
         shown: Sight,
         crossed: bool,
     },
-    /// `void`: something else was seen in its place. `done`: it has arrived, and made this version.
+    /// `void`: another record was seen in its place. `done`: it was carried out, with this version.
     Write {
         write: Write,
         void: bool,
@@ -192,11 +193,11 @@ pub enum UnderWay {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
-    /// What it replaces; `None` creates the object.
+    /// The version that it replaces; `None` creates the object.
     pub base: Option<Version>,
     pub record: Record,
     pub purpose: Purpose,
-    /// How long ago it was sent, by the sender's clock.
+    /// How long ago it was sent, on the sender's clock.
     pub age: u8,
 }
 
@@ -210,15 +211,15 @@ pub enum Purpose {
     Release,
 }
 
-/// A write that its sender has given up, on its way.
+/// A write in flight that its sender has given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stray {
+pub struct LateWrite {
     pub base: Option<Version>,
     pub record: Record,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct News {
+pub struct WatchEvent {
     pub resource_version: u8,
     pub sight: Sight,
 }
@@ -240,25 +241,25 @@ impl Sight {
 
 impl<const K: usize> Candidate<K> {
     /// `since_miss`: see [`Candidate::since_miss`].
-    pub fn new(life: Life, alone: bool, since_miss: u8) -> Candidate<K> {
+    pub fn new(phase: Phase, alone: bool, since_miss: u8) -> Candidate<K> {
         let elections = std::array::from_fn(|_| Election::new());
-        Candidate { life, alone, since_miss, claims: false, keep: 0, elections }
+        Candidate { phase, alone, since_miss, claims: false, keep: 0, elections }
     }
 
     pub fn is_up(&self) -> bool {
-        self.life != Life::Down
+        self.phase != Phase::Down
     }
 
-    /// All that is left to do is to release.
+    /// Whether only the release is left to do.
     pub fn is_releasing(&self) -> bool {
-        self.life == Life::Stopping { delay: 0 } && self.keep == 0
+        self.phase == Phase::Stopping { delay: 0 } && self.keep == 0
     }
 }
 
 impl Election {
     fn new() -> Election {
         Election {
-            belief: None,
+            observed: None,
             age: 0,
             removal_wait: 0,
             seen: Seen::NoHolder,
@@ -267,7 +268,7 @@ impl Election {
             doubts: [None; 2],
             under_way: UnderWay::Idle,
             floor: 0,
-            news: None,
+            watch_event: None,
         }
     }
 }

@@ -1,38 +1,38 @@
-//! Deliberate holes in the rules, each of which the checker must find.
+//! Weakened rules. The checker must find a violation for each.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Weakened {
-    /// S1: F counts from the answer instead of from the sending.
+    /// S1: F counts from the answer instead of from sending.
     DeadlineFromAnswer,
     /// S3: a lock is taken after D instead of after L.
     TakenAfterDeadline,
-    /// S3: an object that is gone is made anew at once, also by who has seen a holder.
+    /// S3: a missing object is created at once, also by a candidate that has seen a holder.
     AbsentTakenAtOnce,
-    /// S3: an object without a record is written at once, also by who has seen a holder.
-    StrippedTakenAtOnce,
-    /// S3: a holder whose record was taken away is forgotten when another record stands there.
+    /// S3: an object without a record is written at once, also by a candidate that has seen a holder.
+    RecordRemovedTakenAtOnce,
+    /// S3: a holder whose record was removed is forgotten when another record appears.
     RemovedHolderForgotten,
-    /// S3: who finds its own record taken away does not wait, though its term is over.
+    /// S3: a candidate whose own record was removed does not wait, although its term is over.
     OwnOldRecordTrusted,
-    /// S10: what cannot be read counts as a holder only until it is gone.
+    /// S10: an unreadable record counts as a holder only until it is gone.
     UnreadableUntilGone,
     /// S2: writes name no resourceVersion.
     NoResourceVersion,
-    /// S4: a release is written over whatever is there.
+    /// S4: a release overwrites any record.
     ReleaseOverAnything,
-    /// S6: what the watch shows late is believed.
-    OldNewsBelieved,
-    /// S6: the claim goes on after a record was seen that is not the own one.
+    /// S6: stale watch events are accepted.
+    StaleEventAccepted,
+    /// S6: the claim continues after another record was seen.
     ClaimDespiteForeignRecord,
-    /// S7: a write without a clear answer counts as done.
+    /// S7: a write without a clear answer counts as carried out.
     DoubtTakenAsDone,
-    /// S9: the own name is taken at once, wherever its writer was.
+    /// S9: a lock with the own name is taken at once, wherever its writer ran.
     OwnNameTakenAtOnce,
-    /// A lock taken from a dead process of its own is released without regard to that one's claim.
+    /// A lock that was taken from the own dead predecessor is released without regard to that one's claim.
     PredecessorForgotten,
-    /// The other of two locks is released at once when a claim has ended.
+    /// With two locks, one is released at once when the claim has ended because of the other.
     LockReleasedAtOnce,
-    /// Of two locks, a claim begins with a new term of one of them.
+    /// With two locks, a claim begins with a new term of only one.
     OneNewTermIsEnough,
 }
 
@@ -41,13 +41,13 @@ impl Weakened {
         Weakened::DeadlineFromAnswer,
         Weakened::TakenAfterDeadline,
         Weakened::AbsentTakenAtOnce,
-        Weakened::StrippedTakenAtOnce,
+        Weakened::RecordRemovedTakenAtOnce,
         Weakened::RemovedHolderForgotten,
         Weakened::OwnOldRecordTrusted,
         Weakened::UnreadableUntilGone,
         Weakened::NoResourceVersion,
         Weakened::ReleaseOverAnything,
-        Weakened::OldNewsBelieved,
+        Weakened::StaleEventAccepted,
         Weakened::ClaimDespiteForeignRecord,
         Weakened::DoubtTakenAsDone,
         Weakened::OwnNameTakenAtOnce,

@@ -2,8 +2,8 @@
 
 use crate::rules::Rules;
 use crate::state::{
-    Broken, Budget, Candidate, History, Life, Lock, News, Purpose, Record, Sight, State, Stray, UNLIMITED, UnderWay,
-    Write,
+    Broken, Budget, Candidate, History, LateWrite, Lock, Phase, Purpose, Record, Sight, State, UNLIMITED, UnderWay,
+    WatchEvent, Write,
 };
 use stateright::{Model, Property};
 
@@ -11,25 +11,25 @@ use stateright::{Model, Property};
 #[derive(Clone, Debug)]
 pub struct World<const C: usize, const K: usize> {
     pub rules: Rules,
-    /// A clock may miss one tick after as many that it did not; `None`: it misses none.
+    /// A clock may miss one tick after this number of ticks that it did not miss; `None`: it misses none.
     pub miss_after: Option<u8>,
-    /// For how many ticks after a claim nobody else may claim, unless a stop ended it.
+    /// For how many ticks after a claim nobody else may claim, unless a stop ended the claim.
     pub gap: u8,
-    /// What the watch shows may be old.
-    pub late_news: bool,
-    /// Writes may arrive late, and their answers.
+    /// Watch events may be stale.
+    pub late_watch: bool,
+    /// Writes and their answers may be late.
     pub slow_writes: bool,
     /// Answers to reads may be late.
     pub slow_reads: bool,
-    /// Which candidate is which makes no difference: states count as one that differ in nothing else.
+    /// Candidates are interchangeable: states that differ only in their order are merged.
     pub symmetric: bool,
-    /// States count as one that differ only in what makes no difference any more.
+    /// States that differ only in what cannot influence the future are merged.
     pub reduced: bool,
     pub edits: &'static [Edit],
     pub budget: Budget,
 }
 
-/// What happens next. The numbers are those of the candidate and of the lock.
+/// What happens next. The numbers are those of the candidate and the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Time passes, except on the clocks of these candidates.
@@ -40,40 +40,41 @@ pub enum Action {
     Write(usize, usize, Purpose),
     /// A request reaches the API server.
     Arrive(usize, usize),
-    /// A write that was given up does.
+    /// A write that was given up reaches the API server.
     ArriveLate(usize, usize),
     Answer(usize, usize),
-    /// A write is given up. It may arrive later or never, or has done so.
+    /// A write is given up. It may have arrived, arrive later, or never arrive.
     GiveUp(usize, usize),
-    /// The watch shows the first version that was written since it showed the last.
+    /// The watch shows the first version that was written after its last event.
     WatchLate(usize, usize),
-    /// The watch shows the newest version. Others may never be shown.
+    /// The watch shows the newest version, and skips the others.
     Watch(usize, usize),
     Crash(usize),
-    /// A process starts under this name; `alone`: earlier ones of this place are provably dead.
+    /// A process starts with this name; `alone`: earlier ones with this name in its network namespace are provably
+    /// dead.
     Start {
         candidate: usize,
         alone: bool,
     },
     Stop(usize),
-    /// After a stop, the process ends.
+    /// The process ends after a stop.
     Exit(usize),
-    /// With two locks: it ends its claim, to give both back.
+    /// With two locks: it ends its claim, to give up both.
     Resign(usize),
     Edit(Edit, usize),
 }
 
-/// What strangers do to a lock.
+/// What other clients do to a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edit {
-    /// Another version of the same content.
+    /// Writes another version with the same content.
     Touch,
     Delete,
-    /// The record is taken out of the object.
-    Strip,
-    /// The record is replaced by one that cannot be read.
+    /// Removes the record from the object.
+    RemoveRecord,
+    /// Replaces the record by an unreadable one.
     Corrupt,
-    /// A free record is put where none is that can be read.
+    /// Writes a free record if there is no readable one.
     Free,
 }
 
@@ -92,18 +93,18 @@ impl<const C: usize, const K: usize> World<C, K> {
             number: writes,
             free: purpose == Purpose::Release,
         };
-        let base = candidate.elections[index].belief.and_then(|belief| belief.version); // S2
+        let base = candidate.elections[index].observed.and_then(|observed| observed.version); // S2
         Write { base, record, purpose, age: 0 }
     }
 
-    /// The process is gone; what it sent may still arrive.
+    /// The process ends; its writes may still arrive.
     fn end(&self, state: &mut State<C, K>, number: usize) {
         for index in 0..K {
             if let UnderWay::Write { write, done: None, .. } = state.candidates[number].elections[index].under_way {
-                state.strays[number][index].get_or_insert(Stray { base: write.base, record: write.record });
+                state.late_writes[number][index].get_or_insert(LateWrite { base: write.base, record: write.record });
             }
         }
-        state.candidates[number] = Candidate::new(Life::Down, false, self.ticks_between_misses());
+        state.candidates[number] = Candidate::new(Phase::Down, false, self.ticks_between_misses());
         state.mark_dead(number);
     }
 
@@ -123,7 +124,7 @@ impl<const C: usize, const K: usize> World<C, K> {
         state.history.removal_wait = state.history.removal_wait.saturating_sub(1);
     }
 
-    /// What follows at once from what has happened.
+    /// Carries out everything that follows at once.
     fn settle(&self, state: &mut State<C, K>) {
         for (number, candidate) in state.candidates.iter_mut().enumerate() {
             if let Some(tokens) = candidate.follow_terms(&self.rules) {
@@ -167,7 +168,7 @@ impl<const C: usize, const K: usize> World<C, K> {
             }
             Action::Arrive(number, index) => {
                 if let UnderWay::Write { write, .. } = state.candidates[number].elections[index].under_way {
-                    let version = self.arrive(state, index, Stray { base: write.base, record: write.record });
+                    let version = self.arrive(state, index, LateWrite { base: write.base, record: write.record });
                     match &mut state.candidates[number].elections[index].under_way {
                         UnderWay::Write { done, .. } if version.is_some() => *done = version,
                         refused => *refused = UnderWay::Idle,
@@ -175,8 +176,8 @@ impl<const C: usize, const K: usize> World<C, K> {
                 }
             }
             Action::ArriveLate(number, index) => {
-                if let Some(stray) = state.strays[number][index].take() {
-                    self.arrive(state, index, stray);
+                if let Some(late_write) = state.late_writes[number][index].take() {
+                    self.arrive(state, index, late_write);
                 }
             }
             Action::Answer(number, index) => {
@@ -201,7 +202,8 @@ impl<const C: usize, const K: usize> World<C, K> {
                 {
                     election.doubt(&self.rules, releasing, write, void);
                     if done.is_none() {
-                        state.strays[number][index].get_or_insert(Stray { base: write.base, record: write.record });
+                        state.late_writes[number][index]
+                            .get_or_insert(LateWrite { base: write.base, record: write.record });
                     }
                 }
             }
@@ -209,9 +211,9 @@ impl<const C: usize, const K: usize> World<C, K> {
                 let candidate = &mut state.candidates[number];
                 let releasing = candidate.is_releasing();
                 let election = &mut candidate.elections[index];
-                if let Some(News { resource_version, sight }) = election.news.take() {
+                if let Some(WatchEvent { resource_version, sight }) = election.watch_event.take() {
                     let is_old = resource_version <= election.floor;
-                    election.news(&self.rules, releasing, resource_version, sight);
+                    election.observe(&self.rules, releasing, resource_version, sight);
                     if is_old && candidate.claims && election.term.is_none() {
                         state.history.broken = Some(Broken::OldNews);
                     }
@@ -222,15 +224,15 @@ impl<const C: usize, const K: usize> World<C, K> {
                 let candidate = &mut state.candidates[number];
                 let releasing = candidate.is_releasing();
                 let election = &mut candidate.elections[index];
-                election.news = None;
-                election.news(&self.rules, releasing, latest, sight);
+                election.watch_event = None;
+                election.observe(&self.rules, releasing, latest, sight);
             }
             Action::Crash(number) => {
                 spend(&mut state.budget.crashes);
                 self.end(state, number);
             }
             Action::Start { candidate, alone } => {
-                state.candidates[candidate] = Candidate::new(Life::Up, alone, self.ticks_between_misses());
+                state.candidates[candidate] = Candidate::new(Phase::Up, alone, self.ticks_between_misses());
             }
             Action::Stop(number) => {
                 spend(&mut state.budget.stops);
@@ -245,7 +247,7 @@ impl<const C: usize, const K: usize> World<C, K> {
                 state.candidates[number].end_claim(&self.rules);
             }
             Action::Edit(edit, index) => {
-                spend(&mut state.budget.strangers);
+                spend(&mut state.budget.edits);
                 self.edit(state, edit, index);
             }
         }
@@ -260,8 +262,8 @@ impl<const C: usize, const K: usize> Model for World<C, K> {
         let lock = || Lock { sight: Sight::MISSING, latest: 0, latest_uid: 0 };
         vec![State {
             locks: std::array::from_fn(|_| lock()),
-            candidates: std::array::from_fn(|_| Candidate::new(Life::Up, true, self.ticks_between_misses())),
-            strays: [[None; K]; C],
+            candidates: std::array::from_fn(|_| Candidate::new(Phase::Up, true, self.ticks_between_misses())),
+            late_writes: [[None; K]; C],
             budget: self.budget,
             history: History { tokens: [0; K], protected: [0; C], removal_wait: 0, broken: None },
         }]

@@ -33,14 +33,14 @@ fn the_checker_finds_each_weakened_rule() {
 }
 
 #[test]
-fn taking_out_what_makes_no_difference_makes_none() {
+fn the_reduction_does_not_change_what_can_be_observed() {
     assert_reduced_without_loss("two, same clocks", 3);
 }
 
-/// The same with faults; it takes minutes.
+/// The same with faults. It takes minutes.
 #[test]
 #[ignore]
-fn taking_out_what_makes_no_difference_makes_none_among_faults() {
+fn the_reduction_does_not_change_what_can_be_observed_with_faults() {
     for name in ["two, same clocks: a crash", "two, same clocks: a crash, an edit", "two, clocks apart: a crash"] {
         assert_reduced_without_loss(name, 2);
     }
@@ -55,7 +55,8 @@ fn assert_reduced_without_loss(name: &str, lease: u8) {
     assert_eq!(observations(&reduced), observations(&whole), "{name}");
 }
 
-/// What can be observed in the states of a world: who claims for how long, what is in the lock, what is protected.
+/// What can be observed in the states of a world: the claims and how long they may last, the content of the lock, and
+/// what is protected.
 fn observations(world: &World<2, 1>) -> BTreeSet<String> {
     let mut seen: HashSet<State<2, 1>> = world.init_states().into_iter().collect();
     let mut left: Vec<State<2, 1>> = seen.iter().cloned().collect();
@@ -65,7 +66,7 @@ fn observations(world: &World<2, 1>) -> BTreeSet<String> {
         let candidates = state.candidates.each_ref().map(|candidate| {
             let election = &candidate.elections[0];
             let term = election.term.map(|term| (term.left, term.after));
-            (candidate.life, candidate.claims, candidate.since_miss, election.own, election.removal_wait, term)
+            (candidate.phase, candidate.claims, candidate.since_miss, election.own, election.removal_wait, term)
         });
         let record = state.locks[0].sight.record().map(|record| (record.writer, record.free, record.dead));
         observed.insert(format!("{candidates:?} {record:?} {:?} {:?}", state.history.protected, state.budget));

@@ -1,4 +1,4 @@
-//! Where the codecs are part of the world: what is sent, as the program writes and reads it.
+//! For schedules that include the codecs: messages as the program writes and reads them.
 
 use crate::network::Message;
 use crate::server::{State, record};
@@ -14,21 +14,21 @@ impl World {
     pub fn body(&self, node: usize, lock: usize, call: &Call) -> Result<Option<Vec<u8>>, String> {
         match (self.plan.wire, call) {
             (Some(wire), Call::Write(write)) => {
-                let in_hand = self.nodes[node].lanes[lock].json.as_deref();
+                let in_hand = self.nodes[node].workers[lock].json.as_deref();
                 wire.body(lock, write, in_hand).map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    /// What is wrong with the body of a write.
+    /// What is wrong with the body of a write, if anything is.
     pub fn misread(&self, message: usize) -> Option<String> {
         let Message { lock, ref request, ref body, ref fields, .. } = self.network.messages[message];
         let (Some(wire), Call::Write(write), Some(body)) = (self.plan.wire, &request.call, body) else { return None };
         wire.check(lock, write, fields, body).err()
     }
 
-    /// An answer as the program reads it, and the object that it keeps.
+    /// An answer as the program reads it, and the object that the program keeps.
     pub fn read_answer(
         &mut self,
         lock: usize,
@@ -45,7 +45,7 @@ impl World {
         }
     }
 
-    /// The line of a watch that shows this state, as the program reads it.
+    /// The line of a watch for this state, as the program reads it.
     pub fn read_line(&mut self, lock: usize, state: usize) -> Option<Result<Shown, String>> {
         let wire = self.plan.wire?;
         let history = &self.server.objects[lock].history;
@@ -53,7 +53,7 @@ impl World {
         Some(wire.line(lock, &history[state], &history[state - 1], read))
     }
 
-    /// An answer that shows an object of another name, as the program reads it: no clear answer.
+    /// An answer with an object of another name, as the program reads it. It must not be a clear answer.
     pub fn answer_of_another(&mut self, lock: usize) -> Answer {
         let state = self.state_of_another(lock);
         let read = self.plan.wire.map(|wire| wire.answer_of_another(lock, &state));
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// An event of an object of another name, if the program takes it for one of the lock.
+    /// The event that the program makes of an object of another name, if it wrongly makes one.
     pub fn event_of_another(&mut self, lock: usize) -> Option<Event> {
         let state = self.state_of_another(lock);
         let deleted = self.random.happens(0.3);
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    /// What another object holds, newer than all that has been seen of the lock.
+    /// The state of another object, newer than all states of the lock.
     fn state_of_another(&mut self, lock: usize) -> State {
         let resource_version = self.server.objects[lock].present().resource_version + 1;
         let version = Some(Version { uid: "uid-0".into(), resource_version });

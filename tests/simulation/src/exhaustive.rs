@@ -1,8 +1,7 @@
-//! Every interleaving of small worlds: two candidates, a bounded number of steps and of faults, and at each step
-//! everything that could happen next. States that were met before are not gone into again.
-//!
-//! Both clocks are true, and nothing takes time but what waits for it: time passes only by going on to the next
-//! deadline of a candidate. A candidate whose deadline is passed over is one that is paused.
+//! Tries every interleaving of events in small worlds: two candidates, a bounded number of steps and faults, and at
+//! each step everything that could happen next. States that were visited before are not explored again. Both clocks run
+//! at true speed. Time passes only by advancing to the next deadline of a candidate; all else takes no time. A
+//! candidate whose deadline is skipped behaves like a paused one.
 
 mod small;
 
@@ -11,32 +10,32 @@ use crate::oracle::Violation;
 use std::collections::HashMap;
 use std::time::Instant;
 
-/// How many faults there may be, and how many steps after the start then: no more than a machine does in some minutes.
+/// Pairs of the number of faults and the number of steps after the start, so that all take some minutes together.
 pub const BOUNDS: [(u32, u64); 4] = [(0, 9), (1, 6), (2, 5), (3, 4)];
 
-/// How a small world begins.
+/// The initial state of a small world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// No lock, and two candidates that have just started.
     Empty,
-    /// One leads, the other follows.
+    /// One leads, the other one follows.
     Led,
-    /// The same, of two candidates with one name in one network namespace.
+    /// The same with two candidates of one name in one network namespace.
     Clones,
-    /// One leads two locks, the other follows.
+    /// One leads two locks, the other one follows.
     Dual,
 }
 
 pub const STARTS: [Start; 4] = [Start::Empty, Start::Led, Start::Clones, Start::Dual];
 
 impl Start {
-    /// Fewer steps where each can go so many more ways.
+    /// Fewer steps if there are many more choices at each step.
     pub fn steps(self, most: u64) -> u64 {
         if self == Start::Dual { most.saturating_sub(3) } else { most }
     }
 }
 
-/// What a run found.
+/// What a search visited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     pub states: u64,
@@ -44,7 +43,7 @@ pub struct Count {
     pub terms: u64,
 }
 
-/// Goes through everything that can happen within so many steps of a start, with so many faults among them.
+/// Explores everything that can happen within `depth` steps from a start, with at most this number of faults.
 pub fn run(start: Start, faults: u32, depth: u64) -> Result<Count, Violation> {
     let mut seen = HashMap::new();
     let mut count = Count::default();
@@ -56,7 +55,7 @@ pub fn run(start: Start, faults: u32, depth: u64) -> Result<Count, Violation> {
     Ok(count)
 }
 
-/// All starts with all bounds, as a table.
+/// Runs all starts with all bounds, and prints a table.
 pub fn print_all() -> bool {
     println!("| start | faults | steps | states | transitions | seconds |\n|---|---|---|---|---|---|");
     let runs = BOUNDS.into_iter().flat_map(|bounds| STARTS.map(|start| (start, (bounds.0, start.steps(bounds.1)))));

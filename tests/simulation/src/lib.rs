@@ -1,23 +1,23 @@
-//! Drives the state machine that ships through faults, on simulated clocks, from one seed a schedule.
-//!
-//! No threads, no sleeping, no real time: the world jumps from one event to the next. What candidates send and say is
-//! judged by an [`oracle`] that shares no code with them. `README.md` says what it found, and what it does not cover.
+//! Runs the state machine that ships through faults, on simulated clocks. Each schedule follows from one seed. There
+//! are no threads, no sleeping and no real time: simulated time jumps from one event to the next. An [`oracle`] that
+//! shares no code with the candidates checks what they send and say. `README.md` says what the simulation found, and
+//! what it does not cover.
 
-mod calm;
-pub mod chance;
 mod clock;
 mod codecs;
+mod disruptions;
 pub mod exhaustive;
 mod health;
 mod liveness;
-mod lives;
-mod mischief;
 pub mod mutants;
 mod network;
 mod node;
 pub mod oracle;
 mod peer;
 pub mod plan;
+mod processes;
+pub mod random;
+mod recovery;
 pub mod schedule;
 mod server;
 mod watches;

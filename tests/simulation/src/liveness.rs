@@ -1,18 +1,18 @@
-//! What must be so even among faults: a lock that is free, and that a candidate could have taken, is not left alone.
+//! Checks liveness during faults: a free lock is taken if a candidate had the time to take it without being disturbed.
 
 use crate::network::LONGEST_WAY;
-use crate::world::{What, World};
+use crate::world::{Occurrence, World};
 
-/// How many looks at the world there are in one longest lease.
+/// How many checks there are in one longest lease.
 const LOOKS: u64 = 4;
 
 impl World {
-    /// Nobody leads: has anybody had the time to change that, with nothing in its way?
+    /// If nobody leads: fails if a candidate had enough undisturbed time to become leader.
     pub fn looks(&mut self) {
         if !self.faulty() {
             return;
         }
-        self.schedule(self.now + self.plan.longest_lease / LOOKS, What::Looks);
+        self.schedule(self.now + self.plan.longest_lease / LOOKS, Occurrence::Looks);
         if self.oracle.leaders(self.now).next().is_some() {
             return;
         }
@@ -30,29 +30,31 @@ impl World {
         }
     }
 
-    /// A request that is not answered is as bad as one that is answered late, and a lie lasts until the truth is told.
+    /// Notes what disturbs a candidate now. A request without an answer counts like a late one, and a wrong answer
+    /// counts until the next right one.
     fn note_what_is_wrong(&mut self, node: usize) {
         let it = &self.nodes[node];
         let hangs = |message: usize| self.now > self.network.sent(message) + 2 * LONGEST_WAY;
-        let wrong = |lock: usize| it.lanes[lock].outstanding.is_some_and(hangs) || self.oracle.is_misled(it.life, lock);
+        let wrong =
+            |lock: usize| it.workers[lock].outstanding.is_some_and(hangs) || self.oracle.is_misled(it.process, lock);
         if it.locks.iter().any(|lock| wrong(*lock)) {
             self.nodes[node].sound_since = self.now;
         }
     }
 
-    /// Since when nothing has gone wrong for a candidate, nothing has happened to the lock, and no news of it has come.
+    /// Since when a candidate was undisturbed, the lock was not written, and the candidate saw no change of it.
     fn quiet_since(&self, node: usize, lock: usize) -> u64 {
         let it = &self.nodes[node];
-        it.sound_since.max(self.changed_at[lock]).max(self.oracle.news_at(it.life, lock))
+        it.sound_since.max(self.changed_at[lock]).max(self.oracle.last_change_shown(it.process, lock))
     }
 
-    /// The time, local, in which it notices that nobody holds the lock, waits for a lease, and takes the lock.
+    /// The local time that it needs to notice that nobody holds the lock, wait for a lease, and take the lock.
     fn enough_for(&self, node: usize) -> u64 {
         let it = &self.nodes[node];
         let member = &it.member;
         let polls = member.retry_period / 5 * 11;
         let notices = polls + 2 * member.retry_period + member.request_timeout;
-        let leases = it.locks.iter().map(|lock| self.oracle.longest_wait(it.life, *lock)).max().unwrap_or(0);
+        let leases = it.locks.iter().map(|lock| self.oracle.longest_wait(it.process, *lock)).max().unwrap_or(0);
         let stands_back = if it.locks.len() > 1 { member.lease } else { 0 };
         notices + leases + stands_back + polls + it.clock.elapsed(8 * LONGEST_WAY)
     }

@@ -1,4 +1,4 @@
-//! `simulate`: schedules without end, one of them with its trace, the exhaustive runs, the mutants.
+//! The command line: endless schedules, one schedule with its trace, the exhaustive search, the mutants.
 
 use simulation::plan::{Fault, Faults};
 use simulation::{exhaustive, mutants, schedule};
@@ -82,7 +82,7 @@ fn many(schedules: Option<u64>, from: Option<u64>, faults: Faults) -> bool {
     let from = from.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_nanos() as u64) >> 16);
     println!("from seed {from}, on {threads} threads");
     let began = Instant::now();
-    // In pieces, so that one sees how far it is.
+    // In parts, to show progress.
     let piece = 100_000;
     let mut done = 0;
     let mut all = schedule::Total::default();

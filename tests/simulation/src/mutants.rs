@@ -1,5 +1,5 @@
-//! The check of the checker: deliberate bugs, each a text of the program's source and what takes its place. Each is
-//! put into a copy of the project, and a limited number of schedules must find it, or a test that is named.
+//! Tests the simulation with deliberate bugs: each replaces one text in the program's source. Each bug is put into a
+//! copy of the project, and a limited number of schedules, or a named test, must find it.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ pub struct Mutant {
     pub name: &'static str,
     /// The file, from the root of the project.
     pub file: &'static str,
-    /// What stands there exactly once, and what takes its place.
+    /// A text that occurs there exactly once, and its replacement.
     pub find: &'static str,
     pub replace: &'static str,
     pub found_by: By,
@@ -23,9 +23,9 @@ pub struct Mutant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     Schedules,
-    /// A test, because the world cannot show it: its target, `lib` for the unit tests, and its name there.
+    /// A test, because the simulation cannot show the bug: its target (`lib` for unit tests) and its name.
     Test(&'static str, &'static str),
-    /// The types: what has the bug cannot be built.
+    /// The compiler: code with the bug does not compile.
     Compiler,
 }
 
@@ -38,7 +38,7 @@ pub fn root() -> PathBuf {
 }
 
 impl Mutant {
-    /// The file with the bug in it; an error if the text to replace is not there exactly once.
+    /// The source with the bug; an error if the text to replace does not occur exactly once.
     pub fn applied(&self, source: &str) -> Result<String, String> {
         match source.matches(self.find).count() {
             1 => Ok(source.replacen(self.find, self.replace, 1)),
@@ -47,7 +47,7 @@ impl Mutant {
     }
 }
 
-/// Looks for each bug, or for those named, and prints a table. `false` when one was not found.
+/// Tries to find all bugs, or the named ones, and prints a table. Returns `false` if one was not found.
 pub fn find_all(names: &[String]) -> Result<bool, String> {
     let wanted = |mutant: &&Mutant| names.is_empty() || names.iter().any(|name| mutant.name.contains(name.as_str()));
     let copy = root().join("target/mutants/copy");
@@ -76,7 +76,7 @@ pub fn find_all(names: &[String]) -> Result<bool, String> {
     Ok(all_found)
 }
 
-/// Runs schedules with the bug; what found it, as the rest of a row of the table.
+/// Runs schedules with the bug. Returns what found it, as the rest of the row in the table.
 fn find_by_schedules(copy: &Path) -> Result<Option<String>, String> {
     cargo(copy, "build", &["--package=simulation"])?;
     let ran = Command::new(target().join("mutants/simulate"))
@@ -100,10 +100,10 @@ fn find_by_schedules(copy: &Path) -> Result<Option<String>, String> {
     Ok(Some(format!("{rule} | {seed} | {schedules}")))
 }
 
-/// Runs one test with the bug; that it fails, as the rest of a row of the table.
+/// Runs one test with the bug. Returns the rest of the row in the table if the test fails.
 fn find_by_test(copy: &Path, target: &str, test: &str) -> Result<Option<String>, String> {
     let target_flag = if target == "lib" { "--lib".to_owned() } else { format!("--test={target}") };
-    // What cannot be built finds nothing.
+    // A build that fails finds no bug.
     let packages = if target == "lib" { "--package=leader-elector" } else { "--workspace" };
     cargo(copy, "test", &[packages, &target_flag, "--no-run"])?;
     let ran = cargo_command(copy, "test", &[packages, &target_flag, "--", "--exact", test])
@@ -135,7 +135,7 @@ fn cargo(copy: &Path, command: &str, args: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Makes `to` what `from` is, but for what git does not track.
+/// Makes `to` a copy of `from`, without files that git does not track.
 fn copy_project(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(to)? {
@@ -158,7 +158,7 @@ fn copy_project(from: &Path, to: &Path) -> io::Result<()> {
             copy_project(&path, &copy)?;
         } else {
             let text = fs::read(&path)?;
-            // What has not changed need not be built again.
+            // A file that has not changed is not written, so that cargo does not build it again.
             if fs::read(&copy).ok().as_ref() != Some(&text) {
                 fs::write(&copy, text)?;
             }

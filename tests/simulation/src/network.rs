@@ -1,32 +1,32 @@
-//! Requests and answers on their way, the watches, and what goes wrong with them.
+//! Requests and answers in flight, and their faults.
 
 use crate::clock::MILLI;
 use crate::node::{Input, believes};
 use crate::oracle::{Sent, Via, Writer};
 use crate::server::{OtherFields, Verdict};
 use crate::wire::AlreadyRead;
-use crate::world::{What, World};
+use crate::world::{Occurrence, World};
 use leader_elector::election::{Answer, Call, Event, Purpose, Request, Sight};
 use std::time::Duration;
 
-/// A request, and who sent it when.
+/// A request, with its sender and the time of sending.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub node: usize,
-    pub life: usize,
+    pub process: usize,
     pub lock: usize,
     pub request: Request,
     sent: u64,
-    /// The other fields of a write: those of the object it was made from.
+    /// For a write: the other fields of the object that it was based on.
     pub fields: OtherFields,
     answered: bool,
-    /// Nobody in between has had a hand in its answer.
+    /// The answer was not changed on the way.
     sound: bool,
-    /// A write as JSON, where the codecs are part of the world.
+    /// The write as JSON, if the codecs are included.
     pub body: Option<Vec<u8>>,
 }
 
-/// How the API server is out of reach.
+/// How the API server is unreachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
     /// Requests hang until they time out.
@@ -39,16 +39,16 @@ pub enum Outage {
 pub struct Network {
     pub messages: Vec<Message>,
     answers: Vec<(Answer, Option<usize>)>,
-    /// Copies of creations that are held up until the object they create is not there.
+    /// Copies of creates that are delayed until the object does not exist.
     late_creations: Vec<usize>,
     pub outage: Option<(Outage, u64)>,
-    /// What has been read of each state of each lock, where the codecs are part of the world.
+    /// The parsed states of each lock, if the codecs are included.
     pub read: [Vec<AlreadyRead>; 2],
     /// Requests that each node has sent.
     pub requests: Vec<u32>,
 }
 
-/// The longest way in a network without faults, and the longest that a watch takes to show something there.
+/// Without faults: the longest time that a message takes, and the longest delay of a watch event.
 pub const LONGEST_WAY: u64 = 5 * MILLI;
 pub const WATCH_LAG: u64 = 2 * MILLI;
 
@@ -65,8 +65,8 @@ impl World {
         let mut fields = OtherFields::default();
         if let Call::Write(write) = &request.call {
             let base = write.base.as_ref().map(|base| (base.resource_version, !base.uid.is_empty()));
-            self.oracle.sends(it.life, lock, self.now, base, purpose_of(write.purpose));
-            match (&it.lanes[lock].object, &write.base) {
+            self.oracle.sends(it.process, lock, self.now, base, purpose_of(write.purpose));
+            match (&it.workers[lock].object, &write.base) {
                 (Some((in_hand, there)), Some(base))
                     if *in_hand == base.resource_version || base.resource_version == 0 =>
                 {
@@ -87,15 +87,15 @@ impl World {
         let timeout = it.clock.lasts(request.timeout.as_nanos() as u64);
         let message = self.network.messages.len();
         let it = &mut self.nodes[node];
-        if it.lanes[lock].outstanding.replace(message).is_some() {
+        if it.workers[lock].outstanding.replace(message).is_some() {
             it.sound_since = self.now;
         }
-        let (life, sent) = (it.life, self.now);
+        let (process, sent) = (it.process, self.now);
         self.network.requests.resize(self.nodes.len(), 0);
         self.network.requests[node] += 1;
         self.network.messages.push(Message {
             node,
-            life,
+            process,
             lock,
             request,
             sent,
@@ -104,22 +104,22 @@ impl World {
             sound: true,
             body,
         });
-        let chances = &self.plan.chances;
-        let (hung, lost, twice) = (chances.hung, chances.request_lost, chances.sent_twice);
+        let fault_rates = &self.plan.fault_rates;
+        let (hung, lost, twice) = (fault_rates.hung, fault_rates.request_lost, fault_rates.sent_twice);
         if !self.fault(hung) {
-            self.schedule(self.now + timeout, What::TimesOut { message });
+            self.schedule(self.now + timeout, Occurrence::TimesOut { message });
         }
         if self.outage() == Some(Outage::Refusing) {
             self.network.messages[message].sound = false;
             let way = self.way();
             let answer = self.new_answer(Answer::Unknown, None);
-            return self.schedule(self.now + way, What::Returns { message, answer });
+            return self.schedule(self.now + way, Occurrence::Returns { message, answer });
         }
         if self.outage().is_some() || self.fault(lost) {
             return;
         }
         let way = self.way();
-        self.schedule(self.now + way, What::Arrives { message });
+        self.schedule(self.now + way, Occurrence::Arrives { message });
         let creates =
             matches!(&self.network.messages[message].request.call, Call::Write(write) if write.base.is_none());
         if creates && twice > 0.0 {
@@ -127,7 +127,7 @@ impl World {
         }
         if self.fault(twice) {
             let again = self.way();
-            self.schedule(self.now + way + again, What::Arrives { message });
+            self.schedule(self.now + way + again, Occurrence::Arrives { message });
         }
     }
 
@@ -140,10 +140,10 @@ impl World {
         self.network.outage.filter(|(_, until)| self.now < *until).map(|(outage, _)| outage)
     }
 
-    /// How long something takes on its way. All that was late has come when the faults end.
+    /// How long a message takes. All delayed messages arrive before the faults end.
     fn way(&mut self) -> u64 {
         let usual = self.random.below(LONGEST_WAY - MILLI / 10) + MILLI / 10;
-        if self.fault(self.plan.chances.delayed) {
+        if self.fault(self.plan.fault_rates.delayed) {
             let longest = self.random.one_of(&[self.plan.longest_lease / 8, 3 * self.plan.longest_lease]);
             let late = self.random.below(longest);
             return late.min(self.plan.faults_until - self.now).max(usual);
@@ -151,12 +151,12 @@ impl World {
         usual
     }
 
-    /// The object is gone: what was to create it earlier, and was held up, may come now.
+    /// The object is gone: delayed creates may arrive now.
     pub fn deliver_late_creations(&mut self) {
         for message in std::mem::take(&mut self.network.late_creations) {
             if self.random.happens(0.5) {
                 let way = self.way();
-                self.schedule(self.now + way, What::Arrives { message });
+                self.schedule(self.now + way, Occurrence::Arrives { message });
             }
         }
     }
@@ -169,25 +169,25 @@ impl World {
     pub fn arrives(&mut self, message: usize) {
         let it = &self.network.messages[message];
         let (node, lock, reading) = (it.node, it.lock, it.request.call == Call::Read);
-        let refused = self.fault(self.plan.chances.refused);
+        let refused = self.fault(self.plan.fault_rates.refused);
         let (answer, state) = if refused { (self.refusal(reading), None) } else { self.handle_request(message) };
         self.say(|world| {
             let call = &world.network.messages[message].request.call;
             format!("server: {} lock {lock} {call:?}\n    -> {answer:?}", world.name(node))
         });
-        if self.outage().is_some() || self.fault(self.plan.chances.answer_lost) {
+        if self.outage().is_some() || self.fault(self.plan.fault_rates.answer_lost) {
             return;
         }
-        let wrong = self.fault(self.plan.chances.wrong_answer);
+        let wrong = self.fault(self.plan.fault_rates.wrong_answer);
         let (answer, state) = if wrong { self.wrong_answer(lock, reading) } else { (answer, state) };
-        let absent = self.fault(self.plan.chances.false_absence);
+        let absent = self.fault(self.plan.fault_rates.false_absence);
         let (answer, state) = if absent { (absence(reading), None) } else { (answer, state) };
         if refused || wrong || absent {
             self.network.messages[message].sound = false;
         }
         let way = self.way();
         let answer = self.new_answer(answer, state);
-        self.schedule(self.now + way, What::Returns { message, answer });
+        self.schedule(self.now + way, Occurrence::Returns { message, answer });
     }
 
     fn refusal(&mut self, reading: bool) -> Answer {
@@ -201,8 +201,8 @@ impl World {
         }
     }
 
-    /// Somebody in between answers 2xx with another thing than came from the server. To a read that would be a lie about
-    /// the lock, which nobody can withstand.
+    /// A proxy replaces the answer of the server by another 2xx. Not for reads: no candidate can detect a wrong answer
+    /// to a read.
     fn wrong_answer(&mut self, lock: usize, reading: bool) -> (Answer, Option<usize>) {
         if reading {
             return (Answer::Unknown, None);
@@ -217,7 +217,7 @@ impl World {
         if let Some(what) = self.misread(message) {
             self.fail("codecs", what);
         }
-        let Message { life, lock, ref request, sent, ref fields, .. } = self.network.messages[message];
+        let Message { process, lock, ref request, sent, ref fields, .. } = self.network.messages[message];
         if let Call::Write(write) = &request.call {
             let before = self.server.objects[lock].history.len();
             match self.server.write(lock, write, fields) {
@@ -226,7 +226,7 @@ impl World {
                 Verdict::Conflict => return (Answer::Conflict, None),
             }
             if self.server.objects[lock].history.len() > before {
-                self.changed(lock, Writer::Candidate { life, sent });
+                self.changed(lock, Writer::Candidate { process, sent });
             }
         }
         let history = &self.server.objects[lock].history;
@@ -245,14 +245,14 @@ impl World {
         }
     }
 
-    /// The first answer counts; one that is given up, or another life's, reaches nobody.
+    /// The first answer counts. An answer to a request that was given up, or of another process, is dropped.
     fn deliver(&mut self, message: usize, answer: Answer, state: Option<usize>) {
         let it = &mut self.network.messages[message];
         if std::mem::replace(&mut it.answered, true) {
             return;
         }
-        let (node, life) = (it.node, it.life);
-        if self.nodes[node].life == life {
+        let (node, process) = (it.node, it.process);
+        if self.nodes[node].process == process {
             self.give(node, Input::Answered { message, answer: Box::new(answer), state });
         }
     }
@@ -260,14 +260,14 @@ impl World {
     pub fn answered(&mut self, node: usize, message: usize, answer: Answer, state: Option<usize>) {
         let (lock, number) = (self.network.messages[message].lock, self.network.messages[message].request.number);
         let it = &mut self.nodes[node];
-        if it.lanes[lock].outstanding.take_if(|outstanding| *outstanding == message).is_none() {
+        if it.workers[lock].outstanding.take_if(|outstanding| *outstanding == message).is_none() {
             return;
         }
         let (answer, json) = match self.read_answer(lock, answer, state) {
             Ok(read) => read,
             Err(what) => return self.fail("codecs", what),
         };
-        let of_another = self.plan.wire.is_some() && self.fault(self.plan.chances.other_object);
+        let of_another = self.plan.wire.is_some() && self.fault(self.plan.fault_rates.other_object);
         let (answer, state, json) = if of_another {
             self.network.messages[message].sound = false;
             (self.answer_of_another(lock), None, None)
@@ -289,35 +289,35 @@ impl World {
         let fields = state.map_or(nothing_known, |state| history[state].other_fields());
         let it = &mut self.nodes[node];
         it.keep(it.machine_of(lock), shown, fields, json);
-        let life = it.life;
+        let process = it.process;
         let via = match self.network.messages[message].request.call {
             Call::Read => Via::Read,
             Call::Write(_) => Via::Write { sent },
         };
-        // A lie about absence may have become true on its way.
+        // A false report of absence may have become true in the meantime.
         let present = self.server.objects[lock].history.len() - 1;
         let state = state.or((missing && self.present(lock).version.is_none()).then_some(present));
         let it = &self.nodes[node];
         let took = it.clock.at(self.now).since(it.clock.at(sent));
         let request = &self.network.messages[message].request;
-        // By giving the lock up it gives up what it has sent.
+        // When it gives up the lock, it also gives up its request.
         let gave_up = it.stopped || it.not_standing_at.is_some_and(|at| at >= sent);
         let believed = believes(&it.lock_set, it.machine_of(lock), request, took, gave_up, shown);
         match state.filter(|_| believed) {
-            Some(state) => self.oracle.shown(life, lock, self.now, state, via),
-            None if missing => self.oracle.misled(life, lock),
+            Some(state) => self.oracle.shown(process, lock, self.now, state, via),
+            None if missing => self.oracle.misled(process, lock),
             None => {}
         }
         self.follow(node, outcome);
     }
 
-    /// For whoever looks at the lock without a fault in between.
+    /// The present state of the lock.
     pub fn present(&self, lock: usize) -> &Sight {
         &self.server.objects[lock].present().sight
     }
 }
 
-/// What a write is for, as the oracle knows it.
+/// The purpose of a write, in the oracle's terms.
 pub fn purpose_of(purpose: Purpose) -> Sent {
     match purpose {
         Purpose::Acquire => Sent::Acquisition,
@@ -326,7 +326,7 @@ pub fn purpose_of(purpose: Purpose) -> Sent {
     }
 }
 
-/// What says that there is no object.
+/// The answer that says that there is no object.
 fn absence(reading: bool) -> Answer {
     if reading { Answer::Seen(Sight::MISSING) } else { Answer::Absent }
 }

@@ -1,8 +1,8 @@
-//! One candidate of the world: the machine that ships, and round it what `src/candidate.rs` does in the program.
+//! One candidate: the state machine that ships, and a model of what `src/candidate.rs` does around it.
 
 use crate::clock::Clock;
-use crate::oracle::LifeId;
-use crate::plan::{Member, Stands};
+use crate::oracle::ProcessId;
+use crate::plan::{LockChoice, Member};
 use crate::server::OtherFields;
 use crate::work::Tasks;
 use leader_elector::election::lock_set::LockSet;
@@ -12,24 +12,24 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What reaches the candidate's thread.
+/// The inputs of the candidate's thread.
 #[derive(Clone, Debug)]
 pub enum Input {
     Tick,
     Stop,
-    /// Something that it started has ended.
+    /// Work that it started has ended.
     WorkEnded,
     StandBack,
     Checked {
         healthy: bool,
     },
-    /// An answer to the message of this index.
+    /// An answer to the message with this index.
     Answered {
         message: usize,
         answer: Box<Answer>,
         state: Option<usize>,
     },
-    /// The watch of this generation shows a state of the object, by its index.
+    /// The watch of this generation shows the state with this index.
     Shown {
         lock: usize,
         generation: u64,
@@ -48,72 +48,71 @@ pub enum Input {
 /// The watch of one lock.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
-    /// What was meant for an earlier stream reaches nobody.
+    /// Events of an earlier stream are dropped.
     pub generation: u64,
     pub open: bool,
     pub silent: bool,
     /// How many states the stream has shown.
     pub shown: usize,
-    /// Nothing overtakes anything else: the next state is shown no earlier than this.
+    /// Events are not reordered: the next state is shown no earlier than this.
     pub busy_until: u64,
 }
 
-/// One lock, as the candidate deals with it.
+/// The candidate's request and watch for one lock.
 #[derive(Clone, Debug, Default)]
-pub struct Lane {
+pub struct LockWorker {
     pub watch: Watch,
-    /// The message that has not been answered yet.
+    /// The request without an answer yet.
     pub outstanding: Option<usize>,
-    /// The object in hand: its version, and what is in it beside record and mark.
+    /// The object that the candidate keeps: its version and its other fields.
     pub object: Option<(u64, OtherFields)>,
-    /// The same as the program keeps it, where the codecs are part of the world.
+    /// The same as the program keeps it, if the codecs are included.
     pub json: Option<Rc<Object>>,
 }
 
-impl Lane {
-    /// No stream of one life has the generation of another one's.
-    pub fn of(life: LifeId) -> Lane {
-        Lane { watch: Watch { generation: (life as u64) << 32, ..Watch::default() }, ..Lane::default() }
+impl LockWorker {
+    /// Streams of different processes have different generations.
+    pub fn of(process: ProcessId) -> LockWorker {
+        LockWorker { watch: Watch { generation: (process as u64) << 32, ..Watch::default() }, ..LockWorker::default() }
     }
 }
 
 #[derive(Clone, Debug)]
 pub struct Node {
     pub member: Member,
-    /// What the next life in this place stands for.
-    pub next_stands: Stands,
-    pub life: LifeId,
+    /// The locks of the next process on this node.
+    pub next_locks: LockChoice,
+    pub process: ProcessId,
     pub running: bool,
-    /// It was told to leave.
+    /// It got SIGTERM.
     pub stopped: bool,
     pub clock: Clock,
     pub lock_set: LockSet,
-    pub lanes: [Lane; 2],
-    /// The locks it stands for: the index of each machine's lock.
+    pub workers: [LockWorker; 2],
+    /// The locks that it competes for: the index of the lock for each state machine.
     pub locks: &'static [usize],
     pub inbox: VecDeque<Input>,
     pub paused_until: u64,
-    /// Since when nothing has gone wrong for it: it runs, all that it sent was answered truly and soon, and no news came
-    /// late.
+    /// Since when it is undisturbed: it runs, all its requests got right answers in time, and no watch event came late.
     pub sound_since: u64,
-    /// The one deadline that counts, and when somebody looks next whether it has come.
+    /// Its deadline, and the next scheduled check of the deadline.
     pub wakes_at: u64,
     pub looks_at: u64,
-    /// Whether it holds the socket that only one process of its name and network can hold.
+    /// Whether it holds the socket that only one process of its name in its network namespace can hold.
     pub holds_socket: bool,
-    /// What it has started for its leadership.
+    /// The work that it has started for its leadership.
     pub tasks: Tasks,
-    /// Whether the application beside it is well.
+    /// Whether its application is healthy.
     pub healthy: bool,
-    /// Whether it would lead if the locks were free, and when it last would not.
+    /// Whether it would take the locks if they were free, and when it last would not.
     pub stands: bool,
     pub not_standing_at: Option<u64>,
-    /// The wall clock is so much ahead, in microseconds.
+    /// How much the wall clock is ahead, in microseconds.
     pub wall_offset: i64,
 }
 
 impl Node {
-    /// Keeps the object if it is the one that the machine believes in.
+    /// Keeps the object if it is the one that the state machine has accepted.
     pub fn keep(
         &mut self,
         machine: usize,
@@ -125,22 +124,22 @@ impl Node {
         if let Some(shown) = resource_version
             && believed.is_some_and(|version| version.resource_version == shown)
         {
-            let lane = &mut self.lanes[self.locks[machine]];
-            lane.object = Some((shown, fields));
-            lane.json = json;
+            let worker = &mut self.workers[self.locks[machine]];
+            worker.object = Some((shown, fields));
+            worker.json = json;
         }
     }
 
-    /// The number of the machine that has this lock.
+    /// The number of the state machine for this lock.
     pub fn machine_of(&self, lock: usize) -> usize {
         usize::from(self.locks.first() != Some(&lock))
     }
 }
 
-/// Whether a machine has taken in what the answer to its request showed.
-///
-/// An answer to a request that the machine may have given up counts only if it has taken it in. So does one to a write,
-/// which it may know already to have been done, and that there is no object, for nothing tells how old that is.
+/// Whether a state machine has accepted what the answer to its request showed. If the state machine may have given up
+/// the request, the answer counts only if it was accepted. The same holds for an answer to a write, which may already
+/// be known to have been carried out, and for an absent object, because absence has no resourceVersion that tells how
+/// old it is.
 pub fn believes(
     lock_set: &LockSet,
     machine: usize,

@@ -1,8 +1,7 @@
-//! The oracle: whether what candidates sent and said, and what the server did, keeps to S1 to S10.
-//!
-//! It shares no code with what it judges, and knows of a candidate only what can be seen from outside: its settings and
-//! clock, when it sent which write, what reached it, and what it would say at each instant. Times are true time in
-//! nanoseconds unless they are said to be local.
+//! The oracle: checks that what candidates sent and said, and what the server did, complies with S1 to S10. It shares
+//! no code with the state machine. It knows only what can be seen from outside: a candidate's settings and clock, when
+//! it sent which write, what reached it, and what it would say at each instant. Times are true time in nanoseconds,
+//! unless a comment says that they are local.
 
 mod assumptions;
 mod claims;
@@ -19,15 +18,15 @@ pub use self::views::Via;
 
 use self::health::Health;
 use self::views::View;
-use self::withdrawal::{Back, Left};
+use self::withdrawal::{EndedClaim, StandBack};
 use self::work::Terms;
 use std::fmt;
 
 /// Clocks are read in whole nanoseconds, and their rates are rounded.
 const ROUNDING: u64 = 1_000;
 
-/// Who: the index of a life, one run of one process.
-pub type LifeId = usize;
+/// The index of a process. A candidate that is restarted is another process.
+pub type ProcessId = usize;
 
 /// A breach of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,26 +43,26 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What is known of a life from its settings.
+/// The settings of a process.
 #[derive(Clone, Debug, Hash)]
 pub struct Facts {
     pub identity: u8,
     pub network: u8,
-    /// L and D, and the delay of a release, local.
+    /// L, D and the release delay, local.
     pub lease: u64,
     pub renew_deadline: u64,
     pub release_delay: u64,
-    /// R, local: an application must be well for so long after it was not.
+    /// R, local: the least time for which an application must be healthy again after it was not.
     pub retry_period: u64,
-    /// So many failed health checks in a row end its leadership, if its application is checked.
+    /// This many failed health checks in a row end its leadership, if there are health checks.
     pub health_failures: Option<u32>,
-    /// How much its clock advances in 2^20 nanoseconds.
+    /// How much its clock advances in 2^20 nanoseconds of true time.
     pub rate: u64,
     /// The locks that it must hold to lead.
     pub locks: [bool; 2],
 }
 
-/// What a lock held after a change.
+/// The content of a lock after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
     Nothing,
@@ -84,7 +83,7 @@ impl Content {
         matches!(self, Content::Record { holder, .. } if holder != 0)
     }
 
-    /// What is the same in all records of a term.
+    /// The fields that are the same in all records of a term.
     fn term(self) -> Option<(i64, u32)> {
         match self {
             Content::Record { acquired, transitions, .. } => Some((acquired, transitions)),
@@ -97,7 +96,7 @@ impl Content {
     }
 }
 
-/// What a write that is sent is for.
+/// The purpose of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     Acquisition,
@@ -108,25 +107,25 @@ pub enum Sent {
 /// Who made a change of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Writer {
-    /// A candidate, by a write that it sent at this moment.
-    Candidate { life: LifeId, sent: u64 },
-    /// A peer of another make, or a person.
-    Stranger,
+    /// A candidate, with a write that it sent at this moment.
+    Candidate { process: ProcessId, sent: u64 },
+    /// Another implementation, or a person.
+    Foreign,
 }
 
 /// A change that the server made.
 #[derive(Clone, Debug, Hash)]
 pub struct Commit {
-    /// Which object it is; 0 when there is none.
+    /// The number of the object; 0 if there is none.
     pub object: u64,
     pub resource_version: u64,
     pub content: Content,
-    /// The process and the number of the write that the mark beside the record names.
+    /// The process and the write in the mark beside the record.
     pub mark: Option<(u128, u64)>,
     pub writer: Writer,
-    /// Who is asked to step down; 0 when nobody is.
+    /// Which holder is asked to step down; 0 if none is.
     pub step_down: u8,
-    /// All else that is not the record, as a number.
+    /// All other fields of the object, as a number.
     pub foreign_fields: u64,
 }
 
@@ -134,16 +133,16 @@ pub struct Commit {
 #[derive(Clone, Debug, Hash)]
 struct State {
     commit: Commit,
-    /// Since when the content is what it is, and who made it so: touching other fields changes neither.
+    /// Since when the content is unchanged, and who wrote it. Changes of other fields do not count.
     since: u64,
-    author: Option<LifeId>,
-    /// The newest state that a candidate made.
+    author: Option<ProcessId>,
+    /// The newest state that a candidate wrote.
     original: usize,
-    /// The first state in a row that this author made so.
+    /// The first state in a row with the same author.
     term: usize,
 }
 
-/// What a candidate would say of itself.
+/// A candidate's claim to lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     pub until: u64,
@@ -151,28 +150,28 @@ pub struct Claim {
 }
 
 #[derive(Clone, Debug, Hash)]
-struct Life {
+struct Process {
     facts: Facts,
-    /// Whether its process runs, and whether it has ended.
+    /// Whether it runs, and whether it has ended.
     alive: bool,
     over: bool,
     claim: Option<Claim>,
-    /// The last instant at which it is known to have claimed.
+    /// The last instant at which it certainly claimed.
     claimed_to: u64,
-    /// It is dead, and another run of the same candidate has taken its place.
+    /// It has ended, and another process of the same candidate has replaced it.
     succeeded: bool,
-    /// The token of the claim before, which may not come back.
+    /// The token of its previous claim, which must not be claimed again.
     spent_token: u64,
     stopped: Option<Stopped>,
-    /// The last claim, if it had to end for another reason than that.
-    left: Option<Left>,
-    back: Option<Back>,
+    /// The last claim that had to end for another reason than SIGTERM.
+    left: Option<EndedClaim>,
+    back: Option<StandBack>,
     health: Health,
-    /// The tokens of the claims that started what still goes on.
+    /// The tokens of the claims whose work has not ended.
     works: Vec<u64>,
     terms: Terms,
     locks: [View; 2],
-    /// The creations it has sent: when, and what it had done and been shown by then.
+    /// The creates that it has sent: when, and what it had done and been shown before.
     creations: Vec<(u64, [View; 2])>,
 }
 
@@ -182,16 +181,17 @@ struct Stopped {
     claimed: bool,
 }
 
-/// How often an assumption of DESIGN was broken on purpose, and the verdict therefore withheld.
+/// How often a violation was not reported because the schedule had broken an assumption on purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Exemptions {
-    /// Two lead at once after the lock was deleted, or its record edited, where somebody who never saw it might take it.
+    /// Two candidates lead after the lock was deleted or its record edited while a candidate that never saw it could
+    /// take it.
     pub two_leaders: u64,
 }
 
 #[derive(Clone, Debug, Hash)]
 pub struct Oracle {
-    lives: Vec<Life>,
+    processes: Vec<Process>,
     locks: [Vec<State>; 2],
     highest_token: u64,
     exempt_until: u64,
@@ -215,7 +215,7 @@ impl Oracle {
                 resource_version: 0,
                 content: Content::Nothing,
                 mark: None,
-                writer: Writer::Stranger,
+                writer: Writer::Foreign,
                 step_down: 0,
                 foreign_fields: 0,
             },
@@ -225,7 +225,7 @@ impl Oracle {
             term: 0,
         };
         Oracle {
-            lives: Vec::with_capacity(16),
+            processes: Vec::with_capacity(16),
             locks: [vec![missing.clone()], vec![missing]],
             highest_token: 0,
             exempt_until: 0,
@@ -241,17 +241,17 @@ impl Oracle {
         }
     }
 
-    /// How much a life's clock advances in so much true time.
-    fn elapsed(&self, life: LifeId, from: u64, to: u64) -> u64 {
-        ((u128::from(to.saturating_sub(from)) * u128::from(self.lives[life].facts.rate)) >> 20) as u64
+    /// How much the clock of a process advances in an interval of true time.
+    fn elapsed(&self, process: ProcessId, from: u64, to: u64) -> u64 {
+        ((u128::from(to.saturating_sub(from)) * u128::from(self.processes[process].facts.rate)) >> 20) as u64
     }
 
     // ---- Who is there ---------------------------------------------------------------------------------
 
-    pub fn born(&mut self, facts: Facts) -> LifeId {
+    pub fn add_process(&mut self, facts: Facts) -> ProcessId {
         let locks = [View::default(); 2];
         let health = Health::new(facts.health_failures.is_some());
-        self.lives.push(Life {
+        self.processes.push(Process {
             facts,
             alive: false,
             over: false,
@@ -268,42 +268,42 @@ impl Oracle {
             locks,
             creations: Vec::new(),
         });
-        self.lives.len() - 1
+        self.processes.len() - 1
     }
 
-    /// Its process runs from now on.
-    pub fn started(&mut self, life: LifeId) {
-        self.lives[life].alive = true;
+    /// The process runs from now on.
+    pub fn started(&mut self, process: ProcessId) {
+        self.processes[process].alive = true;
     }
 
-    pub fn died(&mut self, life: LifeId, now: u64) {
-        self.lives[life].alive = false;
-        self.lives[life].over = true;
-        self.says(life, now, None, None);
+    pub fn died(&mut self, process: ProcessId, now: u64) {
+        self.processes[process].alive = false;
+        self.processes[process].over = true;
+        self.says(process, now, None, None);
     }
 
-    /// From now until then the assumptions are broken, and two leaders prove nothing.
+    /// From now on until `until` an assumption is broken, so two leaders are no violation.
     pub fn exempt(&mut self, until: u64) {
         self.exempt_until = self.exempt_until.max(until);
     }
 
     // ---- What it sent, and what came of it ------------------------------------------------------------
 
-    /// It sends a write: naming which version of which object, and what for.
-    pub fn sends(&mut self, life: LifeId, lock: usize, now: u64, base: Option<(u64, bool)>, sent: Sent) {
+    /// A process sends a write, which names a version of an object, for a purpose.
+    pub fn sends(&mut self, process: ProcessId, lock: usize, now: u64, base: Option<(u64, bool)>, sent: Sent) {
         if let Some((resource_version, has_uid)) = base
             && (resource_version == 0 || !has_uid)
         {
-            self.violated("S2", now, || format!("life {life} sends a write without a resourceVersion or uid"));
+            self.violated("S2", now, || format!("process {process} sends a write without a resourceVersion or uid"));
         }
         if base.is_none() {
-            let it = &mut self.lives[life];
+            let it = &mut self.processes[process];
             it.creations.push((now, it.locks));
         }
         if sent == Sent::Release {
-            self.judge_release(life, now);
+            self.check_release(process, now);
         }
-        self.judge_candidacy(life, lock, now, sent);
+        self.check_candidacy(process, lock, now, sent);
     }
 
     /// The server made a change.
@@ -313,20 +313,20 @@ impl Oracle {
         let touched = commit.touches(&before.commit);
         let (since, author) = match commit.writer {
             _ if touched => (before.since, before.author),
-            // No record is no record, in whichever object, or in none.
-            Writer::Stranger if (commit.content, before.commit.content) == (Content::Nothing, Content::Nothing) => {
+            // An absent record is the same in every object, and if there is no object.
+            Writer::Foreign if (commit.content, before.commit.content) == (Content::Nothing, Content::Nothing) => {
                 (before.since, None)
             }
-            Writer::Candidate { life, .. } => (now, Some(life)),
-            Writer::Stranger if commit.content.is_held_record() => self.put_back(lock, now, &commit),
-            Writer::Stranger => (now, None),
+            Writer::Candidate { process, .. } => (now, Some(process)),
+            Writer::Foreign if commit.content.is_held_record() => self.put_back(lock, now, &commit),
+            Writer::Foreign => (now, None),
         };
-        if let Writer::Candidate { life, sent } = commit.writer {
-            self.judge_write(lock, now, &before, &commit, life, sent);
-            self.succeeds(life);
-            self.term_goes_on(life, lock, commit.content, sent);
+        if let Writer::Candidate { process, sent } = commit.writer {
+            self.check_write(lock, now, &before, &commit, process, sent);
+            self.succeeds(process);
+            self.term_goes_on(process, lock, commit.content, sent);
             if commit.content.is_held_record() {
-                let view = &mut self.lives[life].locks[lock];
+                let view = &mut self.processes[process].locks[lock];
                 view.own = index;
                 view.own_sent = view.own_sent.max(sent);
             }
@@ -336,35 +336,38 @@ impl Oracle {
         self.locks[lock].push(State { commit, since, author, original, term });
     }
 
-    /// Somebody puts a record into the lock by hand: since when it counts, and whose it is, if it was there before.
-    fn put_back(&self, lock: usize, now: u64, commit: &Commit) -> (u64, Option<LifeId>) {
+    /// Somebody puts a record into the lock by hand. If the same record was there before: since when it counts, and its
+    /// author.
+    fn put_back(&self, lock: usize, now: u64, commit: &Commit) -> (u64, Option<ProcessId>) {
         let states = &self.locks[lock];
         let Some(index) = states.iter().rposition(|state| state.commit.content == commit.content) else {
             return (now, None);
         };
         let before = &states[index];
-        // Whoever missed what was there in between sees no change.
+        // A candidate that missed the states in between sees no change.
         if before.commit.object == commit.object {
             return (before.since, before.author);
         }
-        // Whoever wrote it, and does not know that, cannot tell the copy from the object that it made.
-        let unknown = |life: &LifeId| self.lives[*life].locks[lock].shown < index && before.commit.mark == commit.mark;
+        // Its writer, if it does not know that it was replaced, cannot distinguish the copy from its own object.
+        let unknown = |process: &ProcessId| {
+            self.processes[*process].locks[lock].shown < index && before.commit.mark == commit.mark
+        };
         (now, before.author.filter(unknown))
     }
 
-    /// It is the same candidate as earlier runs in the same place, which are over.
-    fn succeeds(&mut self, life: LifeId) {
-        let of = |it: &Life| (it.facts.identity, it.facts.network);
-        let candidate = of(&self.lives[life]);
-        for dead in self.lives.iter_mut().filter(|it| it.over && of(it) == candidate) {
+    /// The process replaces earlier processes of the same candidate on the same node, which have ended.
+    fn succeeds(&mut self, process: ProcessId) {
+        let of = |it: &Process| (it.facts.identity, it.facts.network);
+        let candidate = of(&self.processes[process]);
+        for dead in self.processes.iter_mut().filter(|it| it.over && of(it) == candidate) {
             dead.succeeded = true;
         }
     }
 }
 
 impl Commit {
-    /// Whether it changes only other fields of the object than the record.
+    /// Whether only fields other than the record differ.
     fn touches(&self, before: &Commit) -> bool {
-        (self.content, self.object) == (before.content, before.object) && self.writer == Writer::Stranger
+        (self.content, self.object) == (before.content, before.object) && self.writer == Writer::Foreign
     }
 }

@@ -1,18 +1,18 @@
-//! Peers of another make, that share a lock with ours: leader-elector 0.5 and client-go, as DESIGN section 1 and the
-//! recorded exchanges describe them.
+//! Other implementations that share a lock with ours: models of leader-elector 0.5 and client-go, made from recorded
+//! exchanges.
 
 use crate::clock::SECOND;
 use crate::oracle::Writer;
-use crate::plan::Make;
+use crate::plan::Implementation;
 use crate::server::record;
-use crate::world::{What, World};
+use crate::world::{Occurrence, World};
 use leader_elector::record::{Content, Record, Stamp};
 
 pub struct Peer {
-    make: Make,
+    implementation: Implementation,
     identity: u8,
     lease: u64,
-    /// The record it saw last, and when it first saw it so.
+    /// The record that it saw last, and when it first saw it.
     seen: Option<Record>,
     seen_at: u64,
     acquired: Stamp,
@@ -21,12 +21,12 @@ pub struct Peer {
 }
 
 impl World {
-    pub fn add_peer(&mut self, make: Make) {
+    pub fn add_peer(&mut self, implementation: Implementation) {
         let peer = self.peers.len();
         self.peers.push(Peer {
-            make,
+            implementation,
             identity: b'p' + peer as u8,
-            // It knows nothing of L on the wire but its own.
+            // It ignores the L in the record and uses its own.
             lease: self.plan.longest_lease.div_ceil(SECOND) * SECOND,
             seen: None,
             seen_at: 0,
@@ -35,10 +35,10 @@ impl World {
             gone: false,
         });
         let start = self.random.below(self.plan.longest_lease);
-        self.schedule(start, What::PeerActs { peer });
+        self.schedule(start, Occurrence::PeerActs { peer });
     }
 
-    /// It looks at the lock, and writes if it holds it, or may take it: all within one moment.
+    /// It reads the lock, and writes if it holds it or may take it, all at the same moment.
     pub fn peer_acts(&mut self, peer: usize) {
         let it = &mut self.peers[peer];
         if it.gone {
@@ -46,13 +46,13 @@ impl World {
         }
         if self.now >= it.ends_at {
             it.gone = true;
-            if it.make == Make::ClientGo && self.random.happens(0.5) {
+            if it.implementation == Implementation::ClientGo && self.random.happens(0.5) {
                 self.peer_releases(peer);
             }
             return;
         }
         let again = self.now + it.lease / 4;
-        self.schedule(again, What::PeerActs { peer });
+        self.schedule(again, Occurrence::PeerActs { peer });
         if self.network.outage.is_none() {
             self.peer_tries(peer);
         }
@@ -68,26 +68,26 @@ impl World {
                     it.seen = Some(record.clone());
                     it.seen_at = self.now;
                 }
-                // 0.5 waits for a lease even where nobody holds the lock; client-go does not.
-                let waits = !record.is_free() || it.make == Make::Old;
+                // 0.5 waits for a lease even if nobody holds the lock; client-go does not.
+                let waits = !record.is_free() || it.implementation == Implementation::Old;
                 if waits && !own(record) && self.now < it.seen_at + it.lease {
                     return;
                 }
                 if own(record) { record.transitions } else { record.transitions + 1 }
             }
-            // 0.5 takes what it cannot read for an empty record; client-go gives up.
-            Content::Unreadable { .. } if it.make == Make::ClientGo => return,
+            // 0.5 treats an unreadable record like an empty one; client-go gives up.
+            Content::Unreadable { .. } if it.implementation == Implementation::ClientGo => return,
             Content::Unreadable { .. } | Content::Nothing => 0,
         };
         let keeps = matches!(&present, Content::Record(record) if own(record));
-        let stamp = match it.make {
-            Make::Old => Stamp::Micros((self.now / SECOND * 1_000_000) as i64),
-            Make::ClientGo => Stamp::Micros((self.now / 1_000) as i64 + 7),
+        let stamp = match it.implementation {
+            Implementation::Old => Stamp::Micros((self.now / SECOND * 1_000_000) as i64),
+            Implementation::ClientGo => Stamp::Micros((self.now / 1_000) as i64 + 7),
         };
         if !keeps {
             it.acquired = stamp.clone();
         }
-        let transitions = if it.make == Make::Old && !keeps { 0 } else { transitions };
+        let transitions = if it.implementation == Implementation::Old && !keeps { 0 } else { transitions };
         let lease_seconds = (it.lease / SECOND) as u32;
         let content = record(
             std::str::from_utf8(&[it.identity]).expect("a letter"),
@@ -122,14 +122,14 @@ impl World {
         }
         let mark = self.present(0).mark.clone();
         self.server.put(0, content, mark);
-        self.changed(0, Writer::Stranger);
+        self.changed(0, Writer::Foreign);
     }
 
     pub fn any_peer(&self) -> bool {
         self.peers.iter().any(|peer| !peer.gone)
     }
 
-    /// None of them takes part any more: when it would act next, it goes.
+    /// All of them end: each the next time it would act.
     pub fn peers_end(&mut self) {
         for peer in &mut self.peers {
             peer.ends_at = 0;

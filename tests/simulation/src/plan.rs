@@ -1,8 +1,8 @@
-//! What a schedule is to be like: who takes part, on which clocks, and which faults come how often. All of it follows
-//! from the seed.
+//! The plan of a schedule: the candidates, their clocks, and the probability of each fault. All of it follows from the
+//! seed.
 
-use crate::chance::Random;
 use crate::clock::MILLI;
+use crate::random::Random;
 use crate::wire::Wire;
 use leader_elector::election::Settings;
 use leader_elector::record::Host;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Defines the kinds of faults, and the list of all of them.
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A kind of fault, that can be left out of a schedule to see whether it fails without.
+        /// A kind of fault. It can be left out of a schedule, to see whether the schedule fails without it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u32)]
         pub enum Fault {
@@ -31,7 +31,7 @@ faults! {
     SentTwice,
     Refused,
     WrongAnswer,
-    /// Somebody in between says that there is no object, though there is.
+    /// A proxy says that there is no object, although there is one.
     FalseAbsence,
     Hung,
     Outage,
@@ -45,22 +45,23 @@ faults! {
     Touch,
     Delete,
     Edit,
-    /// The object is deleted, and another one put in its place at once.
+    /// The object is deleted, and another one is created at once.
     Replace,
-    /// Watches and reads show an object of another name. Only where the codecs are part of the world.
+    /// Watches and reads show an object of another name. Only with codecs.
     OtherObject,
-    /// What is sent goes through the program's codecs: no fault, but it can be left out like one.
+    /// Messages pass through the program's codecs. This is no fault, but it can be left out like one.
     Codecs,
     Clone,
     Peers,
     ClockRates,
     WallClock,
     Timings,
-    /// Deletions and edits that DESIGN's assumptions exclude. Two leaders are then no violation for a while.
+    /// Deletions and edits that break an assumption in docs/guarantees.md. Two leaders are then no violation for a
+    /// while.
     BrokenAssumption,
-    /// Leaders start something for their leadership: no fault, but it can be left out like one.
+    /// Leaders start work. This is no fault, but it can be left out like one.
     Work,
-    /// Applications are checked, and are not always well.
+    /// Applications are checked, and are sometimes unhealthy.
     Health,
     /// Somebody asks holders to step down.
     StepDown,
@@ -80,7 +81,7 @@ impl Fault {
     }
 }
 
-/// Which faults there are to be: a set.
+/// A set of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults(u32);
 
@@ -98,21 +99,21 @@ impl Faults {
     }
 }
 
-/// Which locks a candidate stands for.
+/// The locks that a candidate competes for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stands {
+pub enum LockChoice {
     First,
     Second,
     Both,
 }
 
-/// One candidate, and each of its lives.
+/// The settings of one candidate and its restarts.
 #[derive(Clone, Debug)]
 pub struct Member {
     pub identity: u8,
     /// Its network namespace.
     pub network: u8,
-    pub stands: Stands,
+    pub locks: LockChoice,
     pub lease: u64,
     pub renew_deadline: u64,
     pub retry_period: u64,
@@ -120,10 +121,10 @@ pub struct Member {
     pub health: Option<HealthChecks>,
 }
 
-/// How the application beside a candidate is checked.
+/// The health check of a candidate's application.
 #[derive(Clone, Copy, Debug)]
 pub struct HealthChecks {
-    /// So many failures in a row end the leadership.
+    /// This many failures in a row end the leadership.
     pub failures: u32,
     pub interval: u64,
 }
@@ -133,11 +134,11 @@ impl Member {
     fn from_ttl(lease: u64) -> Member {
         let (renew_deadline, retry_period) = (lease / 3 * 2, lease / 5);
         let request_timeout = (renew_deadline / 3).min((renew_deadline - retry_period) / 20 * 9);
-        let (identity, network, stands) = (b'a', b'a', Stands::First);
-        Member { identity, network, stands, lease, renew_deadline, retry_period, request_timeout, health: None }
+        let (identity, network, locks) = (b'a', b'a', LockChoice::First);
+        Member { identity, network, locks, lease, renew_deadline, retry_period, request_timeout, health: None }
     }
 
-    /// Within `2R ≤ D < L`, and nothing else.
+    /// Random values with `2R ≤ D < L`.
     fn drawn(random: &mut Random, lease: u64) -> Member {
         let renew_deadline = random.between(lease / 4, lease / 10 * 9);
         let retry_period = random.between(renew_deadline / 8, renew_deadline / 2);
@@ -165,9 +166,9 @@ impl Member {
     }
 }
 
-/// How likely each fault of the network is.
+/// The probability of each network fault.
 #[derive(Clone, Debug, Default)]
-pub struct Chances {
+pub struct FaultRates {
     pub request_lost: f64,
     pub answer_lost: f64,
     pub delayed: f64,
@@ -183,9 +184,9 @@ pub struct Chances {
     pub watch_stale: f64,
 }
 
-/// What happens to candidates and to the lock.
+/// What can happen to candidates and to the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mischief {
+pub enum Disruption {
     Pause,
     Crash,
     Stop,
@@ -195,14 +196,14 @@ pub enum Mischief {
     Edit,
     Replace,
     Roll,
-    /// An application falls ill, or is well again.
+    /// An application becomes unhealthy, or healthy again.
     Health,
     StepDown,
 }
 
-/// A peer of another make.
+/// Another implementation that takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Make {
+pub enum Implementation {
     /// leader-elector:0.5.
     Old,
     /// client-go.
@@ -212,53 +213,53 @@ pub enum Make {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub members: Vec<Member>,
-    pub peers: Vec<Make>,
-    pub chances: Chances,
-    pub mischief: Vec<Mischief>,
-    pub mischief_every: u64,
-    /// The longest lease of anybody.
+    pub peers: Vec<Implementation>,
+    pub fault_rates: FaultRates,
+    pub disruptions: Vec<Disruption>,
+    pub disruption_every: u64,
+    /// The longest lease of all candidates.
     pub longest_lease: u64,
     /// Clock rates lie between 1 / this and this.
     pub fastest: f64,
     pub faults_until: u64,
-    /// From now on fleets move from one kind of lock to the next.
+    /// Rolling updates move the candidates from one kind of lock to the next.
     pub rolling: bool,
     pub breaks_assumptions: bool,
-    /// Whether wall clocks stand still, or say anything at all.
+    /// Whether wall clocks stop or jump.
     pub frozen_wall_clock: bool,
     pub wild_wall_clock: bool,
-    /// What is sent goes through the program's codecs.
+    /// Messages pass through the program's codecs.
     pub wire: Option<Wire>,
-    /// The lock objects are there before anybody has been a candidate, and hold no record.
+    /// The lock objects exist before the first candidate starts, and have no record.
     pub bare_objects: bool,
-    /// What an update without a uid does to a missing object: create it (Endpoints, Leases) or 404 (ConfigMaps).
+    /// Whether an update without a uid creates a missing object (Endpoints, Leases) or gets 404 (ConfigMaps).
     pub creates_on_update: bool,
-    /// Whether both kinds of lock objects have one counter of versions.
+    /// Whether both kinds of lock objects share one resourceVersion counter.
     pub one_store: bool,
-    /// Leaders start something for their leadership.
+    /// Leaders start work.
     pub work: bool,
 }
 
 impl Plan {
     pub fn drawn(random: &mut Random, faults: Faults) -> Plan {
-        let mut chance = |fault: Fault, most: f64| {
+        let mut rate = |fault: Fault, most: f64| {
             let (drawn, part) = (random.happens(0.4), random.unit());
             if drawn && faults.has(fault) { part * most } else { 0.0 }
         };
-        let chances = Chances {
-            request_lost: chance(Fault::RequestLost, 0.3),
-            answer_lost: chance(Fault::AnswerLost, 0.3),
-            delayed: chance(Fault::Delayed, 0.3),
-            sent_twice: chance(Fault::SentTwice, 0.2),
-            refused: chance(Fault::Refused, 0.2),
-            wrong_answer: chance(Fault::WrongAnswer, 0.05),
-            false_absence: chance(Fault::FalseAbsence, 0.3),
-            other_object: chance(Fault::OtherObject, 0.2),
-            hung: chance(Fault::Hung, 0.1),
-            watch_late: chance(Fault::WatchLate, 0.4),
-            watch_silent: chance(Fault::WatchSilent, 0.05),
-            watch_cut: chance(Fault::WatchCut, 0.2),
-            watch_stale: chance(Fault::WatchStale, 0.5),
+        let fault_rates = FaultRates {
+            request_lost: rate(Fault::RequestLost, 0.3),
+            answer_lost: rate(Fault::AnswerLost, 0.3),
+            delayed: rate(Fault::Delayed, 0.3),
+            sent_twice: rate(Fault::SentTwice, 0.2),
+            refused: rate(Fault::Refused, 0.2),
+            wrong_answer: rate(Fault::WrongAnswer, 0.05),
+            false_absence: rate(Fault::FalseAbsence, 0.3),
+            other_object: rate(Fault::OtherObject, 0.2),
+            hung: rate(Fault::Hung, 0.1),
+            watch_late: rate(Fault::WatchLate, 0.4),
+            watch_silent: rate(Fault::WatchSilent, 0.05),
+            watch_cut: rate(Fault::WatchCut, 0.2),
+            watch_stale: rate(Fault::WatchStale, 0.5),
         };
         let mut has = |fault: Fault, probability: f64| random.happens(probability) & faults.has(fault);
         let (clones, peers, rates, timings) =
@@ -266,18 +267,18 @@ impl Plan {
         let (breaks_assumptions, frozen_wall_clock, wild_wall_clock) =
             (has(Fault::BrokenAssumption, 0.05), has(Fault::WallClock, 0.15), has(Fault::WallClock, 0.3));
         let of_fault = [
-            (Mischief::Pause, Fault::Pause),
-            (Mischief::Pause, Fault::Pause),
-            (Mischief::Crash, Fault::Crash),
-            (Mischief::Stop, Fault::Stop),
-            (Mischief::Outage, Fault::Outage),
-            (Mischief::Touch, Fault::Touch),
-            (Mischief::Delete, Fault::Delete),
-            (Mischief::Edit, Fault::Edit),
-            (Mischief::Replace, Fault::Replace),
+            (Disruption::Pause, Fault::Pause),
+            (Disruption::Pause, Fault::Pause),
+            (Disruption::Crash, Fault::Crash),
+            (Disruption::Stop, Fault::Stop),
+            (Disruption::Outage, Fault::Outage),
+            (Disruption::Touch, Fault::Touch),
+            (Disruption::Delete, Fault::Delete),
+            (Disruption::Edit, Fault::Edit),
+            (Disruption::Replace, Fault::Replace),
         ];
-        let mut mischief: Vec<Mischief> =
-            of_fault.into_iter().filter(|(_, fault)| has(*fault, 0.5)).map(|(mischief, _)| mischief).collect();
+        let mut disruptions: Vec<Disruption> =
+            of_fault.into_iter().filter(|(_, fault)| has(*fault, 0.5)).map(|(disruptions, _)| disruptions).collect();
 
         let lease = random.between(500, 20_000) * MILLI;
         let count = 1 + random.clone().below(random.between(2, 7)) as usize;
@@ -290,19 +291,19 @@ impl Plan {
             let other = random.below(index as u64 + 1) as u8;
             member.identity = b'a' + if clones && random.happens(0.4) { other } else { index as u8 };
             member.network = b'a' + if random.happens(0.2) { other } else { index as u8 };
-            member.stands = match (rolling, dual) {
-                (true, _) if other_lock => Stands::Both,
-                (true, _) => Stands::First,
-                (false, true) => Stands::Both,
-                (false, false) => Stands::First,
+            member.locks = match (rolling, dual) {
+                (true, _) if other_lock => LockChoice::Both,
+                (true, _) => LockChoice::First,
+                (false, true) => LockChoice::Both,
+                (false, false) => LockChoice::First,
             };
             members.push(member);
         }
         if rolling {
-            mischief.push(Mischief::Roll);
+            disruptions.push(Disruption::Roll);
         }
         let peers = if peers {
-            (0..random.between(1, 2)).map(|_| random.one_of(&[Make::Old, Make::ClientGo])).collect()
+            (0..random.between(1, 2)).map(|_| random.one_of(&[Implementation::Old, Implementation::ClientGo])).collect()
         } else {
             Vec::new()
         };
@@ -317,10 +318,10 @@ impl Plan {
                 let interval = random.between(member.lease / 8, member.lease / 2);
                 member.health = Some(HealthChecks { failures: random.between(1, 3) as u32, interval });
             }
-            mischief.push(Mischief::Health);
+            disruptions.push(Disruption::Health);
         }
         if step_down {
-            mischief.push(Mischief::StepDown);
+            disruptions.push(Disruption::StepDown);
         }
         let with_codecs = random.happens(0.25) & faults.has(Fault::Codecs);
         let wire = Wire::drawn(random, !(dual || rolling));
@@ -328,9 +329,9 @@ impl Plan {
             wire: with_codecs.then_some(wire),
             members,
             peers,
-            chances,
-            mischief,
-            mischief_every: random.between(longest_lease / 16, 2 * longest_lease),
+            fault_rates,
+            disruptions,
+            disruption_every: random.between(longest_lease / 16, 2 * longest_lease),
             longest_lease,
             fastest: if rates { (least_ratio * 0.999).sqrt().clamp(1.0, 3.0) } else { 1.0 },
             faults_until: 8 * longest_lease,
@@ -340,7 +341,7 @@ impl Plan {
             wild_wall_clock,
             bare_objects: random.happens(0.1),
             creates_on_update: random.happens(0.5),
-            // The tokens of a moving fleet grow only where both kinds are in one store.
+            // During a migration the tokens grow only if both kinds share one counter.
             one_store: random.happens(0.5) | rolling,
             work,
         }

@@ -1,4 +1,4 @@
-//! Many schedules, one after the other; and how one that fails is made smaller.
+//! Runs many schedules, and minimises one that fails.
 
 use crate::oracle::Violation;
 use crate::plan::{Fault, Faults};
@@ -10,18 +10,18 @@ use std::process::Command;
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub seed: u64,
-    /// The faults without which it does not fail, or does not fail so soon.
+    /// The faults that it needs to fail, or to fail as early.
     pub faults: Faults,
     pub violation: Violation,
 }
 
-/// Runs the schedule of a seed; a panic of the machine is a violation as well.
+/// Runs the schedule of a seed. A panic of the state machine is a violation too.
 pub fn run(seed: u64, faults: Faults, trace: bool) -> Result<Summary, Violation> {
     let world = AssertUnwindSafe(|| World::new(seed, faults, trace).run());
     catch_unwind(world).unwrap_or_else(|_| Err(Violation { rule: "panic", at: 0, what: "see above".into() }))
 }
 
-/// Leaves out one kind of fault after the other, as long as the schedule still fails.
+/// Leaves out one kind of fault after another, as long as the schedule still fails.
 pub fn shrink(seed: u64, faults: Faults, violation: Violation) -> Failure {
     let mut failure = Failure { seed, faults, violation };
     for &fault in Fault::ALL {
@@ -41,7 +41,7 @@ impl Failure {
         Fault::ALL.iter().filter(|fault| !self.faults.has(**fault)).map(|fault| fault.name()).collect()
     }
 
-    /// The one command that shows what happens.
+    /// The command that replays the failure with a trace.
     pub fn replay(&self) -> String {
         let left_out = self.left_out();
         let without = if left_out.is_empty() { String::new() } else { format!(" --without={}", left_out.join(",")) };
@@ -78,7 +78,8 @@ impl Total {
     }
 }
 
-/// Runs the schedules that `seed_of` numbers from 0 up, on so many threads, until `wanted` says no or one fails.
+/// Runs schedules 0, 1, 2, …, whose seeds `seed_of` gives, on several threads, until `wanted` returns false or one
+/// fails.
 pub fn run_many(
     threads: u64,
     faults: Faults,

@@ -1,34 +1,34 @@
-//! A model of the API server: two objects with compare-and-swap, one counter of versions, and the history that
-//! watches replay. What it answers is what DESIGN section 6 measured.
+//! A model of the API server: two objects with compare-and-swap, resourceVersions, and the history that watches replay.
+//! Its answers are those that were measured with a real API server.
 
 use crate::oracle::{self, Commit, Writer};
 use leader_elector::election::{Purpose, Sight, Version, Write};
 use leader_elector::record::{Content, Mark, Record, Stamp};
 use std::sync::Arc;
 
-/// What is before the number of an object in its uid.
+/// The prefix of uids.
 const UID: &str = "uid-";
 
 /// One state of an object.
 #[derive(Clone, Debug, Hash)]
 pub struct State {
-    /// That of the object, or of its deletion.
+    /// The resourceVersion of the object, or of its deletion.
     pub resource_version: u64,
     pub sight: Sight,
-    /// What the sight does not show, as a number.
+    /// The fields that the sight does not show, as a number.
     pub foreign_fields: u64,
 }
 
-/// What is in an object beside record and mark.
+/// The fields of an object beside record and mark.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OtherFields {
     pub step_down: Option<Arc<str>>,
-    /// All the rest, as a number.
+    /// All remaining fields, as a number.
     pub foreign_fields: u64,
 }
 
 impl OtherFields {
-    /// Those of the object that a candidate replaces, as its write leaves them.
+    /// The fields after a candidate's write: it keeps those of the object that it replaces.
     pub fn after(self, write: &Write) -> OtherFields {
         let step_down = self.step_down.filter(|_| write.purpose != Purpose::Acquire);
         OtherFields { step_down, ..self }
@@ -41,7 +41,7 @@ impl State {
     }
 }
 
-/// One object, and every state it has had; the first is that it does not exist.
+/// One object, with all its states. In the first state it does not exist.
 #[derive(Clone, Debug, Hash)]
 pub struct Object {
     pub history: Vec<State>,
@@ -56,18 +56,18 @@ impl Object {
 #[derive(Clone, Debug, Hash)]
 pub struct Server {
     pub objects: [Object; 2],
-    /// The last version of each; one counter for both, or each kind of object has a store of its own.
+    /// The last resourceVersion of each object: one counter for both, or one for each.
     resource_versions: [u64; 2],
     one_store: bool,
     uids: u64,
     creates_on_update: bool,
-    strangers_writes: i64,
+    foreign_writes: i64,
 }
 
-/// What came of a write.
+/// The outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// 2xx, with the object as it is now.
+    /// 2xx, with the new object.
     Done,
     NotFound,
     Conflict,
@@ -84,11 +84,11 @@ impl Server {
             one_store,
             uids: 0,
             creates_on_update,
-            strangers_writes: 0,
+            foreign_writes: 0,
         }
     }
 
-    /// The longest lease of a record that the lock ever held.
+    /// The longest lease in all records that the lock has had.
     pub fn longest_lease(&self, lock: usize) -> u64 {
         let lease = |state: &State| match &state.sight.content {
             Content::Record(record) => record.lease().as_nanos() as u64,
@@ -97,13 +97,13 @@ impl Server {
         self.objects[lock].history.iter().map(lease).max().unwrap_or(0)
     }
 
-    /// A write of a candidate, whose body has these other fields.
+    /// A candidate's write, whose body has these other fields.
     pub fn write(&mut self, lock: usize, write: &Write, fields: &OtherFields) -> Verdict {
         let present = self.objects[lock].present();
         let uid = match (&write.base, &present.sight.version) {
             (None, None) => self.new_uid(),
             (None, Some(_)) => return Verdict::Conflict,
-            // Without a uid an update creates what is missing; without a resourceVersion it replaces whatever is there.
+            // Without a uid an update creates a missing object; without a resourceVersion it replaces any version.
             (Some(base), None) if !base.uid.is_empty() => return Verdict::Conflict,
             (Some(_), None) if self.creates_on_update => self.new_uid(),
             (Some(_), None) => return Verdict::NotFound,
@@ -175,7 +175,7 @@ impl Server {
         }
     }
 
-    /// Replaces record and mark in the object, or takes them away; creates the object if need be.
+    /// Replaces or removes record and mark; creates the object if necessary.
     pub fn put(&mut self, lock: usize, content: Content, mark: Option<Mark>) {
         let fields = self.objects[lock].present().other_fields();
         let version = self.objects[lock].present().sight.version.clone();
@@ -183,14 +183,14 @@ impl Server {
         self.commit(lock, Some(uid), content, mark, fields);
     }
 
-    /// A time stamp that no candidate of ours would write.
-    pub fn strangers_stamp(&mut self) -> Stamp {
-        self.strangers_writes += 1;
-        Stamp::Text(format!("{}", self.strangers_writes).into())
+    /// A time stamp that no candidate would write.
+    pub fn foreign_stamp(&mut self) -> Stamp {
+        self.foreign_writes += 1;
+        Stamp::Text(format!("{}", self.foreign_writes).into())
     }
 }
 
-/// A state as the oracle knows it.
+/// A state in the oracle's terms.
 pub fn commit_of(state: &State, writer: Writer) -> Commit {
     let uid = state.sight.version.as_ref().and_then(|version| version.uid.strip_prefix(UID));
     let object = uid.map_or(0, |number| number.parse().expect("a number"));
@@ -201,7 +201,7 @@ pub fn commit_of(state: &State, writer: Writer) -> Commit {
     Commit { object, resource_version, content, mark, writer, step_down, foreign_fields }
 }
 
-/// What a lock holds, as the oracle knows it.
+/// The content of a lock in the oracle's terms.
 pub fn content_of(content: &Content) -> oracle::Content {
     match content {
         Content::Nothing => oracle::Content::Nothing,
@@ -219,12 +219,13 @@ pub fn content_of(content: &Content) -> oracle::Content {
 fn number(stamp: &Stamp) -> i64 {
     match stamp {
         Stamp::Micros(micros) => *micros,
-        // Below all that a candidate writes.
+        // Lower than all numbers that candidates write.
         Stamp::Text(text) => -1 - text.parse::<i64>().unwrap_or(0),
     }
 }
 
-/// A record as people and peers write it.
+/// A record as people and other implementations write it. Names are told apart by their first letter, so `holder` must
+/// not begin with that of a candidate (a, b, c, …).
 pub fn record(holder: &str, lease_seconds: u32, acquired: Stamp, renewed: Stamp, transitions: u32) -> Content {
     Content::Record(Record { holder: holder.into(), lease_seconds, acquired, renewed, transitions })
 }

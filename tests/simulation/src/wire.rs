@@ -1,9 +1,8 @@
-//! What goes between candidates and the API server as JSON, through the codecs of the program.
-//!
-//! The world is typed; in a share of the schedules what the server sends is written down here as an API server does it, and
-//! read by the program, and what the program writes must be what is written down here.
+//! The messages between candidates and the API server as JSON, through the program's codecs. Messages in the simulation
+//! are Rust types. In a share of the schedules this module also writes the server's messages as JSON, like an API
+//! server, and the program must read them correctly. What the program writes must be the JSON that this module expects.
 
-use crate::chance::Random;
+use crate::random::Random;
 use crate::server::{OtherFields, State};
 use leader_elector::election::{Sight, Write};
 use leader_elector::lock::{LockKind, LockName, Object, WatchEvent};
@@ -16,25 +15,25 @@ pub struct Wire {
     kinds: [LockKind; 2],
 }
 
-/// What a line of a watch shows.
+/// The content of a line of a watch.
 #[derive(Clone, Debug)]
 pub enum Shown {
     Object(Box<Read>),
     Deleted {
         resource_version: u64,
     },
-    /// Nothing of this lock.
+    /// Nothing that concerns this lock.
     Ignored,
 }
 
-/// An object as the program has read it: to be written back, and what the state machine sees of it.
+/// An object that the program has read: the object to write back, and the sight for the state machine.
 #[derive(Clone, Debug)]
 pub struct Read {
     pub object: Rc<Object>,
     pub sight: Sight,
 }
 
-/// What the program has read of a state of a lock: the same text is the same to everybody.
+/// The results of reading a state of a lock, so that the same text is parsed only once.
 #[derive(Clone, Debug, Default)]
 pub struct AlreadyRead {
     line: Option<Shown>,
@@ -54,7 +53,7 @@ impl Wire {
 
     // ---- What the server sends ------------------------------------------------------------------------
 
-    /// The body of an answer that shows this state, as the program reads it.
+    /// The body of an answer with this state, as the program reads it.
     pub fn answer(self, lock: usize, state: &State, before: &mut AlreadyRead) -> Result<Read, String> {
         if let Some(read) = &before.answer {
             return Ok(read.clone());
@@ -65,13 +64,13 @@ impl Wire {
         Ok(read)
     }
 
-    /// The body of an answer that shows an object of another name, as the program reads it.
+    /// The body of an answer with an object of another name, as the program reads it.
     pub fn answer_of_another(self, lock: usize, state: &State) -> Result<Read, String> {
         let text = self.text_of(lock, "another", state, &state.sight);
         Object::parse(&self.name(lock), text.as_bytes()).map(Read::of)
     }
 
-    /// The line of a watch that shows this state, as the program reads it. That of a deletion shows what was deleted.
+    /// The line of a watch for this state, as the program reads it. The line of a deletion contains the deleted object.
     pub fn line(self, lock: usize, state: &State, replaced: &State, before: &mut AlreadyRead) -> Result<Shown, String> {
         if let Some(shown) = &before.line {
             return Ok(shown.clone());
@@ -86,7 +85,7 @@ impl Wire {
         Ok(shown)
     }
 
-    /// The line of a watch that shows an object of another name, because somebody in between drops the selector.
+    /// The line of a watch for an object of another name, because a proxy drops the field selector.
     pub fn line_of_another(self, lock: usize, state: &State, deleted: bool) -> Result<Shown, String> {
         let kind = if deleted { "DELETED" } else { "MODIFIED" };
         self.read_line(lock, kind, &self.text_of(lock, "another", state, &state.sight))
@@ -102,9 +101,9 @@ impl Wire {
         }
     }
 
-    /// An object that holds what the sight says, at the resourceVersion of the state and with its other fields.
+    /// An object with the content of the sight, and the resourceVersion and other fields of the state.
     fn text_of(self, lock: usize, name: &str, state: &State, sight: &Sight) -> String {
-        // There are ways to say the same.
+        // There are several ways to write the same content.
         let way = state.resource_version % 3;
         let uid = sight.version.as_ref().map_or("", |version| &version.uid);
         let there = There { uid, resource_version: state.resource_version, other_fields: state.foreign_fields };
@@ -123,7 +122,7 @@ impl Wire {
         }
     }
 
-    /// Whether the body is that write, with these other fields and nothing else.
+    /// Checks that the body is that write, with these other fields and no others.
     pub fn check(self, lock: usize, write: &Write, fields: &OtherFields, body: &[u8]) -> Result<(), String> {
         let there = write.base.as_ref().map(|base| There {
             uid: &base.uid,
@@ -151,7 +150,7 @@ fn is_same_json(a: &[u8], b: &[u8]) -> bool {
     a.is_some() && a == b
 }
 
-/// What an API server adds to an object, and what others have written into it.
+/// The fields that an API server or other clients add to an object.
 #[derive(Clone, Copy)]
 struct There<'a> {
     uid: &'a str,
@@ -159,7 +158,7 @@ struct There<'a> {
     other_fields: u64,
 }
 
-/// An object as an API server writes it, its fields in the order of their names.
+/// An object as an API server writes it, with its fields sorted by name.
 fn object_text(
     kind: LockKind,
     name: &str,
@@ -247,7 +246,7 @@ fn write_annotation(text: &mut Text, content: &Content, way: u64) {
 fn write_spec(text: &mut Text, content: &Content, way: u64, others: bool) {
     if let Content::Record(record) = content {
         text.string("acquireTime", &record.acquired.text());
-        // Where nobody holds it, the holder may be left out.
+        // If nobody holds the lock, the holder may be omitted.
         match way {
             1 if record.is_free() => {}
             2 if record.is_free() => text.raw("holderIdentity", "null"),

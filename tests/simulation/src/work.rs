@@ -1,61 +1,61 @@
-//! What leaders start for their leadership, each a process of its own: it outlives its candidate, goes on while that one is
-//! paused, and is over by the last moment that it was told.
+//! Work that leaders start, each in a process of its own: it can outlive its candidate, continues while the candidate
+//! is paused, and ends by the last deadline that it was told.
 
 use crate::clock::MILLI;
 use crate::node::Input;
-use crate::oracle::LifeId;
-use crate::world::{What, World};
+use crate::oracle::ProcessId;
+use crate::world::{Occurrence, World};
 
-/// One work: that of one life, for one term.
+/// The work of one process for one term.
 #[derive(Clone, Debug)]
 pub struct Work {
     node: usize,
-    life: LifeId,
+    process: ProcessId,
     token: u64,
-    /// Until when it may go on, as far as it was told.
+    /// Its deadline, as it was last told.
     until: u64,
     /// When it ends by itself.
     ends_at: u64,
     /// Its claim has ended.
-    winds_down: bool,
+    is_ending: bool,
     over: bool,
-    /// It was started by a process that held the socket of its name and network, and holds it as well.
+    /// It was started by a process that held the socket of its name and network, and inherited that socket.
     holds_socket: bool,
-    /// When somebody looks next whether it is over.
+    /// The next scheduled check of its end.
     looks_at: u64,
 }
 
-/// What a candidate knows of its works.
+/// What a candidate knows about its work.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
-    /// The one of the last claim.
+    /// The work of the last claim.
     last: Option<usize>,
-    /// How many have not ended.
+    /// How many works have not ended.
     going_on: usize,
 }
 
 impl World {
-    /// Once what it says is published, and before it sends anything: a candidate tells what it has started until when that may
-    /// go on, and starts something for a new claim.
+    /// Called after the snapshot is published, and before requests are sent: a candidate tells its work the new
+    /// deadline, and starts work for a new claim.
     pub fn tell_tasks(&mut self, node: usize) {
         let it = &self.nodes[node];
         if !self.plan.work || !it.running {
             return;
         }
-        let (life, tasks, now) = (it.life, it.tasks.clone(), it.clock.at(self.now));
+        let (process, tasks, now) = (it.process, it.tasks.clone(), it.clock.at(self.now));
         let claim = it.lock_set.claim().filter(|claim| now < claim.until);
         let until = it.lock_set.work_until().filter(|until| now < *until).map(|until| it.clock.when(until));
         if tasks.going_on > 0 {
-            self.oracle.may_work(life, self.now, until);
+            self.oracle.may_work(process, self.now, until);
         }
         let token = claim.map(|claim| claim.fencing_token);
         if let Some(last) = tasks.last {
-            // What is told for a later term says nothing about this one.
+            // A deadline for a later term does not apply to this one.
             if token.is_none_or(|token| token == self.works[last].token) {
                 self.works[last].until = until.unwrap_or(self.now);
             }
             if token != Some(self.works[last].token) {
-                self.winds_down(last);
+                self.is_ending(last);
             }
             self.look_at_work(last);
             if token == Some(self.works[last].token) {
@@ -75,48 +75,48 @@ impl World {
         let it = &mut self.nodes[node];
         it.lock_set.begin_work();
         it.tasks = Tasks { last: Some(work), going_on: it.tasks.going_on + 1 };
-        let (life, holds_socket) = (it.life, it.holds_socket);
+        let (process, holds_socket) = (it.process, it.holds_socket);
         self.works.push(Work {
             node,
-            life,
+            process,
             token,
             until,
             ends_at,
-            winds_down: false,
+            is_ending: false,
             over: false,
             holds_socket,
             looks_at: u64::MAX,
         });
-        self.oracle.work_begins(life, self.now, token);
+        self.oracle.work_begins(process, self.now, token);
         self.look_at_work(work);
     }
 
-    /// Its claim has ended: it comes to its end at a random moment, if it has the time.
-    fn winds_down(&mut self, work: usize) {
+    /// Its claim has ended: it ends at a random moment, but not after its deadline.
+    fn is_ending(&mut self, work: usize) {
         let longest = self.works[work].until.saturating_sub(self.now);
         let longest = if self.random.happens(0.5) { longest } else { self.plan.longest_lease };
         let ends_at = self.now + self.random.below(longest.min(self.plan.longest_lease) + 1);
         let it = &mut self.works[work];
-        if !std::mem::replace(&mut it.winds_down, true) {
+        if !std::mem::replace(&mut it.is_ending, true) {
             it.ends_at = it.ends_at.min(ends_at);
         }
     }
 
-    /// Its candidate has crashed, and cannot tell it anything any more.
+    /// Its candidate has crashed, so it will not be told any more.
     pub fn abandon_works(&mut self, node: usize) {
-        let life = self.nodes[node].life;
+        let process = self.nodes[node].process;
         for work in 0..self.works.len() {
-            if self.works[work].life == life && !self.works[work].over {
+            if self.works[work].process == process && !self.works[work].over {
                 let left = self.works[work].until.saturating_sub(self.now);
                 let ends_at = self.now + self.random.below(left + 1);
-                self.works[work].winds_down = true;
+                self.works[work].is_ending = true;
                 self.works[work].ends_at = ends_at;
                 self.look_at_work(work);
             }
         }
     }
 
-    /// Whether it is over, and if not, when to look again.
+    /// Ends the work if its time has come, or schedules the next check.
     pub fn look_at_work(&mut self, work: usize) {
         let it = &mut self.works[work];
         if it.over {
@@ -126,43 +126,43 @@ impl World {
         if end > self.now {
             if end < it.looks_at || it.looks_at <= self.now {
                 it.looks_at = end;
-                self.schedule(end, What::WorkMayEnd { work });
+                self.schedule(end, Occurrence::WorkMayEnd { work });
             }
             return;
         }
         it.over = true;
-        let (life, token) = (it.life, it.token);
-        self.say(|_| format!("work {work} of life {life} ends"));
-        self.oracle.work_ends(life, self.now, token);
+        let (process, token) = (it.process, it.token);
+        self.say(|_| format!("work {work} of process {process} ends"));
+        self.oracle.work_ends(process, self.now, token);
         let wait = self.random.below(MILLI);
-        self.schedule(self.now + wait, What::WorkEnded { work });
+        self.schedule(self.now + wait, Occurrence::WorkEnded { work });
     }
 
-    /// Its candidate hears of it. What has ended by itself is followed by another candidate's, or is not wanted any more.
+    /// Tells its candidate that it has ended. After work that has ended by itself, the candidate stands back or stops.
     pub fn work_ended(&mut self, work: usize) {
-        let Work { node, life, winds_down, ends_at, until, .. } = self.works[work];
-        let by_itself = !winds_down && ends_at <= until;
+        let Work { node, process, is_ending, ends_at, until, .. } = self.works[work];
+        let by_itself = !is_ending && ends_at <= until;
         let then = by_itself.then(|| self.random.one_of(&[Some(true), Some(true), Some(false), None])).flatten();
         let then = then.map(|back| if back { Input::StandBack } else { Input::Stop });
         for input in [Some(Input::WorkEnded), then].into_iter().flatten() {
-            if self.nodes[node].life == life {
+            if self.nodes[node].process == process {
                 self.give(node, input);
             }
         }
     }
 
-    /// The candidate takes in that something it started has ended; whether that was the last of it.
+    /// The candidate learns that work has ended. Returns whether that was the last one.
     pub fn hears_of_end(&mut self, node: usize) -> bool {
         let tasks = &mut self.nodes[node].tasks;
         tasks.going_on -= 1;
         tasks.going_on == 0
     }
 
-    /// S9: whether something that another process of the same name and network started holds their socket still.
+    /// S9: whether work of another process with the same name and network still holds their socket.
     pub fn work_holds_socket(&self, node: usize) -> bool {
         let it = &self.nodes[node];
         let of = |node: usize| (self.nodes[node].member.identity, self.nodes[node].member.network);
-        let holds = |work: &Work| !work.over && work.holds_socket && work.life != it.life;
+        let holds = |work: &Work| !work.over && work.holds_socket && work.process != it.process;
         self.works.iter().any(|work| holds(work) && of(work.node) == of(node))
     }
 }

@@ -1,40 +1,40 @@
-//! The world: true time, what happens when, and the candidates it happens to.
+//! The simulated world: true time, the queue of occurrences, and the candidates.
 
-use crate::chance::Random;
 use crate::node::{Input, Node};
 use crate::oracle::{Oracle, Violation, Writer};
 use crate::peer::Peer;
 use crate::plan::{Faults, Plan};
+use crate::random::Random;
 use crate::server::{Server, commit_of};
 use crate::work::Work;
-use crate::{calm, network};
+use crate::{network, recovery};
 use leader_elector::record::Content;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::AddAssign;
 
-/// More events than this mean that something goes round in circles.
+/// More events than this mean an endless loop.
 const MOST_EVENTS: u64 = 200_000;
 
-/// What happens at a moment.
+/// Something that happens at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum What {
-    /// A process starts in the place of a node.
+pub enum Occurrence {
+    /// A process starts on a node.
     Start {
         node: usize,
     },
     Wake {
         node: usize,
-        life: usize,
+        process: usize,
     },
     Resume {
         node: usize,
     },
-    /// A message comes to the server.
+    /// A message arrives at the server.
     Arrives {
         message: usize,
     },
-    /// An answer comes to the candidate.
+    /// An answer arrives at the candidate.
     Returns {
         message: usize,
         answer: usize,
@@ -60,26 +60,26 @@ pub enum What {
     PeerActs {
         peer: usize,
     },
-    /// A work may be over.
+    /// Work may have to end.
     WorkMayEnd {
         work: usize,
     },
-    /// Its candidate hears of its end.
+    /// A candidate learns that its work has ended.
     WorkEnded {
         work: usize,
     },
     HealthCheck {
         node: usize,
-        life: usize,
+        process: usize,
     },
-    Mischief,
+    Disruption,
     Edits {
         lock: usize,
     },
-    /// Somebody looks whether a lock is free that somebody should have taken.
+    /// A check whether a free lock should have been taken.
     Looks,
     FaultsEnd,
-    /// The end of the schedule, or what is looked at on the way to it.
+    /// A check during the recovery, or the end of the schedule.
     Checks {
         number: u64,
     },
@@ -95,13 +95,13 @@ pub struct World {
     pub works: Vec<Work>,
     pub oracle: Oracle,
     pub network: network::Network,
-    pub calm: calm::Calm,
-    queue: BinaryHeap<Reverse<(u64, u64, What)>>,
+    pub recovery: recovery::Recovery,
+    queue: BinaryHeap<Reverse<(u64, u64, Occurrence)>>,
     scheduled: u64,
     pub events: u64,
-    /// Until then nobody may start, because who never saw the lock might take it too early.
+    /// Until then no process may start, because one that never saw the lock might take it too early.
     pub no_starts_until: u64,
-    /// When a candidate was last replaced by one that stands for other locks.
+    /// When a candidate was last replaced by one with other locks.
     pub stage_ended: u64,
     /// When each lock was last written to.
     pub changed_at: [u64; 2],
@@ -109,7 +109,7 @@ pub struct World {
     over: bool,
 }
 
-/// What a schedule was like, when nothing was wrong with it.
+/// The statistics of a schedule without a violation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub events: u64,
@@ -140,7 +140,7 @@ impl World {
             works: Vec::new(),
             oracle: Oracle::new(),
             network: network::Network::default(),
-            calm: calm::Calm::default(),
+            recovery: recovery::Recovery::default(),
             queue: BinaryHeap::with_capacity(256),
             scheduled: 0,
             events: 0,
@@ -158,26 +158,26 @@ impl World {
             let node = world.new_node(member);
             world.nodes.push(node);
             let at = if world.random.happens(0.7) { 0 } else { world.random.below(world.plan.longest_lease) };
-            world.schedule(at, What::Start { node: index });
+            world.schedule(at, Occurrence::Start { node: index });
         }
-        for make in world.plan.peers.clone() {
-            world.add_peer(make);
+        for implementation in world.plan.peers.clone() {
+            world.add_peer(implementation);
         }
         for lock in 0..if world.plan.bare_objects { 2 } else { 0 } {
             world.server.put(lock, Content::Nothing, None);
-            world.changed(lock, Writer::Stranger);
+            world.changed(lock, Writer::Foreign);
         }
-        if !world.plan.mischief.is_empty() {
-            world.schedule(0, What::Mischief);
+        if !world.plan.disruptions.is_empty() {
+            world.schedule(0, Occurrence::Disruption);
         }
-        if world.plan.chances.refused == 0.0 && !world.plan.rolling {
-            world.schedule(world.plan.longest_lease, What::Looks);
+        if world.plan.fault_rates.refused == 0.0 && !world.plan.rolling {
+            world.schedule(world.plan.longest_lease, Occurrence::Looks);
         }
-        world.schedule(world.plan.faults_until, What::FaultsEnd);
+        world.schedule(world.plan.faults_until, Occurrence::FaultsEnd);
         world
     }
 
-    pub fn schedule(&mut self, at: u64, what: What) {
+    pub fn schedule(&mut self, at: u64, what: Occurrence) {
         self.scheduled += 1;
         self.queue.push(Reverse((at.max(self.now), self.scheduled, what)));
     }
@@ -220,12 +220,12 @@ impl World {
         self.over = true;
     }
 
-    fn happen(&mut self, what: What) {
+    fn happen(&mut self, what: Occurrence) {
         match what {
-            What::Start { node } => self.start(node),
-            What::Wake { node, life } => {
+            Occurrence::Start { node } => self.start(node),
+            Occurrence::Wake { node, process } => {
                 let it = &mut self.nodes[node];
-                if it.life == life && it.looks_at == self.now {
+                if it.process == process && it.looks_at == self.now {
                     it.looks_at = u64::MAX;
                     if it.wakes_at <= self.now {
                         self.give(node, Input::Tick);
@@ -234,26 +234,28 @@ impl World {
                     }
                 }
             }
-            What::Resume { node } => self.resume(node),
-            What::Arrives { message } => self.arrives(message),
-            What::Returns { message, answer } => self.returns(message, answer),
-            What::TimesOut { message } => self.times_out(message),
-            What::OpensWatch { node, lock, generation } => self.opens_watch(node, lock, generation),
-            What::WatchEnds { node, lock, generation } => self.give(node, Input::WatchClosed { lock, generation }),
-            What::Shows { node, lock, generation } => self.shows(node, lock, generation),
-            What::PeerActs { peer } => self.peer_acts(peer),
-            What::WorkMayEnd { work } => self.look_at_work(work),
-            What::WorkEnded { work } => self.work_ended(work),
-            What::HealthCheck { node, life } => self.health_check(node, life),
-            What::Mischief => self.mischief(),
-            What::Edits { lock } => self.edits_now(lock),
-            What::Looks => self.looks(),
-            What::FaultsEnd => self.faults_end(),
-            What::Checks { number } => self.checks(number),
+            Occurrence::Resume { node } => self.resume(node),
+            Occurrence::Arrives { message } => self.arrives(message),
+            Occurrence::Returns { message, answer } => self.returns(message, answer),
+            Occurrence::TimesOut { message } => self.times_out(message),
+            Occurrence::OpensWatch { node, lock, generation } => self.opens_watch(node, lock, generation),
+            Occurrence::WatchEnds { node, lock, generation } => {
+                self.give(node, Input::WatchClosed { lock, generation })
+            }
+            Occurrence::Shows { node, lock, generation } => self.shows(node, lock, generation),
+            Occurrence::PeerActs { peer } => self.peer_acts(peer),
+            Occurrence::WorkMayEnd { work } => self.look_at_work(work),
+            Occurrence::WorkEnded { work } => self.work_ended(work),
+            Occurrence::HealthCheck { node, process } => self.health_check(node, process),
+            Occurrence::Disruption => self.disrupt(),
+            Occurrence::Edits { lock } => self.edits_now(lock),
+            Occurrence::Looks => self.looks(),
+            Occurrence::FaultsEnd => self.faults_end(),
+            Occurrence::Checks { number } => self.checks(number),
         }
     }
 
-    /// The server has changed an object: the oracle hears of it first, and every watch will show it.
+    /// The server has changed an object: tells the oracle, and schedules the change in all watches.
     pub fn changed(&mut self, lock: usize, writer: Writer) {
         let commit = commit_of(self.server.objects[lock].present(), writer);
         self.say(|_| format!("server: lock {lock} is {commit:?}"));

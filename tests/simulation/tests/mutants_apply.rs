@@ -1,5 +1,5 @@
-//! None of the deliberate bugs rots: each text that one replaces is in the source exactly once, and each test that is to find one
-//! is there.
+//! The deliberate bugs match the source: each text to replace occurs exactly once, and each test that must find a bug
+//! exists.
 
 use simulation::mutants::{By, MUTANTS, Mutant, root};
 use std::fs;

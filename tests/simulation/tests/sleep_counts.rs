@@ -1,16 +1,15 @@
-//! The clock that decisions are made by, and the timer that waits by it, count the time for which a machine sleeps.
-//!
-//! No test can put the machine to sleep. But in a time namespace the boot-time clock can be as far ahead of the monotonic one
-//! as it is after a long sleep, and of that the program sees nothing but what the two clocks say.
+//! The clock for decisions, and its timer, count the time during which the machine is suspended. A test cannot suspend
+//! the machine. But in a time namespace the boot-time clock can be as far ahead of the monotonic clock as after a long
+//! suspension, and the program sees only the two clocks.
 
 use leader_elector::clock::{self, Alarm};
 use std::process::Command;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-/// How long the machine has slept, as it seems there.
+/// How long the machine seems to have been suspended.
 const SLEPT: Duration = Duration::from_secs(100_000);
-/// Says to the process that runs in the namespace that it does.
+/// Tells the process that it runs in the namespace.
 const INSIDE: &str = "AFTER_A_LONG_SLEEP";
 
 #[test]
@@ -34,7 +33,7 @@ fn the_clock_and_its_timer_count_sleep() {
     assert!(text.contains("1 passed"), "{text}");
 }
 
-/// Runs a program where the boot-time clock, and no other, is ahead.
+/// Runs a program in a namespace where only the boot-time clock is ahead.
 fn inside(way: &[&str], program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("unshare");
     command.args(way).args(["--time", "--fork"]).arg(format!("--boottime={}", SLEPT.as_secs())).arg("--").arg(program);

@@ -1,4 +1,4 @@
-//! Every interleaving of small worlds, as far as it goes in some seconds.
+//! Explores every interleaving of small worlds within bounds that take some seconds.
 
 use simulation::exhaustive::{STARTS, Start, run};
 

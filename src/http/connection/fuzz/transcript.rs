@@ -16,7 +16,7 @@ pub(super) struct Transcript<'a> {
     /// The status of a refusal.
     pub(super) refusal: Option<u16>,
     /// The later events of a stream.
-    pub(super) news: Vec<usize>,
+    pub(super) changes: Vec<usize>,
 }
 
 impl Transcript<'_> {
@@ -37,21 +37,25 @@ impl Transcript<'_> {
             rest = &rest[answer.length..];
         }
         if streams {
-            return Transcript { answers: &received[..received.len() - rest.len()], refusal: None, news: news(rest) };
+            return Transcript {
+                answers: &received[..received.len() - rest.len()],
+                refusal: None,
+                changes: leaders_in(rest),
+            };
         }
         if rest.is_empty() {
-            return Transcript { answers: received, refusal: None, news: Vec::new() };
+            return Transcript { answers: received, refusal: None, changes: Vec::new() };
         }
         assert!(!closes, "a refusal behind the last answer");
         let refusal = Answer::read(rest, false);
         assert_eq!(refusal.length, rest.len(), "something follows the refusal");
         assert!(refusal.closes && [400, 431, 505].contains(&refusal.status), "{}", refusal.status);
-        Transcript { answers: received, refusal: Some(refusal.status), news: Vec::new() }
+        Transcript { answers: received, refusal: Some(refusal.status), changes: Vec::new() }
     }
 }
 
 /// The leaders named in a stream. The stream consists of complete events and heartbeats.
-fn news(stream: &[u8]) -> Vec<usize> {
+fn leaders_in(stream: &[u8]) -> Vec<usize> {
     let stream = std::str::from_utf8(stream).unwrap();
     let blocks = stream.split_inclusive("\n\n").filter(|block| block.as_bytes() != HEARTBEAT);
     let name = |block: &str| {

@@ -1,6 +1,6 @@
-//! A raw HTTP client, as small as it can be, and the objects and paths the tests use.
+//! A minimal HTTP client, and the objects and paths of the tests.
 
-// Every test program uses its own part of this.
+// Each test binary uses only a part.
 #![allow(dead_code)]
 
 use std::io::{self, Read, Write};
@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
-/// For what must happen; long enough for the slowest machine.
+/// How long to wait for something that must happen, even on a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints";
@@ -73,11 +73,11 @@ impl Client {
     }
 
     pub fn over_tls(server: &Server, ca_pem: &str) -> Client {
-        Client::showing(server, ca_pem, None)
+        Client::with_certificate(server, ca_pem, None)
     }
 
-    /// Over TLS, with this certificate of its own.
-    pub fn showing(server: &Server, ca_pem: &str, own: Option<&ClientCertificate>) -> Client {
+    /// Over TLS, with a client certificate.
+    pub fn with_certificate(server: &Server, ca_pem: &str, own: Option<&ClientCertificate>) -> Client {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -167,7 +167,7 @@ impl Client {
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     }
 
-    /// The type and the object of the next event; none if the watch has ended properly.
+    /// The type and the object of the next event; none if the watch has ended normally.
     pub fn event(&mut self) -> io::Result<Option<(String, Value)>> {
         let length = loop {
             if let Some(end) = self.buffer.windows(2).position(|w| w == b"\r\n") {
@@ -188,14 +188,13 @@ impl Client {
         self.event().unwrap().expect("the watch has ended")
     }
 
-    /// Bytes that came and were not read as anything, at the end of the connection.
+    /// The unread bytes up to the end of the connection.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.fill().is_ok() {}
         std::mem::take(&mut self.buffer)
     }
 
-    /// Whether nothing comes for a moment, and the connection stays open. A slow machine can only
-    /// make this true.
+    /// Whether nothing is received for a moment, and the connection stays open. A slow machine can only make this true.
     pub fn is_silent(&mut self) -> bool {
         self.socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let error = self.fill().err().map(|error| error.kind());

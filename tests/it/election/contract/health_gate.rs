@@ -1,4 +1,4 @@
-//! The health gate: whoever is not well does not stand, and a leader that is not well steps down by release.
+//! The health gate: an unhealthy candidate does not stand, and an unhealthy leader releases the lock.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn checked() -> Settings {
     Settings { health_failures: Some(2), ..settings() }
 }
 
-/// A leader that was well when it began.
+/// A leader that was healthy when its term began.
 fn leader() -> Scenario {
     let mut it = Scenario::new(checked());
     it.befalls(WELL);
@@ -22,7 +22,7 @@ fn leader() -> Scenario {
 }
 
 #[test]
-fn whoever_was_not_yet_well_does_not_stand() {
+fn a_candidate_does_not_stand_before_the_first_success() {
     let mut it = Scenario::new(checked());
     it.reads(Sight::MISSING);
     it.befalls_at(1_000, SICK);
@@ -33,7 +33,7 @@ fn whoever_was_not_yet_well_does_not_stand() {
 }
 
 #[test]
-fn a_leader_is_given_one_failure_and_releases_at_the_second() {
+fn a_leader_releases_at_the_second_failure() {
     let mut it = leader();
     it.befalls_at(1_000, SICK);
     assert!(it.leads() && it.request.is_none());
@@ -44,7 +44,7 @@ fn a_leader_is_given_one_failure_and_releases_at_the_second() {
 }
 
 #[test]
-fn it_comes_back_when_it_was_well_for_long_enough() {
+fn it_stands_again_after_being_healthy_for_long_enough() {
     let mut it = leader();
     it.befalls_at(1_000, SICK);
     it.befalls_at(5_000, SICK);
@@ -60,7 +60,7 @@ fn it_comes_back_when_it_was_well_for_long_enough() {
 }
 
 #[test]
-fn whoever_is_not_well_watches_on() {
+fn an_unhealthy_candidate_keeps_watching() {
     let mut it = leader();
     it.befalls_at(1_000, SICK);
     it.befalls_at(1_000, SICK);

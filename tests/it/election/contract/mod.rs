@@ -32,7 +32,7 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// The candidate's clock at so many milliseconds.
+/// The candidate's clock at this number of milliseconds.
 fn at(ms: u64) -> Time {
     Time::after_boot(Duration::from_millis(ms))
 }
@@ -56,7 +56,7 @@ fn settings() -> Settings {
     }
 }
 
-/// One candidate, its clock, and what it asked for last.
+/// One candidate, its clock, and its last output.
 struct Scenario {
     lock_set: LockSet,
     now: u64,
@@ -74,7 +74,7 @@ impl Scenario {
         new
     }
 
-    /// A candidate that has just seen this.
+    /// A candidate that has just seen this sight.
     fn that_sees(sight: Sight) -> Scenario {
         let mut new = Scenario::new(settings());
         new.reads(sight);
@@ -102,7 +102,7 @@ impl Scenario {
         self.obeys(outcome);
     }
 
-    /// What happens to the candidate and not to its lock.
+    /// An event of the candidate itself.
     fn befalls(&mut self, event: CandidateEvent) {
         let outcome = self.lock_set.step_candidate(self.moment(), event);
         self.obeys(outcome);
@@ -136,7 +136,7 @@ impl Scenario {
         self.happens(event);
     }
 
-    /// The request under way, or the next one that comes with time alone.
+    /// The request in flight, or the next one that is sent when time passes.
     fn asks(&mut self) -> Request {
         for _ in 0..100 {
             if let Some(request) = &self.request {
@@ -165,7 +165,7 @@ impl Scenario {
         self.answered(answer);
     }
 
-    /// The next request is a read, and shows this.
+    /// Expects the next request to be a read, and answers it with this sight.
     fn reads(&mut self, sight: Sight) {
         assert_eq!(self.asks().call, Call::Read, "at {} ms", self.now);
         self.answered(Answer::Seen(sight));
@@ -197,13 +197,13 @@ impl Scenario {
     }
 }
 
-/// The lock as it is after this write.
+/// The lock after this write.
 fn shown(write: &Write, resource_version: u64) -> Sight {
     let version = Some(Version { uid: "uid".into(), resource_version });
     Sight { version, content: Content::Record(write.record.clone()), mark: Some(write.mark.clone()), step_down: None }
 }
 
-/// A record that somebody wrote: who, for how long, and when.
+/// A record with this holder, lease and time.
 fn held(resource_version: u64, holder: &str, lease_seconds: u32, stamp: i64) -> Sight {
     let record = Record {
         holder: holder.into(),
@@ -225,7 +225,7 @@ fn without_record(resource_version: u64) -> Sight {
     Sight { content: Content::Nothing, ..held(resource_version, "", 1, 0) }
 }
 
-/// The same record, written by a process whose mark says where it ran.
+/// The same record, written by a process whose mark names its host.
 fn marked(sight: Sight, process: u128, host: Option<Host>) -> Sight {
     let Content::Record(record) = &sight.content else { panic!("nothing to mark") };
     let mark = Some(Mark { process, write: 1, holder: record.holder.clone(), renewed: record.renewed.clone(), host });

@@ -16,7 +16,7 @@ fn for_the_longest_of_the_own_lease_and_the_last_one_read() {
 }
 
 #[test]
-fn the_claim_of_its_holder_stands_to_f_without_a_busy_loop() {
+fn the_holder_keeps_its_claim_until_f_without_a_busy_loop() {
     let mut it = Scenario::leader(Settings { renew_deadline: ms(9_000), ..settings() });
     it.watches(100, unreadable(101));
     while it.now < 8_000 {

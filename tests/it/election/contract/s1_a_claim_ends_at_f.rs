@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn f_counts_from_the_sending_and_not_from_the_answer() {
+fn f_counts_from_sending_and_not_from_the_answer() {
     let mut it = Scenario::new(settings());
     it.reads(Sight::MISSING);
     let write = it.writes();
@@ -22,7 +22,7 @@ fn an_acquisition_acknowledged_after_its_own_f_is_no_leadership() {
 }
 
 #[test]
-fn a_term_that_lapsed_does_not_come_back_with_its_renewal() {
+fn a_term_that_has_ended_is_not_revived_by_its_renewal() {
     let mut it = Scenario::leader(settings());
     let renewal = it.writes();
     it.now = 6_000;

@@ -39,13 +39,13 @@ fn every_stamp_is_above_the_one_before_though_the_wall_clock_stands_still_or_goe
 }
 
 #[test]
-fn a_takeover_differs_from_a_record_that_bears_the_very_same_stamp() {
+fn a_takeover_differs_from_a_record_with_the_same_stamp() {
     let mut it = Scenario::that_sees(held(50, "", 1, 7));
     assert_eq!(it.writes().record.renewed, Stamp::Micros(8));
 }
 
 #[test]
-fn the_lease_on_the_wire_is_rounded_up() {
+fn the_lease_in_the_record_is_rounded_up() {
     assert_eq!([300, 1_000, 2_001].map(|lease| whole_seconds(ms(lease))), [1, 1, 3]);
 }
 

@@ -55,7 +55,7 @@ fn a_free_lock_is_taken_at_the_moment_it_is_seen() {
 }
 
 #[test]
-fn absence_is_free_to_who_never_saw_a_holder_and_a_held_lock_to_who_did() {
+fn an_absent_record_is_free_only_for_a_candidate_that_never_saw_a_holder() {
     let mut it = Scenario::that_sees(Sight::MISSING);
     it.writes();
     assert_eq!(it.now, 0);
@@ -69,7 +69,7 @@ fn absence_is_free_to_who_never_saw_a_holder_and_a_held_lock_to_who_did() {
 }
 
 #[test]
-fn the_holder_writes_a_lost_record_anew_while_its_claim_lasts() {
+fn the_holder_writes_a_removed_record_again_during_its_claim() {
     let mut it = Scenario::leader(settings());
     it.sees_deletion(1_000, 101);
     assert!(it.leads());
@@ -80,7 +80,7 @@ fn the_holder_writes_a_lost_record_anew_while_its_claim_lasts() {
 }
 
 #[test]
-fn somebody_who_takes_the_record_away_each_time_does_not_make_it_write_without_pause() {
+fn repeated_removals_do_not_cause_a_tight_loop_of_writes() {
     let mut it = Scenario::leader(settings());
     let (mut resource_version, mut writes) = (100, 0);
     while it.now < 5_000 && writes < 100 {
@@ -89,7 +89,7 @@ fn somebody_who_takes_the_record_away_each_time_does_not_make_it_write_without_p
         it.acknowledged(&write, resource_version + 2);
         (resource_version, writes) = (resource_version + 2, writes + 1);
     }
-    assert!(writes <= 7, "{writes} writes in five seconds"); // one at once, then one a pace
+    assert!(writes <= 7, "{writes} writes in five seconds"); // one at once, then one per interval
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn the_same_record_by_another_write_or_in_another_object_is_a_new_one() {
     }
 }
 
-/// When it writes, given that it sees these one after the other, 100 ms apart.
+/// When it writes after it has seen these sights, 100 ms apart.
 fn written_at(sights: &[Sight]) -> u64 {
     let mut it = Scenario::new(settings());
     it.reads(sights[0].clone());
@@ -127,21 +127,21 @@ fn in_another_object(sight: Sight) -> Sight {
 }
 
 #[test]
-fn a_holder_whose_record_was_removed_is_waited_for_whatever_stands_in_its_place() {
+fn a_holder_whose_record_was_removed_is_waited_for_whatever_replaces_it() {
     let removed = || held(50, "other", 20, 1);
     assert_eq!(written_at(&[removed(), without_record(51), held(52, "", 1, 2)]), 20_100);
     assert_eq!(written_at(&[removed(), without_record(51), held(52, "third", 1, 2)]), 20_100);
     assert_eq!(written_at(&[removed(), in_another_object(held(51, "", 1, 2))]), 20_100);
-    // A second robbery of somebody with a shorter lease does not shorten that.
+    // The removal of a second record with a shorter lease does not shorten the wait.
     let twice = [held(50, "other", 60, 1), without_record(51), held(52, "third", 1, 2), without_record(53)];
     assert_eq!(written_at(&twice), 60_100);
-    // For the own lease at least: a shorter one may have been edited into the record.
+    // At least for the own lease, because a shorter one may have been edited into the record.
     assert_eq!(written_at(&[held(50, "other", 1, 1), without_record(51), held(52, "", 1, 2)]), 10_100);
 }
 
-/// Somebody else may have taken the lock after its term was over, and this candidate missed it.
+/// After its term another candidate may have taken the lock, and this candidate may have missed it.
 #[test]
-fn who_finds_its_own_old_record_taken_away_waits_as_well() {
+fn a_candidate_whose_old_record_was_removed_waits_too() {
     let free_elsewhere = in_another_object(held(200, "", 1, 2));
     for (seen_at, written_at) in [(5_000, 5_000), (20_000, 30_000)] {
         let mut it = Scenario::leader(settings());
@@ -159,7 +159,7 @@ fn who_finds_its_own_old_record_taken_away_waits_as_well() {
 }
 
 #[test]
-fn of_two_holders_whose_records_were_taken_away_the_longer_lease_is_waited_out() {
+fn after_two_removed_records_the_longer_lease_is_waited_for() {
     let mut it = Scenario::that_sees(held(50, "long", 60, 1));
     it.happens_at(1_000, Event::Watched { resource_version: 51, sight: Sight::MISSING });
     it.watches(2_000, held(52, "short", 1, 1));
@@ -171,9 +171,9 @@ fn of_two_holders_whose_records_were_taken_away_the_longer_lease_is_waited_out()
     assert_eq!(it.now, 61_000);
 }
 
-/// A leader whose lock somebody has just deleted writes it anew meanwhile.
+/// In this time a leader whose lock was just deleted writes it again.
 #[test]
-fn a_lock_that_was_never_seen_is_created_after_a_moment() {
+fn a_lock_that_was_never_seen_is_created_after_the_creation_delay() {
     let mut it = Scenario::new(Settings { creation_delay: ms(250), ..settings() });
     it.now = 1_000;
     it.reads(Sight::MISSING);

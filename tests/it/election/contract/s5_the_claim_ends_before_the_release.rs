@@ -20,7 +20,7 @@ fn with_a_delay_the_lock_is_kept_and_renewed_without_a_claim() {
 }
 
 #[test]
-fn a_lapse_during_the_delay_does_not_hurry_the_release() {
+fn the_end_of_the_term_during_the_delay_does_not_hasten_the_release() {
     let mut it = Scenario::leader(delayed());
     it.happens_at(5_000, Event::Stop);
     while it.now < 9_999 {
@@ -32,7 +32,7 @@ fn a_lapse_during_the_delay_does_not_hurry_the_release() {
 }
 
 #[test]
-fn a_stop_just_after_a_lapse_waits_as_well() {
+fn a_stop_just_after_the_end_of_a_term_waits_too() {
     let mut it = Scenario::leader(delayed());
     it.happens_at(6_001, Event::Stop);
     assert!(!it.output.finished);
@@ -41,7 +41,7 @@ fn a_stop_just_after_a_lapse_waits_as_well() {
 }
 
 #[test]
-fn a_write_in_doubt_does_not_hurry_the_release_either() {
+fn a_write_in_doubt_does_not_hasten_the_release() {
     let mut it = Scenario::leader(delayed());
     it.sees_deletion(3_000, 110);
     let anew = it.writes();
@@ -58,7 +58,7 @@ fn a_write_in_doubt_does_not_hurry_the_release_either() {
 }
 
 #[test]
-fn a_lock_taken_away_during_the_delay_is_written_anew() {
+fn a_record_removed_during_the_delay_is_written_again() {
     let mut it = Scenario::leader(delayed());
     it.happens_at(1_000, Event::Stop);
     it.watches(1_500, without_record(110));
@@ -79,7 +79,7 @@ fn the_term_is_over_when_a_lock_that_is_not_wanted_is_released() {
     it.happens_at(500, Event::Wanted(false));
     assert!(!it.leads());
     assert_eq!((it.writes().purpose, it.now), (Purpose::Release, 500));
-    // Only a term would be in too much of a hurry to leave a busy server alone.
+    // Only during a term would it ignore Retry-After.
     it.answered(Answer::Busy(Some(ms(5_000))));
     assert_eq!((it.writes().purpose, it.now), (Purpose::Release, 5_500));
 }

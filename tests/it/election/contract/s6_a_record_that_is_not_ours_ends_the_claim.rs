@@ -10,7 +10,7 @@ fn a_foreign_holder_and_the_own_name_of_another_process_alike() {
 }
 
 #[test]
-fn a_conflict_is_read_at_once_and_the_claim_stands_meanwhile() {
+fn after_a_conflict_the_lock_is_read_at_once_and_the_claim_is_kept() {
     for refusal in [Answer::Conflict, Answer::Absent] {
         let mut it = Scenario::leader(settings());
         it.writes();
@@ -36,7 +36,7 @@ fn after_somebody_wrote_another_field_the_renewal_goes_out_again_at_once() {
 }
 
 #[test]
-fn a_watch_that_lags_behind_the_acknowledged_write_is_not_believed() {
+fn a_watch_event_older_than_the_acknowledged_write_is_ignored() {
     let mut it = Scenario::leader(settings());
     it.watches(500, held(99, "other", 10, 1));
     assert!(it.leads());
@@ -54,7 +54,7 @@ fn a_copy_of_the_own_record_in_another_object_is_not_ours() {
 }
 
 #[test]
-fn a_lie_about_absence_does_not_disown_what_was_acknowledged() {
+fn a_wrong_404_does_not_lose_the_acknowledged_record() {
     let mut it = Scenario::new(settings());
     it.reads(Sight::MISSING);
     let write = it.writes();

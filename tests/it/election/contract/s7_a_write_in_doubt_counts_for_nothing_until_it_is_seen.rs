@@ -51,7 +51,7 @@ fn the_same_record_without_our_mark_is_not_ours() {
     let mut it = Scenario::that_sees(held(50, "", 1, 1));
     let write = it.writes();
     it.answered(Answer::Unknown);
-    // A clone whose wall clock stands still as well wrote it; then somebody took the annotation away.
+    // A clone whose wall clock has stopped too wrote it; then somebody removed the annotation.
     it.reads(Sight { mark: None, ..shown(&write, 52) });
     assert!(!it.leads());
 }
@@ -114,16 +114,16 @@ fn a_2xx_that_shows_the_own_record_with_the_mark_of_another_write_acknowledges_n
 }
 
 #[test]
-fn an_acknowledgement_that_no_longer_counts_is_news_all_the_same() {
+fn an_acknowledgement_that_no_longer_counts_is_still_an_observation() {
     let mut it = Scenario::that_sees(Sight::MISSING);
     let late = it.writes();
     it.watches(100, held(52, "other", 10, 2));
-    // Somebody deleted that, and the creation came to the server only then.
+    // Somebody deleted that, and only then the create arrived at the server.
     it.acknowledged(&late, 54);
     assert!(!it.leads() && it.machine().name_is_taken());
 }
 
-/// One that has an acquisition in doubt when the lock is not wanted any more.
+/// A candidate with an acquisition in doubt when the lock is no longer wanted.
 fn unwanted_in_doubt() -> (Scenario, Write) {
     let mut it = Scenario::that_sees(held(50, "", 1, 1));
     let write = it.writes();
@@ -133,7 +133,7 @@ fn unwanted_in_doubt() -> (Scenario, Write) {
 }
 
 #[test]
-fn what_is_in_doubt_is_read_at_once_when_the_lock_is_given_up_and_released_if_it_was_done() {
+fn a_write_in_doubt_is_read_when_the_lock_is_given_up_and_released_if_it_was_carried_out() {
     let (mut it, write) = unwanted_in_doubt();
     it.reads(shown(&write, 51));
     assert_eq!((it.writes().purpose, it.now), (Purpose::Release, 10));
@@ -144,7 +144,7 @@ fn an_acquisition_recognised_while_giving_up_begins_no_term() {
     let (mut it, write) = unwanted_in_doubt();
     it.reads(shown(&write, 51));
     assert_eq!(it.writes().purpose, Purpose::Release);
-    // Only a term would be in too much of a hurry to leave a busy server alone.
+    // Only during a term would it ignore Retry-After.
     it.answered(Answer::Busy(Some(ms(5_000))));
     assert_eq!((it.writes().purpose, it.now), (Purpose::Release, 5_010));
 }

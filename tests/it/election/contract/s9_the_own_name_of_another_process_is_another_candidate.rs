@@ -21,10 +21,11 @@ fn it_is_taken_at_once_only_when_its_writer_is_provably_dead() {
     assert_eq!(acts_at(marked(held(50, ME, 10, 1), 1, Some(host())), true), 10_000);
     assert_eq!(acts_at(marked(held(50, ME, 10, 1), 2, Some(elsewhere)), true), 10_000);
     assert_eq!(acts_at(marked(held(50, "other", 10, 1), 2, Some(host())), true), 10_000);
-    // A mark that an earlier record left behind proves nothing.
+    // A mark that belongs to an earlier record proves nothing.
     let left_behind = Sight { mark: dead().mark, ..held(51, ME, 10, 2) };
     assert_eq!(acts_at(left_behind, true), 10_000);
-    // Nor does that of another candidate in the same place, whose record somebody put this name into by hand.
+    // Nor does the mark of another candidate in the same network namespace, if somebody put this name into its record
+    // by hand.
     let renamed = Sight { mark: marked(held(50, "other", 10, 1), 2, Some(host())).mark, ..held(51, ME, 10, 1) };
     assert_eq!(acts_at(renamed, true), 10_000);
 }
@@ -60,9 +61,9 @@ fn a_dead_writer_in_a_new_object_does_not_free_the_one_who_held_the_old_object()
     assert_eq!(it.now, 21_000);
 }
 
-/// It may have said that it leads until just now, and nobody else leads for L - D after that.
+/// It may have claimed to lead until just now, and nobody else may lead for L - D after that.
 #[test]
-fn what_a_dead_process_held_is_kept_for_its_claim_though_a_stop_comes_at_once() {
+fn the_lock_of_a_dead_predecessor_is_kept_for_its_claim_even_after_a_stop() {
     for stop_before_the_answer in [true, false] {
         let mut it = Scenario::new(settings());
         it.happens(Event::Alone(true));

@@ -34,7 +34,7 @@ fn a_request_that_never_ends_is_given_up() {
 }
 
 #[test]
-fn a_follower_of_a_healthy_holder_asks_for_nothing() {
+fn a_follower_of_a_renewing_holder_sends_no_request() {
     let mut it = Scenario::that_sees(held(50, "other", 10, 1));
     for n in 1..=20 {
         it.watches(n * 3_000, held(50 + n, "other", 10, 1 + n as i64));
@@ -43,7 +43,7 @@ fn a_follower_of_a_healthy_holder_asks_for_nothing() {
 }
 
 #[test]
-fn a_silent_watch_is_checked_with_one_read_and_opened_anew_if_it_missed_something() {
+fn a_silent_watch_is_checked_with_one_read_and_reopened_if_it_missed_something() {
     let mut it = Scenario::that_sees(held(50, "other", 10, 1));
     it.reads(held(51, "other", 10, 2));
     assert_eq!((it.now, it.output.reopen_watch), (5_800, true));
@@ -61,16 +61,16 @@ fn a_loser_of_a_race_that_has_seen_the_winner_does_not_read() {
 }
 
 #[test]
-fn the_end_of_a_watch_does_not_make_everybody_read_at_that_moment() {
+fn the_end_of_a_watch_does_not_cause_a_read_at_once() {
     let mut it = Scenario::that_sees(held(50, "other", 10, 1));
     it.happens_at(5_000, Event::WatchClosed);
     assert_eq!(it.request, None);
-    it.happens_at(5_500, Event::WatchClosed); // a second one puts nothing off
+    it.happens_at(5_500, Event::WatchClosed); // a second one does not delay the read
     assert_eq!((it.asks().call, it.now), (Call::Read, 7_000));
 }
 
 #[test]
-fn a_watch_that_opens_again_and_again_and_shows_nothing_does_not_put_reads_off_for_ever() {
+fn a_watch_that_reopens_and_shows_nothing_does_not_delay_reads_forever() {
     let mut it = Scenario::that_sees(held(50, "other", 60, 1));
     for n in 1..=20 {
         it.happens_at(n * 1_000, Event::WatchClosed);
@@ -83,7 +83,7 @@ fn a_watch_that_opens_again_and_again_and_shows_nothing_does_not_put_reads_off_f
 }
 
 #[test]
-fn one_refusal_after_an_outage_is_not_the_end_of_a_long_row_of_refusals() {
+fn failures_of_an_outage_do_not_lengthen_the_wait_after_a_refusal() {
     let mut it = Scenario::new(settings());
     for _ in 0..8 {
         it.asks();
@@ -97,7 +97,7 @@ fn one_refusal_after_an_outage_is_not_the_end_of_a_long_row_of_refusals() {
 }
 
 #[test]
-fn refusals_in_a_row_are_asked_again_less_and_less_but_every_three_minutes() {
+fn refused_requests_are_repeated_with_growing_pauses_up_to_three_minutes() {
     let mut it = Scenario::new(settings());
     let mut waits = Vec::new();
     for _ in 0..9 {
@@ -111,7 +111,7 @@ fn refusals_in_a_row_are_asked_again_less_and_less_but_every_three_minutes() {
 }
 
 #[test]
-fn a_busy_server_is_left_alone_as_long_as_it_asks_whatever_the_lease() {
+fn retry_after_of_a_429_is_respected_whatever_the_lease() {
     let hours = |n: u64| ms(n * 3_600_000);
     let day = Settings {
         lease: hours(24),
@@ -130,7 +130,7 @@ fn a_busy_server_is_left_alone_as_long_as_it_asks_whatever_the_lease() {
 }
 
 #[test]
-fn a_read_overtaken_by_the_watch_is_not_believed() {
+fn a_read_older_than_the_watch_is_ignored() {
     let mut it = Scenario::new(settings());
     it.asks();
     it.watches(5, held(60, "new", 10, 2));
@@ -139,7 +139,7 @@ fn a_read_overtaken_by_the_watch_is_not_believed() {
 }
 
 #[test]
-fn a_watch_from_the_future_is_opened_anew() {
+fn a_watch_ahead_of_the_server_is_reopened() {
     let mut it = Scenario::that_sees(held(50, "", 1, 1));
     it.writes();
     it.answered(Answer::Conflict);

@@ -1,8 +1,8 @@
-//! The annotation that asks a holder to step down.
+//! The step-down annotation.
 
 use super::*;
 
-/// The same sight of the lock, with the wish that this holder steps down.
+/// The same sight, with the annotation that asks this holder to step down.
 fn asked(holder: &str, sight: Sight) -> Sight {
     Sight { step_down: Some(holder.into()), ..sight }
 }
@@ -32,7 +32,7 @@ fn the_holder_that_is_named_releases_at_once_and_stands_back_for_one_lease() {
 }
 
 #[test]
-fn a_wish_that_names_somebody_else_is_left_alone() {
+fn an_annotation_that_names_another_holder_is_ignored() {
     let (mut it, write) = leader();
     it.watches(1_000, asked("other", shown(&write, 101)));
     assert!(it.leads());
@@ -41,7 +41,7 @@ fn a_wish_that_names_somebody_else_is_left_alone() {
 }
 
 #[test]
-fn the_wish_is_found_when_a_renewal_meets_it() {
+fn the_annotation_is_seen_after_a_conflict_of_a_renewal() {
     let (mut it, write) = leader();
     it.happens(Event::WatchClosed);
     it.happens_at(2_000, Event::Tick);
@@ -53,7 +53,7 @@ fn the_wish_is_found_when_a_renewal_meets_it() {
 }
 
 #[test]
-fn the_wish_is_not_lost_when_the_term_has_lapsed() {
+fn the_annotation_is_obeyed_after_the_end_of_the_term() {
     let (mut it, write) = leader();
     while it.leads() {
         it.asks();
@@ -68,16 +68,16 @@ fn the_wish_is_not_lost_when_the_term_has_lapsed() {
 }
 
 #[test]
-fn a_follower_that_is_named_does_not_mind() {
+fn a_follower_that_is_named_does_nothing() {
     let seen = || asked(ME, held(50, "other", 10, 1));
     let mut it = Scenario::that_sees(seen());
-    it.reads(seen()); // a watch that shows nothing for so long is not believed
+    it.reads(seen()); // the watch was silent for too long
     assert_eq!(it.writes().purpose, Purpose::Acquire);
     assert_eq!(it.now, 10_000);
 }
 
 #[test]
-fn whoever_is_told_to_leave_meanwhile_leaves() {
+fn a_stop_during_the_step_down_stops_the_candidate() {
     let (mut it, write) = leader();
     it.watches(1_000, asked(ME, shown(&write, 101)));
     assert_eq!(it.writes().purpose, Purpose::Release);

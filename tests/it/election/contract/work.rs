@@ -1,8 +1,8 @@
-//! What a candidate starts for its leadership: it is over by F, and before a release is sent (S1, S5).
+//! Work that a candidate starts for its leadership: it has ended by F, and before a release is sent (S1, S5).
 
 use super::*;
 
-/// A leader since 0 ms that has started something.
+/// A leader since 0 ms that has started work.
 fn leader(settings: Settings) -> Scenario {
     let mut it = Scenario::leader(settings);
     it.lock_set.begin_work();
@@ -13,7 +13,7 @@ fn until(it: &Scenario) -> Option<u64> {
     it.lock_set.work_until().map(|until| until.uptime().as_millis() as u64)
 }
 
-/// The next request is a renewal, and is acknowledged.
+/// Expects the next request to be a renewal, and acknowledges it.
 fn renews(it: &mut Scenario, resource_version: u64) {
     let write = it.writes();
     assert!(matches!(write.purpose, Purpose::Renew { .. }), "at {} ms: {write:?}", it.now);
@@ -21,7 +21,7 @@ fn renews(it: &mut Scenario, resource_version: u64) {
 }
 
 #[test]
-fn it_may_go_on_until_f_which_each_renewal_moves() {
+fn work_may_continue_until_f_which_each_renewal_moves() {
     let mut it = leader(settings());
     assert_eq!(until(&it), Some(6_000));
     it.happens_at(2_000, Event::Tick);
@@ -32,7 +32,7 @@ fn it_may_go_on_until_f_which_each_renewal_moves() {
 }
 
 #[test]
-fn after_a_stop_the_lock_is_kept_and_renewed_until_it_has_ended() {
+fn after_a_stop_the_lock_is_kept_and_renewed_until_the_work_has_ended() {
     let mut it = leader(settings());
     it.happens_at(1_000, Event::Stop);
     assert!(!it.leads() && !it.output.finished);
@@ -49,7 +49,7 @@ fn after_a_stop_the_lock_is_kept_and_renewed_until_it_has_ended() {
 }
 
 #[test]
-fn the_release_delay_counts_beside_it() {
+fn the_release_delay_applies_with_work_too() {
     let mut it = leader(Settings { release_delay: ms(3_000), ..settings() });
     it.happens_at(1_000, Event::Stop);
     it.befalls_at(1_500, CandidateEvent::WorkEnded);
@@ -59,7 +59,7 @@ fn the_release_delay_counts_beside_it() {
 }
 
 #[test]
-fn the_process_does_not_end_before_it_has_even_if_the_lock_is_lost() {
+fn the_process_does_not_finish_before_the_work_has_ended() {
     let mut it = leader(settings());
     it.watches(1_000, held(101, "other", 10, 1));
     assert_eq!(until(&it), None, "it has to end at once");
@@ -71,7 +71,7 @@ fn the_process_does_not_end_before_it_has_even_if_the_lock_is_lost() {
 }
 
 #[test]
-fn a_later_term_gives_what_was_started_for_an_earlier_one_no_more_time() {
+fn a_later_term_does_not_extend_work_of_an_earlier_one() {
     let mut it = leader(settings());
     it.watches(1_000, held(101, "other", 10, 1));
     it.watches(1_500, Sight { mark: None, ..held(102, "", 10, 2) });
@@ -82,7 +82,7 @@ fn a_later_term_gives_what_was_started_for_an_earlier_one_no_more_time() {
 }
 
 #[test]
-fn whoever_stands_back_does_so_from_the_release_on() {
+fn the_time_of_standing_back_counts_from_the_release() {
     let mut it = leader(settings());
     it.befalls_at(1_000, CandidateEvent::StandBack);
     assert!(!it.leads());
@@ -95,6 +95,22 @@ fn whoever_stands_back_does_so_from_the_release_on() {
     assert_eq!(release.purpose, Purpose::Release);
     it.acknowledged(&release, 120);
     let released_at = it.now;
+    assert_eq!(it.writes().purpose, Purpose::Acquire);
+    assert_eq!(it.now, released_at + 10_000);
+}
+
+#[test]
+fn the_time_of_standing_back_starts_again_with_a_late_release() {
+    let mut it = Scenario::leader(settings());
+    it.sees_deletion(1_000, 101);
+    let write = it.writes();
+    it.befalls_at(1_001, CandidateEvent::StandBack);
+    it.reads(Sight::MISSING);
+    it.watches(3_000, shown(&write, 102));
+    let release = it.writes();
+    assert_eq!(release.purpose, Purpose::Release);
+    let released_at = it.now;
+    it.acknowledged(&release, 103);
     assert_eq!(it.writes().purpose, Purpose::Acquire);
     assert_eq!(it.now, released_at + 10_000);
 }

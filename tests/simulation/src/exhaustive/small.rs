@@ -1,4 +1,4 @@
-//! A small world: its state, what can happen next in it, and what that does.
+//! A small world: its state, the choices of what happens next, and their effects.
 
 use super::Start;
 use crate::clock::SECOND;
@@ -16,21 +16,21 @@ use std::time::Duration;
 /// What can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// A request comes to the server.
+    /// A request arrives at the server.
     Arrive(usize),
-    /// Its answer comes back.
+    /// Its answer arrives at the candidate.
     Return(usize),
-    /// The watch shows a candidate the next change.
+    /// A watch shows a candidate the next change.
     Show {
         node: usize,
         lock: usize,
     },
-    /// Time goes on to this candidate's deadline.
+    /// Time advances to this candidate's deadline.
     Wait(usize),
-    // The faults.
+    // Faults:
     LoseRequest(usize),
     LoseAnswer(usize),
-    /// It comes to the server, and comes again.
+    /// A request arrives at the server twice.
     Twice(usize),
     Crash(usize),
     Stop(usize),
@@ -44,18 +44,18 @@ pub enum Choice {
 #[derive(Clone, Debug, Hash)]
 struct Message {
     node: usize,
-    life: usize,
+    process: usize,
     lock: usize,
     request: Request,
     sent: u64,
     answer: Option<(Answer, usize)>,
-    /// The candidate waits for it no more.
+    /// The candidate no longer waits for it.
     given_up: bool,
 }
 
 #[derive(Clone, Debug, Hash)]
 struct Node {
-    life: usize,
+    process: usize,
     lock_set: LockSet,
     deadline: Option<u64>,
     /// For each lock, how many states the watch has shown, while there is one.
@@ -73,7 +73,7 @@ pub struct Small {
     messages: Vec<Message>,
     pub oracle: Oracle,
     faults_left: u32,
-    lives: u8,
+    processes: u8,
 }
 
 const LEASE: u64 = 10 * SECOND;
@@ -111,7 +111,7 @@ impl Small {
             messages: Vec::new(),
             oracle: Oracle::new(),
             faults_left: faults,
-            lives: 0,
+            processes: 0,
         };
         for node in 0..2 {
             let new = world.new_node(node);
@@ -119,7 +119,7 @@ impl Small {
         }
         world.begin(0);
         if start != Start::Empty {
-            // Without a fault, until the first one leads.
+            // Without faults, until the first candidate leads.
             while world.oracle.leaders(world.now).next().is_none() {
                 world.choose(world.choices()[0]);
             }
@@ -131,10 +131,10 @@ impl Small {
     fn new_node(&mut self, node: usize) -> Node {
         let clones = self.start == Start::Clones;
         let identity = if clones { "a" } else { ["a", "b"][node] };
-        let settings = settings(identity, identity, u128::from(self.lives) + 1);
-        self.lives += 1;
+        let settings = settings(identity, identity, u128::from(self.processes) + 1);
+        self.processes += 1;
         let dual = self.start == Start::Dual;
-        let life = self.oracle.born(Facts {
+        let process = self.oracle.add_process(Facts {
             identity: identity.as_bytes()[0],
             network: identity.as_bytes()[0],
             lease: LEASE,
@@ -146,13 +146,13 @@ impl Small {
             locks: [true, dual],
         });
         let lock_set = if dual { LockSet::dual(settings) } else { LockSet::single(settings) };
-        Node { life, lock_set, deadline: None, shown: [None; 2], stopped: false, gone: false }
+        Node { process, lock_set, deadline: None, shown: [None; 2], stopped: false, gone: false }
     }
 
-    /// A process starts, and its watches open at once.
+    /// Starts a process; its watches open at once.
     fn begin(&mut self, node: usize) {
-        self.oracle.started(self.nodes[node].life);
-        // In one network only the first of a name gets the socket.
+        self.oracle.started(self.nodes[node].process);
+        // In one network namespace only the first process of a name gets the socket.
         let alone = self.start != Start::Clones || self.nodes[1 - node].gone || node == 0;
         self.step(node, 0, Event::Alone(alone));
         for lock in 0..self.nodes[node].lock_set.locks().len() {
@@ -167,7 +167,7 @@ impl Small {
         self.step(node, lock, Event::WatchOpened);
     }
 
-    /// The same state has the same number, whatever led to it.
+    /// A hash of the state: equal states have equal hashes.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (&self.nodes, &self.messages, &self.server, &self.oracle, self.now, self.faults_left).hash(&mut hasher);
@@ -226,10 +226,10 @@ impl Small {
         match choice {
             Choice::Arrive(message) => self.arrive(message),
             Choice::Return(message) => {
-                let Message { node, life, lock, request, sent, answer, given_up } = self.messages.remove(message);
+                let Message { node, process, lock, request, sent, answer, given_up } = self.messages.remove(message);
                 if let Some((answer, state)) = answer
                     && !given_up
-                    && self.nodes[node].life == life
+                    && self.nodes[node].process == process
                 {
                     let via = match &request.call {
                         Call::Read => Via::Read,
@@ -243,7 +243,7 @@ impl Small {
                     let took = Duration::from_nanos(self.now - sent);
                     let it = &self.nodes[node];
                     if seen.is_some_and(|shown| believes(&it.lock_set, lock, &request, took, it.stopped, shown)) {
-                        self.oracle.shown(life, lock, self.now, state, via);
+                        self.oracle.shown(process, lock, self.now, state, via);
                     }
                     self.settle(node, outcome);
                 }
@@ -254,7 +254,7 @@ impl Small {
                 let state = &self.server.objects[lock].history[index];
                 let event = Event::Watched { resource_version: state.resource_version, sight: state.sight.clone() };
                 let outcome = self.step_machine(node, lock, event);
-                self.oracle.shown(self.nodes[node].life, lock, self.now, index, Via::Watch);
+                self.oracle.shown(self.nodes[node].process, lock, self.now, index, Via::Watch);
                 self.settle(node, outcome);
             }
             Choice::Wait(node) => {
@@ -271,8 +271,8 @@ impl Small {
     fn fault(&mut self, fault: Choice) {
         match fault {
             Choice::LoseRequest(message) | Choice::LoseAnswer(message) => {
-                let Message { node, life, lock, request, given_up, .. } = self.messages.remove(message);
-                if !given_up && self.nodes[node].life == life {
+                let Message { node, process, lock, request, given_up, .. } = self.messages.remove(message);
+                if !given_up && self.nodes[node].process == process {
                     self.step(node, lock, Event::Answered { request: request.number, answer: Answer::Unknown });
                 }
             }
@@ -283,13 +283,13 @@ impl Small {
                 self.arrive(message);
             }
             Choice::Crash(node) => {
-                self.oracle.died(self.nodes[node].life, self.now);
+                self.oracle.died(self.nodes[node].process, self.now);
                 self.nodes[node].gone = true;
                 self.nodes[node] = self.new_node(node);
                 self.begin(node);
             }
             Choice::Stop(node) => {
-                self.oracle.stopped(self.nodes[node].life, self.now);
+                self.oracle.stopped(self.nodes[node].process, self.now);
                 self.nodes[node].stopped = true;
                 self.step(node, 0, Event::Stop);
             }
@@ -297,7 +297,7 @@ impl Small {
                 let before = self.server.objects[0].history.len();
                 self.server.touch(0);
                 if self.server.objects[0].history.len() > before {
-                    self.oracle.committed(0, self.now, commit_of(self.server.objects[0].present(), Writer::Stranger));
+                    self.oracle.committed(0, self.now, commit_of(self.server.objects[0].present(), Writer::Foreign));
                 }
             }
             Choice::CutWatch { node, lock } => {
@@ -310,7 +310,7 @@ impl Small {
     }
 
     fn arrive(&mut self, index: usize) {
-        let Message { life, lock, ref request, sent, .. } = self.messages[index];
+        let Message { process, lock, ref request, sent, .. } = self.messages[index];
         let verdict = match &request.call {
             Call::Read => Verdict::Done,
             Call::Write(write) => {
@@ -318,7 +318,7 @@ impl Small {
                 let (before, fields) = (history.len(), self.server.objects[lock].present().other_fields());
                 let verdict = self.server.write(lock, write, &fields.after(write));
                 if self.server.objects[lock].history.len() > before {
-                    let commit = commit_of(self.server.objects[lock].present(), Writer::Candidate { life, sent });
+                    let commit = commit_of(self.server.objects[lock].present(), Writer::Candidate { process, sent });
                     self.oracle.committed(lock, self.now, commit);
                 }
                 verdict
@@ -343,17 +343,17 @@ impl Small {
         self.nodes[node].lock_set.step(moment, lock, event)
     }
 
-    /// What follows a step: what it says, and what it sends.
+    /// Processes the outcome of a step: the claims of the candidate, and its requests.
     fn settle(&mut self, node: usize, outcome: Outcome) {
         let it = &mut self.nodes[node];
         it.deadline = outcome.deadline.map(nanos);
-        let life = it.life;
+        let process = it.process;
         let claim = it.lock_set.claim();
         let claim = claim.map(|claim| Claim { until: nanos(claim.until), token: claim.fencing_token });
         let now = at(self.now);
         let other = it.lock_set.others().find(|holder| now < holder.until);
         let other = other.map(|holder| Named { identity: holder.identity.as_bytes()[0], until: nanos(holder.until) });
-        self.oracle.says(life, self.now, claim, other);
+        self.oracle.says(process, self.now, claim, other);
         for (lock, order) in outcome.orders.into_iter().enumerate() {
             if let Some(request) = order.request {
                 for message in self.messages.iter_mut().filter(|it| (it.node, it.lock) == (node, lock)) {
@@ -361,11 +361,11 @@ impl Small {
                 }
                 if let Call::Write(write) = &request.call {
                     let base = write.base.as_ref().map(|base| (base.resource_version, !base.uid.is_empty()));
-                    self.oracle.sends(life, lock, self.now, base, purpose_of(write.purpose));
+                    self.oracle.sends(process, lock, self.now, base, purpose_of(write.purpose));
                 }
                 self.messages.push(Message {
                     node,
-                    life,
+                    process,
                     lock,
                     request,
                     sent: self.now,
@@ -375,7 +375,7 @@ impl Small {
             }
         }
         if outcome.finished {
-            self.oracle.died(life, self.now);
+            self.oracle.died(process, self.now);
             self.nodes[node].gone = true;
         }
     }

@@ -1,56 +1,59 @@
-//! For whoever plans faults: what would break an assumption of DESIGN.
+//! For the code that injects faults: which edits would break an assumption in docs/guarantees.md.
 
-use super::{Content, Life, LifeId, Oracle};
+use super::{Content, Oracle, Process, ProcessId};
 
-/// What somebody who is no candidate would put into a lock.
+/// An edit of a lock by somebody who is no candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edit {
     pub content: Content,
-    /// Into an object of its own: the one that is there is deleted, or there is none.
+    /// In a new object: the existing one is deleted, or there is none.
     pub in_new_object: bool,
 }
 
 impl Oracle {
-    /// Whether an edit now would let anybody who lives, and stands for this lock, take it too early: who would wait for less
-    /// than the lease of whoever may claim.
+    /// Whether an edit now would let a running candidate of this lock take it too early: before the lease of every
+    /// process that may claim has run out.
     pub fn breaks_assumption(&self, lock: usize, edit: Edit) -> bool {
         let state = self.locks[lock].last().expect("there is a first one");
-        let longest = self.lives.iter().map(|life| life.facts.lease).max().unwrap_or(0);
-        // The L of whoever's record is taken away.
+        let longest = self.processes.iter().map(|process| process.facts.lease).max().unwrap_or(0);
+        // The L in the record that is removed.
         let present = match state.commit.content {
             Content::Record { holder, lease, .. } if holder != 0 => lease,
             Content::Unreadable => longest,
             Content::Record { .. } | Content::Nothing => 0,
         };
-        // Whoever was not shown what is there now, or was told that nothing is, takes the edit for something else.
-        let knows = |life: &Life| life.locks[lock].shown >= state.term && !life.locks[lock].misled;
-        let waits = |life: &Life| life.locks[lock].last_lease.map_or(0, |last| last.max(life.facts.lease));
+        // A candidate that has not seen the present state, or was told that the object is absent, misunderstands the
+        // edit.
+        let knows = |process: &Process| process.locks[lock].shown >= state.term && !process.locks[lock].misled;
+        let waits = |process: &Process| process.locks[lock].last_lease.map_or(0, |last| last.max(process.facts.lease));
         let never_saw_one =
-            |life: &Life| life.locks[lock].last_lease.is_none() && state.commit.content == Content::Nothing;
-        // A free record in the place of one that is held looks like a release.
+            |process: &Process| process.locks[lock].last_lease.is_none() && state.commit.content == Content::Nothing;
+        // A free record that replaces one with a holder looks like a release.
         let taken_away = edit.in_new_object || !state.commit.content.is_held_record();
-        let waits_too_little = |life: &Life| match edit.content {
-            Content::Record { holder, lease, .. } if holder != 0 => lease.max(life.facts.lease) < longest,
-            Content::Unreadable => life.facts.lease < longest,
-            Content::Nothing => !(knows(life) && waits(life) >= present) && (present > 0 || waits(life) > 0),
+        let waits_too_little = |process: &Process| match edit.content {
+            Content::Record { holder, lease, .. } if holder != 0 => lease.max(process.facts.lease) < longest,
+            Content::Unreadable => process.facts.lease < longest,
+            Content::Nothing => !(knows(process) && waits(process) >= present) && (present > 0 || waits(process) > 0),
             Content::Record { .. } if state.commit.content.is_free_record() => false,
-            Content::Record { .. } => !(taken_away && knows(life) && (waits(life) >= longest || never_saw_one(life))),
+            Content::Record { .. } => {
+                !(taken_away && knows(process) && (waits(process) >= longest || never_saw_one(process)))
+            }
         };
-        self.lives.iter().any(|life| life.alive && life.facts.locks[lock] && waits_too_little(life))
+        self.processes.iter().any(|process| process.alive && process.facts.locks[lock] && waits_too_little(process))
     }
 
-    pub fn is_misled(&self, life: LifeId, lock: usize) -> bool {
-        self.lives[life].locks[lock].misled
+    pub fn is_misled(&self, process: ProcessId, lock: usize) -> bool {
+        self.processes[process].locks[lock].misled
     }
 
-    /// When a candidate was last shown anything new of a lock.
-    pub fn news_at(&self, life: LifeId, lock: usize) -> u64 {
-        self.lives[life].locks[lock].news_at
+    /// When a candidate was last shown a change of a lock.
+    pub fn last_change_shown(&self, process: ProcessId, lock: usize) -> u64 {
+        self.processes[process].locks[lock].last_change_shown
     }
 
-    /// The longest that a candidate may have to wait for a lock as it is, local.
-    pub fn longest_wait(&self, life: LifeId, lock: usize) -> u64 {
-        let Life { facts, locks, .. } = &self.lives[life];
+    /// The longest local time that a candidate may have to wait for the present lock.
+    pub fn longest_wait(&self, process: ProcessId, lock: usize) -> u64 {
+        let Process { facts, locks, .. } = &self.processes[process];
         let present = match self.locks[lock].last().expect("there is a first one").commit.content {
             Content::Record { lease, .. } => lease,
             Content::Unreadable | Content::Nothing => 0,
@@ -58,10 +61,10 @@ impl Oracle {
         present.max(facts.lease).max(locks[lock].longest_lease)
     }
 
-    /// When nobody must stand back any more because of a claim that exists now, or that can be made of what was sent until
-    /// now.
+    /// When nobody has to wait any more for a claim that exists now, or that can follow from a write sent before now.
     pub fn last_lease_ends(&self, now: u64) -> u64 {
-        let lasts = |life: &Life| (u128::from(life.facts.lease) << 20).div_ceil(u128::from(life.facts.rate)) as u64;
-        now + self.lives.iter().map(lasts).max().unwrap_or(0) + 1
+        let lasts =
+            |process: &Process| (u128::from(process.facts.lease) << 20).div_ceil(u128::from(process.facts.rate)) as u64;
+        now + self.processes.iter().map(lasts).max().unwrap_or(0) + 1
     }
 }

@@ -1,16 +1,16 @@
-//! The health checks of a candidate's application, and when it may stand by them.
+//! Health checks: when a candidate may try to take the lock, and when it may lead.
 
-use super::{LifeId, Oracle, ROUNDING};
+use super::{Oracle, ProcessId, ROUNDING};
 
-/// What the checks have shown; times are true time, durations local.
+/// The results of the checks. Times are true time, durations are local.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 pub(super) struct Health {
     failures: u32,
     failing_since: u64,
     well_since: Option<u64>,
-    /// No check has succeeded since the start, or since one failed that was no leader's.
+    /// No check has succeeded since the start, or since a check failed while the candidate did not lead.
     unfit: bool,
-    /// After so many failures as end a leadership: how long it has to be well.
+    /// After N failures: how long the checks must succeed.
     recovery: Option<u64>,
 }
 
@@ -23,14 +23,14 @@ impl Health {
 
 impl Oracle {
     /// A check of its application reached a candidate.
-    pub fn checked(&mut self, life: LifeId, now: u64, healthy: bool) {
-        let claims = self.claims(life, now);
-        let facts = &self.lives[life].facts;
+    pub fn checked(&mut self, process: ProcessId, now: u64, healthy: bool) {
+        let claims = self.claims(process, now);
+        let facts = &self.processes[process].facts;
         let (limit, least) = (facts.health_failures, facts.retry_period);
-        let mut health = self.lives[life].health;
+        let mut health = self.processes[process].health;
         if healthy {
             let since = *health.well_since.get_or_insert(now);
-            let well_for = self.elapsed(life, since, now) + ROUNDING;
+            let well_for = self.elapsed(process, since, now) + ROUNDING;
             health = Health { failures: 0, unfit: false, ..health };
             health.recovery = health.recovery.filter(|recovery| well_for < *recovery);
         } else {
@@ -41,29 +41,33 @@ impl Oracle {
             health.well_since = None;
             health.unfit |= !claims;
             if Some(health.failures) == limit {
-                health.recovery = Some(self.elapsed(life, health.failing_since, now).max(least));
-                self.leaves(life, now);
+                health.recovery = Some(self.elapsed(process, health.failing_since, now).max(least));
+                self.leaves(process, now);
             }
         }
-        self.lives[life].health = health;
+        self.processes[process].health = health;
     }
 
-    /// It sends an acquisition.
-    pub(super) fn judge_fitness(&mut self, life: LifeId, now: u64) {
-        let health = self.lives[life].health;
+    /// A candidate sends an acquisition.
+    pub(super) fn check_acquisition_health(&mut self, process: ProcessId, now: u64) {
+        let health = self.processes[process].health;
         if health.unfit {
-            self.violated("health", now, || format!("life {life} acquires though its last check failed, or none came"));
+            self.violated("health", now, || {
+                format!("process {process} acquires though its last check failed, or none came")
+            });
         }
         if let Some(recovery) = health.recovery {
-            self.violated("health", now, || format!("life {life} acquires and has not been well for {recovery} ns"));
+            self.violated("health", now, || {
+                format!("process {process} acquires and has not been well for {recovery} ns")
+            });
         }
     }
 
-    /// It claims; `begins`: as it did not before.
-    pub(super) fn judge_health(&mut self, life: LifeId, now: u64, begins: bool) {
-        let health = self.lives[life].health;
+    /// A candidate claims to lead. `begins`: it did not before.
+    pub(super) fn check_claim_health(&mut self, process: ProcessId, now: u64, begins: bool) {
+        let health = self.processes[process].health;
         if health.recovery.is_some() || begins && health.unfit {
-            self.violated("health", now, || format!("life {life} claims though its application is not well"));
+            self.violated("health", now, || format!("process {process} claims although its application is unhealthy"));
         }
     }
 }

@@ -1,48 +1,49 @@
-//! What each candidate was shown of a lock, and what follows from that for when it may take it.
+//! What each candidate was shown of a lock, and when it may therefore take it.
 
-use super::{Content, Life, LifeId, Oracle, State, Writer};
+use super::{Content, Oracle, Process, ProcessId, State, Writer};
 
 /// How a state of a lock reached a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
     Watch,
     Read,
-    /// The answer to the write that was sent at this moment.
+    /// The answer to a write that was sent at this moment.
     Write {
         sent: u64,
     },
 }
 
-/// What one life did to, and was shown of, one lock.
+/// What one process wrote to one lock, and was shown of it.
 #[derive(Clone, Copy, Debug, Default, Hash)]
 pub(super) struct View {
-    /// The state that it was shown last, and believes.
+    /// The last state that it was shown and accepted.
     pub(super) shown: usize,
-    /// A watch shows nothing new up to this state. That there is no object, as a read shows, has no resourceVersion.
+    /// Watch events up to this state are old. An absent object, as a read shows it, has no resourceVersion.
     pub(super) floor: usize,
-    /// The newest state shown that bore a record which is not its own.
+    /// The newest state with a foreign record that it was shown.
     pub(super) foreign: usize,
-    /// The newest committed write of a record of its own: its state, and when the latest such was sent.
+    /// The state of its newest committed write, and when the latest such write was sent.
     pub(super) own: usize,
     pub(super) own_sent: u64,
-    /// The newest state that was shown while it claimed, and that did not end the claim.
+    /// The newest state that was shown during a claim and did not end it.
     pub(super) kept: usize,
-    /// When anything new was last shown.
-    pub(super) news_at: u64,
-    /// The L of the last held record shown, or its own for one that cannot be read; local.
+    /// When a change was last shown.
+    pub(super) last_change_shown: u64,
+    /// The L of the last record with a holder that was shown, or its own L for an unreadable record; local.
     pub(super) last_lease: Option<u64>,
-    /// The longest L of any record shown.
+    /// The longest L in all records that were shown.
     pub(super) longest_lease: u64,
     pub(super) removed: Option<Removal>,
-    /// Since when the content shown has been the same, whatever came and went in between that was not shown.
+    /// Since when the content that was shown is the same, even if the lock had other content in between that was not
+    /// shown.
     pub(super) same_since: u64,
-    /// Since when nothing at all has come in between but changes of other fields.
+    /// Since when the lock has had only changes of other fields.
     pub(super) sure_since: u64,
-    /// Somebody in between has told it that there is no object, though there is.
+    /// It was told that there is no object, although there is one.
     pub(super) misled: bool,
 }
 
-/// When a candidate was shown that a holder's record had been taken away, and how long it must wait from then on, local.
+/// When a candidate was shown that a holder's record had been removed, and how long it must wait after that, local.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct Removal {
     pub(super) at: u64,
@@ -50,18 +51,18 @@ pub(super) struct Removal {
 }
 
 impl Oracle {
-    /// A state of the lock reached a candidate, and it has taken it in. What answers a write is believed only if it shows
+    /// A candidate was shown a state of the lock, and accepted it. The answer to a write is accepted only if it shows
     /// that write.
-    pub fn shown(&mut self, life: LifeId, lock: usize, now: u64, index: usize, via: Via) {
+    pub fn shown(&mut self, process: ProcessId, lock: usize, now: u64, index: usize, via: Via) {
         let Some(state) = self.locks[lock].get(index) else { return };
         if let Via::Write { sent } = via
-            && state.commit.writer != (Writer::Candidate { life, sent })
+            && state.commit.writer != (Writer::Candidate { process, sent })
         {
             return;
         }
-        let own_lease = self.lives[life].facts.lease;
-        let removal_wait = self.removal_wait(life, lock, now, state);
-        let view = &mut self.lives[life].locks[lock];
+        let own_lease = self.processes[process].facts.lease;
+        let removal_wait = self.removal_wait(process, lock, now, state);
+        let view = &mut self.processes[process].locks[lock];
         let misled = view.misled;
         let again = via == Via::Read && index == view.floor;
         if index <= view.floor && !again {
@@ -76,7 +77,7 @@ impl Oracle {
         if state.commit.content != before.commit.content {
             view.same_since = now;
         }
-        // The writer of each change in between is known, but not what the candidate made of it.
+        // The writers of the changes in between are known, but not how the candidate processed them.
         let only_touched = (view.shown..index).all(|n| states[n + 1].commit.touches(&states[n].commit));
         if misled || index < view.shown || !only_touched {
             view.sure_since = now;
@@ -85,12 +86,12 @@ impl Oracle {
             view.removed = Some(Removal { at: now, wait });
         }
         if index != view.shown || misled {
-            view.news_at = now;
+            view.last_change_shown = now;
         }
         view.shown = index;
         match state.commit.content {
             Content::Record { holder, lease, .. } => {
-                if state.author != Some(life) {
+                if state.author != Some(process) {
                     view.foreign = view.foreign.max(index);
                 }
                 if holder != 0 {
@@ -101,26 +102,27 @@ impl Oracle {
             Content::Unreadable => view.last_lease = view.last_lease.or(Some(own_lease)),
             Content::Nothing => {}
         }
-        self.was_shown_own(life, lock, now);
+        self.was_shown_own(process, lock, now);
     }
 
-    /// S3: how long the candidate must wait from now on because this shows that somebody took a holder's record away.
-    fn removal_wait(&self, life: LifeId, lock: usize, now: u64, state: &State) -> Option<u64> {
-        let Life { facts, locks, .. } = &self.lives[life];
+    /// S3: how long the candidate must wait from now on because this state shows that somebody removed a holder's
+    /// record.
+    fn removal_wait(&self, process: ProcessId, lock: usize, now: u64, state: &State) -> Option<u64> {
+        let Process { facts, locks, .. } = &self.processes[process];
         let view = &locks[lock];
         let before = &self.locks[lock][view.shown];
         let unreadable = before.commit.content == Content::Unreadable;
-        let held = before.commit.content.is_held_record() && before.author != Some(life);
+        let held = before.commit.content.is_held_record() && before.author != Some(process);
         let gone = before.commit.object != state.commit.object || state.commit.content == Content::Nothing;
         let removed = held && gone || unreadable && (gone || state.commit.content.is_free_record());
-        // What was taken away before may have to be waited for even longer.
-        let left = view.removed.map_or(0, |it| it.wait.saturating_sub(self.elapsed(life, it.at, now)));
+        // An earlier removal may require an even longer wait.
+        let left = view.removed.map_or(0, |it| it.wait.saturating_sub(self.elapsed(process, it.at, now)));
         let last_lease = view.last_lease.filter(|_| removed && !view.misled)?;
         Some(last_lease.max(facts.lease).max(left))
     }
 
-    /// Somebody in between told the candidate that there is no object, though there is one.
-    pub fn misled(&mut self, life: LifeId, lock: usize) {
-        self.lives[life].locks[lock].misled = true;
+    /// A candidate was told that there is no object, although there is one.
+    pub fn misled(&mut self, process: ProcessId, lock: usize) {
+        self.processes[process].locks[lock].misled = true;
     }
 }

@@ -1,40 +1,40 @@
-//! What stands in the way of a route: it is told, tried again, and holds nothing else up.
+//! Failures of the leader Service: they are reported, requests are repeated, and nothing else is delayed.
 
 use super::*;
 use crate::common::cluster::plain_server;
 use apiserver::{Fault, Options, Rule};
 use leader_elector::api::{Failure, FailureKind};
 use leader_elector::leader_service::Family;
-use leader_elector::leader_service::route::{Goal, Next, Request, Route, Trouble};
+use leader_elector::leader_service::route::{Goal, Next, Problem, Request, Route};
 use serde_json::json;
 
 const EVERYBODY: &str = "system:anonymous";
 
 #[test]
-fn a_right_that_is_missing_is_told_and_asked_for_again() {
+fn a_missing_right_is_reported_and_the_request_repeated() {
     let server = Server::start(Options { rules: vec![Rule::new(EVERYBODY, &["get"], "leases")], ..Options::default() });
     let server = server.unwrap();
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.leads(7, never());
-    assert_eq!(candidate.next(), Report::Trouble(Some("forbidden")));
+    assert_eq!(candidate.next(), Report::Problem(Some("forbidden")));
     server.set_rules(vec![Rule::new(EVERYBODY, &["get", "create", "update"], SLICES)]);
-    // In which order depends on which of the two slices is tried again first.
+    // The order depends on which of the two slices is tried first.
     let reports = [candidate.next(), candidate.next()];
-    assert!(reports.contains(&Report::Trouble(None)) && reports.contains(&Report::Routed { fencing_token: 7 }));
-    // A term that could write nothing has nothing to take away.
+    assert!(reports.contains(&Report::Problem(None)) && reports.contains(&Report::Routed { fencing_token: 7 }));
+    // A term that could write nothing has nothing to withdraw.
     server.set_rules(vec![Rule::new(EVERYBODY, &["get"], SLICES)]);
     let other = Candidate::start(&server, "web-1", &["10.0.0.2"]);
     other.leads(8, never());
-    assert_eq!(other.next(), Report::Trouble(Some("forbidden")));
+    assert_eq!(other.next(), Report::Problem(Some("forbidden")));
     server.clear_requests();
     other.ends(8, never());
-    assert_eq!(other.next(), Report::Trouble(None));
+    assert_eq!(other.next(), Report::Problem(None));
     assert_eq!(other.next(), Report::Withdrawn { fencing_token: 8 });
     assert_eq!(verbs(&server, V4), [""; 0]);
 }
 
 #[test]
-fn a_right_that_is_missing_is_named_with_the_rule() {
+fn a_missing_right_is_logged_with_its_rule() {
     let server = Server::start(Options { rules: vec![Rule::new(EVERYBODY, &["get"], "leases")], ..Options::default() });
     let server = server.unwrap();
     let (api, name) = (client(&server), name(V4));
@@ -60,7 +60,7 @@ fn a_right_that_is_missing_is_named_with_the_rule() {
 }
 
 #[test]
-fn a_slice_of_somebody_else_is_left_alone_until_it_is_gone() {
+fn a_slice_of_another_owner_is_not_written_until_it_is_gone() {
     for (field, name, value, told) in [
         ("labels", "endpointslice.kubernetes.io/managed-by", json!("staff"), "foreign"),
         ("labels", "endpointslice.kubernetes.io/managed-by", Value::Null, "foreign"),
@@ -75,7 +75,7 @@ fn a_slice_of_somebody_else_is_left_alone_until_it_is_gone() {
         let foreign = server.put(SLICES, "default", foreign);
         let candidate = Candidate::start(&server, "web-1", &["10.0.0.2"]);
         candidate.leads(8, never());
-        assert_eq!(candidate.next(), Report::Trouble(Some(told)));
+        assert_eq!(candidate.next(), Report::Problem(Some(told)));
         assert_eq!(slice(&server, V4), foreign);
         server.delete(SLICES, "default", V4);
         candidate.wait_for(Report::Routed { fencing_token: 8 });
@@ -83,7 +83,7 @@ fn a_slice_of_somebody_else_is_left_alone_until_it_is_gone() {
 }
 
 #[test]
-fn a_slice_of_the_wrong_family_is_told() {
+fn a_slice_of_the_wrong_family_is_reported() {
     let server = plain_server();
     let labels =
         json!({"endpointslice.kubernetes.io/managed-by": "leader-elector", "kubernetes.io/service-name": "web"});
@@ -92,7 +92,7 @@ fn a_slice_of_the_wrong_family_is_told() {
     server.put(SLICES, "default", json!({"metadata": metadata, "addressType": "IPv6"}));
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.leads(7, never());
-    assert_eq!(candidate.next(), Report::Trouble(Some("invalid")));
+    assert_eq!(candidate.next(), Report::Problem(Some("invalid")));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn one_family_goes_on_without_the_other() {
     let denied = server.fault(on("get", V4), None, Fault::Status { code: 403, retry_after: None });
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1", "fd00::1"]);
     candidate.leads(7, never());
-    assert_eq!(candidate.next(), Report::Trouble(Some("forbidden")));
+    assert_eq!(candidate.next(), Report::Problem(Some("forbidden")));
     assert_eq!(addresses(&slice(&server, V6)), ["fd00::1"]);
     denied.remove();
     candidate.wait_for(Report::Routed { fencing_token: 7 });
@@ -119,17 +119,17 @@ fn a_withdrawal_that_takes_too_long_is_given_up() {
 }
 
 #[test]
-fn a_request_that_hangs_is_broken_off_when_the_term_ends() {
+fn a_hanging_request_is_aborted_when_the_term_ends() {
     let server = plain_server();
     let hung = server.fault(on("get", V4), Some(1), Fault::HangRequest);
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.leads(7, never());
     crate::common::wait_until("the read hangs", || hung.hits() == 1);
-    candidate.withdraws(7); // requests may take a minute here, longer than the patience of this test
+    candidate.withdraws(7); // requests may take a minute here, longer than this test waits
     assert_eq!(verbs(&server, V4), ["get"], "nothing was written");
 }
 
-/// A route for `Goal::Lead`, its answers made up.
+/// A route with `Goal::Lead`, for invented answers.
 fn route() -> Route {
     let mut route = Route::new(Arc::new(spec("web-0", &["10.0.0.1"])), Family::V4);
     route.pursue(Goal::Lead { fencing_token: 7 }, never());
@@ -147,7 +147,7 @@ fn failed(kind: FailureKind, retry_after: Option<Duration>) -> Result<Vec<u8>, F
     Err(Failure { kind, code: None, message: "it failed".to_owned(), retry_after })
 }
 
-/// How long the route waits after each of these answers in a row, without jitter.
+/// How long the route waits after each of these answers, without jitter.
 fn pauses(answers: impl IntoIterator<Item = Result<Vec<u8>, Failure>>) -> Vec<Duration> {
     let (mut route, mut now) = (route(), clock::now());
     let mut pause = |reply| {
@@ -164,7 +164,7 @@ fn pauses(answers: impl IntoIterator<Item = Result<Vec<u8>, Failure>>) -> Vec<Du
 }
 
 #[test]
-fn a_failure_is_followed_at_once_and_more_of_them_slower_and_slower() {
+fn a_failed_request_is_repeated_at_once_and_then_with_growing_pauses() {
     let millis = |times: &[u64]| times.iter().copied().map(Duration::from_millis).collect::<Vec<_>>();
     let unknown = || failed(FailureKind::Unknown, None);
     assert_eq!(pauses((0..5).map(|_| unknown())), millis(&[0, 50, 100, 200, 400]));
@@ -189,7 +189,7 @@ fn nothing_is_sent_when_the_time_is_over() {
 
 #[test]
 fn a_slice_that_is_refused_is_named_with_what_to_do() {
-    let told = |annotation: &str, value: &str| -> Trouble {
+    let told = |annotation: &str, value: &str| -> Problem {
         let mut route = route();
         let get = request(&mut route, clock::now());
         let mut metadata = json!({
@@ -201,7 +201,7 @@ fn a_slice_that_is_refused_is_named_with_what_to_do() {
         let slice = json!({"kind": "EndpointSlice", "metadata": metadata, "endpoints": null}).to_string();
         route.answered(&get, Ok(slice.into_bytes()), clock::now(), 0.0).expect("it is refused")
     };
-    let Trouble { message, expected, .. } = told("leader-elector/election", "other");
+    let Problem { message, expected, .. } = told("leader-elector/election", "other");
     assert_eq!(
         message,
         "cannot update endpointslices default/web-leader: it has the annotation leader-elector/election \"other\", not \

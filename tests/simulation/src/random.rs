@@ -1,6 +1,6 @@
-//! Random numbers of a schedule, all from its one seed.
+//! The random numbers of a schedule. All follow from its seed.
 
-/// A small generator of random numbers: splitmix64.
+/// A small random number generator: splitmix64.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

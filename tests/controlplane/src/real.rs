@@ -19,13 +19,13 @@ use crate::{Account, Backend, Commit, Request, Token, group_of};
 
 const ADMIN: &str = "admin-of-the-tests";
 
-/// How long until a change of rights is in force everywhere: the server learns of it by a watch.
+/// How long to wait until a change of rights takes effect: the server learns of it by a watch.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The shortest that a token may last.
 const TOKEN_SECONDS: u32 = 600;
 
-pub(crate) struct Genuine {
+pub(crate) struct RealPlane {
     server: Program,
     storage: Program,
     at_storage: Client,
@@ -35,8 +35,8 @@ pub(crate) struct Genuine {
     audit: AuditLog,
 }
 
-impl Genuine {
-    pub(crate) fn start(assets: &Path, dir: &Path) -> io::Result<Genuine> {
+impl RealPlane {
+    pub(crate) fn start(assets: &Path, dir: &Path) -> io::Result<RealPlane> {
         let [client_port, peer_port, port] = free_ports()?;
         let (client_url, peer_url) =
             (format!("http://127.0.0.1:{client_port}"), format!("http://127.0.0.1:{peer_port}"));
@@ -75,7 +75,7 @@ impl Genuine {
             format!("--audit-log-path={}", audit_log.display()),
             "--audit-log-mode=blocking".to_owned(),
         ];
-        let genuine = Genuine {
+        let real = RealPlane {
             server: Program::new(&assets.join("kube-apiserver"), &server, &dir.join("kube-apiserver.log")),
             storage: Program::new(&assets.join("etcd"), &storage, &dir.join("etcd.log")),
             at_storage: Client::new(client_url, None, "")?,
@@ -84,9 +84,9 @@ impl Genuine {
             ca_pem: serving.ca,
             audit: AuditLog::new(&audit_log),
         };
-        genuine.try_start_storage()?;
-        genuine.try_start_server()?;
-        Ok(genuine)
+        real.try_start_storage()?;
+        real.try_start_server()?;
+        Ok(real)
     }
 
     fn try_start_storage(&self) -> io::Result<()> {
@@ -94,7 +94,7 @@ impl Genuine {
         self.storage.start(|| self.at_storage.send("GET", "/health", None).is_ok_and(is_healthy))
     }
 
-    /// It makes the namespace `default` some time after it says that it is ready.
+    /// It creates the namespace `default` some time after it reports that it is ready.
     fn try_start_server(&self) -> io::Result<()> {
         let answers = |path: &str| self.admin.send("GET", path, None).is_ok_and(|answer| answer.status == 200);
         self.server.start(|| answers("/readyz") && answers("/api/v1/namespaces/default"))
@@ -106,7 +106,7 @@ impl Genuine {
         version.unwrap_or_else(|| "of an unknown version".to_owned())
     }
 
-    /// Creates an object, or replaces the one that is there.
+    /// Creates or replaces an object.
     fn put(&self, collection: &str, object: &Value) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let path = format!("{collection}/{name}");
@@ -128,10 +128,10 @@ impl Genuine {
     }
 }
 
-impl Backend for Genuine {
+impl Backend for RealPlane {
     fn name(&self) -> String {
-        let server = Genuine::version(&self.admin, "gitVersion");
-        let storage = Genuine::version(&self.at_storage, "etcdserver");
+        let server = RealPlane::version(&self.admin, "gitVersion");
+        let storage = RealPlane::version(&self.at_storage, "etcdserver");
         format!("kube-apiserver {server} with etcd {storage}")
     }
 
@@ -244,8 +244,7 @@ impl Backend for Genuine {
         self.storage.signal(Signal::CONT);
     }
 
-    /// Its watch cache begins with the newest resourceVersion that there is when it starts, so something has to be
-    /// written first.
+    /// Its watch cache begins at the newest resourceVersion when it starts, so an object must be written before.
     fn forget_history(&self) {
         let maps = "/api/v1/namespaces/default/configmaps";
         self.put(maps, &json!({"metadata": {"name": "written-last"}, "data": {"at": format!("{:?}", Instant::now())}}));
@@ -254,8 +253,8 @@ impl Backend for Genuine {
     }
 }
 
-/// Ports that stay free while a server is down: below those that the system gives to whoever asks for any, and none of
-/// them twice.
+/// Ports that stay free while a server is down: they are below the range of ephemeral ports, and each is used only
+/// once.
 fn free_ports<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
     static TRIED: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or_default();

@@ -13,13 +13,13 @@ use crate::{Account, Backend, Commit, Request, Token};
 
 const ADMIN: &str = "admin";
 
-pub(crate) struct StandIn {
+pub(crate) struct InMemoryPlane {
     server: Server,
     admin: Client,
     access: Mutex<Access>,
 }
 
-/// The server takes all tokens and rules at once.
+/// All tokens and rules, because the server's are only replaced all together.
 #[derive(Default)]
 struct Access {
     tokens: BTreeMap<String, String>,
@@ -27,17 +27,17 @@ struct Access {
     rules: BTreeMap<(String, String), Vec<Rule>>,
 }
 
-impl StandIn {
-    pub(crate) fn start() -> io::Result<StandIn> {
+impl InMemoryPlane {
+    pub(crate) fn start() -> io::Result<InMemoryPlane> {
         let server = Server::start(Options { tls: true, ..Options::default() })?;
         let admin = Client::new(server.url(), server.ca_pem(), ADMIN)?;
         let access = Access {
             tokens: [(ADMIN.to_owned(), ADMIN.to_owned())].into(),
             rules: [((ADMIN.to_owned(), "*".to_owned()), vec![Rule::new(ADMIN, &["*"], "*")])].into(),
         };
-        let stand_in = StandIn { server, admin, access: Mutex::default() };
-        stand_in.change_access(|it| *it = access);
-        Ok(stand_in)
+        let in_memory = InMemoryPlane { server, admin, access: Mutex::default() };
+        in_memory.change_access(|it| *it = access);
+        Ok(in_memory)
     }
 
     fn change_access(&self, change: impl FnOnce(&mut Access)) {
@@ -48,9 +48,9 @@ impl StandIn {
     }
 }
 
-impl Backend for StandIn {
+impl Backend for InMemoryPlane {
     fn name(&self) -> String {
-        format!("the stand-in, for {} names no folder with etcd and kube-apiserver", crate::ASSETS)
+        format!("the in-memory API server, because {} names no directory with etcd and kube-apiserver", crate::ASSETS)
     }
 
     fn address(&self) -> SocketAddr {
@@ -65,10 +65,10 @@ impl Backend for StandIn {
         &self.admin
     }
 
-    /// It has all of them.
+    /// The server has all namespaces.
     fn add_namespace(&self, _namespace: &str) {}
 
-    /// It knows accounts by their tokens.
+    /// The server knows accounts only by their tokens.
     fn add_account(&self, _account: &Account) {}
 
     fn allow(&self, account: &Account, resource: &str, name: &str, verbs: &[&str]) {

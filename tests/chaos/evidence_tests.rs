@@ -1,25 +1,25 @@
-//! What the judge makes of games that were made up: it convicts who is guilty, by the rule that was broken, and nobody
-//! else.
+//! Tests of [`Evidence::check`] with invented runs: it reports the rule that was broken, and nothing if no rule was
+//! broken for certain.
 
+use crate::common::claim_checker::Answer;
 use crate::common::lock::{MARK, RECORD};
-use crate::common::referee::Answer;
-use crate::judge::{Evidence, Witness};
+use crate::evidence::{Evidence, ProcessTrace};
 use apiserver::{Change, ChangeKind, RequestSeen};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A game with L = 10 s and D = 6 s, times in milliseconds. Life 0 is a, life 1 is b, life 2 is a once more.
-struct Story(Evidence);
+/// A run with L = 10 s and D = 6 s. Times are in milliseconds. Process 0 is a, process 1 is b, process 2 is a again.
+struct Scenario(Evidence);
 
-impl Story {
-    fn new() -> Story {
-        let witness = |identity| Witness { identity, died: None, answers: Vec::new() };
-        Story(Evidence {
+impl Scenario {
+    fn new() -> Scenario {
+        let trace = |identity| ProcessTrace { identity, died: None, answers: Vec::new() };
+        Scenario(Evidence {
             start: Instant::now(),
             lease: Duration::from_secs(10),
             renew_deadline: Duration::from_secs(6),
-            lives: ["a", "b", "a"].map(witness).into(),
+            processes: ["a", "b", "a"].map(trace).into(),
             requests: Vec::new(),
             history: Vec::new(),
         })
@@ -33,14 +33,15 @@ impl Story {
         1000 + self.0.history.len() as u64
     }
 
-    /// A life writes a record in the term that it acquired then, over the newest version; it is read and done at once.
-    fn writes(mut self, life: usize, ms: u64, holder: &str, acquired: u64, transitions: u64) -> Story {
+    /// A process replaces the newest version by a record of the term that began at `acquired`. It is received and
+    /// carried out at once.
+    fn writes(mut self, process: usize, ms: u64, holder: &str, acquired: u64, transitions: u64) -> Scenario {
         let stamp = |ms: u64| format!("2026-01-01T00:00:{:02}.{:03}000Z", ms / 1000, ms % 1000);
         let record = json!({
             "holderIdentity": holder, "leaseDurationSeconds": 10, "acquireTime": stamp(acquired),
             "renewTime": stamp(ms), "leaderTransitions": transitions,
         });
-        let annotations = json!({RECORD: record.to_string(), MARK: format!("{life} {ms}")});
+        let annotations = json!({RECORD: record.to_string(), MARK: format!("{process} {ms}")});
         let version = self.version().to_string();
         let labels = self.0.history.last().map_or(json!({"x": "y"}), |it| it.object["metadata"]["labels"].clone());
         self.commits(ms, json!({"metadata": {"annotations": annotations, "labels": labels}}));
@@ -63,7 +64,7 @@ impl Story {
             status: Some(200),
             connection: 1,
         };
-        self.0.requests.push((life, request));
+        self.0.requests.push((process, request));
         self
     }
 
@@ -79,91 +80,91 @@ impl Story {
         });
     }
 
-    /// Somebody changes what is not the record.
-    fn touched(mut self, ms: u64) -> Story {
+    /// Another client changes another field.
+    fn touched(mut self, ms: u64) -> Scenario {
         let mut object = Value::clone(&self.0.history.last().unwrap().object);
         object["metadata"]["labels"]["x"] = "z".into();
         self.commits(ms, object);
         self
     }
 
-    fn says(mut self, life: usize, from: u64, to: u64, name: &str) -> Story {
+    fn says(mut self, process: usize, from: u64, to: u64, name: &str) -> Scenario {
         let (asked, answered) = (self.at(from), self.at(to));
         let body = format!("{{\"name\":\"{name}\"}}");
-        let id = self.0.lives[life].identity.to_owned();
-        self.0.lives[life].answers.push(Answer { id, asked, answered, body });
+        let id = self.0.processes[process].identity.to_owned();
+        self.0.processes[process].answers.push(Answer { id, asked, answered, body });
         self
     }
 
-    fn dies(mut self, life: usize, ms: u64) -> Story {
-        self.0.lives[life].died = Some(self.at(ms));
+    fn dies(mut self, process: usize, ms: u64) -> Scenario {
+        self.0.processes[process].died = Some(self.at(ms));
         self
     }
 
-    /// The rule that was broken; empty for none.
-    fn verdict(&self) -> &'static str {
-        self.0.judge().map_or_else(|violation| violation.rule, |_| "")
+    /// The rule that was broken; empty if none was.
+    fn broken_rule(&self) -> &'static str {
+        self.0.check().map_or_else(|violation| violation.rule, |_| "")
     }
 }
 
-/// a leads from 1 s on, renews at 3 s, and so may claim until 9 s.
-fn a_leads() -> Story {
-    Story::new().writes(0, 1000, "a", 1000, 0).writes(0, 3000, "a", 1000, 0)
+/// a leads from 1 s on and renews at 3 s, so it may claim until 9 s.
+fn a_leads() -> Scenario {
+    Scenario::new().writes(0, 1000, "a", 1000, 0).writes(0, 3000, "a", 1000, 0)
 }
 
-fn a_releases() -> Story {
+fn a_releases() -> Scenario {
     a_leads().writes(0, 5000, "", 1000, 0)
 }
 
 #[test]
-fn the_judge_acquits_whoever_may_have_kept_to_the_rules() {
-    for (index, story) in [
+fn runs_that_may_have_kept_the_rules_pass() {
+    for (index, scenario) in [
         a_leads().says(0, 500, 1500, "a").says(0, 8999, 60_000, "a").says(1, 1500, 1501, "a").says(1, 0, 1, ""),
-        // It was not asked for longer than D, and led all the while.
+        // It was not asked for longer than D, and led all the time.
         a_leads().says(0, 1500, 1501, "a").writes(0, 8000, "a", 1000, 0).says(0, 13_000, 13_001, "a"),
         a_releases().says(0, 4999, 5500, "a").writes(1, 5001, "b", 5001, 1).says(1, 4000, 5001, "b"),
         a_leads().writes(1, 13_000, "b", 13_000, 1).says(1, 13_000, 13_001, "b").says(0, 8000, 14_000, "a"),
         a_leads().touched(4000).writes(0, 5000, "a", 1000, 0).says(0, 10_000, 10_001, "a"),
         a_leads().touched(12_000).writes(1, 13_000, "b", 13_000, 1),
-        // Its last renewal was on its way when it was killed.
+        // Its last renewal was in flight when it was killed.
         a_leads().says(0, 1500, 1501, "a").dies(0, 4000).writes(0, 5000, "a", 1000, 0),
         a_leads().dies(0, 3500).writes(2, 3501, "a", 3501, 1).says(2, 3501, 3502, "a"),
     ]
     .iter()
     .enumerate()
     {
-        assert_eq!(story.verdict(), "", "story {index}: {:?}", story.0.judge());
+        assert_eq!(scenario.broken_rule(), "", "scenario {index}: {:?}", scenario.0.check());
     }
 }
 
 #[test]
-fn the_judge_convicts_whoever_broke_a_rule_for_certain() {
+fn runs_that_certainly_broke_a_rule_fail() {
     let without = |name: &str| {
-        let mut story = a_leads();
-        let request = &mut story.0.requests[1].1;
+        let mut scenario = a_leads();
+        let request = &mut scenario.0.requests[1].1;
         let mut body = request.json().unwrap();
         body["metadata"][name] = "".into();
         request.body = body.to_string().into_bytes().into();
-        story
+        scenario
     };
     let overwritten = {
-        let mut story = a_leads().touched(3500).writes(0, 4000, "a", 1000, 0);
-        let last = story.0.history.last_mut().unwrap();
+        let mut scenario = a_leads().touched(3500).writes(0, 4000, "a", 1000, 0);
+        let last = scenario.0.history.last_mut().unwrap();
         Arc::make_mut(&mut last.object)["metadata"]["labels"] = json!({"x": "what it was before"});
-        story
+        scenario
     };
-    for (index, (rule, story)) in [
+    for (index, (rule, scenario)) in [
         ("S1", a_leads().says(0, 9000, 9001, "a")),
         ("S1", a_leads().says(0, 1500, 1501, "a").says(0, 9000, 9001, "a")),
-        // The answer to its renewal came when the term was over; it may lead again, but in a term of its own.
+        // The answer to its renewal arrived after the term; it may lead again, but in a new term.
         ("S1", a_leads().says(0, 1500, 1501, "a").writes(0, 9000, "a", 1000, 0).says(0, 9001, 9002, "a")),
-        // Another process of its name, which wrote nothing.
+        // Another process of the same name, which wrote nothing.
         ("S6", a_leads().says(2, 2000, 2001, "a")),
         ("S5", a_releases().says(0, 5000, 5001, "a")),
         ("S5", a_releases().writes(1, 5001, "b", 5001, 1).says(0, 5002, 5003, "a")),
         ("S3", a_leads().writes(1, 12_999, "b", 12_999, 1)),
         ("S3", a_leads().touched(3500).writes(1, 12_999, "b", 12_999, 1)),
-        // Another process of its name, which lives.
+        // Another process of the same name, while the first one is running.
         ("S3", a_leads().writes(2, 3501, "a", 3501, 1)),
         ("S4", a_leads().writes(1, 4000, "", 1000, 0).says(0, 5000, 5001, "a")),
         ("S5", a_releases().writes(0, 6000, "a", 6000, 1).says(0, 6000, 6001, "a")),
@@ -179,6 +180,6 @@ fn the_judge_convicts_whoever_broke_a_rule_for_certain() {
     .iter()
     .enumerate()
     {
-        assert_eq!(story.verdict(), *rule, "story {index}: {:?}", story.0.judge());
+        assert_eq!(scenario.broken_rule(), *rule, "scenario {index}: {:?}", scenario.0.check());
     }
 }

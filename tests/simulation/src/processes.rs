@@ -1,11 +1,12 @@
-//! The candidates' lives: they start, take in what reaches them, do what the machine says, stand still, and end.
+//! The processes of the candidates: they start, process inputs, carry out what the state machine says, are paused, and
+//! end.
 
 use crate::clock::{Clock, MILLI};
-use crate::node::{Input, Lane, Node};
+use crate::node::{Input, LockWorker, Node};
 use crate::oracle::{Claim, Facts, Named};
-use crate::plan::{Member, Stands};
+use crate::plan::{LockChoice, Member};
 use crate::work::Tasks;
-use crate::world::{What, World};
+use crate::world::{Occurrence, World};
 use leader_elector::election::lock_set::{LockSet, Outcome};
 use leader_elector::election::{Candidacy, CandidateEvent, Event, Moment};
 
@@ -15,12 +16,12 @@ impl World {
         let fastest = self.plan.fastest;
         let rate = (fastest * fastest).powf(self.random.unit()) / fastest;
         let clock = Clock::new(self.random.below(1_000_000) * MILLI, rate);
-        let locks: &'static [usize] = match member.stands {
-            Stands::First => &[0],
-            Stands::Second => &[1],
-            Stands::Both => &[0, 1],
+        let locks: &'static [usize] = match member.locks {
+            LockChoice::First => &[0],
+            LockChoice::Second => &[1],
+            LockChoice::Both => &[0, 1],
         };
-        let life = self.oracle.born(Facts {
+        let process = self.oracle.add_process(Facts {
             identity: member.identity,
             network: member.network,
             lease: member.lease,
@@ -33,14 +34,14 @@ impl World {
         });
         let lock_set = if locks.len() == 2 { LockSet::dual(settings) } else { LockSet::single(settings) };
         Node {
-            next_stands: member.stands,
+            next_locks: member.locks,
             member,
-            life,
+            process,
             running: false,
             stopped: false,
             clock,
             lock_set,
-            lanes: [Lane::of(life), Lane::of(life)],
+            workers: [LockWorker::of(process), LockWorker::of(process)],
             locks,
             inbox: std::collections::VecDeque::new(),
             paused_until: 0,
@@ -58,20 +59,20 @@ impl World {
 
     pub fn start(&mut self, node: usize) {
         if self.now < self.no_starts_until {
-            return self.schedule(self.no_starts_until, What::Start { node });
+            return self.schedule(self.no_starts_until, Occurrence::Start { node });
         }
         if self.nodes[node].running {
             return;
         }
-        self.say(|world| format!("{} starts as life {}", world.name(node), world.nodes[node].life));
+        self.say(|world| format!("{} starts as process {}", world.name(node), world.nodes[node].process));
         self.nodes[node].running = true;
         self.nodes[node].sound_since = self.now;
-        self.oracle.started(self.nodes[node].life);
+        self.oracle.started(self.nodes[node].process);
         self.take_socket(node);
         for lock in self.nodes[node].locks {
             let wait = self.random.below(5 * MILLI);
-            let generation = self.nodes[node].lanes[*lock].watch.generation;
-            self.schedule(self.now + wait, What::OpensWatch { node, lock: *lock, generation });
+            let generation = self.nodes[node].workers[*lock].watch.generation;
+            self.schedule(self.now + wait, Occurrence::OpensWatch { node, lock: *lock, generation });
         }
         self.begin_checks(node);
     }
@@ -80,7 +81,7 @@ impl World {
         format!("{}/{}", self.nodes[node].member.identity as char, node)
     }
 
-    /// What `src/candidate.rs` does at its start, and as long as somebody else has its name.
+    /// What `src/candidate.rs` does at its start, and as long as another process has its name.
     fn take_socket(&mut self, node: usize) {
         let it = &self.nodes[node];
         let taken = self.nodes.iter().any(|other| {
@@ -93,18 +94,18 @@ impl World {
         self.step(node, 0, Event::Alone(!taken));
     }
 
-    /// A process ends, by itself or not, and another takes its place at that moment.
+    /// A process exits or is killed, and another one replaces it at `next_start`.
     pub fn ends(&mut self, node: usize, next_start: u64) {
         self.say(|world| format!("{} ends", world.name(node)));
-        self.oracle.died(self.nodes[node].life, self.now);
+        self.oracle.died(self.nodes[node].process, self.now);
         self.abandon_works(node);
-        if self.nodes[node].next_stands != self.nodes[node].member.stands {
+        if self.nodes[node].next_locks != self.nodes[node].member.locks {
             self.stage_ended = self.now;
         }
-        let member = Member { stands: self.nodes[node].next_stands, ..self.nodes[node].member.clone() };
+        let member = Member { locks: self.nodes[node].next_locks, ..self.nodes[node].member.clone() };
         let healthy = self.nodes[node].healthy;
         self.nodes[node] = Node { healthy, ..self.new_node(member) };
-        self.schedule(next_start, What::Start { node });
+        self.schedule(next_start, Occurrence::Start { node });
     }
 
     pub fn resume(&mut self, node: usize) {
@@ -112,7 +113,7 @@ impl World {
             return;
         }
         self.nodes[node].sound_since = self.now;
-        // What others are told before the candidate's thread has run again.
+        // What clients are told before the candidate's thread runs again.
         self.tell_oracle(node);
         while let Some(input) = self.nodes[node].inbox.pop_front() {
             self.handle(node, input);
@@ -122,7 +123,7 @@ impl World {
         }
     }
 
-    /// Hands an input to a candidate, or puts it where it waits until the candidate goes on.
+    /// Passes an input to a candidate, or queues it while the candidate is paused.
     pub fn give(&mut self, node: usize, input: Input) {
         if !self.nodes[node].running {
             return;
@@ -139,7 +140,7 @@ impl World {
             Input::Tick => self.step(node, 0, Event::Tick),
             Input::Stop => {
                 self.nodes[node].stopped = true;
-                self.oracle.stopped(self.nodes[node].life, self.now);
+                self.oracle.stopped(self.nodes[node].process, self.now);
                 self.step(node, 0, Event::Stop);
             }
             Input::WorkEnded => {
@@ -148,26 +149,26 @@ impl World {
                 }
             }
             Input::StandBack => {
-                self.oracle.stands_back(self.nodes[node].life, self.now);
+                self.oracle.stands_back(self.nodes[node].process, self.now);
                 self.step_candidate(node, CandidateEvent::StandBack);
             }
             Input::Checked { healthy } => {
-                self.oracle.checked(self.nodes[node].life, self.now, healthy);
+                self.oracle.checked(self.nodes[node].process, self.now, healthy);
                 self.step_candidate(node, CandidateEvent::Checked { healthy });
             }
             Input::Answered { message, answer, state } => self.answered(node, message, *answer, state),
             Input::Shown { lock, generation, state } => {
-                if self.nodes[node].lanes[lock].watch.generation == generation {
+                if self.nodes[node].workers[lock].watch.generation == generation {
                     self.shown(node, lock, state);
                 }
             }
             Input::WatchOpened { lock, generation } => {
-                if self.nodes[node].lanes[lock].watch.generation == generation {
+                if self.nodes[node].workers[lock].watch.generation == generation {
                     self.step(node, lock, Event::WatchOpened);
                 }
             }
             Input::WatchClosed { lock, generation } => {
-                if self.nodes[node].lanes[lock].watch.generation == generation {
+                if self.nodes[node].workers[lock].watch.generation == generation {
                     self.step(node, lock, Event::WatchClosed);
                 }
             }
@@ -183,14 +184,15 @@ impl World {
         self.follow(node, outcome);
     }
 
-    /// The same for what happened to no lock.
+    /// The same for an event of the candidate itself.
     fn step_candidate(&mut self, node: usize, event: CandidateEvent) {
         let text = self.trace.then(|| format!("{event:?}"));
         let outcome = self.run_machine(node, text, |lock_set, moment| lock_set.step_candidate(moment, event));
         self.follow(node, outcome);
     }
 
-    /// The machine's step alone: what reached it can be told to the oracle before what it says then is.
+    /// Only the step of the state machine. So the caller can tell the oracle what reached the candidate before the
+    /// oracle sees the candidate's new claims.
     pub fn step_machine(&mut self, node: usize, lock: usize, event: Event) -> Outcome {
         let text = self.trace.then(|| format!("lock {lock}: {event:?}"));
         let machine = self.nodes[node].machine_of(lock);
@@ -207,7 +209,7 @@ impl World {
         let now = self.now;
         let it = &mut self.nodes[node];
         let outcome = step(&mut it.lock_set, moment);
-        // Only who stands can take the lock; and what it was before may have been so until just now.
+        // Only a standing candidate can take the lock; the previous value may have been true until just now.
         let stands = it.lock_set.candidacy(moment.now) == Candidacy::Standing;
         if !(stands && it.stands) {
             it.sound_since = now;
@@ -238,14 +240,15 @@ impl World {
         Moment { now: self.nodes[node].clock.at(self.now), wall_micros, jitter }
     }
 
-    /// What `src/candidate.rs` does after a step: it publishes what it says, tells what it started, and then obeys (S5).
+    /// What `src/candidate.rs` does after a step: it publishes the snapshot, informs its work, and then sends requests
+    /// (S5).
     pub fn follow(&mut self, node: usize, outcome: Outcome) {
         self.tell_oracle(node);
         self.tell_tasks(node);
-        self.obey(node, outcome);
+        self.carry_out(node, outcome);
     }
 
-    /// What it would say from now on.
+    /// Tells the oracle what the candidate says from now on.
     fn tell_oracle(&mut self, node: usize) {
         let it = &self.nodes[node];
         if !it.running {
@@ -257,10 +260,10 @@ impl World {
         let other = it.lock_set.others().find(|holder| now < holder.until);
         let other =
             other.map(|holder| Named { identity: holder.identity.as_bytes()[0], until: it.clock.when(holder.until) });
-        self.oracle.says(it.life, self.now, claim, other);
+        self.oracle.says(it.process, self.now, claim, other);
     }
 
-    fn obey(&mut self, node: usize, outcome: Outcome) {
+    fn carry_out(&mut self, node: usize, outcome: Outcome) {
         let locks = self.nodes[node].locks;
         for (lock, order) in locks.iter().zip(outcome.orders) {
             if order.reopen_watch {
@@ -271,7 +274,7 @@ impl World {
             }
         }
         if outcome.finished {
-            self.oracle.finishes(self.nodes[node].life, self.now);
+            self.oracle.finishes(self.nodes[node].process, self.now);
             let pause = self.random.below(self.plan.longest_lease);
             return self.ends(node, self.now + 1 + pause);
         }
@@ -282,13 +285,14 @@ impl World {
         }
     }
 
-    /// A deadline mostly moves on before it comes: no look at it is taken back, but a vain one leads to the next.
+    /// Schedules a check of the deadline. A deadline usually moves before it is reached, so checks are not cancelled;
+    /// one that is too early schedules the next.
     pub fn look_later(&mut self, node: usize) {
         let it = &mut self.nodes[node];
         if it.wakes_at < it.looks_at {
             it.looks_at = it.wakes_at;
-            let (at, life) = (it.wakes_at, it.life);
-            self.schedule(at, What::Wake { node, life });
+            let (at, process) = (it.wakes_at, it.process);
+            self.schedule(at, Occurrence::Wake { node, process });
         }
     }
 }

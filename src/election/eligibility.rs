@@ -1,0 +1,79 @@
+//! Whether this candidate tries to take the locks at all: not while its application is unhealthy, nor while it leaves them
+//! to others.
+
+use super::gate::Gate;
+use super::{Candidacy, Settings};
+use crate::time::Time;
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub(super) struct Eligibility {
+    lease: Duration,
+    gate: Gate,
+    /// Set while it is giving the locks up: for how long it leaves them to others when it no longer holds any.
+    leaves: Option<Duration>,
+    /// Until when it leaves the locks to others.
+    back_until: Time,
+}
+
+impl Eligibility {
+    pub(super) fn new(settings: &Settings) -> Eligibility {
+        Eligibility {
+            lease: settings.lease,
+            gate: Gate::new(settings.health_failures, settings.retry_period),
+            leaves: None,
+            back_until: Time::ZERO,
+        }
+    }
+
+    /// Whether it would lead if the locks were free, unless it was told to stop.
+    pub(super) fn candidacy(&self, now: Time) -> Candidacy {
+        match self.leaves {
+            _ if !self.gate.is_open() => Candidacy::Unhealthy,
+            Some(_) => Candidacy::StandingBack,
+            None if now < self.back_until => Candidacy::StandingBack,
+            None => Candidacy::Standing,
+        }
+    }
+
+    /// Processes the result of a health check. Returns whether the candidate must give up its locks because of it.
+    pub(super) fn checked(&mut self, now: Time, healthy: bool, leads: bool) -> bool {
+        let was_open = self.gate.is_open();
+        self.gate.checked(now, healthy, leads);
+        was_open && !self.gate.is_open()
+    }
+
+    /// Whether it is giving the locks up.
+    pub(super) fn leaves(&self) -> bool {
+        self.leaves.is_some()
+    }
+
+    /// It gives up the locks, and then leaves them to others for `back`.
+    pub(super) fn leave(&mut self, back: Duration) {
+        self.leaves = Some(back.max(self.leaves.unwrap_or_default()));
+    }
+
+    /// It no longer holds any lock: begins the time in which it leaves them to others, if it was giving them up.
+    pub(super) fn holds_nothing(&mut self, now: Time) {
+        if let Some(back) = self.leaves.take() {
+            self.back_until = self.back_until.max(now.saturating_add(back));
+        }
+    }
+
+    /// It releases a lock. If it had seemed to hold none, an unanswered write had put the own record into the lock. Others
+    /// could not take it before, so the time in which the locks are left to them begins now.
+    pub(super) fn releases(&mut self, now: Time) {
+        if now < self.back_until {
+            self.stand_back(now);
+        }
+    }
+
+    /// It leaves the locks to others for one lease.
+    pub(super) fn stand_back(&mut self, from: Time) {
+        self.back_until = from.saturating_add(self.lease);
+    }
+
+    pub(super) fn back_until(&self) -> Time {
+        self.back_until
+    }
+}
