@@ -39,7 +39,8 @@ impl Spread {
 /// With as many digits as are of interest.
 pub fn number(value: f64) -> String {
     match value.abs() {
-        _ if value.is_nan() => "".to_owned(),
+        _ if value.is_nan() => String::new(),
+        _ if value < 0.0 => format!("-{}", number(-value)),
         0.0 => "0".to_owned(),
         size if size < 1.0 => format!("{value:.2}"),
         size if size < 100.0 => format!("{value:.1}"),
