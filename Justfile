@@ -53,9 +53,13 @@ mutants *names:
 model:
     cargo run --release --package model
 
-# Measure handovers of the binary that ships.
+# Compare the binary that ships with an elector that polls: failover, cost, start. `--svg=docs/handover.svg` draws it.
 bench *args:
     LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench handover -- {{ args }}
+
+# Measure what up to 1,000 candidates, and hundreds of elections, ask of an API server.
+growth *args:
+    LEADER_ELECTOR="$PWD/$(.ci/musl)" cargo bench --bench growth -- {{ args }}
 
 # Measure the HTTP port of the binary that ships: `throughput` beside tiny_http (needs wrk), `events`, `attacks`.
 bench-http *args:

@@ -133,10 +133,13 @@ impl Snapshot {
 #[derive(Debug)]
 pub struct Published(());
 
+/// Called with the status after each publication and at the end.
+type OnPublish = dyn Fn(&Status) + Send + Sync;
+
 /// Holds the latest snapshot for the other threads.
 pub struct Status {
     latest: Mutex<Arc<Snapshot>>,
-    on_publish_hook: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    on_publish_hook: OnceLock<Box<OnPublish>>,
     closed: AtomicBool,
 }
 
@@ -168,9 +171,9 @@ impl Status {
         (snapshot, clock::now())
     }
 
-    /// Calls `hook` after each [`Status::publish`], on the candidate thread, so it must not block. Only the first
-    /// registration counts.
-    pub fn on_publish(&self, hook: impl Fn() + Send + Sync + 'static) {
+    /// Calls `hook` after each [`Status::publish`] and after [`Status::close`], on the candidate thread, so it must not
+    /// block. Only the first registration counts.
+    pub fn on_publish(&self, hook: impl Fn(&Status) + Send + Sync + 'static) {
         let _ = self.on_publish_hook.set(Box::new(hook));
     }
 
@@ -187,7 +190,7 @@ impl Status {
 
     fn on_publish_hook(&self) {
         if let Some(on_publish_hook) = self.on_publish_hook.get() {
-            on_publish_hook();
+            on_publish_hook(self);
         }
     }
 }
@@ -275,7 +278,7 @@ mod tests {
         let status = Arc::new(Status::new(snapshot()));
         let (on_publish_hook, rung) = std::sync::mpsc::channel();
         let seen = Arc::clone(&status);
-        status.on_publish(move || on_publish_hook.send((seen.snapshot().lock_seen, seen.is_closed())).unwrap());
+        status.on_publish(move |_| on_publish_hook.send((seen.snapshot().lock_seen, seen.is_closed())).unwrap());
         status.publish(Snapshot { lock_seen: Some(at(1)), ..snapshot() });
         status.close();
         assert_eq!(rung.try_iter().collect::<Vec<_>>(), [(Some(at(1)), false), (Some(at(1)), true)]);

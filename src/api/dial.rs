@@ -73,7 +73,7 @@ impl TlsConnector {
             return Err(ConnectError::new(problem).into());
         }
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Box::new(TlsTransport { buffers, stream: StreamOwned::new(connection, socket) }))
+        Ok(Box::new(TlsTransport { buffers, head: Vec::new(), stream: StreamOwned::new(connection, socket) }))
     }
 }
 
@@ -185,8 +185,13 @@ impl From<ConnectError> for Error {
 }
 
 /// TLS over another transport.
+///
+/// The head of a request with a body is held back until the body comes: both go out as one TLS record in one packet, if
+/// they fit, and the server reads them at once.
 struct TlsTransport {
     buffers: LazyBuffers,
+    /// A head that was not sent yet.
+    head: Vec<u8>,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
 }
 
@@ -196,8 +201,19 @@ impl Transport for TlsTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let output = &self.buffers.output()[..amount];
+        if self.head.is_empty() && is_head_before_a_body(output) {
+            self.head.extend_from_slice(output);
+            return Ok(());
+        }
         self.stream.sock.set_timeout(timeout);
-        io::Write::write_all(&mut self.stream, &self.buffers.output()[..amount])?;
+        if self.head.is_empty() {
+            io::Write::write_all(&mut self.stream, output)?;
+        } else {
+            let mut head = std::mem::take(&mut self.head);
+            head.extend_from_slice(output);
+            io::Write::write_all(&mut self.stream, &head)?;
+        }
         // A write hides errors of the layers below TLS; a flush returns them.
         io::Write::flush(&mut self.stream)?;
         Ok(())
@@ -217,6 +233,12 @@ impl Transport for TlsTransport {
     fn is_tls(&self) -> bool {
         true
     }
+}
+
+/// ureq sends the head of a request on its own. Those with a body are never without one here.
+fn is_head_before_a_body(output: &[u8]) -> bool {
+    let has_body = output.starts_with(b"PUT ") || output.starts_with(b"POST ");
+    has_body && output.ends_with(b"\r\n\r\n")
 }
 
 impl fmt::Debug for TlsTransport {

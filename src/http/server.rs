@@ -1,7 +1,7 @@
 //! The epoll loop: sockets, limits and deadlines. Other modules compute the replies.
 //!
-//! Three things wake it: a socket, a published snapshot, and a timer. The timer is set to the next heartbeat, or to the
-//! end of the lease that subscribers were told about.
+//! Three things wake it: a socket; a published snapshot, while there are subscribers; and a timer. The timer is set to the
+//! next heartbeat, or to the end of the lease that subscribers were told about.
 //!
 //! It is level-triggered: if a bounded turn leaves work, epoll reports it again. A typical request costs three system
 //! calls: wait, receive, send.
@@ -27,6 +27,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 /// Descriptors reserved for the election; clients cannot use them.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -82,6 +83,11 @@ impl Server {
     }
 }
 
+/// Wakes the thread as a publication does. The write fails only after 2^64 - 2 unread notifications.
+fn wake(published: &OwnedFd) {
+    let _ = rustix::io::write(published, &1u64.to_ne_bytes());
+}
+
 /// The number of connections that fit into the limit of `descriptors`; `None` means no limit.
 fn affordable_connections(wanted: usize, descriptors: Option<u64>) -> usize {
     let for_clients = descriptors.map_or(u64::MAX, |all| all.saturating_sub(RESERVED_DESCRIPTORS));
@@ -97,6 +103,8 @@ struct EventLoop<'a, Ask> {
     ask: Ask,
     /// Readable if a snapshot was published since the last read.
     published: Arc<OwnedFd>,
+    /// Whether publications are of interest: somebody may be subscribed.
+    has_subscribers: Arc<AtomicBool>,
     /// Set to the next moment at which subscribers need an event or a heartbeat without a new snapshot.
     timer: Timer,
     next_heartbeat: Time,
@@ -122,6 +130,7 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
             metrics,
             ask,
             published: Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?),
+            has_subscribers: Arc::default(),
             timer: Timer::new()?,
             next_heartbeat: Time::ZERO,
             peers: Vec::new(),
@@ -137,11 +146,14 @@ impl<'a, Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'a, Ask> {
         }
         epoll::add(epoll, published, epoll::EventData::new_u64(PUBLISHED), epoll::EventFlags::IN)?;
         epoll::add(epoll, timer, epoll::EventData::new_u64(TIMER), epoll::EventFlags::IN)?;
-        let published = Arc::clone(published);
-        // This is all that the candidate thread does for the HTTP thread. The write fails only after 2^64 - 2 unread
-        // notifications.
-        status.on_publish(move || {
-            let _ = rustix::io::write(&*published, &1u64.to_ne_bytes());
+        let (published, has_subscribers) = (Arc::clone(published), Arc::clone(&event_loop.has_subscribers));
+        // This is all that the candidate thread does for the HTTP thread. Nobody is subscribed most of the time, and then
+        // this thread is not woken: it would find nothing to do at each renewal.
+        status.on_publish(move |status| {
+            fence(Ordering::SeqCst); // see `set_timer`
+            if has_subscribers.load(Ordering::SeqCst) || status.is_closed() {
+                wake(&published);
+            }
         });
         Ok(event_loop)
     }

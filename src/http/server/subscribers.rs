@@ -1,6 +1,6 @@
 //! The clients of `/events`: events and heartbeats.
 
-use super::EventLoop;
+use super::{EventLoop, wake};
 use crate::metrics::Eviction;
 use crate::status::Snapshot;
 use crate::time::Time;
@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'_, Ask> {
     pub(super) fn notify_subscribers(&mut self, now: Time) {
@@ -27,9 +28,13 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'_, Ask> {
 
     /// Setting the timer also clears its expiration.
     pub(super) fn set_timer(&self) -> io::Result<()> {
+        let anybody = self.peers.iter().flatten().any(|peer| peer.subscription.is_some());
+        self.has_subscribers.store(anybody, Ordering::SeqCst);
+        // The snapshot is fetched after the store, and whoever publishes looks after the snapshot is there: one of both
+        // sees what the other did.
+        fence(Ordering::SeqCst);
         let (snapshot, now) = (self.ask)();
         let lapse = snapshot.leadership(now).map_or(Time::MAX, |(_, until)| until);
-        let anybody = self.peers.iter().flatten().any(|peer| peer.subscription.is_some());
         self.timer.set(if anybody { lapse.min(self.next_heartbeat) } else { Time::MAX })
     }
 
@@ -41,6 +46,8 @@ impl<Ask: Fn() -> (Arc<Snapshot>, Time)> EventLoop<'_, Ask> {
         if let Some(index) = self.subscriber_too_many(newest) {
             self.evict(index, Eviction::Subscribers);
         }
+        // What was published since this client got its first event has not woken this thread.
+        wake(&self.published);
         if let Err(error) = self.set_timer() {
             warn!("cannot set the timer of /events: {error}; its clients receive changes late");
         }

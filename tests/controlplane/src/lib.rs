@@ -102,6 +102,7 @@ trait Backend: Send + Sync {
     fn allow(&self, account: &Account, resource: &str, name: &str, verbs: &[&str]);
     fn token(&self, account: &Account, bound_to: &str) -> String;
     fn revoke(&self, token: &Token);
+    fn processes(&self) -> Vec<u32>;
     fn requests(&self) -> Vec<Request>;
     fn commits(&self, resource: &str, namespace: &str) -> Vec<Commit>;
     fn kill_server(&self);
@@ -253,6 +254,11 @@ impl ControlPlane {
         let path = object_path("configmaps", &token.account.namespace, "none");
         let answer = self.send_as(token, "GET", &path, None);
         answer.is_ok_and(|answer| answer.status != 401)
+    }
+
+    /// The process IDs of its running processes. For the in-memory server that is this process.
+    pub fn processes(&self) -> Vec<u32> {
+        self.backend.processes()
     }
 
     /// The requests so far that were answered, and the watches that were opened.

@@ -66,6 +66,11 @@ impl Program {
         }
     }
 
+    /// Its number; none while it does not run.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.running().as_ref().and_then(|process| process.pid.as_raw_nonzero().get().try_into().ok())
+    }
+
     fn running(&self) -> MutexGuard<'_, Option<Process>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

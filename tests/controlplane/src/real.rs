@@ -206,6 +206,10 @@ impl Backend for RealPlane {
         assert!(answer.as_ref().is_ok_and(|it| it.status == 200), "cannot delete {path}: {answer:?}");
     }
 
+    fn processes(&self) -> Vec<u32> {
+        [&self.server, &self.storage].into_iter().filter_map(Program::pid).collect()
+    }
+
     fn requests(&self) -> Vec<Request> {
         self.audit.requests()
     }

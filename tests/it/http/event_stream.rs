@@ -270,11 +270,30 @@ fn a_subscriber_that_does_not_read_is_closed_after_a_while() {
 }
 
 #[test]
+fn a_change_while_the_first_listener_comes_is_told_at_once() {
+    let (address, status) = serve(Limits { heartbeat: HOUR, ..patient() });
+    for round in 0..4000 {
+        let holder = format!("candidate-{round}");
+        let mut client = Client::connect(address);
+        client.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n");
+        // At another moment of what the server does meanwhile, each time.
+        let sent = Instant::now();
+        while sent.elapsed() < Duration::from_nanos(round * 37 % 100_000) {}
+        status.publish(following(&holder));
+        Events::from_asked(client).until_named(&holder);
+        wait_for_subscribers(address, 0.0);
+        // Until then the server does not know that nobody listens any more.
+        status.publish(known());
+        wait_for_subscribers(address, 0.0);
+    }
+}
+
+#[test]
 fn the_last_change_is_sent_before_the_end() {
     let server = Server::bind(&"127.0.0.1:0".parse().unwrap(), Limits::default()).unwrap();
     let address = server.local_addrs()[0];
     let status = Arc::new(Status::new(leading_for(HOUR)));
-    status.on_publish(|| ()); // the server is not woken up, so it finds the change and the end at the same time
+    status.on_publish(|_| ()); // the server is not woken up, so it finds the change and the end at the same time
     let for_server = Arc::clone(&status);
     let port = std::thread::spawn(move || server.run(for_server, Arc::default()));
     let mut all: Vec<Events> = (0..20).map(|_| Events::of(address)).collect();
