@@ -81,7 +81,7 @@ impl ApiServer {
         }
     }
 
-    /// The flags of a candidate that has this account, which may do everything with Leases.
+    /// The flags of a candidate that has this account, which may do everything with Leases and EndpointSlices.
     pub fn flags(&self, account: &str) -> Vec<String> {
         vec![
             format!("--server={}", self.url),
@@ -121,7 +121,7 @@ impl ApiServer {
         }
     }
 
-    /// A client with all rights on Leases, which keeps its connection.
+    /// A client with these rights, which keeps its connection.
     pub fn api(&self) -> &Api {
         self.api.as_ref().expect("it is set at the start")
     }
@@ -235,13 +235,16 @@ pub fn renewed(record: &Record) -> i64 {
     }
 }
 
-/// All service accounts of the namespace may do everything with Leases.
+/// All service accounts of the namespace may do everything with Leases and EndpointSlices.
 fn grant(plane: &ControlPlane) {
     plane.add_namespace(NAMESPACE);
     let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}");
     let role = json!({
         "metadata": {"name": "electors"},
-        "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]}],
+        "rules": [
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]},
+            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["*"]},
+        ],
     });
     let group = format!("system:serviceaccounts:{NAMESPACE}");
     let binding = json!({
@@ -319,7 +322,9 @@ pub fn serve() {
             ("account", name) => {
                 accounts.push(name.to_owned());
                 server.set_tokens(accounts.iter().map(|name| (token_of(name), name.clone())).collect());
-                server.set_rules(accounts.iter().map(|name| Rule::new(name, &["*"], "leases")).collect());
+                let rules =
+                    |name: &String| ["leases", "endpointslices"].map(|resource| Rule::new(name, &["*"], resource));
+                server.set_rules(accounts.iter().flat_map(rules).collect());
                 "done".to_owned()
             }
             ("forget", _) => {

@@ -1,14 +1,11 @@
 //! The leader ends, by SIGTERM or by SIGKILL: when do the survivors name the next one?
 
 use crate::Bench;
-use crate::common::api_server::{ApiServer, lock, renewed};
+use crate::bare_writes::BareWrites;
+use crate::common::api_server::renewed;
 use crate::common::stats::Spread;
 use crate::common::trio::Trio;
 use crate::report::{Report, Value};
-use leader_elector::election::{Purpose, Write};
-use leader_elector::lock::Object;
-use leader_elector::record::{Mark, Record, Stamp};
-use leader_elector::time::Time;
 use rustix::process::Signal;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,7 +20,7 @@ const SHORT_TTL: (&str, Duration) = ("--ttl=3s", Duration::from_secs(3));
 /// writes by a client that does nothing else: no handover by way of this API server can be faster.
 pub fn sigterm(bench: &Bench, report: &mut Report) {
     let mut trios = trios(bench, "sigterm", TTL);
-    let mut bare = BareWrites::new(&bench.server);
+    let mut bare = BareWrites::new(&bench.server, "bare");
     let (mut first, mut all, mut two_writes) = (empty(&trios), empty(&trios), Vec::new());
     for round in 0..30 * bench.rounds as u64 {
         for (index, trio) in trios.iter_mut().enumerate() {
@@ -81,44 +78,7 @@ fn empty(trios: &[Trio]) -> Vec<Vec<f64>> {
     vec![Vec::new(); trios.len()]
 }
 
-/// A Lease that nobody else writes.
-struct BareWrites<'a> {
-    server: &'a ApiServer,
-    object: Object,
-}
-
-impl<'a> BareWrites<'a> {
-    fn new(server: &'a ApiServer) -> BareWrites<'a> {
-        let lock = lock("bare");
-        let stored = server.api().create(&lock, &Object::created(&lock, &record(), &mark()), Duration::from_secs(60));
-        let body = stored.unwrap_or_else(|failure| panic!("{failure}"));
-        BareWrites { server, object: Object::parse(&lock, &body).expect("it was stored") }
-    }
-
-    fn write_twice(&mut self) -> Duration {
-        let begin = Instant::now();
-        for _ in 0..2 {
-            let write =
-                Write { base: None, record: record(), mark: mark(), purpose: Purpose::Acquire, sent: Time::ZERO };
-            let lock = lock("bare");
-            let stored = self.server.api().update(&lock, &self.object.updated(&write), Duration::from_secs(60));
-            let body = stored.unwrap_or_else(|failure| panic!("{failure}"));
-            self.object = Object::parse(&lock, &body).expect("it was stored");
-        }
-        begin.elapsed()
-    }
-}
-
-fn record() -> Record {
-    let now = Stamp::Micros(now_micros());
-    Record { holder: "bench".into(), lease_seconds: 15, acquired: now.clone(), renewed: now, transitions: 0 }
-}
-
-fn mark() -> Mark {
-    Mark { process: 1, write: 1, holder: "bench".into(), renewed: Stamp::Micros(0), host: None }
-}
-
-fn now_micros() -> i64 {
+pub fn now_micros() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
 }
@@ -128,6 +88,6 @@ fn in_ms_after(due: Instant, at: Instant) -> f64 {
     in_ms(at.saturating_duration_since(due)) - in_ms(due.saturating_duration_since(at))
 }
 
-fn in_ms(duration: Duration) -> f64 {
+pub fn in_ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }

@@ -14,10 +14,12 @@
 mod common;
 
 mod alone;
+mod bare_writes;
 mod failover;
 mod figure;
 mod report;
 mod rest;
+mod service;
 mod start;
 
 use common::api_server::ApiServer;
@@ -34,9 +36,10 @@ pub struct Bench {
 
 type Measure = fn(&Bench, &mut Report);
 
-const MEASURES: [(&str, Measure); 7] = [
+const MEASURES: [(&str, Measure); 8] = [
     ("sigterm", failover::sigterm),
     ("sigkill", failover::sigkill),
+    ("service", service::service),
     ("start", start::start),
     ("rest", rest::rest),
     ("size", start::size),
