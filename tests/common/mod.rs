@@ -118,8 +118,11 @@ impl Elector {
         }
     }
 
-    /// The fencing tokens of the terms in its log.
+    /// The fencing tokens of the terms in its log. The port names a new leader before the log does, so this waits for the
+    /// log.
     pub fn fencing_tokens(&self) -> Vec<u64> {
+        let is_logged = |log: &str| log.rfind("with the fencing token ") > log.rfind("no longer leading");
+        wait_until("the log has the term", || is_logged(&self.log()) || !self.leads());
         let token = |line: &str| line.split("with the fencing token ").nth(1).and_then(|rest| rest.trim().parse().ok());
         self.log().lines().filter_map(token).collect()
     }

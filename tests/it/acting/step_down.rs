@@ -2,9 +2,11 @@
 
 use crate::common::cluster::on;
 use crate::common::lock::{KINDS, Lock};
+use crate::common::wait_until;
 use crate::rbac::allow;
 use apiserver::{Fault, Options, Server};
 use serde_json::Value;
+use std::fs;
 use std::thread;
 
 const STEP_DOWN: &str = "leader-elector/step-down";
@@ -44,10 +46,28 @@ fn it_stands_back_for_one_lease_and_may_lead_again() {
     let a = lock.start("a", &["--ttl=2s"]);
     a.wait_to_lead();
     ask_to_step_down(&lock, "a");
-    a.wait_to_name("");
-    a.wait_to_lead();
+    wait_until("it leads again", || a.fencing_tokens().len() == 2);
     assert_eq!(asked(&lock), Value::Null);
-    assert_eq!(a.fencing_tokens().len(), 2);
+}
+
+#[test]
+fn a_hanging_renewal_does_not_delay_the_step_down_and_is_aborted() {
+    let lock = Lock::new("leases");
+    let a = lock.start("a", &["--ttl=10m", "--retry-period=50ms"]);
+    a.wait_to_lead();
+    let hung = lock.server.fault(|request| request.verb == "update", Some(1), Fault::HangRequest);
+    wait_until("a renewal hangs", || hung.hits() == 1);
+    ask_to_step_down(&lock, "a");
+    wait_until("the lock is released", || lock.holder().is_empty());
+    let requesters = || threads(a.pid()).iter().filter(|name| *name == "requester").count();
+    wait_until("the requester of the renewal has ended", || requesters() == 1);
+}
+
+/// The names of a process's threads.
+fn threads(pid: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
+    tasks.flatten().filter_map(name).map(|name| name.trim_end().to_owned()).collect()
 }
 
 #[test]

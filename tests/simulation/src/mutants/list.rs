@@ -625,7 +625,7 @@ pub const MUTANTS: &[Mutant] = &[
 "#,
         replace: r#"        let _ = self;
 "#,
-        found_by: By::Test("it", "election::handover::a_hanging_renewal_does_not_delay_the_release"),
+        found_by: By::Test("it", "acting::step_down::a_hanging_renewal_does_not_delay_the_step_down_and_is_aborted"),
     },
     Mutant {
         name: "requests sent before the snapshot is published",
