@@ -11,7 +11,8 @@
 //!   before a release was sent. If there is no such instant, the answer was false. From this instant the process is
 //!   assumed to claim until F of its last write, as long as writes of the same term follow in time, or until its
 //!   release. This is sound, because nobody may take the lock before both.
-//! - **When it was stopped**: when its release reaches the server, because it is unknown when it received the signal.
+//! - **When it was stopped**: known is when the signal was sent, and when its release reaches the server. If its claim had
+//!   not ended when the signal was sent, it is assumed to have ended by choice.
 //! - **When it ended**: before a successor of the same name, which may take the lock at once by S9, can know that; see
 //!   [`ProcessTrace::died`].
 //!
@@ -38,6 +39,8 @@ pub struct ProcessTrace {
     /// After its last answer, and before another process can know that it ended: just before it was killed. Or, if no
     /// process of its name had started before, when it was known to have ended.
     pub died: Option<Instant>,
+    /// When SIGTERM was sent to it.
+    pub terminated: Option<Instant>,
     pub answers: Vec<Answer>,
 }
 
@@ -284,6 +287,8 @@ struct Replay<'a> {
     claims: Vec<Option<Claim>>,
     /// The latest F and the term of each process.
     latest: Vec<Claim>,
+    /// When SIGTERM was sent to each process.
+    terminated: Vec<u64>,
 }
 
 impl<'a> Replay<'a> {
@@ -304,12 +309,14 @@ impl<'a> Replay<'a> {
             oracle.started(process);
         }
         let processes = evidence.processes.len();
+        let terminated = |it: &ProcessTrace| it.terminated.map_or(u64::MAX, |at| evidence.time(at));
         Replay {
             oracle,
             sent,
             states,
             claims: vec![None; processes],
             latest: vec![Claim { until: 0, token: 0 }; processes],
+            terminated: evidence.processes.iter().map(terminated).collect(),
         }
     }
 
@@ -318,7 +325,7 @@ impl<'a> Replay<'a> {
             Event::Sent(index) => {
                 let Sent { process, base, is_release, .. } = self.sent[index];
                 if is_release {
-                    self.oracle.stopped(process, now);
+                    self.oracle.stopped(process, self.terminated[process].min(now));
                     self.says(process, now, None);
                 }
                 let kind =

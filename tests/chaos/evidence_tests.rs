@@ -14,7 +14,7 @@ struct Scenario(Evidence);
 
 impl Scenario {
     fn new() -> Scenario {
-        let trace = |identity| ProcessTrace { identity, died: None, answers: Vec::new() };
+        let trace = |identity| ProcessTrace { identity, died: None, terminated: None, answers: Vec::new() };
         Scenario(Evidence {
             start: Instant::now(),
             lease: Duration::from_secs(10),
@@ -101,6 +101,11 @@ impl Scenario {
         self
     }
 
+    fn gets_sigterm(mut self, process: usize, ms: u64) -> Scenario {
+        self.0.processes[process].terminated = Some(self.at(ms));
+        self
+    }
+
     /// The rule that was broken; empty if none was.
     fn broken_rule(&self) -> &'static str {
         self.0.check().map_or_else(|violation| violation.rule, |_| "")
@@ -116,6 +121,12 @@ fn a_releases() -> Scenario {
     a_leads().writes(0, 5000, "", 1000, 0)
 }
 
+/// a claims until 9 s, and releases afterwards. b leads at once.
+fn a_releases_late() -> Scenario {
+    let released = a_leads().says(0, 1500, 1501, "a").writes(0, 9500, "", 1000, 0);
+    released.writes(1, 9501, "b", 9501, 1).says(1, 9501, 9502, "b")
+}
+
 #[test]
 fn runs_that_may_have_kept_the_rules_pass() {
     for (index, scenario) in [
@@ -129,6 +140,8 @@ fn runs_that_may_have_kept_the_rules_pass() {
         // Its last renewal was in flight when it was killed.
         a_leads().says(0, 1500, 1501, "a").dies(0, 4000).writes(0, 5000, "a", 1000, 0),
         a_leads().dies(0, 3500).writes(2, 3501, "a", 3501, 1).says(2, 3501, 3502, "a"),
+        // It ended its claim when it got the signal, and could not reach the server before.
+        a_releases_late().gets_sigterm(0, 8999),
     ]
     .iter()
     .enumerate()
@@ -176,6 +189,8 @@ fn runs_that_certainly_broke_a_rule_fail() {
         ("S9", a_releases().writes(1, 6000, "a", 6000, 1)),
         ("names", a_leads().says(1, 2000, 2001, "b\"x")),
         ("names", a_leads().says(1, 500, 501, "a")),
+        ("L - D", a_releases_late().gets_sigterm(0, 9000)),
+        ("L - D", a_releases_late()),
     ]
     .iter()
     .enumerate()

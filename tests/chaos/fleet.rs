@@ -31,7 +31,8 @@ pub struct Process {
     pub answers: Vec<Answer>,
     elector: Elector,
     checker: Option<ClaimChecker>,
-    is_stopping: bool,
+    /// When SIGTERM was sent to it.
+    pub terminated: Option<Instant>,
     is_paused: bool,
     _account: ServiceAccount,
 }
@@ -161,7 +162,7 @@ impl Fleet {
             answers: Vec::new(),
             elector,
             checker,
-            is_stopping: false,
+            terminated: None,
             is_paused: false,
             _account: account,
         });
@@ -208,8 +209,8 @@ impl Fleet {
 
     fn terminate(&mut self, member: usize) {
         let process = &mut self.processes[self.current[member]];
+        process.terminated.get_or_insert_with(Instant::now);
         process.elector.signal(Signal::TERM);
-        process.is_stopping = true;
     }
 
     /// Waits for all processes that are stopping. No process may start before: it could get the port of one of them,
@@ -217,7 +218,7 @@ impl Fleet {
     fn wait_for_stopped(&mut self) {
         for number in 0..self.processes.len() {
             let process = &mut self.processes[number];
-            if process.is_stopping && !process.is_paused && process.died.is_none() {
+            if process.terminated.is_some() && !process.is_paused && process.died.is_none() {
                 let status = process.elector.wait_to_end();
                 assert!(status.success(), "{status}:\n{}", process.log());
                 process.died = Some(Instant::now());

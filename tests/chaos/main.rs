@@ -73,6 +73,7 @@ fn evidence(plan: &Plan, fleet: &mut Fleet) -> Evidence {
     let trace = |process: &mut Process| ProcessTrace {
         identity: Process::name(process.member),
         died: process.died,
+        terminated: process.terminated,
         answers: std::mem::take(&mut process.answers),
     };
     Evidence {
