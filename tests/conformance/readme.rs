@@ -75,7 +75,7 @@ pub fn the_manifests_are_valid(plane: &ControlPlane) -> Verdict {
     }
     is_taken(["--kustomize", DEPLOY])?;
     let components = deploy::components();
-    assert_eq!(components.len(), 3, "{components:?}");
+    assert_eq!(components.len(), 4, "{components:?}");
     for component in components {
         is_taken(["--kustomize", Overlay::of(&[&component], "").folder()])?;
     }
