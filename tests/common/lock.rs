@@ -1,6 +1,6 @@
 //! One lock on an API server of its own: its candidates, its content, and its history.
 
-use super::{Elector, PATIENCE};
+use super::{Elector, PATIENCE, leader_and_follower};
 use apiserver::{Change, ChangeKind, Options, Server};
 use serde_json::{Value, json};
 use std::process::Command;
@@ -44,11 +44,7 @@ impl Lock {
 
     /// Starts a leader named a, and a follower b.
     pub fn start_two(&self, more: &[&str]) -> (Elector, Elector) {
-        let a = self.start("a", more);
-        a.wait_to_lead();
-        let b = self.start("b", more);
-        b.wait_to_name("a");
-        (a, b)
+        leader_and_follower(|id| self.start(id, more))
     }
 
     /// Starts a candidate without waiting.

@@ -24,6 +24,15 @@ use std::time::{Duration, Instant};
 /// How long to wait for a condition before the test fails. Generous, because machines may be slow.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Starts a leader named a, and a follower b.
+pub fn leader_and_follower(start: impl Fn(&str) -> Elector) -> (Elector, Elector) {
+    let a = start("a");
+    a.wait_to_lead();
+    let b = start("b");
+    b.wait_to_name("a");
+    (a, b)
+}
+
 /// Waits until `condition` holds; panics with `what` if it does not within [`PATIENCE`].
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

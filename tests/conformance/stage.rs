@@ -3,7 +3,7 @@
 use crate::common::claim_checker::{Answer, ClaimChecker};
 use crate::common::cluster::ServiceAccount;
 use crate::common::lock::{holder_of, record_of};
-use crate::common::{Elector, wait_until};
+use crate::common::{Elector, leader_and_follower, wait_until};
 use controlplane::{Account, Commit, ControlPlane, Request, Token};
 use serde_json::Value;
 use std::process::Command;
@@ -75,11 +75,7 @@ impl<'p> Stage<'p> {
 
     /// Starts a leader named a, and a follower b.
     pub fn start_two(&self, more: &[&str]) -> (Elector, Elector) {
-        let a = self.start("a", more);
-        a.wait_to_lead();
-        let b = self.start("b", more);
-        b.wait_to_name("a");
-        (a, b)
+        leader_and_follower(|id| self.start(id, more))
     }
 
     /// The present lock.
