@@ -18,6 +18,8 @@ pub struct Trio<'a> {
     /// The account that all share; none if each has its own.
     shared_account: Option<String>,
     flags: Vec<String>,
+    /// The flags that only the candidate with this id has.
+    own_flags: fn(&str) -> Vec<String>,
     pub candidates: Vec<Candidate>,
 }
 
@@ -36,10 +38,21 @@ impl<'a> Trio<'a> {
         shared_account: Option<&str>,
         ttl: &str,
     ) -> Trio<'a> {
+        Trio::start_with(server, program, election, shared_account, ttl, |_| Vec::new())
+    }
+
+    pub fn start_with(
+        server: &'a ApiServer,
+        program: &Program,
+        election: &str,
+        shared_account: Option<&str>,
+        ttl: &str,
+        own_flags: fn(&str) -> Vec<String>,
+    ) -> Trio<'a> {
         let shared_account = shared_account.map(str::to_owned);
         let flags = vec![format!("--election={election}"), ttl.to_owned()];
         let (program, election) = (program.clone(), election.to_owned());
-        let mut trio = Trio { server, program, election, shared_account, flags, candidates: Vec::new() };
+        let mut trio = Trio { server, program, election, shared_account, flags, own_flags, candidates: Vec::new() };
         for id in ["a", "b", "c"] {
             let candidate = trio.spawn(id);
             trio.candidates.push(candidate);
@@ -54,7 +67,7 @@ impl<'a> Trio<'a> {
     }
 
     fn spawn(&self, id: &str) -> Candidate {
-        let flags = [self.server.flags(&self.account(id)), self.flags.clone()].concat();
+        let flags = [self.server.flags(&self.account(id)), self.flags.clone(), (self.own_flags)(id)].concat();
         Candidate::spawn(&self.program, id, &flags)
     }
 

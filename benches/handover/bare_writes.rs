@@ -1,12 +1,29 @@
 //! How long a write takes by a client that does nothing else: no handover by way of this API server can be faster.
 
 use crate::common::api_server::{ApiServer, lock};
+use crate::common::stats::Spread;
 use crate::failover::now_micros;
+use crate::report::{Report, Value};
 use leader_elector::election::{Purpose, Write};
 use leader_elector::lock::{LockName, Object};
 use leader_elector::record::{Mark, Record, Stamp};
 use leader_elector::time::Time;
 use std::time::{Duration, Instant};
+
+/// Notes how long bare writes took, in milliseconds, and how many times as long this program's row with the key took.
+pub fn note(report: &mut Report, key: &str, what: &str, bare: Vec<f64>) {
+    let floor = Spread::of(bare);
+    let ours = report.row(key).and_then(|row| row.values[0].as_ref()).map_or(f64::NAN, Value::middle);
+    report.notes.push(format!(
+        "{what} of a Lease to the same server, one after the other: p50 {:.1} ms (min {:.1}, p99 {:.1}, max {:.1}). \
+         A handover takes {:.2} times as long.",
+        floor.p50(),
+        floor.min(),
+        floor.p99(),
+        floor.max(),
+        ours / floor.p50()
+    ));
+}
 
 /// A Lease that nobody else writes.
 pub struct BareWrites<'a> {
@@ -24,9 +41,10 @@ impl<'a> BareWrites<'a> {
         BareWrites { server, lock, object }
     }
 
-    pub fn write_twice(&mut self) -> Duration {
+    /// Writes it so many times, one after the other.
+    pub fn write(&mut self, times: usize) -> Duration {
         let begin = Instant::now();
-        for _ in 0..2 {
+        for _ in 0..times {
             let write =
                 Write { base: None, record: record(), mark: mark(), purpose: Purpose::Acquire, sent: Time::ZERO };
             let stored = self.server.api().update(&self.lock, &self.object.updated(&write), Duration::from_secs(60));

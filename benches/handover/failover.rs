@@ -1,11 +1,10 @@
 //! The leader ends, by SIGTERM or by SIGKILL: when do the survivors name the next one?
 
 use crate::Bench;
-use crate::bare_writes::BareWrites;
+use crate::bare_writes::{self, BareWrites};
 use crate::common::api_server::renewed;
-use crate::common::stats::Spread;
 use crate::common::trio::Trio;
-use crate::report::{Report, Value};
+use crate::report::Report;
 use rustix::process::Signal;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -30,18 +29,12 @@ pub fn sigterm(bench: &Bench, report: &mut Report) {
             let handover = trio.end_leader(Signal::TERM, |_, _| {});
             first[index].push(in_ms(handover.first - begin));
             all[index].push(in_ms(handover.all - begin));
-            two_writes.push(in_ms(bare.write_twice()));
+            two_writes.push(in_ms(bare.write(2)));
         }
     }
     report.add_spreads("sigterm first", "SIGTERM, until the first survivor names the next leader", "ms", first);
     report.add_spreads("sigterm all", "SIGTERM, until all survivors do", "ms", all);
-    let floor = Spread::of(two_writes);
-    let ours = report.row("sigterm first").and_then(|row| row.values[0].as_ref()).map_or(f64::NAN, Value::middle);
-    report.notes.push(format!(
-        "Two bare writes of a Lease to the same server, one after the other: p50 {:.1} ms (min {:.1}, p99 {:.1}, max {:.1}). \
-         A handover takes {:.2} times as long.",
-        floor.p50(), floor.min(), floor.p99(), floor.max(), ours / floor.p50()
-    ));
+    bare_writes::note(report, "sigterm first", "Two bare writes", two_writes);
 }
 
 /// From the moment at which the lease of a killed leader has run out, until the survivors name the next one.
