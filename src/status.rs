@@ -139,23 +139,19 @@ type OnPublish = dyn Fn(&Status) + Send + Sync;
 /// Holds the latest snapshot for the other threads.
 pub struct Status {
     latest: Mutex<Arc<Snapshot>>,
-    on_publish_hook: OnceLock<Box<OnPublish>>,
+    hook: OnceLock<Box<OnPublish>>,
     closed: AtomicBool,
 }
 
 impl Status {
     pub fn new(snapshot: Snapshot) -> Status {
-        Status {
-            latest: Mutex::new(Arc::new(snapshot)),
-            on_publish_hook: OnceLock::new(),
-            closed: AtomicBool::new(false),
-        }
+        Status { latest: Mutex::new(Arc::new(snapshot)), hook: OnceLock::new(), closed: AtomicBool::new(false) }
     }
 
     /// Replaces the snapshot. Later readers get the new one.
     pub fn publish(&self, snapshot: Snapshot) -> Published {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
-        self.on_publish_hook();
+        self.run_hook();
         Published(())
     }
 
@@ -174,13 +170,13 @@ impl Status {
     /// Calls `hook` after each [`Status::publish`] and after [`Status::close`], on the candidate thread, so it must not
     /// block. Only the first registration counts.
     pub fn on_publish(&self, hook: impl Fn(&Status) + Send + Sync + 'static) {
-        let _ = self.on_publish_hook.set(Box::new(hook));
+        let _ = self.hook.set(Box::new(hook));
     }
 
     /// Marks that no snapshot will follow, because the process is about to exit.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.on_publish_hook();
+        self.run_hook();
     }
 
     /// Whether no snapshot will follow. A snapshot fetched after `true` is the last one.
@@ -188,9 +184,9 @@ impl Status {
         self.closed.load(Ordering::Acquire)
     }
 
-    fn on_publish_hook(&self) {
-        if let Some(on_publish_hook) = self.on_publish_hook.get() {
-            on_publish_hook(self);
+    fn run_hook(&self) {
+        if let Some(hook) = self.hook.get() {
+            hook(self);
         }
     }
 }
@@ -276,11 +272,11 @@ mod tests {
     #[test]
     fn it_rings_after_each_snapshot_and_at_the_end() {
         let status = Arc::new(Status::new(snapshot()));
-        let (on_publish_hook, rung) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let seen = Arc::clone(&status);
-        status.on_publish(move |_| on_publish_hook.send((seen.snapshot().lock_seen, seen.is_closed())).unwrap());
+        status.on_publish(move |_| sender.send((seen.snapshot().lock_seen, seen.is_closed())).unwrap());
         status.publish(Snapshot { lock_seen: Some(at(1)), ..snapshot() });
         status.close();
-        assert_eq!(rung.try_iter().collect::<Vec<_>>(), [(Some(at(1)), false), (Some(at(1)), true)]);
+        assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [(Some(at(1)), false), (Some(at(1)), true)]);
     }
 }

@@ -201,19 +201,15 @@ impl Transport for TlsTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let output = &self.buffers.output()[..amount];
-        if self.head.is_empty() && is_head_before_a_body(output) {
-            self.head.extend_from_slice(output);
+        let mut unsent = std::mem::take(&mut self.head);
+        let is_first = unsent.is_empty();
+        unsent.extend_from_slice(&self.buffers.output()[..amount]);
+        if is_first && is_head_before_a_body(&unsent) {
+            self.head = unsent;
             return Ok(());
         }
         self.stream.sock.set_timeout(timeout);
-        if self.head.is_empty() {
-            io::Write::write_all(&mut self.stream, output)?;
-        } else {
-            let mut head = std::mem::take(&mut self.head);
-            head.extend_from_slice(output);
-            io::Write::write_all(&mut self.stream, &head)?;
-        }
+        io::Write::write_all(&mut self.stream, &unsent)?;
         // A write hides errors of the layers below TLS; a flush returns them.
         io::Write::flush(&mut self.stream)?;
         Ok(())

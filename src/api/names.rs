@@ -113,8 +113,8 @@ impl Names {
             known.looking = true;
         }
         // The rest of the time is for connecting.
-        let timeouts = if known.addresses.is_empty() { budget } else { budget / 2 };
-        let waited = self.shared.answered.wait_timeout_while(known, timeouts, |known| known.looking);
+        let limit = if known.addresses.is_empty() { budget } else { budget / 2 };
+        let waited = self.shared.answered.wait_timeout_while(known, limit, |known| known.looking);
         let (known, _) = waited.unwrap_or_else(PoisonError::into_inner);
         match (known.addresses.is_empty(), known.looking) {
             (false, _) => Ok(known.addresses.clone()),

@@ -69,7 +69,7 @@ struct State {
 /// The inputs of one lock.
 struct LockInputs {
     reply: Option<(u64, Ended)>,
-    message: WatchQueue,
+    queue: WatchQueue,
     limit: RateLimit,
     /// The last event taken was a past state, whose successor was not taken yet.
     took_superseded: bool,
@@ -80,7 +80,7 @@ impl Inbox {
     pub(super) fn new(locks: usize, period: Duration) -> Inbox {
         let inputs = || LockInputs {
             reply: None,
-            message: WatchQueue::default(),
+            queue: WatchQueue::default(),
             limit: RateLimit::new(WATCH_BURST, period, Instant::now()),
             took_superseded: false,
         };
@@ -169,9 +169,9 @@ impl Outbox {
     /// A watch event. Blocks until the end of the previous watch was taken. Returns `false` if the candidate is gone.
     pub(super) fn watch_message(&self, index: usize, since: Time, message: WatchMessage) -> bool {
         let state = self.0.lock();
-        let is_full = |state: &mut State| !state.closed && !state.locks[index].message.has_room_for(&message);
+        let is_full = |state: &mut State| !state.closed && !state.locks[index].queue.has_room_for(&message);
         let state = self.0.taken.wait_while(state, is_full).unwrap_or_else(PoisonError::into_inner);
-        self.add_to(state, |state| state.locks[index].message.push(since, message))
+        self.add_to(state, |state| state.locks[index].queue.push(since, message))
     }
 
     fn add(&self, add: impl FnOnce(&mut State)) -> bool {
@@ -214,14 +214,14 @@ impl State {
     fn take_watch_message(&mut self, now: Instant) -> Result<Input, Option<Duration>> {
         let mut shortest = None;
         for (index, lock) in self.locks.iter_mut().enumerate() {
-            if lock.message.is_empty() {
+            if lock.queue.is_empty() {
                 continue;
             }
             // After a past state, take the next state at once: the past state alone could cause a useless write.
             let wait = if lock.took_superseded { Duration::ZERO } else { lock.limit.wait(now) };
             if !wait.is_zero() {
                 shortest = Some(shortest.map_or(wait, |other: Duration| other.min(wait)));
-            } else if let Some((since, message)) = lock.message.pop() {
+            } else if let Some((since, message)) = lock.queue.pop() {
                 lock.limit.take();
                 lock.took_superseded = matches!(message, WatchMessage::Superseded { .. });
                 return Ok(Input::Watch(index, since, message));

@@ -179,9 +179,9 @@ mod tests {
         Time::after_boot(Duration::from_secs(seconds))
     }
 
-    fn queue(message: Vec<WatchMessage>) -> WatchQueue {
+    fn queue(messages: Vec<WatchMessage>) -> WatchQueue {
         let mut queue = WatchQueue::default();
-        for (count, message) in message.into_iter().enumerate() {
+        for (count, message) in messages.into_iter().enumerate() {
             assert!(queue.has_room_for(&message));
             queue.push(at(count as u64), message);
             assert!(queue.0.len() <= MOST_STATES + 3, "{queue:?}");
@@ -259,9 +259,9 @@ mod tests {
 
     #[test]
     fn of_too_many_states_the_longest_lease_is_kept() {
-        let message: Vec<WatchMessage> =
+        let messages: Vec<WatchMessage> =
             (0..10).flat_map(|n| [held(2 * n + 1, "a", if n == 4 { 60 } else { 10 }), deleted(2 * n + 2)]).collect();
-        let mut queue = queue(message);
+        let mut queue = queue(messages);
         let mut longest = Duration::ZERO;
         let mut versions = vec![0];
         while let Some((_, message)) = queue.pop() {

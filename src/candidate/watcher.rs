@@ -119,10 +119,10 @@ impl<D: Fn(Time, WatchMessage) -> bool> Stream<D> {
                 watches_without_event = 0; // a long watch needs no backoff
             }
             // An abort for a new watch is not a failure and needs no pause.
-            let broken_off = ended.as_ref().is_some_and(|failure| failure.kind == FailureKind::Aborted)
+            let aborted = ended.as_ref().is_some_and(|failure| failure.kind == FailureKind::Aborted)
                 || self.from_current.load(Ordering::Acquire);
-            let failure = ended.filter(|_| !broken_off);
-            let pause = if broken_off { Duration::ZERO } else { self.pause(failure.as_ref(), watches_without_event) };
+            let failure = ended.filter(|_| !aborted);
+            let pause = if aborted { Duration::ZERO } else { self.pause(failure.as_ref(), watches_without_event) };
             if self.tell(began, WatchMessage::Closed(failure)).is_err() {
                 return;
             }

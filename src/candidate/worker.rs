@@ -48,7 +48,7 @@ impl LockWorker {
         outbox: &Outbox,
         metrics: Arc<Metrics>,
     ) -> io::Result<LockWorker> {
-        let message = outbox.clone();
+        let watch_outbox = outbox.clone();
         let timeout = settings.request_timeout;
         let watcher = Watcher::start(api.fresh(), lock.clone(), timeout, random::fraction, move |since, it| {
             // Count here, because the queue may merge events before they are taken.
@@ -57,7 +57,7 @@ impl LockWorker {
                 WatchMessage::Closed(Some(failure)) => metrics.api_request(Verb::Watch, Some(failure.class())),
                 _ => {}
             }
-            message.watch_message(index, since, it)
+            watch_outbox.watch_message(index, since, it)
         })?;
         Ok(LockWorker {
             requester: start_requester(index, api.fresh(), &lock, outbox)?,

@@ -43,6 +43,11 @@ impl Eligibility {
         was_open && !self.gate.is_open()
     }
 
+    /// L.
+    pub(super) fn lease(&self) -> Duration {
+        self.lease
+    }
+
     /// Whether it is giving the locks up.
     pub(super) fn leaves(&self) -> bool {
         self.leaves.is_some()

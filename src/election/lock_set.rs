@@ -34,8 +34,6 @@ pub const MOST_LOCKS: usize = 2;
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct LockSet {
     locks: Vec<Election>,
-    /// L.
-    lease: Duration,
     /// The last outputs of the state machines. A request is taken out when it is passed on.
     outputs: [Output; MOST_LOCKS],
     eligibility: Eligibility,
@@ -97,7 +95,6 @@ impl LockSet {
         let binding = Binding { wanted: [true; MOST_LOCKS], tokens: None, spent: [0; MOST_LOCKS], stuck_since: None };
         LockSet {
             locks,
-            lease: settings.lease,
             outputs: Default::default(),
             eligibility: Eligibility::new(settings),
             work: Work::default(),
@@ -181,7 +178,7 @@ impl LockSet {
         // With two locks, also before it leads both. Also when the term is over and the own record is still in the
         // lock.
         if !self.eligibility.leaves() && self.locks.iter().any(Election::is_asked_to_step_down) {
-            self.leave(moment, self.lease);
+            self.leave(moment, self.eligibility.lease());
         }
         self.settle(moment)
     }
@@ -198,7 +195,7 @@ impl LockSet {
                 }
             }
             CandidateEvent::WorkEnded => self.work.goes_on = false,
-            CandidateEvent::StandBack => self.leave(moment, self.lease),
+            CandidateEvent::StandBack => self.leave(moment, self.eligibility.lease()),
         }
         self.hold(now);
         (0..self.locks.len()).for_each(|index| self.tell(moment, index, Event::Tick));
@@ -324,7 +321,7 @@ impl LockSet {
         let free = second.free_from().is_none_or(|at| at <= now);
         let stuck = first.claim().is_some() && second.claim().is_none() && free;
         binding.stuck_since = stuck.then(|| binding.stuck_since.unwrap_or(now));
-        let too_long = binding.stuck_since.is_some_and(|since| since.saturating_add(self.lease) <= now);
+        let too_long = binding.stuck_since.is_some_and(|since| since.saturating_add(self.eligibility.lease()) <= now);
         if first.claim().is_some() && (too_long || second.refused_until().is_some_and(|until| now < until)) {
             self.eligibility.stand_back(now.max(self.release_time.protected_until()));
             binding.stuck_since = None;
@@ -347,7 +344,7 @@ impl LockSet {
     /// The next moment at which [`LockSet::bind`] may have to change something.
     fn binding_deadline(&self, now: Time) -> Option<Time> {
         let second = self.locks.get(1);
-        let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.lease));
+        let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.eligibility.lease()));
         let moments = [
             self.second_has_until(),
             Some(self.eligibility.back_until()),
