@@ -70,7 +70,7 @@ fn a_candidate_stands_from_the_first_check_that_succeeds() {
     let shown = status(&a);
     assert_eq!((&shown["candidacy"], &shown["lastError"]), (&"unhealthy".into(), &"unhealthy".into()));
     assert!(a.ask("/metrics").unwrap().1.contains("\nleader_elector_standing 0\n"));
-    assert_eq!(a.ask("/readyz").unwrap().0, 200, "it is ready to tell who leads");
+    wait_until("it is ready to tell who leads", || a.ask("/readyz").unwrap().0 == 200);
     assert_eq!(server.get("endpoints", "default", "example"), None);
     application.is_well(true);
     a.wait_to_lead();
