@@ -4,7 +4,7 @@
 //! three times: by SIGTERM, by SIGKILL and by a pause. Then it runs until Ctrl-C, or exits if `--exit` is given.
 
 use apiserver::{Options, Server};
-use leader_elector::cli::{self, Command, Environment};
+use leader_elector::cli::{self, Environment, Invocation};
 use leader_elector::logging::{self, output};
 use leader_elector::run;
 use leader_elector::signals::Signals;
@@ -40,7 +40,7 @@ fn candidate(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error
         return Ok(()); // the parent ended before the line above took effect
     }
     let signals = Signals::register()?;
-    let Command::Run(config) = cli::parse(args.map(Into::into), &Environment::read())? else { return Ok(()) };
+    let Invocation::Run(config) = cli::parse(args.map(Into::into), &Environment::read())? else { return Ok(()) };
     logging::start(&config.log);
     let outcome = run::run(config, signals);
     output::flush(Duration::from_millis(100));

@@ -20,14 +20,14 @@ use self::watcher::WatchMessage;
 use self::worker::{LockWorker, Outstanding};
 use crate::api::{Api, Class, Failure, FailureKind, Verb};
 use crate::clock::{self, Alarm};
-use crate::election::lock_set::{LockSet, Outcome};
+use crate::election::lock_set::{LockSet, LockSetOutput};
 use crate::election::{Answer, Call, CandidateEvent, Election, Event, Moment, Purpose, Settings, Sight};
 use crate::health::HealthCheck;
 use crate::lock::{Locks, Object};
 use crate::metrics::Metrics;
 use crate::random;
 use crate::record::Content;
-use crate::report::Report;
+use crate::report::Reporter;
 use crate::status::{Published, Seen, Snapshot, Status};
 use crate::time::Time;
 use std::io;
@@ -59,7 +59,7 @@ pub struct Candidate {
     workers: Vec<LockWorker>,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
-    report: Report,
+    report: Reporter,
     tasks: Tasks,
     command: CommandState,
     inbox: Inbox,
@@ -86,7 +86,7 @@ impl Candidate {
         Ok(Candidate {
             alarm: Alarm::start(move || ring.ring())?,
             lock_set: of(settings.clone()),
-            report: Report::new(Arc::clone(&locks), settings.identity.clone(), Arc::clone(&metrics)),
+            report: Reporter::new(Arc::clone(&locks), settings.identity.clone(), Arc::clone(&metrics)),
             settings,
             locks,
             workers,
@@ -118,18 +118,18 @@ impl Candidate {
     /// Returns the exit code of the command in run mode. An error says why it cannot continue; the claim has ended by
     /// then.
     pub fn run(mut self) -> io::Result<Option<u8>> {
-        let outcome = self.run_loop();
-        self.end(outcome)
+        let result = self.run_loop();
+        self.end(result)
     }
 
     /// Dropping this value closes the sockets, which prove that no other process with this identity claims to lead
     /// (S9).
-    fn end(self, outcome: io::Result<()>) -> io::Result<Option<u8>> {
-        if outcome.is_err() {
+    fn end(self, result: io::Result<()>) -> io::Result<Option<u8>> {
+        if result.is_err() {
             let Settings { identity, lease, .. } = &self.settings;
             self.status.publish(Snapshot::unknown(identity.clone(), self.locks.clone(), *lease, clock::now()));
         }
-        outcome.map(|()| self.command.exit_code)
+        result.map(|()| self.command.exit_code)
     }
 
     fn run_loop(&mut self) -> io::Result<()> {
@@ -150,8 +150,8 @@ impl Candidate {
         for worker in &mut self.workers {
             worker.take_socket(&self.settings.identity);
         }
-        let alone = self.workers.iter().all(LockWorker::holds_socket);
-        self.step(0, Event::Alone(alone), None)
+        let is_sole = self.workers.iter().all(LockWorker::holds_socket);
+        self.step(0, Event::SoleInstance(is_sole), None)
     }
 
     /// Handles one input. Returns `true` when nothing is left to do.
@@ -209,7 +209,7 @@ impl Candidate {
         }
     }
 
-    fn replied(&mut self, index: usize, number: u64, reply: requester::Outcome) -> io::Result<bool> {
+    fn replied(&mut self, index: usize, number: u64, reply: requester::RequestResult) -> io::Result<bool> {
         let worker = &mut self.workers[index];
         let Some(outstanding) = worker.ended(number) else {
             return Ok(false); // abandoned
@@ -245,43 +245,43 @@ impl Candidate {
     /// Steps the state machine with an event of a lock, and does what it asks for.
     fn step(&mut self, index: usize, event: Event, object: Option<Object>) -> io::Result<bool> {
         let moment = moment();
-        let outcome = self.lock_set.step(moment, index, event);
+        let output = self.lock_set.step(moment, index, event);
         if let Some(object) = object {
             self.workers[index].keep(object, &self.lock_set.locks()[index]);
         }
-        self.publish_and_act(moment.now, outcome)
+        self.publish_and_act(moment.now, output)
     }
 
     /// The same for an event that concerns no lock.
     fn step_candidate(&mut self, event: CandidateEvent) -> io::Result<bool> {
         let moment = moment();
-        let outcome = self.lock_set.step_candidate(moment, event);
-        self.publish_and_act(moment.now, outcome)
+        let output = self.lock_set.step_candidate(moment, event);
+        self.publish_and_act(moment.now, output)
     }
 
     /// Publishes the snapshot first, then does what the state machine asks for (S5).
-    fn publish_and_act(&mut self, now: Time, outcome: Outcome) -> io::Result<bool> {
-        let alarm = self.next_alarm(now, &outcome);
+    fn publish_and_act(&mut self, now: Time, output: LockSetOutput) -> io::Result<bool> {
+        let alarm = self.next_alarm(now, &output);
         let mut snapshot = self.snapshot(now, alarm);
         self.report.state(self.lock_set.locks(), &snapshot, now);
         snapshot.last_error = self.report.last_error();
         let published = self.status.publish(snapshot);
         self.tell_tasks(now);
-        if outcome.finished {
+        if output.finished {
             return Ok(true);
         }
         self.alarm.set(alarm)?;
-        self.act(outcome, published)?;
+        self.act(output, published)?;
         Ok(false)
     }
 
-    fn act(&mut self, outcome: Outcome, _: Published) -> io::Result<()> {
-        for (worker, order) in self.workers.iter_mut().zip(outcome.orders) {
-            if order.reopen_watch {
+    fn act(&mut self, output: LockSetOutput, _: Published) -> io::Result<()> {
+        for (worker, lock) in self.workers.iter_mut().zip(output.locks) {
+            if lock.reopen_watch {
                 log::debug!("the watch of {} missed something, or is silent: reopening it", worker.lock);
                 worker.watcher.reopen();
             }
-            let Some(request) = order.request else { continue };
+            let Some(request) = lock.request else { continue };
             if matches!(&request.call, Call::Write(write) if write.purpose == Purpose::Acquire) {
                 self.tasks.look_ahead();
             }
@@ -293,9 +293,9 @@ impl Candidate {
     }
 
     /// At least once in L, to show that this thread is alive.
-    fn next_alarm(&self, now: Time, outcome: &Outcome) -> Time {
+    fn next_alarm(&self, now: Time, output: &LockSetOutput) -> Time {
         let heartbeat = now.saturating_add(self.settings.lease);
-        [outcome.deadline, self.command.restart_at].into_iter().flatten().fold(heartbeat, Time::min)
+        [output.deadline, self.command.restart_at].into_iter().flatten().fold(heartbeat, Time::min)
     }
 
     fn snapshot(&mut self, now: Time, alarm: Time) -> Snapshot {
@@ -358,7 +358,7 @@ fn count(metrics: &Metrics, ended: &Outstanding, failure: Option<Class>, now: Ti
 }
 
 /// Whether a reply shows that an API server works.
-fn shows_server(reply: &requester::Outcome) -> bool {
+fn shows_server(reply: &requester::RequestResult) -> bool {
     match reply {
         Ok(_) => true,
         Err(failure) => !matches!(failure.kind, FailureKind::Unknown | FailureKind::Aborted),

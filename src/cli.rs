@@ -1,4 +1,4 @@
-//! Parses the command line and a few environment variables into a [`Command`] or a [`UsageError`].
+//! Parses the command line and a few environment variables into an [`Invocation`] or a [`UsageError`].
 //!
 //! The syntax of flags is that of 0.5, which used pflag (<https://pkg.go.dev/github.com/spf13/pflag>); see [`parse`].
 
@@ -14,7 +14,7 @@ use crate::credentials;
 use crate::duration;
 use crate::health::HealthCheck;
 use crate::http::{Limits, ListenAddress};
-use crate::leader_service::Spec;
+use crate::leader_service::ServiceSpec;
 use crate::lock::{CHOICES, LockKind};
 use crate::logging;
 use log::LevelFilter;
@@ -35,7 +35,7 @@ pub const VERSION: &str = concat!("leader-elector ", env!("CARGO_PKG_VERSION"), 
 /// What the program should do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "there is one of them in the life of a process")]
-pub enum Command {
+pub enum Invocation {
     Run(Config),
     /// Ask this elector whether it leads.
     Check(Elector),
@@ -60,7 +60,7 @@ pub struct Config {
     /// The health check of the application; `None` if there is none.
     pub health: Option<HealthCheck>,
     /// The leader Service, if there is one.
-    pub leader_service: Option<Spec>,
+    pub leader_service: Option<ServiceSpec>,
     /// The command that runs only while this candidate leads, if there is one.
     pub run_mode: Option<RunMode>,
     /// The address of the HTTP port; `None` for no port.
@@ -152,29 +152,25 @@ const LONGEST_RELEASE_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Flags are `--flag=value`, `--flag value`, or the same with one dash. Of repeated flags the last one wins. Boolean
 /// flags are `--flag`, `--flag=true` or `--flag=false`. Other arguments are ignored. The command of run mode follows
 /// `--`. One argument that begins with `--` and contains white space is split, as in the wrapper script of 0.5.
-pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<Command, UsageError> {
+pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<Invocation, UsageError> {
     let argv::Argv { pairs, ignored, command } = argv::normalise(args)?;
     let mut flags = Flags(pico_args::Arguments::from_vec(pairs));
     if flags.boolean("--help")? {
-        return Ok(Command::Help);
+        return Ok(Invocation::Help);
     }
     if flags.boolean("--version")? {
-        return Ok(Command::Version);
+        return Ok(Invocation::Version);
     }
     if let Some(url) = flags.text("--check")? {
-        return elector(&url, flags.http()?, &ignored).map(Command::Check);
+        return elector(&url, flags.http()?, &ignored).map(Invocation::Check);
     }
     let (kubeconfig, context) = kubeconfig(&mut flags)?;
     let election = election(flags.text("--election")?)?;
     let namespace = namespace(flags.text("--election-namespace")?)?;
     let id = identity(flags.text("--id")?, &environment.hostname)?;
     let leader_service =
-        leader_service::Given { service: flags.text("--leader-service")?, pod_ip: flags.text("--pod-ip")? }.complete(
-            &election,
-            &namespace,
-            &id,
-            environment,
-        )?;
+        leader_service::ServiceFlags { service: flags.text("--leader-service")?, pod_ip: flags.text("--pod-ip")? }
+            .complete(&election, &namespace, &id, environment)?;
     let timing = timing(&mut flags)?;
     let config = Config {
         election,
@@ -197,7 +193,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
         ignored,
     };
     check_single_source(&config)?;
-    Ok(Command::Run(config))
+    Ok(Invocation::Run(config))
 }
 
 const LOG_FORMATS: [(&str, logging::Format); 2] = [("text", logging::Format::Text), ("json", logging::Format::Json)];
@@ -309,7 +305,7 @@ fn identity(given: Option<String>, hostname: &str) -> Result<String, UsageError>
 }
 
 fn timing(flags: &mut Flags) -> Result<Timing, UsageError> {
-    timing::Given {
+    timing::TimingFlags {
         ttl: flags.duration("--ttl")?,
         lease_duration: flags.duration("--lease-duration")?,
         renew_deadline: flags.duration("--renew-deadline")?,

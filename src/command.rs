@@ -1,6 +1,6 @@
 //! Runs a command only while this candidate leads: it starts after the claim has begun, and has ended by F.
 //!
-//! This module knows nothing about the election. [`Command::tell`] informs it of each term, each renewal and each end.
+//! This module knows nothing about the election. [`CommandRunner::tell`] informs it of each term, each renewal and each end.
 //!
 //! # Who stops the command
 //!
@@ -66,8 +66,8 @@
 //! - Pass on a terminal: the command is in a background process group, and is stopped when it reads from the terminal.
 
 mod begin;
-mod line;
 mod schedule;
+mod socket;
 mod supervisor;
 mod warden;
 
@@ -97,7 +97,7 @@ pub const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// What to run, and how.
 #[derive(Clone, Debug)]
-pub struct Spec {
+pub struct CommandSpec {
     /// The program, looked up in `PATH` as in a shell, and its arguments; not empty.
     pub argv: Vec<OsString>,
     /// The program of the wardens: [`THIS_PROGRAM`].
@@ -118,7 +118,7 @@ pub struct Spec {
 pub struct RunMode {
     /// The program, looked up in `PATH` as in a shell, and its arguments; not empty.
     pub argv: Vec<String>,
-    /// See [`Spec::stop_timeout`].
+    /// See [`CommandSpec::stop_timeout`].
     pub stop_timeout: Duration,
     pub on_exit: OnExit,
 }
@@ -137,7 +137,7 @@ pub enum OnExit {
 
 /// A report about the command.
 #[derive(Debug)]
-pub enum Report {
+pub enum CommandReport {
     /// It runs. `LEADER_ELECTION_FENCING_TOKEN` is this token; `pid` is also the number of its process group.
     Started { fencing_token: u64, pid: u32 },
     /// It has ended, and everything that it started has ended. A command whose end was not seen counts as killed.
@@ -145,30 +145,30 @@ pub enum Report {
     /// It could not be started: the exit code that a shell has in this case, and the reason. 127: not found; 126: any
     /// other reason.
     CannotStart { fencing_token: u64, status: u8, error: io::Error },
-    /// [`Command::is_idle`] has become true.
+    /// [`CommandRunner::is_idle`] has become true.
     Idle,
 }
 
 /// The handle of the thread that runs the command. It lives as long as the process.
 #[derive(Clone, Debug)]
-pub struct Command(Arc<Mailbox>);
+pub struct CommandRunner(Arc<Mailbox>);
 
-impl Command {
+impl CommandRunner {
     /// Starts the thread that manages the command; the command itself runs when this candidate leads.
     ///
     /// `report` is called on that thread, and must not block. From now on this process inherits the orphans among its
     /// descendants, so its other children must be started by [`crate::processes::own::spawn`].
-    pub fn start(spec: Spec, report: impl Fn(Report) + Send + 'static) -> io::Result<Command> {
+    pub fn start(spec: CommandSpec, report: impl Fn(CommandReport) + Send + 'static) -> io::Result<CommandRunner> {
         let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let mailbox = Arc::new(Mailbox { messages: Mutex::default(), wakeup });
         let supervisor = Supervisor::new(spec, Arc::clone(&mailbox), report)?;
         thread::Builder::new().name("command".into()).spawn(move || supervisor.run())?;
-        Ok(Command(mailbox))
+        Ok(CommandRunner(mailbox))
     }
 
     /// Informs the thread of a term, a renewal or an end. Never blocks.
     ///
-    /// A command that has ended is not started again in the same term, unless [`Command::restart`] is called; a new
+    /// A command that has ended is not started again in the same term, unless [`CommandRunner::restart`] is called; a new
     /// term starts it. A new token ends the command of the term before, by that term's last deadline.
     pub fn tell(&self, leadership: Leadership) {
         self.0.put(|messages| {

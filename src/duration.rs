@@ -25,14 +25,14 @@ pub fn parse(text: &str) -> Result<Duration, Error> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// Go rejects it too.
-    Invalid { input: String, fault: Fault },
+    Invalid { input: String, fault: DurationFault },
     /// Go accepts it, but a duration here cannot be negative.
     Negative { input: String },
 }
 
 /// What is wrong according to Go's grammar.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum DurationFault {
     /// A number is missing, or is only a point.
     NoNumber,
     /// A number without a unit.
@@ -54,13 +54,13 @@ impl fmt::Display for Error {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for DurationFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::NoNumber => f.write_str("is not a duration"),
-            Fault::NoUnit => f.write_str("lacks a unit"),
-            Fault::UnknownUnit(unit) => write!(f, "has the unknown unit {unit:?}"),
-            Fault::TooLong => f.write_str("is too long"),
+            DurationFault::NoNumber => f.write_str("is not a duration"),
+            DurationFault::NoUnit => f.write_str("lacks a unit"),
+            DurationFault::UnknownUnit(unit) => write!(f, "has the unknown unit {unit:?}"),
+            DurationFault::TooLong => f.write_str("is too long"),
         }
     }
 }
@@ -71,25 +71,25 @@ impl std::error::Error for Error {}
 const MAX_NANOS: u128 = i64::MAX as u128;
 
 /// The nanoseconds of one or more numbers with units.
-fn sum(text: &str) -> Result<u128, Fault> {
+fn sum(text: &str) -> Result<u128, DurationFault> {
     let (mut nanos, mut rest) = term(text)?;
     while !rest.is_empty() {
         let (more, after) = term(rest)?;
         nanos = nanos.saturating_add(more);
         rest = after;
     }
-    if nanos > MAX_NANOS { Err(Fault::TooLong) } else { Ok(nanos) }
+    if nanos > MAX_NANOS { Err(DurationFault::TooLong) } else { Ok(nanos) }
 }
 
 /// The nanoseconds of the first number and unit in the text, and the rest of the text.
-fn term(text: &str) -> Result<(u128, &str), Fault> {
+fn term(text: &str) -> Result<(u128, &str), DurationFault> {
     let (whole, rest) = split_where(text, |c| !c.is_ascii_digit());
     let (fraction, rest) = match rest.strip_prefix('.') {
         Some(rest) => split_where(rest, |c| !c.is_ascii_digit()),
         None => ("", rest),
     };
     if whole.is_empty() && fraction.is_empty() {
-        return Err(Fault::NoNumber);
+        return Err(DurationFault::NoNumber);
     }
     let (unit, rest) = split_where(rest, |c| c == '.' || c.is_ascii_digit());
     let unit = unit_nanos(unit)?;
@@ -102,7 +102,7 @@ fn split_where(text: &str, boundary: impl Fn(char) -> bool) -> (&str, &str) {
 }
 
 /// Microseconds may be written with `u`, the micro sign or the Greek letter mu.
-fn unit_nanos(unit: &str) -> Result<u128, Fault> {
+fn unit_nanos(unit: &str) -> Result<u128, DurationFault> {
     match unit {
         "ns" => Ok(1),
         "us" | "\u{b5}s" | "\u{3bc}s" => Ok(1_000),
@@ -110,8 +110,8 @@ fn unit_nanos(unit: &str) -> Result<u128, Fault> {
         "s" => Ok(1_000_000_000),
         "m" => Ok(60_000_000_000),
         "h" => Ok(3_600_000_000_000),
-        "" => Err(Fault::NoUnit),
-        _ => Err(Fault::UnknownUnit(unit.to_owned())),
+        "" => Err(DurationFault::NoUnit),
+        _ => Err(DurationFault::UnknownUnit(unit.to_owned())),
     }
 }
 

@@ -47,8 +47,8 @@ mod withdrawal;
 
 pub use self::own_writes::whole_seconds;
 pub use self::types::{
-    Answer, Call, Candidacy, CandidateEvent, Claim, Event, Holder, Moment, Output, Purpose, Request, Settings, Sight,
-    Version, Write,
+    Answer, Call, Candidacy, CandidateEvent, Claim, Event, Holder, LockRequest, Moment, Output, Purpose, Settings,
+    Sight, Version, Write,
 };
 pub(crate) use self::withdrawal::RELEASE_LIMIT;
 
@@ -56,7 +56,7 @@ use self::lock_state::LockState;
 use self::own_writes::OwnWrites;
 use self::pacing::Pacing;
 use self::requests::Requests;
-use self::watch::Watch;
+use self::watch::WatchState;
 use self::withdrawal::Withdrawal;
 use crate::time::Time;
 
@@ -69,11 +69,11 @@ pub struct Election {
     own: OwnWrites,
     term: Option<Claim>,
     requests: Requests,
-    watch: Watch,
+    watch: WatchState,
     pacing: Pacing,
     withdrawal: Withdrawal,
     /// No other process in this network namespace has this identity.
-    alone: bool,
+    sole_instance: bool,
 }
 
 impl Election {
@@ -84,10 +84,10 @@ impl Election {
             own: OwnWrites::default(),
             term: None,
             requests: Requests::default(),
-            watch: Watch::default(),
+            watch: WatchState::default(),
             pacing: Pacing { must_read: true, ..Pacing::default() },
             withdrawal: Withdrawal::new(),
-            alone: false,
+            sole_instance: false,
         }
     }
 
@@ -126,7 +126,7 @@ impl Election {
 
     /// S9: whether an earlier process of this candidate wrote the record in the lock, and is provably dead.
     fn predecessor_is_dead(&self) -> bool {
-        self.lock.writer_is_dead(&self.settings, self.alone)
+        self.lock.writer_is_dead(&self.settings, self.sole_instance)
     }
 
     /// Whether the observation of the lock is fresh: a watch is open, or the lock was last seen within L.
@@ -141,7 +141,7 @@ impl Election {
 
     /// From when on the lock may be taken, by the current observation; `None` while it has the own record.
     pub fn free_from(&self) -> Option<Time> {
-        self.lock.free_at(&self.settings, self.alone).filter(|_| !self.own.is_in_lock())
+        self.lock.free_at(&self.settings, self.sole_instance).filter(|_| !self.own.is_in_lock())
     }
 
     /// If the server refuses to write the lock: until when this candidate does not try again.
@@ -159,7 +159,7 @@ impl Election {
             Event::Watched { resource_version, sight } => self.watched(moment.now, resource_version, sight),
             Event::WatchOpened => self.watch.opened(moment.now),
             Event::WatchClosed => self.watch_closed(moment),
-            Event::Alone(alone) => self.alone = alone,
+            Event::SoleInstance(sole_instance) => self.sole_instance = sole_instance,
             Event::Wanted(wanted) => self.want(wanted),
             Event::Stop => self.withdrawal.stop(),
         }

@@ -43,13 +43,13 @@
 //! - Whether the ports of the Service have the same names as those given here.
 
 mod orders;
-pub mod route;
+pub mod reconciler;
 mod slice;
 mod spec;
 
 use self::orders::{Order, Orders};
-use self::route::{Goal, Next, Problem, Request, Route};
-pub use self::spec::{Addresses, Family, Pod, Port, SliceName, Spec};
+use self::reconciler::{Goal, Next, SliceProblem, SliceReconciler, SliceRequest};
+pub use self::spec::{Addresses, Family, Pod, Port, ServiceSpec, SliceName};
 use crate::api::{Api, Failure, Verb};
 use crate::clock;
 use crate::leadership::Leadership;
@@ -64,7 +64,7 @@ use std::time::Duration;
 
 /// What the thread reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
+pub enum ServiceReport {
     /// The Service routes to this pod.
     Routed { fencing_token: u64 },
     /// The Service does not route to this pod, and no write in flight can change that.
@@ -84,18 +84,21 @@ pub struct LeaderService {
 impl LeaderService {
     /// Starts the thread. `timeout` is for each request; `report` is called by the thread.
     pub fn start(
-        spec: Spec,
+        spec: ServiceSpec,
         api: Api,
         timeout: Duration,
-        report: impl FnMut(Report) + Send + 'static,
+        report: impl FnMut(ServiceReport) + Send + 'static,
     ) -> io::Result<LeaderService> {
         let service = LeaderService { orders: Arc::default(), api: Arc::new(api) };
         let spec = Arc::new(spec);
-        let slice =
-            |family| Keeper { route: Route::new(Arc::clone(&spec), family), log_once: LogOnce::default(), wrong: None };
+        let slice = |family| ManagedSlice {
+            reconciler: SliceReconciler::new(Arc::clone(&spec), family),
+            log_once: LogOnce::default(),
+            wrong: None,
+        };
         let mut slices = Family::ALL.map(slice);
         // The slices with an address come first, because traffic depends on them.
-        slices.sort_by_key(|slice| slice.route.address().is_none());
+        slices.sort_by_key(|slice| slice.reconciler.address().is_none());
         let mut worker = Worker {
             spec: Arc::clone(&spec),
             api: Arc::clone(&service.api),
@@ -133,11 +136,11 @@ impl Drop for LeaderService {
 }
 
 struct Worker<R> {
-    spec: Arc<Spec>,
+    spec: Arc<ServiceSpec>,
     api: Arc<Api>,
     orders: Arc<Orders>,
     timeout: Duration,
-    slices: [Keeper; 2],
+    slices: [ManagedSlice; 2],
     goal: Option<Goal>,
     /// The outcome for the current goal has been reported.
     reported: bool,
@@ -146,13 +149,13 @@ struct Worker<R> {
 }
 
 /// A slice, and what was reported about it.
-struct Keeper {
-    route: Route,
+struct ManagedSlice {
+    reconciler: SliceReconciler,
     log_once: LogOnce,
     wrong: Option<&'static str>,
 }
 
-impl<R: FnMut(Report)> Worker<R> {
+impl<R: FnMut(ServiceReport)> Worker<R> {
     fn run(&mut self) {
         let mut due = None;
         while let Some(Order { latest, look_ahead }) = self.orders.next(due) {
@@ -165,8 +168,8 @@ impl<R: FnMut(Report)> Worker<R> {
 
     fn look_ahead(&mut self) {
         for slice in &mut self.slices {
-            if let Some(request) = slice.route.look_ahead() {
-                slice.route.looked_ahead(send(&self.api, slice.route.name(), &request, self.timeout));
+            if let Some(request) = slice.reconciler.look_ahead() {
+                slice.reconciler.looked_ahead(send(&self.api, slice.reconciler.name(), &request, self.timeout));
             }
         }
     }
@@ -177,14 +180,14 @@ impl<R: FnMut(Report)> Worker<R> {
             self.reported = false;
         }
         for slice in &mut self.slices {
-            slice.route.pursue(goal, until);
+            slice.reconciler.pursue(goal, until);
         }
         let mut due: Option<Time> = None;
         let (mut is_reached, mut is_over) = (true, false);
         for index in 0..self.slices.len() {
             // Without an address the slice only has to be emptied if an earlier leader wrote it; nothing depends on
             // that.
-            let counts = self.slices[index].route.address().is_some();
+            let counts = self.slices[index].reconciler.address().is_some();
             let next = self.work_on(index, goal);
             is_reached &= !counts || matches!(next, Some(Next::Rest));
             match next {
@@ -207,7 +210,7 @@ impl<R: FnMut(Report)> Worker<R> {
         let slice = &mut self.slices[index];
         loop {
             let now = clock::now();
-            let request = match slice.route.next(now) {
+            let request = match slice.reconciler.next(now) {
                 Next::Send(request) => request,
                 next => return Some(next),
             };
@@ -216,8 +219,8 @@ impl<R: FnMut(Report)> Worker<R> {
             if timeout.is_zero() {
                 return Some(Next::Over);
             }
-            let reply = send(&self.api, slice.route.name(), &request, timeout);
-            let problem = slice.route.answered(&request, reply, clock::now(), random::fraction());
+            let reply = send(&self.api, slice.reconciler.name(), &request, timeout);
+            let problem = slice.reconciler.answered(&request, reply, clock::now(), random::fraction());
             slice.tell(&request, problem);
         }
     }
@@ -226,24 +229,24 @@ impl<R: FnMut(Report)> Worker<R> {
         if self.reported || !is_reached && !is_over {
             return;
         }
-        let Spec { namespace, service, .. } = &*self.spec;
+        let ServiceSpec { namespace, service, .. } = &*self.spec;
         let report = match goal {
             Goal::Lead { fencing_token } if is_reached => {
                 let addresses: Vec<String> =
-                    self.slices.iter().filter_map(|it| it.route.address()).map(|it| it.to_string()).collect();
+                    self.slices.iter().filter_map(|it| it.reconciler.address()).map(|it| it.to_string()).collect();
                 info!("the Service {namespace}/{service} routes to this pod, {}", addresses.join(" and "));
-                Report::Routed { fencing_token }
+                ServiceReport::Routed { fencing_token }
             }
             Goal::Withdraw { fencing_token } if is_reached => {
                 debug!("the Service {namespace}/{service} no longer routes to this pod");
-                Report::Withdrawn { fencing_token }
+                ServiceReport::Withdrawn { fencing_token }
             }
             Goal::Withdraw { fencing_token } => {
                 warn!(
                     "the Service {namespace}/{service} could not be withdrawn in time: it routes to this pod until \
                      another candidate leads"
                 );
-                Report::GaveUp { fencing_token }
+                ServiceReport::GaveUp { fencing_token }
             }
             Goal::Lead { .. } => return, // the next renewal extends the time
         };
@@ -253,17 +256,22 @@ impl<R: FnMut(Report)> Worker<R> {
     }
 
     fn report_problem(&mut self) {
-        for slice in self.slices.iter_mut().filter(|slice| slice.route.is_settled()) {
+        for slice in self.slices.iter_mut().filter(|slice| slice.reconciler.is_settled()) {
             slice.wrong = None;
         }
         let wrong = self.slices.iter().find_map(|slice| slice.wrong);
         if std::mem::replace(&mut self.wrong, wrong) != wrong {
-            (self.report)(Report::Problem(wrong));
+            (self.report)(ServiceReport::Problem(wrong));
         }
     }
 }
 
-fn send(api: &Api, name: &SliceName, Request { verb, body }: &Request, timeout: Duration) -> Result<Vec<u8>, Failure> {
+fn send(
+    api: &Api,
+    name: &SliceName,
+    SliceRequest { verb, body }: &SliceRequest,
+    timeout: Duration,
+) -> Result<Vec<u8>, Failure> {
     match verb {
         Verb::Get | Verb::Watch => api.get(name, timeout),
         Verb::Create => api.create(name, body, timeout),
@@ -274,13 +282,13 @@ fn send(api: &Api, name: &SliceName, Request { verb, body }: &Request, timeout: 
 /// The topic of problems in the log.
 const REQUESTS: &str = "requests";
 
-impl Keeper {
-    fn tell(&mut self, request: &Request, problem: Option<Problem>) {
-        let Some(Problem { message, class, expected }) = problem else {
+impl ManagedSlice {
+    fn tell(&mut self, request: &SliceRequest, problem: Option<SliceProblem>) {
+        let Some(SliceProblem { message, class, expected }) = problem else {
             // A slice that can be read again may still not be writable.
-            let is_over = request.verb == Verb::Update || self.route.is_settled();
+            let is_over = request.verb == Verb::Update || self.reconciler.is_settled();
             if is_over && self.log_once.over(REQUESTS) {
-                info!("{} can be written again", self.route.name());
+                info!("{} can be written again", self.reconciler.name());
             }
             return;
         };

@@ -1,7 +1,7 @@
 //! The `leader-elector` program: command line, configuration, run, exit code.
 
 use leader_elector::check::Elector;
-use leader_elector::cli::{self, Command, Environment};
+use leader_elector::cli::{self, Environment, Invocation};
 use leader_elector::command;
 use leader_elector::logging::output::{self, Stream};
 use leader_elector::signals::Signals;
@@ -28,10 +28,10 @@ fn elect() -> ExitCode {
         Err(error) => return fail(1, &format!("cannot handle signals: {error}")),
     };
     let config = match cli::parse(std::env::args_os().skip(1), &Environment::read()) {
-        Ok(Command::Run(config)) => config,
-        Ok(Command::Check(elector)) => return check(&elector),
-        Ok(Command::Help) => return print(cli::HELP),
-        Ok(Command::Version) => return print(cli::VERSION),
+        Ok(Invocation::Run(config)) => config,
+        Ok(Invocation::Check(elector)) => return check(&elector),
+        Ok(Invocation::Help) => return print(cli::HELP),
+        Ok(Invocation::Version) => return print(cli::VERSION),
         Err(error) => return fail(2, &error.to_string()),
     };
     logging::start(&config.log);

@@ -311,17 +311,17 @@ impl Metrics {
 struct Page(String);
 
 impl Page {
-    fn counter<'a>(&'a mut self, name: &'a str, help: &str) -> Family<'a> {
+    fn counter<'a>(&'a mut self, name: &'a str, help: &str) -> MetricFamily<'a> {
         self.family(name, "counter", help)
     }
 
-    fn gauge<'a>(&'a mut self, name: &'a str, help: &str) -> Family<'a> {
+    fn gauge<'a>(&'a mut self, name: &'a str, help: &str) -> MetricFamily<'a> {
         self.family(name, "gauge", help)
     }
 
-    fn family<'a>(&'a mut self, name: &'a str, kind: &str, help: &str) -> Family<'a> {
+    fn family<'a>(&'a mut self, name: &'a str, kind: &str, help: &str) -> MetricFamily<'a> {
         let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-        Family { page: self, name }
+        MetricFamily { page: self, name }
     }
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
@@ -346,12 +346,12 @@ impl Page {
     }
 }
 
-struct Family<'a> {
+struct MetricFamily<'a> {
     page: &'a mut Page,
     name: &'a str,
 }
 
-impl Family<'_> {
+impl MetricFamily<'_> {
     fn sample(self, labels: &[(&str, &str)], value: impl Display) {
         self.page.line(self.name, "", labels, value);
     }

@@ -3,7 +3,7 @@
 mod lock;
 pub(crate) mod log_once;
 
-use self::lock::LockReport;
+use self::lock::LockReporter;
 use self::log_once::LogOnce;
 use crate::api::{Failure, Verb};
 use crate::duration;
@@ -27,7 +27,7 @@ const COMMAND_CHECKED: &str = "; if the command itself is checked, no candidate 
                                the leader";
 
 /// Remembers what was reported, so that only changes are.
-pub struct Report {
+pub struct Reporter {
     /// The locks it competes for.
     locks: Arc<Locks>,
     identity: Arc<str>,
@@ -44,14 +44,14 @@ pub struct Report {
     command_is_over: bool,
     leaving: bool,
     /// One for each lock.
-    each: Vec<LockReport>,
+    each: Vec<LockReporter>,
     metrics: Arc<Metrics>,
 }
 
-impl Report {
-    pub fn new(locks: Arc<Locks>, identity: Arc<str>, metrics: Arc<Metrics>) -> Report {
-        let each = locks.names().map(|lock| LockReport::new(lock, identity.clone())).collect();
-        Report {
+impl Reporter {
+    pub fn new(locks: Arc<Locks>, identity: Arc<str>, metrics: Arc<Metrics>) -> Reporter {
+        let each = locks.names().map(|lock| LockReporter::new(lock, identity.clone())).collect();
+        Reporter {
             locks,
             identity,
             leader: String::new(),
@@ -79,7 +79,7 @@ impl Report {
         if !leader.is_empty() && !snapshot.leads(now) {
             // Another candidate leads and this one writes nothing, so it is not known whether a write would succeed
             // now.
-            self.each.iter_mut().for_each(LockReport::clear_write_errors);
+            self.each.iter_mut().for_each(LockReporter::clear_write_errors);
         }
         if leader != self.leader {
             leader.clone_into(&mut self.leader);
@@ -195,7 +195,7 @@ impl Report {
             TermEnd::Expired => warn!(
                 "no longer leading {}: no renewal was acknowledged in time{}",
                 self.locks,
-                self.each.iter().find_map(LockReport::why_not_renewed).unwrap_or_default()
+                self.each.iter().find_map(LockReporter::why_not_renewed).unwrap_or_default()
             ),
             TermEnd::Unhealthy => warn!("no longer leading {}: {} is not healthy", self.locks, self.checked),
             TermEnd::SteppedDown if self.command_is_over => {
@@ -242,7 +242,7 @@ impl Report {
     /// The class of the last problem that is not over.
     pub fn last_error(&self) -> Option<&'static str> {
         let unhealthy = (self.candidacy == Candidacy::Unhealthy).then_some("unhealthy");
-        let of_locks = || self.each.iter().rev().find_map(LockReport::last_error);
+        let of_locks = || self.each.iter().rev().find_map(LockReporter::last_error);
         unhealthy.or_else(of_locks).or(self.service_problem)
     }
 }

@@ -5,7 +5,7 @@ use crate::candidate::sole_instance;
 use crate::candidate::{Candidate, Stop};
 use crate::cli::Config;
 use crate::clock;
-use crate::command::Command;
+use crate::command::CommandRunner;
 use crate::credentials::{Credentials, CredentialsError, SERVICE_ACCOUNT_DIR};
 use crate::duration;
 use crate::election::Settings;
@@ -192,7 +192,7 @@ fn unknown(settings: &Settings, locks: &Arc<Locks>) -> Snapshot {
 }
 
 /// What a signal stops: the candidate, and the command that gets forwarded signals, once they have started.
-type Started = Arc<Mutex<Option<(Stop, Option<Command>)>>>;
+type Started = Arc<Mutex<Option<(Stop, Option<CommandRunner>)>>>;
 
 fn start_signals(signals: Signals, started: Started) -> io::Result<()> {
     let of_command = Arc::clone(&started);

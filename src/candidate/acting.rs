@@ -5,9 +5,11 @@ use super::Candidate;
 use super::tasks::TaskReport;
 use crate::api::Api;
 use crate::clock;
-use crate::command::{self, Command, KILL_MARGIN, OnExit, RunMode, Spec, THIS_PROGRAM, exit_code};
+use crate::command::{
+    CommandReport, CommandRunner, CommandSpec, KILL_MARGIN, OnExit, RunMode, THIS_PROGRAM, exit_code,
+};
 use crate::election::{Candidacy, CandidateEvent, Claim, Event};
-use crate::leader_service::{self, LeaderService};
+use crate::leader_service::{LeaderService, ServiceReport, ServiceSpec};
 use crate::time::{Time, backoff};
 use std::io;
 use std::time::Duration;
@@ -43,7 +45,7 @@ impl CommandState {
 
 impl Candidate {
     /// Starts the leader Service: it routes to this pod while this candidate leads.
-    pub fn lead_service(&mut self, spec: leader_service::Spec, api: Api) -> io::Result<()> {
+    pub fn lead_service(&mut self, spec: ServiceSpec, api: Api) -> io::Result<()> {
         let outbox = self.inbox.outbox();
         let report = move |report| outbox.task(TaskReport::Service(report));
         self.tasks.set_service(LeaderService::start(spec, api, self.settings.request_timeout, report)?);
@@ -51,8 +53,8 @@ impl Candidate {
     }
 
     /// Runs the command while this candidate leads. The handle forwards signals to it.
-    pub fn run_command(&mut self, run_mode: RunMode) -> io::Result<Command> {
-        let spec = Spec {
+    pub fn run_command(&mut self, run_mode: RunMode) -> io::Result<CommandRunner> {
+        let spec = CommandSpec {
             argv: run_mode.argv.into_iter().map(Into::into).collect(),
             program: THIS_PROGRAM.into(),
             election: self.locks.name.clone(),
@@ -64,7 +66,7 @@ impl Candidate {
         self.command.stop_timeout = run_mode.stop_timeout.max(KILL_MARGIN);
         let outbox = self.inbox.outbox();
         self.report.runs_command();
-        let command = Command::start(spec, move |report| outbox.task(TaskReport::Command(report)))?;
+        let command = CommandRunner::start(spec, move |report| outbox.task(TaskReport::Command(report)))?;
         self.tasks.set_command(command.clone());
         Ok(command)
     }
@@ -97,26 +99,26 @@ impl Candidate {
         }
     }
 
-    fn service_reported(&mut self, report: leader_service::Report) {
+    fn service_reported(&mut self, report: ServiceReport) {
         match report {
-            leader_service::Report::Routed { .. } => {}
-            leader_service::Report::Withdrawn { fencing_token } | leader_service::Report::GaveUp { fencing_token } => {
+            ServiceReport::Routed { .. } => {}
+            ServiceReport::Withdrawn { fencing_token } | ServiceReport::GaveUp { fencing_token } => {
                 self.tasks.withdrawn(fencing_token);
             }
-            leader_service::Report::Problem(class) => self.report.service_problem(class),
+            ServiceReport::Problem(class) => self.report.service_problem(class),
         }
     }
 
     /// Returns whether this candidate must stand back.
-    fn command_reported(&mut self, report: command::Report) -> bool {
+    fn command_reported(&mut self, report: CommandReport) -> bool {
         let now = clock::now();
         match report {
-            command::Report::Started { fencing_token, pid } => {
+            CommandReport::Started { fencing_token, pid } => {
                 self.command.began = now;
                 self.command.asked = false;
                 self.report.command_started(fencing_token, pid);
             }
-            command::Report::Ended { status, .. } => {
+            CommandReport::Ended { status, .. } => {
                 let claim = self.lock_set.claim().filter(|claim| now < claim.until);
                 self.command.note_claim(claim, now);
                 let by_itself = claim.is_some() && !self.command.asked;
@@ -134,12 +136,12 @@ impl Candidate {
                     self.tasks.restart_command();
                 }
             }
-            command::Report::CannotStart { status, error, .. } => {
+            CommandReport::CannotStart { status, error, .. } => {
                 self.command.exit_code = Some(status);
                 self.report.command_cannot_start(&error);
                 self.inbox.outbox().stop();
             }
-            command::Report::Idle => {}
+            CommandReport::Idle => {}
         }
         false
     }

@@ -6,7 +6,7 @@
 //! flood costs neither CPU time nor log space. A watcher waits only until the end of its previous watch was taken.
 
 use super::rate_limit::RateLimit;
-use super::requester::Outcome;
+use super::requester::RequestResult;
 use super::tasks::TaskReport;
 use super::watch_queue::WatchQueue;
 use super::watcher::WatchMessage;
@@ -23,7 +23,7 @@ const WATCH_BURST: u32 = 64;
 pub(super) struct NotSent;
 
 /// How a request ended.
-pub(super) type Ended = Result<Outcome, NotSent>;
+pub(super) type Ended = Result<RequestResult, NotSent>;
 
 /// An input of the candidate.
 #[derive(Debug)]

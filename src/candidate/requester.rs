@@ -28,7 +28,7 @@ pub enum Task {
 }
 
 /// The object as the API server returned it, or a failure.
-pub type Outcome = Result<Object, Failure>;
+pub type RequestResult = Result<Object, Failure>;
 
 /// The thread and its connection. The thread ends when this is dropped and the current request has ended.
 pub struct Requester {
@@ -38,7 +38,11 @@ pub struct Requester {
 
 impl Requester {
     /// Starts the thread. `deliver` gets the number and the outcome of each job.
-    pub fn start(api: Api, lock: LockName, deliver: impl Fn(u64, Outcome) + Send + 'static) -> io::Result<Requester> {
+    pub fn start(
+        api: Api,
+        lock: LockName,
+        deliver: impl Fn(u64, RequestResult) + Send + 'static,
+    ) -> io::Result<Requester> {
         let api = Arc::new(api);
         let (jobs, inbox) = channel::<Job>();
         let client = Arc::clone(&api);
@@ -67,7 +71,7 @@ impl Requester {
     }
 }
 
-fn perform(api: &Api, lock: &LockName, job: &Job) -> Outcome {
+fn perform(api: &Api, lock: &LockName, job: &Job) -> RequestResult {
     let (verb, reply) = match &job.task {
         Task::Read => (Verb::Get, api.get(lock, job.timeout)),
         Task::Create(body) => (Verb::Create, api.create(lock, body, job.timeout)),

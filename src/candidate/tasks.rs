@@ -1,9 +1,9 @@
 //! The tasks of a term: the command and the leader Service. Both are informed of each term. The lock is not released
 //! while one of them is active (S5).
 
-use crate::command::{self, Command};
+use crate::command::{CommandReport, CommandRunner};
 use crate::election::Claim;
-use crate::leader_service::{self, LeaderService};
+use crate::leader_service::{LeaderService, ServiceReport};
 use crate::leadership::Leadership;
 use crate::time::Time;
 use std::time::Duration;
@@ -15,14 +15,14 @@ const WITHDRAWAL_LIMIT: Duration = Duration::from_secs(1);
 /// A report of a task.
 #[derive(Debug)]
 pub(super) enum TaskReport {
-    Service(leader_service::Report),
-    Command(command::Report),
+    Service(ServiceReport),
+    Command(CommandReport),
 }
 
 #[derive(Default)]
 pub(super) struct Tasks {
     service: Option<LeaderService>,
-    command: Option<Command>,
+    command: Option<CommandRunner>,
     told: Option<Leadership>,
     /// The token of the term for which the Service routes to this pod, or may.
     routed: Option<u64>,
@@ -35,7 +35,7 @@ impl Tasks {
         self.service = Some(service);
     }
 
-    pub(super) fn set_command(&mut self, command: Command) {
+    pub(super) fn set_command(&mut self, command: CommandRunner) {
         self.command = Some(command);
     }
 
@@ -103,6 +103,6 @@ impl Tasks {
     /// Whether no task of an ended term is active.
     pub(super) fn are_over(&self) -> bool {
         let ended = !matches!(self.told, Some(Leadership::Leading { .. }));
-        ended && self.routed.is_none() && self.command.as_ref().is_none_or(Command::is_idle)
+        ended && self.routed.is_none() && self.command.as_ref().is_none_or(CommandRunner::is_idle)
     }
 }

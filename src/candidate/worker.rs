@@ -1,12 +1,12 @@
 //! The worker of one lock: its requester and watcher, the object to be replaced, and the current request.
 
 use super::inbox::{NotSent, Outbox};
-use super::requester::{Job, Outcome, Requester, Task};
+use super::requester::{Job, RequestResult, Requester, Task};
 use super::sole_instance::Socket;
 use super::watcher::{WatchMessage, Watcher};
 use crate::api::{Api, Verb};
 use crate::clock;
-use crate::election::{Call, Election, Purpose, Request, Settings};
+use crate::election::{Call, Election, LockRequest, Purpose, Settings};
 use crate::lock::{LockName, Object};
 use crate::metrics::Metrics;
 use crate::random;
@@ -95,7 +95,7 @@ impl LockWorker {
     }
 
     /// Sends a request. If another one is in progress, the state machine has abandoned it, and it is returned.
-    pub(super) fn send(&mut self, request: Request) -> io::Result<Option<Outstanding>> {
+    pub(super) fn send(&mut self, request: LockRequest) -> io::Result<Option<Outstanding>> {
         let (number, sent) = (request.number, clock::now());
         let given_up = self.outstanding.take();
         if given_up.is_some() {
@@ -131,7 +131,7 @@ impl LockWorker {
 
 fn start_requester(index: usize, api: Api, lock: &LockName, outbox: &Outbox) -> io::Result<Requester> {
     let outbox = outbox.clone();
-    Requester::start(api, lock.clone(), move |number, reply: Outcome| {
+    Requester::start(api, lock.clone(), move |number, reply: RequestResult| {
         outbox.reply(index, number, Ok(reply));
     })
 }

@@ -1,11 +1,11 @@
 //! `--leader-service` and `--pod-ip`, and the pod's environment variables.
 
 use super::{Environment, PodVariables, UsageError, bad, label_fault, too_long};
-use crate::leader_service::{Addresses, Pod, Port, Spec};
+use crate::leader_service::{Addresses, Pod, Port, ServiceSpec};
 use std::net::IpAddr;
 
 /// The values of the flags.
-pub(super) struct Given {
+pub(super) struct ServiceFlags {
     pub(super) service: Option<String>,
     pub(super) pod_ip: Option<String>,
 }
@@ -13,7 +13,7 @@ pub(super) struct Given {
 const SERVICE: &str = "--leader-service";
 const POD_IP: &str = "--pod-ip";
 
-impl Given {
+impl ServiceFlags {
     /// `None` if there is no leader Service.
     pub(super) fn complete(
         self,
@@ -21,7 +21,7 @@ impl Given {
         namespace: &str,
         identity: &str,
         environment: &Environment,
-    ) -> Result<Option<Spec>, UsageError> {
+    ) -> Result<Option<ServiceSpec>, UsageError> {
         let Some(given) = self.service else {
             return match self.pod_ip {
                 None => Ok(None),
@@ -30,7 +30,7 @@ impl Given {
         };
         let (service, ports) = service(&given).map_err(|fault| bad(SERVICE, &given, &fault))?;
         let PodVariables { name, uid, node, .. } = environment.pod.clone();
-        Ok(Some(Spec {
+        Ok(Some(ServiceSpec {
             service,
             namespace: namespace.to_owned(),
             ports,
@@ -124,8 +124,8 @@ mod tests {
 
     const V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
-    fn spec(service: &str, pod_ip: Option<&str>, pod: PodVariables) -> Result<Option<Spec>, String> {
-        let given = Given { service: Some(service.to_owned()), pod_ip: pod_ip.map(str::to_owned) };
+    fn spec(service: &str, pod_ip: Option<&str>, pod: PodVariables) -> Result<Option<ServiceSpec>, String> {
+        let given = ServiceFlags { service: Some(service.to_owned()), pod_ip: pod_ip.map(str::to_owned) };
         let environment = Environment { hostname: "web-0".to_owned(), pod, ..Environment::default() };
         given.complete("e", "prod", "me", &environment).map_err(|error| error.to_string())
     }
@@ -211,7 +211,7 @@ mod tests {
     fn an_address_without_a_service_is_a_mistake() {
         let environment = Environment::default();
         let complete = |pod_ip: Option<&str>| {
-            Given { service: None, pod_ip: pod_ip.map(str::to_owned) }.complete("e", "n", "me", &environment)
+            ServiceFlags { service: None, pod_ip: pod_ip.map(str::to_owned) }.complete("e", "n", "me", &environment)
         };
         assert_eq!(complete(None), Ok(None));
         assert!(complete(Some("10.0.0.1")).unwrap_err().to_string().contains("--leader-service"));

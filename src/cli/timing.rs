@@ -24,7 +24,7 @@ pub struct Timing {
 impl Timing {
     /// The durations for `--ttl` alone.
     pub fn from_ttl(ttl: Duration) -> Result<Timing, UsageError> {
-        Given { ttl: Some(ttl), ..Given::default() }.complete().map_err(UsageError)
+        TimingFlags { ttl: Some(ttl), ..TimingFlags::default() }.complete().map_err(UsageError)
     }
 }
 
@@ -36,14 +36,14 @@ const SHORTEST_RETRY: Duration = Duration::from_millis(10);
 
 /// The values of the flags.
 #[derive(Default)]
-pub(super) struct Given {
+pub(super) struct TimingFlags {
     pub ttl: Option<Duration>,
     pub lease_duration: Option<Duration>,
     pub renew_deadline: Option<Duration>,
     pub retry_period: Option<Duration>,
 }
 
-impl Given {
+impl TimingFlags {
     /// Sets the defaults. The error says which value to change and to what.
     pub fn complete(self) -> Result<Timing, String> {
         let (lease, origin) = self.lease()?;

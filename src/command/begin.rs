@@ -3,7 +3,7 @@
 //! A parent-death signal is not inherited by a child, but it is kept across exec (unless the new program gains rights,
 //! see prctl(2)). A hook between fork and exec would do the same, but is `unsafe`.
 
-use super::line::{Line, Message};
+use super::socket::{Message, WardenSocket};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use std::ffi::OsString;
 use std::io;
@@ -12,7 +12,7 @@ use std::process::Command;
 
 /// Becomes the command. If that fails, it informs the warden, and returns the error.
 pub(super) fn run(mut argv: impl Iterator<Item = OsString>) -> io::Error {
-    let line = match Line::of_stdin() {
+    let line = match WardenSocket::of_stdin() {
         Ok(line) => line,
         Err(error) => return error,
     };
@@ -25,7 +25,7 @@ pub(super) fn run(mut argv: impl Iterator<Item = OsString>) -> io::Error {
     error
 }
 
-fn prepare(line: &Line) -> io::Result<()> {
+fn prepare(line: &WardenSocket) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let (Message::Parent(parent), Some(stdin)) = line.wait()? else { return Err(io::ErrorKind::InvalidData.into()) };
     // The parent may have died before the signal was set.

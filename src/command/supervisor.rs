@@ -1,10 +1,10 @@
 //! The elector's part of run mode: starts the wardens, informs them of each renewal, receives the outcome of the
 //! command, and kills it in time if they do not.
 
-use super::line::{Heard, Line, Message};
 use super::schedule::{Layer, Schedule, Step, end_of_work};
+use super::socket::{Heard, Message, WardenSocket};
 use super::warden::{child_ended, drain, in_part};
-use super::{Mailbox, OUTER_WARDEN, Report, Spec};
+use super::{CommandReport, CommandSpec, Mailbox, OUTER_WARDEN};
 use crate::clock::{self, Timer};
 use crate::leadership::Leadership;
 use crate::processes::own::{self, OwnChild};
@@ -27,7 +27,7 @@ use std::time::Duration;
 const AGAIN: Duration = Duration::from_millis(2);
 
 pub(super) struct Supervisor<R> {
-    spec: Spec,
+    spec: CommandSpec,
     mailbox: Arc<Mailbox>,
     report: R,
     child_ended: UnixStream,
@@ -38,8 +38,8 @@ pub(super) struct Supervisor<R> {
     done: Option<u64>,
 }
 
-impl<R: Fn(Report)> Supervisor<R> {
-    pub(super) fn new(spec: Spec, mailbox: Arc<Mailbox>, report: R) -> io::Result<Supervisor<R>> {
+impl<R: Fn(CommandReport)> Supervisor<R> {
+    pub(super) fn new(spec: CommandSpec, mailbox: Arc<Mailbox>, report: R) -> io::Result<Supervisor<R>> {
         // Inherits the processes that a dead warden leaves behind.
         set_child_subreaper(Some(getpid()))?;
         Ok(Supervisor {
@@ -102,7 +102,7 @@ impl<R: Fn(Report)> Supervisor<R> {
         self.begin();
         let may_begin = matches!(self.leadership, Leadership::Leading { .. });
         if self.running.is_none() && !may_begin && self.mailbox.rest() {
-            (self.report)(Report::Idle);
+            (self.report)(CommandReport::Idle);
         }
         // The schedule of the command that has just been started.
         self.running.is_some().then(clock::now)
@@ -125,7 +125,7 @@ impl<R: Fn(Report)> Supervisor<R> {
             Ok(running) => self.running = Some(running),
             Err(error) => {
                 self.done = Some(fencing_token);
-                (self.report)(Report::CannotStart { fencing_token, status: 126, error });
+                (self.report)(CommandReport::CannotStart { fencing_token, status: 126, error });
             }
         }
     }
@@ -157,9 +157,9 @@ struct Running {
     outer: OwnChild,
     /// The outer warden has ended although processes of the command may be left.
     outer_is_lost: bool,
-    outer_line: Line,
+    outer_line: WardenSocket,
     /// `None` after the inner warden has died.
-    inner: Option<Line>,
+    inner: Option<WardenSocket>,
     /// The last message could not be delivered to both wardens.
     undelivered: bool,
     cannot_start: Option<io::Error>,
@@ -171,9 +171,9 @@ struct Running {
 }
 
 impl Running {
-    fn start(spec: &Spec, fencing_token: u64, until: Time) -> io::Result<Running> {
-        let (outer_line, outer_end) = Line::pair()?;
-        let (inner, inner_end) = Line::pair()?;
+    fn start(spec: &CommandSpec, fencing_token: u64, until: Time) -> io::Result<Running> {
+        let (outer_line, outer_end) = WardenSocket::pair()?;
+        let (inner, inner_end) = WardenSocket::pair()?;
         let begin = Message::Begin { until, stop_timeout: spec.stop_timeout };
         outer_line.send(begin, Some(inner_end.as_fd()))?;
         inner.send(begin, Some(io::stdin().as_fd()))?;
@@ -235,7 +235,7 @@ impl Running {
     }
 
     /// Processes the messages of the wardens, and their deaths.
-    fn hear(&mut self, report: &impl Fn(Report)) {
+    fn hear(&mut self, report: &impl Fn(CommandReport)) {
         // Check this before reading the socket: the inner warden sends its last message before the outer warden ends.
         let outer = if self.outer_is_lost { Ok(None) } else { self.outer.try_wait() };
         while let Some(inner) = &self.inner {
@@ -243,7 +243,7 @@ impl Running {
                 Ok(Heard::Nothing) => break,
                 Ok(Heard::Message(Message::Started { pid }, _)) => {
                     self.started = true;
-                    report(Report::Started { fencing_token: self.fencing_token, pid: pid.cast_unsigned() });
+                    report(CommandReport::Started { fencing_token: self.fencing_token, pid: pid.cast_unsigned() });
                 }
                 Ok(Heard::Message(Message::CannotStart { errno }, _)) => {
                     self.cannot_start = Some(io::Error::from_raw_os_error(errno));
@@ -313,7 +313,7 @@ impl Running {
     }
 
     /// Ends the wardens, and returns the outcome of the command.
-    fn finish(mut self) -> Report {
+    fn finish(mut self) -> CommandReport {
         // They have nothing left to do, and a stopped one would never end.
         let _ = self.outer.kill();
         let _ = self.outer.wait();
@@ -324,12 +324,12 @@ impl Running {
         match error {
             Some(error) => {
                 let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-                Report::CannotStart { fencing_token, status, error }
+                CommandReport::CannotStart { fencing_token, status, error }
             }
             // Its warden was killed before it could report, and the command with it.
             None => {
                 let killed = Signal::KILL.as_raw();
-                Report::Ended { fencing_token, status: ExitStatus::from_raw(self.status.unwrap_or(killed)) }
+                CommandReport::Ended { fencing_token, status: ExitStatus::from_raw(self.status.unwrap_or(killed)) }
             }
         }
     }

@@ -1,8 +1,8 @@
 //! A warden: a process that ensures that the whole command has ended before the claim ends, whatever happens to the
 //! elector. There are two, one the child of the other, and the command is the child of the inner one.
 
-use super::line::{Heard, Line, Message};
 use super::schedule::{Layer, Schedule, Step, end_of_work};
+use super::socket::{Heard, Message, WardenSocket};
 use super::{BEGIN, THIS_PROGRAM, WARDEN};
 use crate::clock::{self, Timer};
 use crate::processes::{Process, each_descendant};
@@ -44,7 +44,7 @@ pub(super) fn run(layer: Layer, argv: &[OsString]) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::CONT))?;
     set_child_subreaper(Some(getpid()))?;
     let child_ended = child_ended()?;
-    let line = Line::of_stdin()?;
+    let line = WardenSocket::of_stdin()?;
     let (Message::Begin { until, stop_timeout }, Some(file)) = line.wait()? else {
         return Err(io::ErrorKind::InvalidData.into());
     };
@@ -94,8 +94,8 @@ fn start_inner(argv: &[OsString], line: OwnedFd) -> io::Result<Pid> {
     pid(in_part(Path::new(THIS_PROGRAM), WARDEN, argv, line).spawn()?.id())
 }
 
-fn start_command(argv: &[OsString], stdin: OwnedFd) -> io::Result<(Pid, Line)> {
-    let (line, theirs) = Line::pair()?;
+fn start_command(argv: &[OsString], stdin: OwnedFd) -> io::Result<(Pid, WardenSocket)> {
+    let (line, theirs) = WardenSocket::pair()?;
     let child = pid(in_part(Path::new(THIS_PROGRAM), BEGIN, argv, theirs).spawn()?.id())?;
     line.send(Message::Parent(getpid().as_raw_pid()), Some(stdin.as_fd()))?;
     Ok((child, line))
@@ -109,11 +109,11 @@ struct Warden {
     layer: Layer,
     schedule: Schedule,
     /// The socket to the elector; `None` after that has died.
-    line: Option<Line>,
+    line: Option<WardenSocket>,
     /// The inner warden, or the command. Its pid is also that of its process group.
     child: Pid,
     /// The socket to the process that becomes the command, until it has.
-    begin: Option<Line>,
+    begin: Option<WardenSocket>,
     started: bool,
     /// The wait status of the child, after it has ended.
     status: Option<i32>,

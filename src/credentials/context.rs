@@ -7,7 +7,7 @@ use rustls::pki_types::ServerName;
 use serde_json::json;
 
 use super::ca::TrustedCa;
-use super::exec::{Plugin, PluginCommand, Version};
+use super::exec::{ApiVersion, Plugin, PluginCommand};
 use super::field::Field;
 use super::identity::{self, Identity};
 use super::kubeconfig::Choice;
@@ -209,10 +209,10 @@ fn program(command: &Field) -> Result<PathBuf, CredentialsError> {
     }
 }
 
-fn version(field: &Field) -> Result<Version, CredentialsError> {
-    let supported = Version::ALL.map(Version::name).join(" or ");
+fn version(field: &Field) -> Result<ApiVersion, CredentialsError> {
+    let supported = ApiVersion::ALL.map(ApiVersion::name).join(" or ");
     let Some(name) = field.text()? else { return Err(field.fail(&format!("it is missing; write {supported}"))) };
-    Version::ALL
+    ApiVersion::ALL
         .into_iter()
         .find(|version| version.name() == name)
         .ok_or_else(|| field.fail(&format!("{name:?} is not supported, only {supported}")))

@@ -18,7 +18,7 @@ use rustls::sign::CertifiedKey;
 
 pub(super) use self::command::PluginCommand;
 use self::command::PluginFailure;
-pub(super) use self::reply::Version;
+pub(super) use self::reply::ApiVersion;
 use super::{CredentialsError, Token};
 use crate::clock;
 use crate::time::{Time, backoff};
@@ -229,7 +229,7 @@ mod tests {
             program: PathBuf::from("/bin/sh"),
             args: vec!["-c".into(), script],
             env: Vec::new(),
-            version: Version::V1,
+            version: ApiVersion::V1,
             install_hint: None,
             cluster: None,
             origin: "a test".into(),

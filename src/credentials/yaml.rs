@@ -37,24 +37,26 @@ pub(super) enum Value {
 
 /// A parse error, phrased to follow the name of the file.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct YamlError {
     line: usize,
     what: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for YamlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}", self.line, self.what)
     }
 }
 
 /// Parses the first document; an empty text is null.
-pub(super) fn parse(text: &str) -> Result<Node, Fault> {
+pub(super) fn parse(text: &str) -> Result<Node, YamlError> {
     let mut tree = Tree { open: Vec::new(), nodes: 0 };
     for event in Parser::new_from_str(text) {
-        let (event, span) = event
-            .map_err(|error| Fault { line: error.marker().line(), what: format!("invalid YAML: {}", error.info()) })?;
-        let fail = |what: String| Fault { line: span.start.line(), what };
+        let (event, span) = event.map_err(|error| YamlError {
+            line: error.marker().line(),
+            what: format!("invalid YAML: {}", error.info()),
+        })?;
+        let fail = |what: String| YamlError { line: span.start.line(), what };
         if let Some(root) = tree.take(event, span.start.line()).map_err(fail)? {
             return Ok(root);
         }

@@ -23,7 +23,9 @@
 
 use crate::election::eligibility::Eligibility;
 use crate::election::release_time::ReleaseTime;
-use crate::election::{Candidacy, CandidateEvent, Claim, Election, Event, Holder, Moment, Output, Request, Settings};
+use crate::election::{
+    Candidacy, CandidateEvent, Claim, Election, Event, Holder, LockRequest, Moment, Output, Settings,
+};
 use crate::time::Time;
 use std::time::Duration;
 
@@ -64,9 +66,9 @@ struct Binding {
 
 /// What to do next.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
+pub struct LockSetOutput {
     /// For each lock, in their order.
-    pub orders: [Order; MOST_LOCKS],
+    pub locks: [LockOutput; MOST_LOCKS],
     /// Call again with [`Event::Tick`] at this moment, if nothing happens before.
     pub deadline: Option<Time>,
     /// After Stop: there is nothing left to do.
@@ -75,8 +77,8 @@ pub struct Outcome {
 
 /// What to do for one lock; see [`Output`].
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Order {
-    pub request: Option<Request>,
+pub struct LockOutput {
+    pub request: Option<LockRequest>,
     pub reopen_watch: bool,
 }
 
@@ -162,7 +164,7 @@ impl LockSet {
     }
 
     /// Processes an event of the lock at `index`, or one for all locks, and returns what to do next.
-    pub fn step(&mut self, moment: Moment, index: usize, event: Event) -> Outcome {
+    pub fn step(&mut self, moment: Moment, index: usize, event: Event) -> LockSetOutput {
         let now = moment.now;
         self.release_time.note_lapse(now);
         if event == Event::Stop && self.release_time.stop() {
@@ -170,7 +172,7 @@ impl LockSet {
         }
         self.hold(now);
         match event {
-            Event::Tick | Event::Alone(_) | Event::Stop => {
+            Event::Tick | Event::SoleInstance(_) | Event::Stop => {
                 (0..self.locks.len()).for_each(|index| self.tell(moment, index, event.clone()));
             }
             _ => self.tell(moment, index, event),
@@ -184,7 +186,7 @@ impl LockSet {
     }
 
     /// Processes an event of the candidate itself, and returns what to do next.
-    pub fn step_candidate(&mut self, moment: Moment, event: CandidateEvent) -> Outcome {
+    pub fn step_candidate(&mut self, moment: Moment, event: CandidateEvent) -> LockSetOutput {
         let now = moment.now;
         self.release_time.note_lapse(now);
         match event {
@@ -213,7 +215,7 @@ impl LockSet {
         (0..self.locks.len()).for_each(|index| self.want(moment, index, false));
     }
 
-    fn settle(&mut self, moment: Moment) -> Outcome {
+    fn settle(&mut self, moment: Moment) -> LockSetOutput {
         let now = moment.now;
         // A change of the second lock may affect the first, and that may affect the second again.
         for _ in 0..self.locks.len() {
@@ -230,7 +232,7 @@ impl LockSet {
             self.bind(moment);
         }
         self.note_work();
-        self.outcome(now)
+        self.output(now)
     }
 
     /// Work for a claim may continue only while the terms of that claim last.
@@ -275,7 +277,7 @@ impl LockSet {
         if output.request.is_some() && lock.predecessor_is_dead() {
             self.release_time.protect(moment.now); // S9: the claim of the dead process may have lasted until just now
         }
-        if output.request.as_ref().is_some_and(Request::is_release) {
+        if output.request.as_ref().is_some_and(LockRequest::is_release) {
             self.eligibility.releases(moment.now);
         }
         let before = &mut self.outputs[index];
@@ -355,16 +357,16 @@ impl LockSet {
         moments.into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    fn outcome(&mut self, now: Time) -> Outcome {
+    fn output(&mut self, now: Time) -> LockSetOutput {
         let outputs = &self.outputs[..self.locks.len()];
         let deadlines = outputs.iter().filter_map(|output| output.deadline);
         let deadline = deadlines.chain(self.binding_deadline(now)).chain(self.release_time.deadline(now)).min();
         let released = outputs.iter().all(|output| output.finished);
         let finished = !self.work.goes_on && (released || self.release_time.gives_up_at().is_some_and(|at| at <= now));
-        let order = |output: &mut Output| Order {
+        let lock = |output: &mut Output| LockOutput {
             request: output.request.take(),
             reopen_watch: std::mem::take(&mut output.reopen_watch),
         };
-        Outcome { orders: self.outputs.each_mut().map(order), deadline, finished }
+        LockSetOutput { locks: self.outputs.each_mut().map(lock), deadline, finished }
     }
 }

@@ -119,13 +119,13 @@ impl LockState {
         }
     }
 
-    /// S3, S9, S10: from when on the lock may be taken; `None` before it was seen. `alone`: no other process in this
+    /// S3, S9, S10: from when on the lock may be taken; `None` before it was seen. `sole_instance`: no other process in this
     /// network namespace has this identity.
-    pub(super) fn free_at(&self, settings: &Settings, alone: bool) -> Option<Time> {
+    pub(super) fn free_at(&self, settings: &Settings, sole_instance: bool) -> Option<Time> {
         let last_lease = self.last_lease.unwrap_or_default().max(settings.lease);
         let free_at = match self.content()? {
             Content::Record(record) if record.is_free() => self.since,
-            Content::Record(_) if self.writer_is_dead(settings, alone) => self.since,
+            Content::Record(_) if self.writer_is_dead(settings, sole_instance) => self.since,
             Content::Record(record) => self.since.saturating_add(record.lease().max(settings.lease)),
             Content::Nothing if self.last_lease.is_none() => self.since.saturating_add(settings.creation_delay),
             Content::Nothing | Content::Unreadable { .. } => self.since.saturating_add(last_lease),
@@ -135,11 +135,11 @@ impl LockState {
     }
 
     /// S9: whether an earlier process of this candidate wrote the record in the lock, and is provably dead.
-    pub(super) fn writer_is_dead(&self, settings: &Settings, alone: bool) -> bool {
+    pub(super) fn writer_is_dead(&self, settings: &Settings, sole_instance: bool) -> bool {
         let Settings { identity, process, host, .. } = settings;
         let from_here = |mark: &Mark| mark.host.is_some() && mark.host == *host && mark.process != *process;
         let Some(record) = self.record() else { return false };
         let mark = self.sight.as_ref().and_then(Sight::mark_of_record);
-        alone && record.holder == *identity && mark.is_some_and(from_here)
+        sole_instance && record.holder == *identity && mark.is_some_and(from_here)
     }
 }

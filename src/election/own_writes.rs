@@ -88,14 +88,14 @@ impl OwnWrites {
         self.in_doubt.retain(|write| write.base == sight.version);
     }
 
-    /// The next write, based on the current observation. `alone`: the mark may name the host (S9).
+    /// The next write, based on the current observation. `sole_instance`: the mark may name the host (S9).
     pub(super) fn compose(
         &mut self,
         moment: Moment,
         purpose: Purpose,
         lock: &LockState,
         settings: &Settings,
-        alone: bool,
+        sole_instance: bool,
     ) -> Write {
         let stamp = Stamp::Micros(self.next_stamp(moment.wall_micros, lock));
         let own = self.in_lock.as_ref().map(|write| &write.record);
@@ -120,7 +120,7 @@ impl OwnWrites {
                 write: self.count,
                 holder,
                 renewed: stamp,
-                host: host.clone().filter(|_| alone),
+                host: host.clone().filter(|_| sole_instance),
             },
             purpose,
             sent: moment.now,

@@ -1,6 +1,6 @@
 //! The request in flight; there is never more than one.
 
-use super::{Call, Request, Sight, Write};
+use super::{Call, LockRequest, Sight, Write};
 use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,11 +59,11 @@ impl Requests {
         self.under_way.as_ref().map(UnderWay::hung_at)
     }
 
-    pub(super) fn send(&mut self, now: Time, call: Call, timeout: Duration) -> Request {
+    pub(super) fn send(&mut self, now: Time, call: Call, timeout: Duration) -> LockRequest {
         self.count += 1;
         let number = self.count;
         self.under_way = Some(UnderWay { number, timeout, call: call.clone(), sent: now, effect: Effect::NotSeen });
-        Request { number, timeout, call }
+        LockRequest { number, timeout, call }
     }
 
     /// The request with this number has ended; `None` if it had been given up.

@@ -1,7 +1,7 @@
 //! Decides which request to send next, and when.
 
 use super::pacing::RELEASE_PACE;
-use super::{Call, Election, Moment, Output, Purpose, Request};
+use super::{Call, Election, LockRequest, Moment, Output, Purpose};
 use crate::record::Content;
 use crate::time::Time;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Election {
 
     /// The next write, and when it is due.
     fn next_write(&self) -> Option<(Time, Next)> {
-        let (free_at, in_lock) = (self.lock.free_at(&self.settings, self.alone)?, self.own.is_in_lock());
+        let (free_at, in_lock) = (self.lock.free_at(&self.settings, self.sole_instance)?, self.own.is_in_lock());
         let (due, purpose) = if self.withdrawal.is_releasing() {
             (Time::ZERO, in_lock.then_some(Purpose::Release)?) // S4
         } else if let (Some(term), true) = (&self.term, in_lock) {
@@ -115,7 +115,7 @@ impl Election {
         reopen
     }
 
-    fn send(&mut self, moment: Moment, next: Next) -> Request {
+    fn send(&mut self, moment: Moment, next: Next) -> LockRequest {
         let call = match next {
             Next::Read => {
                 self.pacing.read_sent = moment.now;
@@ -129,7 +129,7 @@ impl Election {
                     let pace = self.settings.pace_of_leader().min(REWRITE_PACE);
                     self.pacing.rewrite_after = moment.now.saturating_add(pace);
                 }
-                Call::Write(Arc::new(self.own.compose(moment, purpose, &self.lock, &self.settings, self.alone)))
+                Call::Write(Arc::new(self.own.compose(moment, purpose, &self.lock, &self.settings, self.sole_instance)))
             }
         };
         let longest = if self.withdrawal.is_last_act() { RELEASE_TIMEOUT } else { Duration::MAX };

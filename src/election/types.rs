@@ -115,7 +115,7 @@ pub enum Event {
     /// There is no watch: changes will not be seen.
     WatchClosed,
     /// Whether this process holds its network namespace's socket for this election and identity.
-    Alone(bool),
+    SoleInstance(bool),
     /// Whether the lock is wanted (initially it is). If not, the claim ends, and the lock is released.
     Wanted(bool),
     /// The process stops: end the claim, release the lock as soon as it need not be kept, finish. A second Stop changes
@@ -167,7 +167,7 @@ pub enum Answer {
 
 /// A request to the API server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Request {
+pub struct LockRequest {
     /// Returned in [`Event::Answered`]. If there is a new request while an earlier one is in flight, the earlier one is
     /// given up.
     pub number: u64,
@@ -176,7 +176,7 @@ pub struct Request {
     pub call: Call,
 }
 
-impl Request {
+impl LockRequest {
     pub(super) fn is_release(&self) -> bool {
         matches!(&self.call, Call::Write(write) if write.purpose == Purpose::Release)
     }
@@ -221,7 +221,7 @@ pub enum Purpose {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Output {
     /// Send this.
-    pub request: Option<Request>,
+    pub request: Option<LockRequest>,
     /// Call again with [`Event::Tick`] at this moment, if nothing happens before.
     pub deadline: Option<Time>,
     /// The watch has been silent for too long, or is ahead of the server: open a new one, starting with a read.

@@ -3,7 +3,7 @@
 use crate::time::Time;
 
 #[derive(Clone, Debug, Default, PartialEq, Hash)]
-pub(super) struct Watch {
+pub(super) struct WatchState {
     open: bool,
     opened_at: Time,
     /// When the watch, or a read in its place, last showed the lock.
@@ -12,7 +12,7 @@ pub(super) struct Watch {
     changed_at: Option<Time>,
 }
 
-impl Watch {
+impl WatchState {
     pub(super) fn is_open(&self) -> bool {
         self.open
     }

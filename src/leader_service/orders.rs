@@ -1,7 +1,7 @@
 //! What the thread of the leader Service is told. The latest order replaces earlier ones, and giving one never blocks.
 
 use super::Leadership;
-use super::route::Goal;
+use super::reconciler::Goal;
 use crate::clock;
 use crate::time::Time;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

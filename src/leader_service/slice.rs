@@ -1,6 +1,6 @@
 //! One EndpointSlice: parses what was read, and composes what is sent.
 
-use super::spec::{Family, Pod, Port, SliceName, Spec};
+use super::spec::{Family, Pod, Port, ServiceSpec, SliceName};
 use crate::json::{ObjectWriter, Scalar, each_field};
 use crate::logging::escape::escaped;
 use crate::metadata::{Metadata, cannot_be_read, check_kind};
@@ -46,7 +46,7 @@ pub(super) enum Owner {
 
 impl Slice {
     /// Parses a slice in an answer. The error says why it is not this slice, or why it cannot be replaced safely.
-    pub(super) fn parse(spec: &Spec, name: &SliceName, text: &[u8]) -> Result<Slice, String> {
+    pub(super) fn parse(spec: &ServiceSpec, name: &SliceName, text: &[u8]) -> Result<Slice, String> {
         let text = std::str::from_utf8(text).map_err(|error| format!("it is not JSON: {error}"))?;
         let (mut kind, mut metadata, mut endpoints) = (None, None, "null");
         let read = each_field(text, |name, value| match name {
@@ -84,7 +84,13 @@ impl Slice {
     }
 
     /// The body of an update that replaces exactly this version of the slice, and keeps the metadata that is not ours.
-    pub(super) fn replaced(&self, spec: &Spec, family: Family, fencing_token: u64, address: Option<IpAddr>) -> Vec<u8> {
+    pub(super) fn replaced(
+        &self,
+        spec: &ServiceSpec,
+        family: Family,
+        fencing_token: u64,
+        address: Option<IpAddr>,
+    ) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.text.len() + 1024);
         ObjectWriter::write(&mut body, |object| {
             let ours = ["metadata", "addressType", "endpoints", "ports"];
@@ -100,7 +106,7 @@ impl Slice {
     }
 
     /// The body of a create: a slice without an address, which belongs to no term.
-    pub(super) fn created(spec: &Spec, family: Family) -> Vec<u8> {
+    pub(super) fn created(spec: &ServiceSpec, family: Family) -> Vec<u8> {
         let SliceName { namespace, name } = spec.slice_name(family);
         let mut body = Vec::new();
         ObjectWriter::write(&mut body, |object| {
@@ -118,7 +124,7 @@ impl Slice {
     }
 }
 
-fn owner(spec: &Spec, metadata: &Metadata) -> Result<Owner, String> {
+fn owner(spec: &ServiceSpec, metadata: &Metadata) -> Result<Owner, String> {
     let labels = Texts::of("labels", metadata.labels, [MANAGED_BY_LABEL, SERVICE_LABEL])?;
     let annotations = Texts::of("annotations", metadata.annotations, [TOKEN_ANNOTATION, ELECTION_ANNOTATION])?;
     let ([managed_by, service], [token, election]) = (labels.0, annotations.0);
@@ -161,11 +167,11 @@ impl<const N: usize> Texts<N> {
     }
 }
 
-fn own_labels(spec: &Spec) -> [(&'static str, String); 2] {
+fn own_labels(spec: &ServiceSpec) -> [(&'static str, String); 2] {
     [(SERVICE_LABEL, spec.service.clone()), (MANAGED_BY_LABEL, MANAGED_BY.to_owned())]
 }
 
-fn own_annotations(spec: &Spec, fencing_token: u64) -> [(&'static str, String); 3] {
+fn own_annotations(spec: &ServiceSpec, fencing_token: u64) -> [(&'static str, String); 3] {
     [
         (ELECTION_ANNOTATION, spec.election.clone()),
         (HOLDER_ANNOTATION, spec.identity.clone()),
@@ -181,14 +187,14 @@ fn write_map<const N: usize>(object: &mut ObjectWriter, field: &str, map: Option
     });
 }
 
-fn write_content(object: &mut ObjectWriter, spec: &Spec, family: Family, address: Option<IpAddr>) {
+fn write_content(object: &mut ObjectWriter, spec: &ServiceSpec, family: Family, address: Option<IpAddr>) {
     object.value("addressType", &family.address_type().into());
     object.value("endpoints", &address.map(|address| endpoint(spec, address)).into_iter().collect());
     let port = |port: &Port| json!({"name": port.name, "port": port.number, "protocol": "TCP"});
     object.value("ports", &spec.ports.iter().map(port).collect());
 }
 
-fn endpoint(spec: &Spec, address: IpAddr) -> Value {
+fn endpoint(spec: &ServiceSpec, address: IpAddr) -> Value {
     let Pod { name, uid, node } = &spec.pod;
     let mut pod = json!({"kind": "Pod", "namespace": spec.namespace, "name": name});
     if let Some(uid) = uid {

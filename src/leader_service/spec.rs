@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a leader writes for the leader Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spec {
+pub struct ServiceSpec {
     /// The name of the Service: a DNS label.
     pub service: String,
     /// The namespace of the Service and of its slices.
@@ -62,7 +62,7 @@ impl Family {
     }
 }
 
-impl Spec {
+impl ServiceSpec {
     pub(super) fn address(&self, family: Family) -> Option<IpAddr> {
         match family {
             Family::V4 => self.addresses.v4.map(IpAddr::V4),

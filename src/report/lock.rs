@@ -15,7 +15,7 @@ use std::sync::Arc;
 const RECORD: &str = "the record";
 
 /// Remembers what was reported about one lock.
-pub(super) struct LockReport {
+pub(super) struct LockReporter {
     lock: LockName,
     identity: Arc<str>,
     name_taken_by: Option<Content>,
@@ -29,9 +29,9 @@ pub(super) struct LockReport {
     failing: Vec<(&'static str, &'static str)>,
 }
 
-impl LockReport {
-    pub(super) fn new(lock: LockName, identity: Arc<str>) -> LockReport {
-        LockReport {
+impl LockReporter {
+    pub(super) fn new(lock: LockName, identity: Arc<str>) -> LockReporter {
+        LockReporter {
             lock,
             identity,
             name_taken_by: None,

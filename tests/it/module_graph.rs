@@ -1,7 +1,9 @@
-//! The modules of the program have no cycle, and the state machine depends only on time and the record.
+//! The modules of the program have no cycle, the state machine depends only on time and the record, and no two types
+//! that are visible outside of their file have the same name.
 //!
-//! The test finds each `crate::NAME` in a source file outside of unit tests; `self::` and `super::` stay within a
-//! module. It does not see paths that a macro builds.
+//! The tests find each `crate::NAME` and each type in a source file outside of unit tests; `self::` and `super::` stay
+//! within a module. They do not see what a macro builds, and they allow private types of the same name, such as `State`,
+//! each in its own file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,15 +25,33 @@ fn module(file: &Path) -> String {
     within.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
 }
 
-/// The modules that a text names with `crate::`, also in braces, without comments and unit tests.
-fn named(text: &str) -> BTreeSet<String> {
+/// A source text without comments and unit tests.
+fn code(text: &str) -> String {
     let code = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-    let code = code.join("\n");
-    let name = |text: &str| {
-        let name: String = text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        (!name.is_empty()).then_some(name)
+    code.join("\n")
+}
+
+/// The name that a text begins with.
+fn name(text: &str) -> Option<String> {
+    let name: String = text.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// The types that a text defines and that are visible outside of its file.
+fn visible_types(text: &str) -> Vec<String> {
+    let defined = |line: &str| {
+        let line = line.strip_prefix("pub")?;
+        let line = if line.starts_with('(') { line.split_once(')')?.1 } else { line };
+        let kinds = [" struct ", " enum ", " trait ", " type "];
+        name(kinds.iter().find_map(|kind| line.strip_prefix(kind))?)
     };
+    code(text).lines().filter_map(defined).collect()
+}
+
+/// The modules that a text names with `crate::`, also in braces, without comments and unit tests.
+fn named(text: &str) -> BTreeSet<String> {
+    let code = code(text);
     let mut names = BTreeSet::new();
     for path in code.split("crate::").skip(1) {
         match path.strip_prefix('{') {
@@ -95,6 +115,26 @@ fn no_modules_depend_on_each_other_in_a_cycle() {
 fn the_election_depends_on_time_and_the_record_only() {
     let known: Vec<String> = graph()["election"].iter().cloned().collect();
     assert_eq!(known, ["record", "time"]);
+}
+
+#[test]
+fn a_name_belongs_to_one_type() {
+    let mut files: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for file in sources(Path::new("src")) {
+        for name in visible_types(&fs::read_to_string(&file).unwrap()) {
+            files.entry(name).or_default().push(file.clone());
+        }
+    }
+    assert!(files.len() > 100, "the types are found: {files:?}");
+    files.retain(|_, files| files.len() > 1);
+    assert!(files.is_empty(), "{files:?}");
+}
+
+#[test]
+fn visible_types_are_found_and_private_ones_are_not() {
+    let text = "pub struct A;\npub(super) enum B {}\nstruct C;\n// pub struct D;\npub type E<T> = F<T>;\n\
+                pub fn g() {}\n#[cfg(test)]\nmod tests {\npub struct H;\n}";
+    assert_eq!(visible_types(text), ["A", "B", "E"]);
 }
 
 #[test]

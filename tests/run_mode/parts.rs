@@ -2,7 +2,7 @@
 //! process by its name.
 
 use leader_elector::clock;
-use leader_elector::command::{Command, Report, Spec, exit_code};
+use leader_elector::command::{CommandReport, CommandRunner, CommandSpec, exit_code};
 use leader_elector::leadership::Leadership;
 use leader_elector::processes::own;
 use leader_elector::time::Time;
@@ -41,7 +41,7 @@ fn variable(name: &str) -> String {
 #[ignore = "a part of other tests"]
 fn elector() {
     let control = UnixStream::connect(variable(CONTROL)).unwrap();
-    let spec = Spec {
+    let spec = CommandSpec {
         argv: variable(ARGV).lines().map(Into::into).collect(),
         program: env!("CARGO_BIN_EXE_leader-elector").into(),
         election: "example".into(),
@@ -52,14 +52,16 @@ fn elector() {
     let out = control.try_clone().unwrap();
     let report = move |report| {
         let line = match report {
-            Report::Started { fencing_token, pid } => format!("started {fencing_token} {pid}"),
-            Report::Ended { fencing_token, status } => format!("ended {fencing_token} {}", exit_code(status)),
-            Report::CannotStart { fencing_token, status, error } => format!("cannot {fencing_token} {status} {error}"),
-            Report::Idle => "idle".to_owned(),
+            CommandReport::Started { fencing_token, pid } => format!("started {fencing_token} {pid}"),
+            CommandReport::Ended { fencing_token, status } => format!("ended {fencing_token} {}", exit_code(status)),
+            CommandReport::CannotStart { fencing_token, status, error } => {
+                format!("cannot {fencing_token} {status} {error}")
+            }
+            CommandReport::Idle => "idle".to_owned(),
         };
         writeln!(&out, "{line}").unwrap();
     };
-    let command = Command::start(spec, report).unwrap();
+    let command = CommandRunner::start(spec, report).unwrap();
     for line in BufReader::new(&control).lines() {
         let line = line.unwrap();
         let words: Vec<&str> = line.split(' ').collect();

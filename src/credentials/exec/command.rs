@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use super::process::run;
-use super::{Issued, Version};
+use super::{ApiVersion, Issued};
 use crate::credentials::CredentialsError;
 
 /// A plugin is killed after this time. Plugins that ask a cloud need a few seconds.
@@ -19,7 +19,7 @@ pub(in crate::credentials) struct PluginCommand {
     pub(in crate::credentials) args: Vec<String>,
     /// In addition to the variables of this process.
     pub(in crate::credentials) env: Vec<(String, String)>,
-    pub(in crate::credentials) version: Version,
+    pub(in crate::credentials) version: ApiVersion,
     /// The message for users who have not installed the program.
     pub(in crate::credentials) install_hint: Option<String>,
     /// The cluster information, if the plugin wants it.

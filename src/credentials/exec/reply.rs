@@ -13,18 +13,18 @@ const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// The protocol version in a kubeconfig.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::credentials) enum Version {
+pub(in crate::credentials) enum ApiVersion {
     V1,
     V1Beta1,
 }
 
-impl Version {
-    pub(in crate::credentials) const ALL: [Version; 2] = [Version::V1, Version::V1Beta1];
+impl ApiVersion {
+    pub(in crate::credentials) const ALL: [ApiVersion; 2] = [ApiVersion::V1, ApiVersion::V1Beta1];
 
     pub(in crate::credentials) fn name(self) -> &'static str {
         match self {
-            Version::V1 => "client.authentication.k8s.io/v1",
-            Version::V1Beta1 => "client.authentication.k8s.io/v1beta1",
+            ApiVersion::V1 => "client.authentication.k8s.io/v1",
+            ApiVersion::V1Beta1 => "client.authentication.k8s.io/v1beta1",
         }
     }
 
@@ -98,11 +98,11 @@ mod tests {
     fn read(status: &str) -> Result<Issued, String> {
         let printed =
             format!(r#"{{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{status}}}"#);
-        Version::V1.read(printed.as_bytes())
+        ApiVersion::V1.read(printed.as_bytes())
     }
 
     fn error(printed: &str) -> String {
-        Version::V1.read(printed.as_bytes()).map(|_| ()).unwrap_err()
+        ApiVersion::V1.read(printed.as_bytes()).map(|_| ()).unwrap_err()
     }
 
     #[test]
@@ -157,9 +157,9 @@ mod tests {
     #[test]
     fn a_plugin_gets_the_protocol_and_the_cluster() {
         assert_eq!(
-            Version::V1Beta1.request(None),
+            ApiVersion::V1Beta1.request(None),
             r#"{"apiVersion":"client.authentication.k8s.io/v1beta1","kind":"ExecCredential","spec":{"interactive":false}}"#
         );
-        assert!(Version::V1.request(Some(&json!({"server": "s"}))).contains(r#""cluster":{"server":"s"}"#));
+        assert!(ApiVersion::V1.request(Some(&json!({"server": "s"}))).contains(r#""cluster":{"server":"s"}"#));
     }
 }

@@ -1,7 +1,7 @@
 //! The flags: which are accepted, which are refused, and with which message.
 
 use leader_elector::check::Elector;
-use leader_elector::cli::{self, Command, Config, Environment, HELP, VERSION};
+use leader_elector::cli::{self, Config, Environment, HELP, Invocation, VERSION};
 use leader_elector::command::OnExit;
 use leader_elector::leader_service::{Addresses, Port};
 use leader_elector::lock::{CHOICES, LockKind};
@@ -16,13 +16,13 @@ fn environment() -> Environment {
     Environment { hostname: "pod-0".to_owned(), ..Environment::default() }
 }
 
-fn parse(args: &[&str]) -> Result<Command, String> {
+fn parse(args: &[&str]) -> Result<Invocation, String> {
     cli::parse(args.iter().map(OsString::from), &environment()).map_err(|error| error.to_string())
 }
 
 fn config(args: &[&str]) -> Config {
     match parse(args) {
-        Ok(Command::Run(config)) => config,
+        Ok(Invocation::Run(config)) => config,
         other => panic!("{args:?} gave {other:?}"),
     }
 }
@@ -383,7 +383,7 @@ fn the_number_of_connections_has_bounds() {
 /// The URL of the elector to query.
 fn checked(args: &[&str]) -> Elector {
     match parse(args) {
-        Ok(Command::Check(elector)) => elector,
+        Ok(Invocation::Check(elector)) => elector,
         other => panic!("{args:?} gave {other:?}"),
     }
 }
@@ -453,7 +453,7 @@ fn the_flag_for_the_log_level_wins_over_rust_log() {
     let filter = |rust_log: &str, args: &[&str]| {
         let environment = Environment { rust_log: Some(rust_log.to_owned()), ..environment() };
         match cli::parse(args.iter().map(OsString::from), &environment) {
-            Ok(Command::Run(config)) => config.log.filter,
+            Ok(Invocation::Run(config)) => config.log.filter,
             other => panic!("{other:?}"),
         }
     };
@@ -465,9 +465,9 @@ fn the_flag_for_the_log_level_wins_over_rust_log() {
 #[test]
 fn help_and_version_need_nothing_else() {
     for args in [["--help"].as_slice(), &["-h"], &["-help", "--ttl=broken"], &["--version", "--help"]] {
-        assert_eq!(parse(args), Ok(Command::Help), "{args:?}");
+        assert_eq!(parse(args), Ok(Invocation::Help), "{args:?}");
     }
-    assert_eq!(parse(&["--version"]), Ok(Command::Version));
+    assert_eq!(parse(&["--version"]), Ok(Invocation::Version));
     assert_eq!(VERSION, format!("leader-elector {}\n", env!("CARGO_PKG_VERSION")));
 }
 

@@ -1,6 +1,6 @@
 //! The durations that follow from `--ttl`, and invalid ones.
 
-use leader_elector::cli::{self, Command, Environment, Timing};
+use leader_elector::cli::{self, Environment, Invocation, Timing};
 use leader_elector::duration;
 use std::ffi::OsString;
 use std::time::Duration;
@@ -9,7 +9,7 @@ fn timing(flags: &str) -> Result<Timing, String> {
     let environment = Environment { hostname: "pod-0".to_owned(), ..Environment::default() };
     let args = ["--election=e"].into_iter().chain(flags.split_whitespace()).map(OsString::from);
     match cli::parse(args, &environment) {
-        Ok(Command::Run(config)) => Ok(config.timing),
+        Ok(Invocation::Run(config)) => Ok(config.timing),
         Ok(other) => panic!("{other:?}"),
         Err(error) => Err(error.to_string()),
     }

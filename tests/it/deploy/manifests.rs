@@ -2,8 +2,8 @@
 //! scenarios check that an API server accepts them.
 
 use crate::common::deploy::{Overlay, components, is_there, manifests, text, yaml_in};
-use leader_elector::cli::{Command, Config, Environment, PodVariables, parse};
-use leader_elector::leader_service::Spec;
+use leader_elector::cli::{Config, Environment, Invocation, PodVariables, parse};
+use leader_elector::leader_service::ServiceSpec;
 use leader_elector::lock::LockKind;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Value, json};
@@ -202,7 +202,7 @@ fn config_of(elector: &Value) -> Config {
     let environment =
         Environment { hostname: "app-0".to_owned(), pod: variables_of(elector), ..Environment::default() };
     let config = match parse(arguments, &environment) {
-        Ok(Command::Run(config)) => config,
+        Ok(Invocation::Run(config)) => config,
         other => panic!("{other:?}"),
     };
     assert!(config.ignored.is_empty(), "{:?}", config.ignored);
@@ -256,7 +256,7 @@ fn group_and_resource(kind: &LockKind) -> (&'static str, &'static str) {
 }
 
 /// Checks that the Service has no selector, and the ports that the elector writes.
-fn judge_service(service: &Value, spec: &Spec) {
+fn judge_service(service: &Value, spec: &ServiceSpec) {
     assert_eq!(service["metadata"]["name"], spec.service);
     assert!(service["spec"].get("selector").is_none(), "Kubernetes would keep slices of its own");
     let ports = list(&service["spec"]["ports"]).iter();

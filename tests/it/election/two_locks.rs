@@ -1,8 +1,8 @@
 //! The state machine of two locks, taken in a fixed order and driven event by event. Times are milliseconds;
 //! L = 10 s, D = 6 s, R = 2 s.
 
-use leader_elector::election::lock_set::{LockSet, Outcome};
-use leader_elector::election::{Answer, Call, Event, Moment, Purpose, Request, Settings, Sight, Version, Write};
+use leader_elector::election::lock_set::{LockSet, LockSetOutput};
+use leader_elector::election::{Answer, Call, Event, LockRequest, Moment, Purpose, Settings, Sight, Version, Write};
 use leader_elector::record::{Content, Record, Stamp};
 use leader_elector::time::Time;
 use std::time::Duration;
@@ -19,8 +19,8 @@ fn at(ms: u64) -> Time {
 struct Pair {
     lock_set: LockSet,
     now: u64,
-    outcome: Outcome,
-    requests: [Option<Request>; 2],
+    output: LockSetOutput,
+    requests: [Option<LockRequest>; 2],
     version: u64,
 }
 
@@ -39,7 +39,7 @@ impl Pair {
             health_failures: None,
         };
         let lock_set = LockSet::dual(settings);
-        let mut it = Pair { lock_set, now: 0, outcome: Outcome::default(), requests: [None, None], version: 100 };
+        let mut it = Pair { lock_set, now: 0, output: LockSetOutput::default(), requests: [None, None], version: 100 };
         (0..2).for_each(|lock| it.happens(lock, Event::WatchOpened));
         it
     }
@@ -57,9 +57,9 @@ impl Pair {
 
     fn happens(&mut self, lock: usize, event: Event) {
         let moment = Moment { now: at(self.now), wall_micros: 7, jitter: 0.0 };
-        self.outcome = self.lock_set.step(moment, lock, event);
-        for (lock, order) in self.outcome.orders.iter().enumerate() {
-            self.requests[lock] = order.request.clone().or(self.requests[lock].take());
+        self.output = self.lock_set.step(moment, lock, event);
+        for (lock, lock_output) in self.output.locks.iter().enumerate() {
+            self.requests[lock] = lock_output.request.clone().or(self.requests[lock].take());
         }
     }
 
@@ -70,7 +70,7 @@ impl Pair {
 
     /// Until the next deadline.
     fn waits(&mut self) {
-        let deadline = self.outcome.deadline.expect("it waits for something");
+        let deadline = self.output.deadline.expect("it waits for something");
         assert!(deadline > at(self.now), "it waits for {deadline:?} at {} ms", self.now);
         self.now = deadline.uptime().as_micros().div_ceil(1_000) as u64;
         self.happens(0, Event::Tick);
@@ -253,7 +253,7 @@ fn when_one_term_ends_the_other_lock_is_kept_until_the_first_could_be_taken() {
 fn after_a_stop_just_after_the_end_of_a_term_both_are_kept() {
     let mut it = Pair::leader(0);
     it.happens_at(6_001, 0, Event::Stop);
-    assert!(!it.outcome.finished && it.write(0).is_none() && it.write(1).is_none());
+    assert!(!it.output.finished && it.write(0).is_none() && it.write(1).is_none());
     it.releases_from(1, 6_000 + 10_000 - 6_000);
 }
 
@@ -270,7 +270,7 @@ fn with_a_silent_server_it_ends_as_soon_as_with_one_lock() {
     let mut it = Pair::leader(0);
     it.happens_at(1_000, 0, Event::Stop);
     let mut tried = [false; 2];
-    while !it.outcome.finished {
+    while !it.output.finished {
         (0..2).for_each(|lock| tried[lock] |= it.write(lock).is_some());
         it.waits();
     }
@@ -301,9 +301,9 @@ fn the_second_is_released_before_the_first() {
     assert!(it.write(0).is_none());
     it.acknowledged(1);
     assert_eq!(it.write(0).map(|write| write.purpose), Some(Purpose::Release));
-    assert!(!it.outcome.finished);
+    assert!(!it.output.finished);
     it.acknowledged(0);
-    assert!(it.outcome.finished);
+    assert!(it.output.finished);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::common::cluster::plain_server;
 use apiserver::{Fault, Options, Rule};
 use leader_elector::api::{Failure, FailureKind};
 use leader_elector::leader_service::Family;
-use leader_elector::leader_service::route::{Goal, Next, Problem, Request, Route};
+use leader_elector::leader_service::reconciler::{Goal, Next, SliceProblem, SliceReconciler, SliceRequest};
 use serde_json::json;
 
 const EVERYBODY: &str = "system:anonymous";
@@ -16,20 +16,23 @@ fn a_missing_right_is_reported_and_the_request_repeated() {
     let server = server.unwrap();
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.leads(7, never());
-    assert_eq!(candidate.next(), Report::Problem(Some("forbidden")));
+    assert_eq!(candidate.next(), ServiceReport::Problem(Some("forbidden")));
     server.set_rules(vec![Rule::new(EVERYBODY, &["get", "create", "update"], SLICES)]);
     // The order depends on which of the two slices is tried first.
     let reports = [candidate.next(), candidate.next()];
-    assert!(reports.contains(&Report::Problem(None)) && reports.contains(&Report::Routed { fencing_token: 7 }));
+    assert!(
+        reports.contains(&ServiceReport::Problem(None))
+            && reports.contains(&ServiceReport::Routed { fencing_token: 7 })
+    );
     // A term that could write nothing has nothing to withdraw.
     server.set_rules(vec![Rule::new(EVERYBODY, &["get"], SLICES)]);
     let other = Candidate::start(&server, "web-1", &["10.0.0.2"]);
     other.leads(8, never());
-    assert_eq!(other.next(), Report::Problem(Some("forbidden")));
+    assert_eq!(other.next(), ServiceReport::Problem(Some("forbidden")));
     server.clear_requests();
     other.ends(8, never());
-    assert_eq!(other.next(), Report::Problem(None));
-    assert_eq!(other.next(), Report::Withdrawn { fencing_token: 8 });
+    assert_eq!(other.next(), ServiceReport::Problem(None));
+    assert_eq!(other.next(), ServiceReport::Withdrawn { fencing_token: 8 });
     assert_eq!(verbs(&server, V4), [""; 0]);
 }
 
@@ -75,10 +78,10 @@ fn a_slice_of_another_owner_is_not_written_until_it_is_gone() {
         let foreign = server.put(SLICES, "default", foreign);
         let candidate = Candidate::start(&server, "web-1", &["10.0.0.2"]);
         candidate.leads(8, never());
-        assert_eq!(candidate.next(), Report::Problem(Some(told)));
+        assert_eq!(candidate.next(), ServiceReport::Problem(Some(told)));
         assert_eq!(slice(&server, V4), foreign);
         server.delete(SLICES, "default", V4);
-        candidate.wait_for(Report::Routed { fencing_token: 8 });
+        candidate.wait_for(ServiceReport::Routed { fencing_token: 8 });
     }
 }
 
@@ -92,7 +95,7 @@ fn a_slice_of_the_wrong_family_is_reported() {
     server.put(SLICES, "default", json!({"metadata": metadata, "addressType": "IPv6"}));
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.leads(7, never());
-    assert_eq!(candidate.next(), Report::Problem(Some("invalid")));
+    assert_eq!(candidate.next(), ServiceReport::Problem(Some("invalid")));
 }
 
 #[test]
@@ -101,10 +104,10 @@ fn one_family_goes_on_without_the_other() {
     let denied = server.fault(on("get", V4), None, Fault::Status { code: 403, retry_after: None });
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1", "fd00::1"]);
     candidate.leads(7, never());
-    assert_eq!(candidate.next(), Report::Problem(Some("forbidden")));
+    assert_eq!(candidate.next(), ServiceReport::Problem(Some("forbidden")));
     assert_eq!(addresses(&slice(&server, V6)), ["fd00::1"]);
     denied.remove();
-    candidate.wait_for(Report::Routed { fencing_token: 7 });
+    candidate.wait_for(ServiceReport::Routed { fencing_token: 7 });
 }
 
 #[test]
@@ -114,7 +117,7 @@ fn a_withdrawal_that_takes_too_long_is_given_up() {
     candidate.is_routed(7);
     server.freeze();
     candidate.ends(7, after(Duration::from_millis(200)));
-    candidate.wait_for(Report::GaveUp { fencing_token: 7 });
+    candidate.wait_for(ServiceReport::GaveUp { fencing_token: 7 });
     server.thaw();
 }
 
@@ -130,13 +133,13 @@ fn a_hanging_request_is_aborted_when_the_term_ends() {
 }
 
 /// A route with `Goal::Lead`, for invented answers.
-fn route() -> Route {
-    let mut route = Route::new(Arc::new(spec("web-0", &["10.0.0.1"])), Family::V4);
+fn route() -> SliceReconciler {
+    let mut route = SliceReconciler::new(Arc::new(spec("web-0", &["10.0.0.1"])), Family::V4);
     route.pursue(Goal::Lead { fencing_token: 7 }, never());
     route
 }
 
-fn request(route: &mut Route, now: Time) -> Request {
+fn request(route: &mut SliceReconciler, now: Time) -> SliceRequest {
     match route.next(now) {
         Next::Send(request) => request,
         other => panic!("{other:?}"),
@@ -189,7 +192,7 @@ fn nothing_is_sent_when_the_time_is_over() {
 
 #[test]
 fn a_slice_that_is_refused_is_named_with_what_to_do() {
-    let told = |annotation: &str, value: &str| -> Problem {
+    let told = |annotation: &str, value: &str| -> SliceProblem {
         let mut route = route();
         let get = request(&mut route, clock::now());
         let mut metadata = json!({
@@ -201,7 +204,7 @@ fn a_slice_that_is_refused_is_named_with_what_to_do() {
         let slice = json!({"kind": "EndpointSlice", "metadata": metadata, "endpoints": null}).to_string();
         route.answered(&get, Ok(slice.into_bytes()), clock::now(), 0.0).expect("it is refused")
     };
-    let Problem { message, expected, .. } = told("leader-elector/election", "other");
+    let SliceProblem { message, expected, .. } = told("leader-elector/election", "other");
     assert_eq!(
         message,
         "cannot update endpointslices default/web-leader: it has the annotation leader-elector/election \"other\", not \

@@ -10,7 +10,7 @@ use apiserver::{RequestSeen, Server};
 use leader_elector::api::Api;
 use leader_elector::clock;
 use leader_elector::credentials::Credentials;
-use leader_elector::leader_service::{Addresses, LeaderService, Pod, Port, Report, SliceName, Spec};
+use leader_elector::leader_service::{Addresses, LeaderService, Pod, Port, ServiceReport, ServiceSpec, SliceName};
 use leader_elector::leadership::Leadership;
 use leader_elector::time::Time;
 use serde_json::Value;
@@ -29,7 +29,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// The thread of one candidate, and its reports.
 struct Candidate {
     service: LeaderService,
-    reports: Receiver<Report>,
+    reports: Receiver<ServiceReport>,
 }
 
 impl Candidate {
@@ -58,22 +58,22 @@ impl Candidate {
     /// Begins a term, and waits until the slices are written.
     fn is_routed(&self, fencing_token: u64) {
         self.leads(fencing_token, never());
-        self.wait_for(Report::Routed { fencing_token });
+        self.wait_for(ServiceReport::Routed { fencing_token });
     }
 
     /// Ends its term, and waits until the address is withdrawn.
     fn withdraws(&self, fencing_token: u64) {
         self.ends(fencing_token, never());
-        self.wait_for(Report::Withdrawn { fencing_token });
+        self.wait_for(ServiceReport::Withdrawn { fencing_token });
     }
 
     /// Waits for this report, skipping others.
-    fn wait_for(&self, report: Report) {
+    fn wait_for(&self, report: ServiceReport) {
         while self.next() != report {}
     }
 
     /// Waits for the next report.
-    fn next(&self) -> Report {
+    fn next(&self) -> ServiceReport {
         self.reports.recv_timeout(PATIENCE).expect("there is a report")
     }
 }
@@ -87,7 +87,7 @@ fn after(time: Duration) -> Time {
     clock::now().saturating_add(time)
 }
 
-fn spec(identity: &str, addresses: &[&str]) -> Spec {
+fn spec(identity: &str, addresses: &[&str]) -> ServiceSpec {
     let mut found = Addresses::default();
     for address in addresses {
         match address.parse().unwrap() {
@@ -95,7 +95,7 @@ fn spec(identity: &str, addresses: &[&str]) -> Spec {
             IpAddr::V6(address) => found.v6 = Some(address),
         }
     }
-    Spec {
+    ServiceSpec {
         service: "web".to_owned(),
         namespace: "default".to_owned(),
         ports: vec![Port { name: "http".to_owned(), number: 8080 }],

@@ -51,7 +51,7 @@ fn a_term_does_not_overwrite_a_newer_one() {
     Candidate::start(&server, "web-1", &["10.0.0.2"]).is_routed(8);
     let old = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     old.leads(7, never());
-    assert_eq!(old.next(), Report::Problem(Some("outdated")));
+    assert_eq!(old.next(), ServiceReport::Problem(Some("outdated")));
     old.withdraws(7);
     assert_eq!((addresses(&slice(&server, V4)), token(&slice(&server, V4))), (vec!["10.0.0.2".to_owned()], 8));
     assert!(!verbs(&server, V4)[3..].contains(&"update"));
@@ -129,7 +129,7 @@ fn an_old_address_is_replaced_by_the_next_term() {
     // The writes at the end of that term and of the next one fail.
     let refused = server.fault(|it| it.verb == "update", None, Fault::Status { code: 500, retry_after: None });
     candidate.ends(7, after(Duration::from_millis(100)));
-    candidate.wait_for(Report::GaveUp { fencing_token: 7 });
+    candidate.wait_for(ServiceReport::GaveUp { fencing_token: 7 });
     candidate.leads(9, after(Duration::from_millis(1)));
     refused.remove();
     candidate.withdraws(9);

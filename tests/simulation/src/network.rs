@@ -6,7 +6,7 @@ use crate::oracle::{Sent, Via, Writer};
 use crate::server::{OtherFields, Verdict};
 use crate::wire::AlreadyRead;
 use crate::world::{Occurrence, World};
-use leader_elector::election::{Answer, Call, Event, Purpose, Request, Sight};
+use leader_elector::election::{Answer, Call, Event, LockRequest, Purpose, Sight};
 use std::time::Duration;
 
 /// A request, with its sender and the time of sending.
@@ -15,7 +15,7 @@ pub struct Message {
     pub node: usize,
     pub process: usize,
     pub lock: usize,
-    pub request: Request,
+    pub request: LockRequest,
     sent: u64,
     /// For a write: the other fields of the object that it was based on.
     pub fields: OtherFields,
@@ -60,7 +60,7 @@ impl Network {
 }
 
 impl World {
-    pub fn send(&mut self, node: usize, lock: usize, request: Request) {
+    pub fn send(&mut self, node: usize, lock: usize, request: LockRequest) {
         let it = &self.nodes[node];
         let mut fields = OtherFields::default();
         if let Call::Write(write) = &request.call {

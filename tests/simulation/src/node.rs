@@ -6,7 +6,7 @@ use crate::plan::{LockChoice, Member};
 use crate::server::OtherFields;
 use crate::work::Tasks;
 use leader_elector::election::lock_set::LockSet;
-use leader_elector::election::{Answer, Call, Request};
+use leader_elector::election::{Answer, Call, LockRequest};
 use leader_elector::lock::Object;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -143,7 +143,7 @@ impl Node {
 pub fn believes(
     lock_set: &LockSet,
     machine: usize,
-    request: &Request,
+    request: &LockRequest,
     took: Duration,
     gave_up: bool,
     shown: Option<u64>,

@@ -7,7 +7,7 @@ use crate::oracle::{Claim, Facts, Named};
 use crate::plan::{LockChoice, Member};
 use crate::work::Tasks;
 use crate::world::{Occurrence, World};
-use leader_elector::election::lock_set::{LockSet, Outcome};
+use leader_elector::election::lock_set::{LockSet, LockSetOutput};
 use leader_elector::election::{Candidacy, CandidateEvent, Event, Moment};
 
 impl World {
@@ -91,7 +91,7 @@ impl World {
         });
         let taken = taken || self.work_holds_socket(node);
         self.nodes[node].holds_socket = !taken;
-        self.step(node, 0, Event::Alone(!taken));
+        self.step(node, 0, Event::SoleInstance(!taken));
     }
 
     /// A process exits or is killed, and another one replaces it at `next_start`.
@@ -180,20 +180,20 @@ impl World {
     }
 
     pub fn step(&mut self, node: usize, lock: usize, event: Event) {
-        let outcome = self.step_machine(node, lock, event);
-        self.follow(node, outcome);
+        let output = self.step_machine(node, lock, event);
+        self.follow(node, output);
     }
 
     /// The same for an event of the candidate itself.
     fn step_candidate(&mut self, node: usize, event: CandidateEvent) {
         let text = self.trace.then(|| format!("{event:?}"));
-        let outcome = self.run_machine(node, text, |lock_set, moment| lock_set.step_candidate(moment, event));
-        self.follow(node, outcome);
+        let output = self.run_machine(node, text, |lock_set, moment| lock_set.step_candidate(moment, event));
+        self.follow(node, output);
     }
 
     /// Only the step of the state machine. So the caller can tell the oracle what reached the candidate before the
     /// oracle sees the candidate's new claims.
-    pub fn step_machine(&mut self, node: usize, lock: usize, event: Event) -> Outcome {
+    pub fn step_machine(&mut self, node: usize, lock: usize, event: Event) -> LockSetOutput {
         let text = self.trace.then(|| format!("lock {lock}: {event:?}"));
         let machine = self.nodes[node].machine_of(lock);
         self.run_machine(node, text, |lock_set, moment| lock_set.step(moment, machine, event))
@@ -203,12 +203,12 @@ impl World {
         &mut self,
         node: usize,
         text: Option<String>,
-        step: impl FnOnce(&mut LockSet, Moment) -> Outcome,
-    ) -> Outcome {
+        step: impl FnOnce(&mut LockSet, Moment) -> LockSetOutput,
+    ) -> LockSetOutput {
         let moment = self.moment(node);
         let now = self.now;
         let it = &mut self.nodes[node];
-        let outcome = step(&mut it.lock_set, moment);
+        let output = step(&mut it.lock_set, moment);
         // Only a standing candidate can take the lock; the previous value may have been true until just now.
         let stands = it.lock_set.candidacy(moment.now) == Candidacy::Standing;
         if !(stands && it.stands) {
@@ -222,10 +222,10 @@ impl World {
         if let Some(text) = text {
             self.say(|world| {
                 let at = moment.now.uptime().as_secs_f64();
-                format!("{} ({at:.6}) {text}\n    {outcome:?}\n    claim {claim:?}", world.name(node))
+                format!("{} ({at:.6}) {text}\n    {output:?}\n    claim {claim:?}", world.name(node))
             });
         }
-        outcome
+        output
     }
 
     fn moment(&mut self, node: usize) -> Moment {
@@ -242,10 +242,10 @@ impl World {
 
     /// What `src/candidate.rs` does after a step: it publishes the snapshot, informs its work, and then sends requests
     /// (S5).
-    pub fn follow(&mut self, node: usize, outcome: Outcome) {
+    pub fn follow(&mut self, node: usize, output: LockSetOutput) {
         self.tell_oracle(node);
         self.tell_tasks(node);
-        self.carry_out(node, outcome);
+        self.carry_out(node, output);
     }
 
     /// Tells the oracle what the candidate says from now on.
@@ -263,23 +263,23 @@ impl World {
         self.oracle.says(it.process, self.now, claim, other);
     }
 
-    fn carry_out(&mut self, node: usize, outcome: Outcome) {
+    fn carry_out(&mut self, node: usize, output: LockSetOutput) {
         let locks = self.nodes[node].locks;
-        for (lock, order) in locks.iter().zip(outcome.orders) {
-            if order.reopen_watch {
+        for (lock, lock_output) in locks.iter().zip(output.locks) {
+            if lock_output.reopen_watch {
                 self.reopens_watch(node, *lock);
             }
-            if let Some(request) = order.request {
+            if let Some(request) = lock_output.request {
                 self.send(node, *lock, request);
             }
         }
-        if outcome.finished {
+        if output.finished {
             self.oracle.finishes(self.nodes[node].process, self.now);
             let pause = self.random.below(self.plan.longest_lease);
             return self.ends(node, self.now + 1 + pause);
         }
         let it = &mut self.nodes[node];
-        if let Some(deadline) = outcome.deadline {
+        if let Some(deadline) = output.deadline {
             it.wakes_at = it.clock.when(deadline).max(self.now + 1);
             self.look_later(node);
         }

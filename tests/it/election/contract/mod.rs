@@ -17,10 +17,10 @@ mod speed;
 mod step_down;
 mod work;
 
-use leader_elector::election::lock_set::{LockSet, Outcome};
+use leader_elector::election::lock_set::{LockSet, LockSetOutput};
 use leader_elector::election::{
-    Answer, Call, CandidateEvent, Election, Event, Moment, Output, Purpose, Request, Settings, Sight, Version, Write,
-    whole_seconds,
+    Answer, Call, CandidateEvent, Election, Event, LockRequest, Moment, Output, Purpose, Settings, Sight, Version,
+    Write, whole_seconds,
 };
 use leader_elector::record::{Content, Host, Mark, Record, Stamp};
 use leader_elector::time::Time;
@@ -62,7 +62,7 @@ struct Scenario {
     now: u64,
     wall_micros: i64,
     output: Output,
-    request: Option<Request>,
+    request: Option<LockRequest>,
     steps: u32,
 }
 
@@ -98,14 +98,14 @@ impl Scenario {
     fn happens(&mut self, event: Event) {
         self.steps += 1;
         assert!(self.steps < 1_000, "it goes on without end");
-        let outcome = self.lock_set.step(self.moment(), 0, event);
-        self.obeys(outcome);
+        let output = self.lock_set.step(self.moment(), 0, event);
+        self.obeys(output);
     }
 
     /// An event of the candidate itself.
     fn befalls(&mut self, event: CandidateEvent) {
-        let outcome = self.lock_set.step_candidate(self.moment(), event);
-        self.obeys(outcome);
+        let output = self.lock_set.step_candidate(self.moment(), event);
+        self.obeys(output);
     }
 
     fn befalls_at(&mut self, now: u64, event: CandidateEvent) {
@@ -117,13 +117,13 @@ impl Scenario {
         Moment { now: at(self.now), wall_micros: self.wall_micros, jitter: 0.0 }
     }
 
-    fn obeys(&mut self, outcome: Outcome) {
-        let [order, _] = outcome.orders;
+    fn obeys(&mut self, output: LockSetOutput) {
+        let [lock, _] = output.locks;
         self.output = Output {
-            request: order.request,
-            deadline: outcome.deadline,
-            reopen_watch: order.reopen_watch,
-            finished: outcome.finished,
+            request: lock.request,
+            deadline: output.deadline,
+            reopen_watch: lock.reopen_watch,
+            finished: output.finished,
         };
         if let Some(deadline) = self.output.deadline {
             assert!(deadline > at(self.now), "it asks to be called again at once");
@@ -137,7 +137,7 @@ impl Scenario {
     }
 
     /// The request in flight, or the next one that is sent when time passes.
-    fn asks(&mut self) -> Request {
+    fn asks(&mut self) -> LockRequest {
         for _ in 0..100 {
             if let Some(request) = &self.request {
                 return request.clone();

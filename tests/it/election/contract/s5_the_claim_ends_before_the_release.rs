@@ -36,7 +36,7 @@ fn a_stop_just_after_the_end_of_a_term_waits_too() {
     let mut it = Scenario::leader(delayed());
     it.happens_at(6_001, Event::Stop);
     assert!(!it.output.finished);
-    let released = matches!(it.output.request, Some(Request { call: Call::Write(_), .. }));
+    let released = matches!(it.output.request, Some(LockRequest { call: Call::Write(_), .. }));
     assert!(!released, "released while what was stopped at 6 s still runs");
 }
 

@@ -1,8 +1,8 @@
 use super::*;
 
-fn acts_at(sight: Sight, alone: bool) -> u64 {
+fn acts_at(sight: Sight, sole_instance: bool) -> u64 {
     let mut it = Scenario::new(settings());
-    it.happens(Event::Alone(alone));
+    it.happens(Event::SoleInstance(sole_instance));
     it.reads(sight.clone());
     while it.asks().call == Call::Read {
         it.reads(sight.clone());
@@ -35,7 +35,7 @@ fn a_mark_says_where_only_when_nobody_else_can_be_there() {
     let mut it = Scenario::that_sees(Sight::MISSING);
     assert_eq!(it.writes().mark.host, None);
     let mut it = Scenario::new(settings());
-    it.happens(Event::Alone(true));
+    it.happens(Event::SoleInstance(true));
     it.reads(Sight::MISSING);
     assert_eq!(it.writes().mark.host, Some(host()));
 }
@@ -50,7 +50,7 @@ fn a_clone_is_reported_and_never_named_as_another_leader() {
 #[test]
 fn a_dead_writer_in_a_new_object_does_not_free_the_one_who_held_the_old_object() {
     let mut it = Scenario::new(settings());
-    it.happens(Event::Alone(true));
+    it.happens(Event::SoleInstance(true));
     it.reads(held(50, "other", 20, 1));
     let version = Some(Version { uid: "another".into(), resource_version: 60 });
     let replaced = Sight { version, ..marked(held(60, ME, 10, 2), 2, Some(host())) };
@@ -66,7 +66,7 @@ fn a_dead_writer_in_a_new_object_does_not_free_the_one_who_held_the_old_object()
 fn the_lock_of_a_dead_predecessor_is_kept_for_its_claim_even_after_a_stop() {
     for stop_before_the_answer in [true, false] {
         let mut it = Scenario::new(settings());
-        it.happens(Event::Alone(true));
+        it.happens(Event::SoleInstance(true));
         it.reads(marked(held(50, ME, 10, 1), 2, Some(host())));
         let write = it.writes();
         if stop_before_the_answer {

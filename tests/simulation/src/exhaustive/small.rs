@@ -6,8 +6,8 @@ use crate::network::purpose_of;
 use crate::node::believes;
 use crate::oracle::{Claim, Facts, Named, Oracle, Via, Writer};
 use crate::server::{Server, Verdict, commit_of};
-use leader_elector::election::lock_set::{LockSet, Outcome};
-use leader_elector::election::{Answer, Call, Event, Moment, Request, Settings};
+use leader_elector::election::lock_set::{LockSet, LockSetOutput};
+use leader_elector::election::{Answer, Call, Event, LockRequest, Moment, Settings};
 use leader_elector::record::Host;
 use leader_elector::time::Time;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -46,7 +46,7 @@ struct Message {
     node: usize,
     process: usize,
     lock: usize,
-    request: Request,
+    request: LockRequest,
     sent: u64,
     answer: Option<(Answer, usize)>,
     /// The candidate no longer waits for it.
@@ -153,8 +153,8 @@ impl Small {
     fn begin(&mut self, node: usize) {
         self.oracle.started(self.nodes[node].process);
         // In one network namespace only the first process of a name gets the socket.
-        let alone = self.start != Start::Clones || self.nodes[1 - node].gone || node == 0;
-        self.step(node, 0, Event::Alone(alone));
+        let is_sole = self.start != Start::Clones || self.nodes[1 - node].gone || node == 0;
+        self.step(node, 0, Event::SoleInstance(is_sole));
         for lock in 0..self.nodes[node].lock_set.locks().len() {
             self.open_watch(node, lock);
         }
@@ -239,13 +239,13 @@ impl Small {
                         Answer::Seen(sight) => Some(sight.version.as_ref().map(|version| version.resource_version)),
                         _ => None,
                     };
-                    let outcome = self.step_machine(node, lock, Event::Answered { request: request.number, answer });
+                    let output = self.step_machine(node, lock, Event::Answered { request: request.number, answer });
                     let took = Duration::from_nanos(self.now - sent);
                     let it = &self.nodes[node];
                     if seen.is_some_and(|shown| believes(&it.lock_set, lock, &request, took, it.stopped, shown)) {
                         self.oracle.shown(process, lock, self.now, state, via);
                     }
-                    self.settle(node, outcome);
+                    self.settle(node, output);
                 }
             }
             Choice::Show { node, lock } => {
@@ -253,9 +253,9 @@ impl Small {
                 self.nodes[node].shown[lock] = Some(index + 1);
                 let state = &self.server.objects[lock].history[index];
                 let event = Event::Watched { resource_version: state.resource_version, sight: state.sight.clone() };
-                let outcome = self.step_machine(node, lock, event);
+                let output = self.step_machine(node, lock, event);
                 self.oracle.shown(self.nodes[node].process, lock, self.now, index, Via::Watch);
-                self.settle(node, outcome);
+                self.settle(node, output);
             }
             Choice::Wait(node) => {
                 self.now = self.now.max(self.nodes[node].deadline.expect("there is one"));
@@ -333,20 +333,20 @@ impl Small {
     }
 
     fn step(&mut self, node: usize, lock: usize, event: Event) {
-        let outcome = self.step_machine(node, lock, event);
-        self.settle(node, outcome);
+        let output = self.step_machine(node, lock, event);
+        self.settle(node, output);
     }
 
-    fn step_machine(&mut self, node: usize, lock: usize, event: Event) -> Outcome {
+    fn step_machine(&mut self, node: usize, lock: usize, event: Event) -> LockSetOutput {
         let now = at(self.now);
         let moment = Moment { now, wall_micros: (self.now / 1_000) as i64, jitter: 0.5 };
         self.nodes[node].lock_set.step(moment, lock, event)
     }
 
-    /// Processes the outcome of a step: the claims of the candidate, and its requests.
-    fn settle(&mut self, node: usize, outcome: Outcome) {
+    /// Processes the output of a step: the claims of the candidate, and its requests.
+    fn settle(&mut self, node: usize, output: LockSetOutput) {
         let it = &mut self.nodes[node];
-        it.deadline = outcome.deadline.map(nanos);
+        it.deadline = output.deadline.map(nanos);
         let process = it.process;
         let claim = it.lock_set.claim();
         let claim = claim.map(|claim| Claim { until: nanos(claim.until), token: claim.fencing_token });
@@ -354,8 +354,8 @@ impl Small {
         let other = it.lock_set.others().find(|holder| now < holder.until);
         let other = other.map(|holder| Named { identity: holder.identity.as_bytes()[0], until: nanos(holder.until) });
         self.oracle.says(process, self.now, claim, other);
-        for (lock, order) in outcome.orders.into_iter().enumerate() {
-            if let Some(request) = order.request {
+        for (lock, lock_output) in output.locks.into_iter().enumerate() {
+            if let Some(request) = lock_output.request {
                 for message in self.messages.iter_mut().filter(|it| (it.node, it.lock) == (node, lock)) {
                     message.given_up = true;
                 }
@@ -374,7 +374,7 @@ impl Small {
                 });
             }
         }
-        if outcome.finished {
+        if output.finished {
             self.oracle.died(process, self.now);
             self.nodes[node].gone = true;
         }

@@ -198,15 +198,15 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the own identity taken at once without the socket of the network namespace",
         file: "src/election/lock_state.rs",
-        find: r#"        alone && record.holder == *identity && mark"#,
-        replace: r#"        (alone || true) && record.holder == *identity && mark"#,
+        find: r#"        sole_instance && record.holder == *identity && mark"#,
+        replace: r#"        (sole_instance || true) && record.holder == *identity && mark"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "the host in the mark of a process that does not hold the socket",
         file: "src/election/own_writes.rs",
-        find: r#"host: host.clone().filter(|_| alone),"#,
-        replace: r#"host: host.clone().filter(|_| alone || true),"#,
+        find: r#"host: host.clone().filter(|_| sole_instance),"#,
+        replace: r#"host: host.clone().filter(|_| sole_instance || true),"#,
         found_by: By::Schedules,
     },
     Mutant {

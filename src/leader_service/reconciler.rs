@@ -1,7 +1,7 @@
 //! The state machine of one EndpointSlice: goals and answers in, requests out. It does no I/O and reads no clock.
 
 use super::slice::{Owner, Slice};
-use super::spec::{Family, SliceName, Spec};
+use super::spec::{Family, ServiceSpec, SliceName};
 use crate::api::{Failure, FailureKind, Verb};
 use crate::time::Time;
 use std::net::IpAddr;
@@ -34,8 +34,8 @@ impl Goal {
 /// What to do now.
 #[derive(Debug)]
 pub enum Next {
-    /// Send this request, and pass its answer to [`Route::answered`].
-    Send(Request),
+    /// Send this request, and pass its answer to [`SliceReconciler::answered`].
+    Send(SliceRequest),
     /// Call again at this moment.
     At(Time),
     /// The time for this goal is over.
@@ -46,7 +46,7 @@ pub enum Next {
 
 /// A request about the slice.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct SliceRequest {
     /// Get, create or update.
     pub verb: Verb,
     /// Empty for a get.
@@ -55,7 +55,7 @@ pub struct Request {
 
 /// Why the goal has not been reached yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct SliceProblem {
     pub message: String,
     /// The class of the problem, as in `lastError` of `/status`.
     pub class: &'static str,
@@ -64,8 +64,8 @@ pub struct Problem {
 }
 
 /// One slice of the leader Service.
-pub struct Route {
-    spec: Arc<Spec>,
+pub struct SliceReconciler {
+    spec: Arc<ServiceSpec>,
     family: Family,
     name: SliceName,
     /// The goal, and the moment after which nothing is sent for it.
@@ -74,7 +74,7 @@ pub struct Route {
     /// The slice may contain the address of this pod, now or after a write in flight.
     may_show: bool,
     reached: bool,
-    retry: Retry,
+    retry: RetryState,
 }
 
 /// The slice as it was last seen; it may have changed since.
@@ -86,7 +86,7 @@ enum Known {
 
 /// The failures since the goal was set.
 #[derive(Clone, Copy, Default)]
-struct Retry {
+struct RetryState {
     failures: u32,
     refusals: u32,
     after: Option<Time>,
@@ -97,12 +97,12 @@ enum Assessment {
     Reached,
     Missing(Verb),
     /// The slice must not be written.
-    Refused(Problem),
+    Refused(SliceProblem),
 }
 
-impl Route {
-    pub fn new(spec: Arc<Spec>, family: Family) -> Route {
-        Route {
+impl SliceReconciler {
+    pub fn new(spec: Arc<ServiceSpec>, family: Family) -> SliceReconciler {
+        SliceReconciler {
             name: spec.slice_name(family),
             spec,
             family,
@@ -110,7 +110,7 @@ impl Route {
             known: Known::Nothing,
             may_show: false,
             reached: true,
-            retry: Retry::default(),
+            retry: RetryState::default(),
         }
     }
 
@@ -127,7 +127,7 @@ impl Route {
     pub fn pursue(&mut self, goal: Goal, until: Time) {
         let before = self.goal.replace((goal, until));
         if before.map(|(goal, _)| goal) != Some(goal) {
-            self.retry = Retry::default();
+            self.retry = RetryState::default();
             self.reached = false;
             if matches!(self.known, Known::Absent) {
                 self.known = Known::Nothing; // somebody may have created it since
@@ -139,7 +139,7 @@ impl Route {
     }
 
     /// Reads the slice ahead of a term, so that the first request of the term can be the write.
-    pub fn look_ahead(&self) -> Option<Request> {
+    pub fn look_ahead(&self) -> Option<SliceRequest> {
         self.address().is_some().then(|| self.request(Verb::Get))
     }
 
@@ -176,11 +176,11 @@ impl Route {
     /// Processes the answer to a request. `jitter` is a number in [0, 1).
     pub fn answered(
         &mut self,
-        request: &Request,
+        request: &SliceRequest,
         reply: Result<Vec<u8>, Failure>,
         now: Time,
         jitter: f64,
-    ) -> Option<Problem> {
+    ) -> Option<SliceProblem> {
         let replaced = match &self.known {
             Known::Slice(slice) if request.verb == Verb::Update => Some(slice.resource_version),
             _ => None,
@@ -198,7 +198,7 @@ impl Route {
                 self.known = Known::Nothing;
                 let pause = self.retry.pause(&failure, jitter);
                 self.retry.after = Some(now.saturating_add(pause));
-                return Some(Problem {
+                return Some(SliceProblem {
                     expected: failure.kind == FailureKind::Conflict
                         || failure.kind == FailureKind::Absent && request.verb == Verb::Update,
                     class: failure.class().name(),
@@ -228,7 +228,7 @@ impl Route {
 
     fn settle(&mut self) {
         self.reached = true;
-        self.retry = Retry::default();
+        self.retry = RetryState::default();
         if let Some((Goal::Withdraw { .. }, _)) = self.goal {
             self.may_show = false;
             self.known = Known::Nothing; // the next leader writes it
@@ -261,7 +261,7 @@ impl Route {
         }
     }
 
-    fn request(&self, verb: Verb) -> Request {
+    fn request(&self, verb: Verb) -> SliceRequest {
         let body = match (verb, &self.known, self.goal) {
             (Verb::Create, ..) => Slice::created(&self.spec, self.family),
             (Verb::Update, Known::Slice(slice), Some((goal, _))) => {
@@ -269,24 +269,24 @@ impl Route {
             }
             _ => Vec::new(),
         };
-        Request { verb, body }
+        SliceRequest { verb, body }
     }
 
-    fn newer(&self, found: u64, own: u64) -> Problem {
+    fn newer(&self, found: u64, own: u64) -> SliceProblem {
         let message = format!(
             "cannot update {}: it carries the fencing token {found}, this term has {own}; either there is a newer leader \
              already, or it was restored from a backup: then delete it",
             self.name
         );
-        Problem { message, class: "outdated", expected: false }
+        SliceProblem { message, class: "outdated", expected: false }
     }
 
-    fn foreign(&self, why: &str) -> Problem {
+    fn foreign(&self, why: &str) -> SliceProblem {
         let message = format!(
             "cannot update {}: it {why}, so it belongs to somebody else; delete it, or use another Service",
             self.name
         );
-        Problem { message, class: "foreign", expected: false }
+        SliceProblem { message, class: "foreign", expected: false }
     }
 }
 
@@ -302,7 +302,7 @@ fn is_in_doubt(kind: FailureKind) -> bool {
     }
 }
 
-impl Retry {
+impl RetryState {
     /// How long to wait after this failure.
     fn pause(&mut self, failure: &Failure, jitter: f64) -> Duration {
         match failure.kind {

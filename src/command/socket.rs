@@ -45,19 +45,19 @@ pub(super) enum Heard {
 
 /// One end.
 #[derive(Debug)]
-pub(super) struct Line(OwnedFd);
+pub(super) struct WardenSocket(OwnedFd);
 
-impl Line {
+impl WardenSocket {
     /// A pair: this end, and the other one for a child. Programs that this process starts inherit neither.
-    pub(super) fn pair() -> io::Result<(Line, OwnedFd)> {
+    pub(super) fn pair() -> io::Result<(WardenSocket, OwnedFd)> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        Ok((Line(ours), theirs))
+        Ok((WardenSocket(ours), theirs))
     }
 
     /// The end that this process got as its standard input. Its children do not inherit it if they get another standard
     /// input.
-    pub(super) fn of_stdin() -> io::Result<Line> {
-        Ok(Line(io::stdin().as_fd().try_clone_to_owned()?))
+    pub(super) fn of_stdin() -> io::Result<WardenSocket> {
+        Ok(WardenSocket(io::stdin().as_fd().try_clone_to_owned()?))
     }
 
     /// Sends without blocking; fails with `WouldBlock` if the buffer is full.
@@ -114,7 +114,7 @@ impl Line {
     }
 }
 
-impl AsFd for Line {
+impl AsFd for WardenSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn each_message_arrives_as_it_was_sent() {
-        let (here, there) = Line::pair().unwrap();
-        let there = Line(there);
+        let (here, there) = WardenSocket::pair().unwrap();
+        let there = WardenSocket(there);
         let until = Time::after_boot(Duration::from_nanos(1_234_567_890_123_456_789));
         for message in [
             Message::Begin { until, stop_timeout: Duration::from_millis(1500) },
@@ -199,20 +199,20 @@ mod tests {
 
     #[test]
     fn a_file_comes_with_a_message_and_the_end_shows() {
-        let (here, there) = Line::pair().unwrap();
+        let (here, there) = WardenSocket::pair().unwrap();
         let (pipe, mut writer) = io::pipe().unwrap();
         here.send(Message::Parent(1), Some(pipe.as_fd())).unwrap();
         drop(pipe);
-        let (_, file) = Line(there.try_clone().unwrap()).wait().unwrap();
+        let (_, file) = WardenSocket(there.try_clone().unwrap()).wait().unwrap();
         io::Write::write_all(&mut writer, b"x").unwrap();
         assert_eq!(rustix::io::read(file.unwrap(), &mut [0; 8]).unwrap(), 1);
         drop(here);
-        assert!(matches!(Line(there).hear().unwrap(), Heard::End));
+        assert!(matches!(WardenSocket(there).hear().unwrap(), Heard::End));
     }
 
     #[test]
     fn a_receiver_that_does_not_read_blocks_nobody() {
-        let (here, _there) = Line::pair().unwrap();
+        let (here, _there) = WardenSocket::pair().unwrap();
         let full = (0..100_000).find_map(|_| here.send(Message::Signal(1), None).err());
         assert_eq!(full.unwrap().kind(), io::ErrorKind::WouldBlock);
     }
