@@ -45,7 +45,7 @@ pub(super) enum Heard {
 
 /// One end.
 #[derive(Debug)]
-pub(super) struct WardenSocket(OwnedFd);
+pub(super) struct WardenSocket(pub(super) OwnedFd);
 
 impl WardenSocket {
     /// A pair: this end, and the other one for a child. Programs that this process starts inherit neither.

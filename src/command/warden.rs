@@ -210,6 +210,7 @@ impl Warden {
     }
 
     fn pass_on(&mut self, signal: i32) {
+        self.hear_begin(); // the command may be running already
         if let Some(signal) = Signal::from_named_raw(signal).filter(|_| self.started && self.status.is_none()) {
             if signal == Signal::INT {
                 self.schedule.interrupted();
@@ -264,4 +265,31 @@ impl Warden {
 fn each(act: impl FnMut(Process)) {
     // A process that is missed now is found the next time.
     let _ = each_descendant(getpid(), &BTreeSet::new(), act);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn a_signal_reaches_a_command_that_has_just_been_started() {
+        let (elector, line) = WardenSocket::pair().unwrap();
+        let (begin, command_end) = WardenSocket::pair().unwrap();
+        let mut command = Command::new("sleep").arg("30").process_group(0).spawn().unwrap();
+        let mut warden = Warden {
+            layer: Layer::Inner,
+            schedule: Schedule::new(Layer::Inner, Time::MAX, Duration::ZERO),
+            line: Some(WardenSocket(line)),
+            child: pid(command.id()).unwrap(),
+            begin: Some(begin),
+            started: false,
+            status: None,
+            group_asked: false,
+        };
+        drop(command_end); // the command runs, and this warden has not noticed it yet
+        elector.send(Message::Signal(SIGUSR1), None).unwrap();
+        warden.hear_line();
+        assert_eq!(command.wait().unwrap().signal(), Some(SIGUSR1));
+    }
 }
