@@ -83,11 +83,13 @@ impl World {
             self.now.max(self.no_starts_until) + locks * slowest(2 * lease + rests) + slowest(lease) + lease;
         // Work may have to end first, and a candidate that stands back does so after its release and the release delay.
         self.recovery.bound += lease + slowest(2 * lease + self.longest_recovery());
-        // A candidate may learn only by a failed write that an object is gone.
+        // A candidate may learn only by a failed write that an object is gone. With two locks it writes to the second one
+        // after it has taken the first. In each case others wait for a lease after they have seen the new object.
+        let leases = if self.one_lock() { 2 } else { 3 };
         let no_record = |state: &State| matches!(state.sight.content, Content::Nothing | Content::Unreadable { .. });
         let removed = |object: &Object| object.history.iter().skip(1).any(no_record);
         let removed = self.plan.fault_rates.false_absence > 0.0 || self.server.objects.iter().any(removed);
-        self.recovery.not_before = if removed { self.now + 2 * slowest(lease) } else { 0 };
+        self.recovery.not_before = if removed { self.now + leases * slowest(lease) } else { 0 };
         self.look_again();
     }
 
