@@ -146,7 +146,7 @@ fn a_command_that_keeps_forking_ends_in_time() {
         assert_eq!(stage.report(), "ended 7 143");
         assert!(clock::now() < until);
         assert!(stage.command_processes().is_empty());
-        assert!(stage.file().lines().count() > 100);
+        assert!(stage.file().lines().count() > 10);
     }
 }
 

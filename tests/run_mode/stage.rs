@@ -4,6 +4,7 @@ use crate::common::{PATIENCE, wait_until};
 use crate::parts::{self, ARGV, BEHAVIOUR, CONTROL, FILE, IDENTITY, STOP_TIMEOUT};
 use leader_elector::clock;
 use leader_elector::time::Time;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -102,7 +103,10 @@ impl Stage {
     /// The next report.
     pub fn report(&mut self) -> String {
         let mut line = String::new();
-        self.control.read_line(&mut line).expect("a report comes in time");
+        if let Err(error) = self.control.read_line(&mut line) {
+            let left = self.processes().into_iter().map(|process| proc(process.pid, "stat"));
+            panic!("no report in time: {error}; these processes are left:\n{}", left.collect::<String>());
+        }
         line.trim_end().to_owned()
     }
 
@@ -129,7 +133,10 @@ impl Stage {
     pub fn signal(&self, parts: &[Part], signal: Signal) {
         let pids: Vec<Pid> = parts.iter().map(|part| self.pid(*part)).collect();
         for pid in pids {
-            kill_process(pid, signal).unwrap();
+            match kill_process(pid, signal) {
+                Ok(()) | Err(Errno::SRCH) => {} // it may have ended because another part was killed
+                Err(error) => panic!("{signal:?} to {pid:?}: {error}"),
+            }
         }
     }
 

@@ -215,6 +215,7 @@ fn a_follower_names_the_holder_of_the_first_object_when_the_lease_in_the_second_
     let leader = elector(&server, "a", &["--lock=endpoints", LEASE, OFTEN]);
     leader.wait_to_lead();
     let follower = elector(&server, "b", &["--lock=endpointsleases", LEASE, OFTEN]);
+    follower.wait_for_log("\"old\" leads");
     follower.wait_to_name("a");
     assert_eq!(status(&follower).unwrap()["leader"], "a");
 }

@@ -4,6 +4,7 @@ use crate::common::cluster::{lines, wait_for, wait_for_renewals};
 use crate::common::lock::Lock;
 use crate::common::{Elector, wait_until};
 use serde_json::{Value, json};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The limit in `deploy/`.
@@ -13,7 +14,10 @@ const LIMIT_KB: u64 = 32 * 1024;
 const LARGEST: usize = 3 * 1024 * 1024;
 
 /// Frequent renewals, and a lease that is longer than the test.
-const FLAGS: [&str; 3] = ["--ttl=10m", "--renew-deadline=8m", "--retry-period=300ms"];
+const FLAGS: [&str; 3] = ["--ttl=10m", "--renew-deadline=8m", "--retry-period=1s"];
+
+/// One of these tests at a time: a write of such an object keeps a processor busy for half a second.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Space for the fields that the API server and the elector add.
 const SPARE: usize = 4 * 1024;
@@ -64,6 +68,7 @@ fn is_led_within_the_limit(kind: &'static str, object: Value) {
 
 #[test]
 fn the_largest_writable_object_keeps_memory_within_the_limit() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let address = |n: usize| json!({"ip": format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255)});
     let addresses: Vec<Value> = (0..(LARGEST - SPARE) / 20).map(address).collect();
     let mut object = json!({"metadata": {}, "subsets": [{"addresses": addresses}]});
@@ -79,6 +84,7 @@ fn many(count: usize, value: &Value) -> Value {
 
 #[test]
 fn as_many_small_fields_as_fit_keep_memory_within_the_limit() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // An API server accepts 256 KiB of annotations.
     let annotations = many((256 * 1024 - SPARE) / 6, &"".into());
     let data = many(LARGEST / 16, &"".into());
@@ -89,6 +95,7 @@ fn as_many_small_fields_as_fit_keep_memory_within_the_limit() {
 /// Unknown fields in the record itself, with a holder that another elector waits for.
 #[test]
 fn unknown_fields_beside_the_holder_keep_memory_within_the_limit() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let junk = junk(LARGEST - SPARE);
     for kind in ["endpoints", "leases"] {
         let lock = Lock::new(kind);
@@ -116,6 +123,7 @@ fn unknown_fields_beside_the_holder_keep_memory_within_the_limit() {
 
 #[test]
 fn an_unreadable_record_keeps_memory_within_the_limit() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let junk = junk(LARGEST - 2 * SPARE);
     let lock = Lock::new("endpoints");
     lock.put_record(&junk.clone().into());
@@ -140,6 +148,7 @@ fn an_unreadable_record_keeps_memory_within_the_limit() {
 /// A broken server, because no API server stores such an object.
 #[test]
 fn an_object_too_large_to_be_a_lock_keeps_memory_within_the_limit() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let huge = junk(15 * 1024 * 1024);
     let lock = Lock::new("endpoints");
     let record = lock.peer("peer", 600, "2026-01-01T00:00:00Z").to_string();
