@@ -1,4 +1,4 @@
-//! A client for the Kubernetes API with what an elector needs: get, create and update one object, and watch a lock.
+//! A client for the Kubernetes API with what an elector needs: get, create, update and watch one object.
 //!
 //! Requests are not retried, because only the caller knows how much time is left. There is one exception: a request
 //! that got a 401 is sent once more if there is a newer token by then. The client uses no proxy and follows no
@@ -28,7 +28,6 @@ pub use self::object_name::ObjectName;
 pub use self::watch::{Watch, WatchHandle};
 use crate::clock;
 use crate::credentials::{Access, Credentials, CredentialsError, Tls};
-use crate::lock::LockName;
 use crate::time::Time;
 
 /// A client of one API server. Several threads may use it at once. Each request blocks the calling thread and starts no
@@ -104,19 +103,19 @@ impl Api {
     ///
     /// Each step up to the head of the answer may take `timeout`. The stream may last `timeout` longer than `seconds`.
     /// Another thread can abort it with `handle`.
-    pub fn watch(
+    pub fn watch<O: ObjectName + Clone>(
         &self,
-        lock: &LockName,
+        object: &O,
         resource_version: Option<&str>,
         seconds: u32,
         timeout: Duration,
         handle: &WatchHandle,
-    ) -> Result<Watch, Failure> {
+    ) -> Result<Watch<O>, Failure> {
         let mut query = format!(
             "watch=1&fieldSelector=metadata.name%3D{}&timeoutSeconds={seconds}&allowWatchBookmarks=true",
-            lock.name
+            object.name()
         );
-        let call = ApiCall::new(Verb::Watch, lock, None)?;
+        let call = ApiCall::new(Verb::Watch, object, None)?;
         if let Some(version) = resource_version {
             if version.is_empty() || !version.bytes().all(|b| b.is_ascii_digit()) {
                 let what = format!("the resourceVersion {version:?} is not a number");
@@ -132,8 +131,8 @@ impl Api {
         let agent = exchange::agent(self.credentials.address().to_string(), access.tls.clone(), self.names.clone());
         let running = handle.begin(agent.clone()).map_err(|woken| call.fail(FailureKind::Aborted, woken))?;
         let opened = self.perform(&agent, &call, &access, step, || Timeouts::Stream { step, silence });
-        let response = opened.map_err(|failure| running.why(call.verb, lock).unwrap_or(failure))?;
-        Ok(Watch::new(response.into_body(), lock.clone(), silence, running))
+        let response = opened.map_err(|failure| running.why(call.verb, object).unwrap_or(failure))?;
+        Ok(Watch::new(response.into_body(), object.clone(), silence, running))
     }
 
     fn request(&self, call: &ApiCall, timeout: Duration) -> Result<Vec<u8>, Failure> {

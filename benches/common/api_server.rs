@@ -195,7 +195,7 @@ impl Drop for ApiServer {
 
 /// A watch of a lock.
 pub struct NextHolder {
-    watch: Watch,
+    watch: Watch<LockName>,
     lock: LockName,
     last: String,
 }

@@ -50,6 +50,10 @@ impl Candidate {
         let _ = self.child.wait();
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it used so far.
     pub fn usage(&self) -> Usage {
         Usage::of(self.child.id())

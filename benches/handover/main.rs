@@ -19,6 +19,7 @@ mod failover;
 mod figure;
 mod report;
 mod rest;
+mod run_mode;
 mod service;
 mod start;
 
@@ -36,12 +37,13 @@ pub struct Bench {
 
 type Measure = fn(&Bench, &mut Report);
 
-const MEASURES: [(&str, Measure); 8] = [
+const MEASURES: [(&str, Measure); 9] = [
     ("sigterm", failover::sigterm),
     ("sigkill", failover::sigkill),
     ("service", service::service),
     ("start", start::start),
     ("rest", rest::rest),
+    ("memory", run_mode::memory),
     ("size", start::size),
     ("pause", alone::pause),
     ("together", alone::together),

@@ -2,11 +2,12 @@
 
 use crate::Bench;
 use crate::bare_writes::{self, BareWrites};
+use crate::common::NAMESPACE;
 use crate::common::program::Program;
 use crate::common::trio::Trio;
-use crate::common::{NAMESPACE, wait_until};
 use crate::failover::in_ms;
 use crate::report::Report;
+use leader_elector::api::{Watch, WatchHandle};
 use leader_elector::leader_service::SliceName;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -26,14 +27,12 @@ pub fn service(bench: &Bench, report: &mut Report) {
     for round in 0..30 * bench.rounds as u64 {
         let leader = trio.leader();
         let old = address(&trio.candidates[leader].id);
-        wait_until("the Service routes to the leader", Duration::from_millis(2), || {
-            shown(bench).as_ref() == Some(&old)
-        });
+        let mut slice = WatchedSlice::open(bench);
+        slice.wait_for(|address| address == Some(old.as_str()));
         thread::sleep(Duration::from_millis(200 + round * 373 % 1000));
         trio.end_leader(Signal::TERM, |_, _| {
             let begin = Instant::now();
-            let is_next = || shown(bench).is_some_and(|shown| shown != old);
-            wait_until("the Service routes to the next leader", Duration::from_micros(200), is_next);
+            slice.wait_for(|address| address.is_some_and(|address| address != old));
             handovers[0].push(in_ms(begin.elapsed()));
         });
         four_writes.push(in_ms(bare.write(4)));
@@ -51,10 +50,25 @@ fn address(id: &str) -> String {
     format!("10.1.0.{}", id.as_bytes()[0])
 }
 
-/// The address in the slice.
-fn shown(bench: &Bench) -> Option<String> {
-    let slice = SliceName { namespace: NAMESPACE.to_owned(), name: format!("{SERVICE}-leader") };
-    let body = bench.server.api().get(&slice, Duration::from_secs(60)).ok()?;
-    let slice: Value = serde_json::from_slice(&body).ok()?;
-    Some(slice["endpoints"][0]["addresses"][0].as_str()?.to_owned())
+/// The slice, read from a watch as kube-proxy does.
+struct WatchedSlice(Watch<SliceName>);
+
+impl WatchedSlice {
+    /// Begins with the present slice, or with its creation.
+    fn open(bench: &Bench) -> WatchedSlice {
+        let slice = SliceName { namespace: NAMESPACE.to_owned(), name: format!("{SERVICE}-leader") };
+        let watch = bench.server.api().watch(&slice, None, 600, Duration::from_secs(60), &WatchHandle::new());
+        WatchedSlice(watch.unwrap_or_else(|failure| panic!("{failure}")))
+    }
+
+    /// Waits until this holds for the address in the slice.
+    fn wait_for(&mut self, condition: impl Fn(Option<&str>) -> bool) {
+        loop {
+            let line = self.0.next().ok().flatten().expect("the watch goes on");
+            let event: Value = serde_json::from_slice(&line).expect("an event is JSON");
+            if condition(event["object"]["endpoints"][0]["addresses"][0].as_str()) {
+                return;
+            }
+        }
+    }
 }

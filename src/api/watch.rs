@@ -8,7 +8,7 @@ use ureq::{Agent, Body, BodyReader, Error};
 
 use super::exchange::{MAX_OBJECT_BYTES, explain};
 use super::failure::{Failure, FailureKind, Verb};
-use crate::lock::LockName;
+use super::object_name::ObjectName;
 
 /// An event is an object and a few more bytes.
 const MAX_LINE_BYTES: usize = MAX_OBJECT_BYTES + 1024;
@@ -19,7 +19,7 @@ const READ_BYTES: usize = 16 * 1024;
 const KEPT_BYTES: usize = 64 * 1024;
 
 /// The events of one object, each a line of JSON.
-pub struct Watch {
+pub struct Watch<O> {
     body: BodyReader<'static>,
     /// Received bytes that were not returned yet.
     pending: Vec<u8>,
@@ -27,15 +27,15 @@ pub struct Watch {
     searched: usize,
     /// How the stream ended; later calls return this again.
     ended: Option<Result<(), Failure>>,
-    lock: LockName,
+    object: O,
     silence: Duration,
     running: Running,
 }
 
-impl Watch {
-    pub(super) fn new(body: Body, lock: LockName, silence: Duration, running: Running) -> Watch {
+impl<O: ObjectName> Watch<O> {
+    pub(super) fn new(body: Body, object: O, silence: Duration, running: Running) -> Watch<O> {
         let (pending, searched, ended) = (Vec::new(), 0, None);
-        Watch { body: body.into_reader(), pending, searched, ended, lock, silence, running }
+        Watch { body: body.into_reader(), pending, searched, ended, object, silence, running }
     }
 
     /// Blocks until the next event and returns its line without the line break. `None` if the server ended the stream
@@ -55,8 +55,8 @@ impl Watch {
             if let Err(what) = self.read_more() {
                 self.pending = Vec::new();
                 self.searched = 0;
-                let failure = Failure::new(FailureKind::Unknown, Verb::Watch, &self.lock, what);
-                self.ended = Some(Err(self.running.why(Verb::Watch, &self.lock).unwrap_or(failure)));
+                let failure = Failure::new(FailureKind::Unknown, Verb::Watch, &self.object, what);
+                self.ended = Some(Err(self.running.why(Verb::Watch, &self.object).unwrap_or(failure)));
             }
         }
     }
@@ -168,8 +168,8 @@ impl Running {
     }
 
     /// The real reason of a failure, if `wake` caused it.
-    pub(super) fn why(&self, verb: Verb, lock: &LockName) -> Option<Failure> {
-        self.is_woken().then(|| Failure::new(FailureKind::Aborted, verb, lock, ABORTED))
+    pub(super) fn why(&self, verb: Verb, object: &dyn ObjectName) -> Option<Failure> {
+        self.is_woken().then(|| Failure::new(FailureKind::Aborted, verb, object, ABORTED))
     }
 }
 

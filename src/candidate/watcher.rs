@@ -176,7 +176,7 @@ impl<D: Fn(Time, WatchMessage) -> bool> Stream<D> {
         is_new
     }
 
-    fn next(&mut self, watch: &mut Watch) -> Result<Option<WatchMessage>, Failure> {
+    fn next(&mut self, watch: &mut Watch<LockName>) -> Result<Option<WatchMessage>, Failure> {
         while let Some(line) = watch.next()? {
             let fail = |kind, what| Failure::new(kind, Verb::Watch, &self.lock, what);
             let event = WatchEvent::parse(&self.lock, &line).map_err(|what| fail(FailureKind::Unknown, what))?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::client::tls::{Ca, account_with, client_of, showing};
 use crate::common::api_client::*;
 use leader_elector::api::{Api, Failure, FailureKind, Watch, WatchHandle};
+use leader_elector::lock::LockName;
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
@@ -25,7 +26,7 @@ fn streaming(bytes: Vec<u8>, then: Then) -> Server {
     })
 }
 
-fn open(api: &Api, handle: &WatchHandle) -> Result<Watch, Failure> {
+fn open(api: &Api, handle: &WatchHandle) -> Result<Watch<LockName>, Failure> {
     api.watch(&endpoints(), None, 300, LONG, handle)
 }
 
