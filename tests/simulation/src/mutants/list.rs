@@ -649,9 +649,9 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the last claim stays published when the candidate's thread fails",
         file: "src/candidate.rs",
-        find: r#"        if outcome.is_err() {
+        find: r#"        if result.is_err() {
             let Settings"#,
-        replace: r#"        if outcome.is_err() && false {
+        replace: r#"        if result.is_err() && false {
             let Settings"#,
         found_by: By::Test("lib", "candidate::tests::a_candidate_that_fails_claims_nothing"),
     },
