@@ -288,6 +288,8 @@ mod tests {
             group_asked: false,
         };
         drop(command_end); // the command runs, and this warden has not noticed it yet
+        // Another test may be starting a process, which has a copy of that end for a moment.
+        poll(&mut [PollFd::new(warden.begin.as_ref().unwrap(), PollFlags::IN)], None).unwrap();
         elector.send(Message::Signal(SIGUSR1), None).unwrap();
         warden.hear_line();
         assert_eq!(command.wait().unwrap().signal(), Some(SIGUSR1));

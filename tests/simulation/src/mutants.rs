@@ -25,8 +25,8 @@ pub enum By {
     Schedules,
     /// A test, because the simulation cannot show the bug: its target (`lib` for unit tests) and its name.
     Test(&'static str, &'static str),
-    /// The compiler: code with the bug does not compile.
-    Compiler,
+    /// The compiler, with this error: code with the bug does not compile.
+    Compiler(&'static str),
 }
 
 mod list;
@@ -62,7 +62,7 @@ pub fn find_all(names: &[String]) -> Result<bool, String> {
         let outcome = match mutant.found_by {
             By::Schedules => find_by_schedules(&copy),
             By::Test(target, test) => find_by_test(&copy, target, test),
-            By::Compiler => Ok(cargo(&copy, "build", &[]).is_err().then(|| "the compiler | | ".to_owned())),
+            By::Compiler(error) => find_by_compiler(&copy, error),
         };
         fs::write(&path, source).map_err(|error| format!("{}: {error}", path.display()))?;
         match outcome.map_err(|error| format!("{}: {error}", mutant.name))? {
@@ -114,6 +114,17 @@ fn find_by_test(copy: &Path, target: &str, test: &str) -> Result<Option<String>,
         return Err(format!("there is no test {test} in {target}"));
     }
     Ok((!ran.status.success()).then(|| format!("`{target}::{test}` | | ")))
+}
+
+/// Compiles the program with the bug. Any error but the expected one is a mistake in the list of mutants.
+fn find_by_compiler(copy: &Path, expected: &str) -> Result<Option<String>, String> {
+    match cargo(copy, "build", &[]) {
+        Ok(()) => Ok(None),
+        Err(errors) if errors.contains(expected) && errors.matches("error[").count() == 1 => {
+            Ok(Some("the compiler | | ".to_owned()))
+        }
+        Err(errors) => Err(errors),
+    }
 }
 
 fn target() -> PathBuf {

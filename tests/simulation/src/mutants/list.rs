@@ -632,10 +632,10 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/candidate.rs",
         find: r#"        let published = self.status.publish(snapshot);
 "#,
-        replace: r#"        self.obey(outcome.clone())?;
+        replace: r#"        self.act(output.clone(), Published(()))?;
         let published = self.status.publish(snapshot);
 "#,
-        found_by: By::Compiler,
+        found_by: By::Compiler("cannot initialize a tuple struct which contains private fields"),
     },
     Mutant {
         name: "the clock read before the snapshot",
