@@ -3,6 +3,8 @@
 //! The syntax of flags is that of 0.5, which used pflag (<https://pkg.go.dev/github.com/spf13/pflag>); see [`parse`].
 
 mod argv;
+mod environment;
+mod flags;
 mod health;
 mod leader_service;
 mod run_mode;
@@ -18,12 +20,13 @@ use crate::leader_service::ServiceSpec;
 use crate::lock::{CHOICES, LockKind};
 use crate::logging;
 use log::LevelFilter;
-use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use environment::{Environment, PodVariables};
+use flags::{Flags, bad};
 pub use timing::Timing;
 
 /// The output of `--help`.
@@ -80,51 +83,6 @@ pub struct Config {
     pub ignored: Vec<String>,
 }
 
-/// The inputs of the command line besides argv.
-#[derive(Clone, Debug, Default)]
-pub struct Environment {
-    /// The default identity.
-    pub hostname: String,
-    /// `RUST_LOG`, if it is set.
-    pub rust_log: Option<String>,
-    /// The pod's variables.
-    pub pod: PodVariables,
-}
-
-/// The variables that the manifest of a pod can set through the downward API.
-#[derive(Clone, Debug, Default)]
-pub struct PodVariables {
-    /// `POD_IPS`: all addresses, separated by commas.
-    pub ips: Option<String>,
-    /// `POD_IP`: one address.
-    pub ip: Option<String>,
-    /// `POD_NAME`.
-    pub name: Option<String>,
-    /// `POD_UID`.
-    pub uid: Option<String>,
-    /// `NODE_NAME`.
-    pub node: Option<String>,
-}
-
-impl Environment {
-    pub fn read() -> Environment {
-        let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        // An empty variable counts as not set.
-        let of_pod = |name| variable(name).filter(|value| !value.trim().is_empty());
-        Environment {
-            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            rust_log: variable("RUST_LOG"),
-            pod: PodVariables {
-                ips: of_pod("POD_IPS"),
-                ip: of_pod("POD_IP"),
-                name: of_pod("POD_NAME"),
-                uid: of_pod("POD_UID"),
-                node: of_pod("NODE_NAME"),
-            },
-        }
-    }
-}
-
 /// An invalid command line: one or two lines with the flag, the value and the valid form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError(String);
@@ -154,7 +112,7 @@ const LONGEST_RELEASE_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// `--`. One argument that begins with `--` and contains white space is split, as in the wrapper script of 0.5.
 pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<Invocation, UsageError> {
     let argv::Argv { pairs, ignored, command } = argv::normalise(args)?;
-    let mut flags = Flags(pico_args::Arguments::from_vec(pairs));
+    let mut flags = Flags::new(pairs);
     if flags.boolean("--help")? {
         return Ok(Invocation::Help);
     }
@@ -204,50 +162,6 @@ const LOG_LEVELS: [(&str, LevelFilter); 4] = [
     ("info", LevelFilter::Info),
     ("debug", LevelFilter::Debug),
 ];
-
-/// The given flags, each at most once. Reading a flag removes it.
-struct Flags(pico_args::Arguments);
-
-impl Flags {
-    fn text(&mut self, flag: &'static str) -> Result<Option<String>, UsageError> {
-        let behind_equals = |value: &str| Ok::<_, Infallible>(value.strip_prefix('=').unwrap_or(value).to_owned());
-        self.0.opt_value_from_fn(flag, behind_equals).map_err(|error| UsageError(format!("{flag}: {error}")))
-    }
-
-    /// Whether a boolean flag is set.
-    fn boolean(&mut self, flag: &'static str) -> Result<bool, UsageError> {
-        match self.text(flag)?.as_deref() {
-            None | Some("0" | "f" | "F" | "false" | "False" | "FALSE") => Ok(false),
-            Some("1" | "t" | "T" | "true" | "True" | "TRUE") => Ok(true),
-            Some(value) => Err(bad(flag, value, &format!("write {flag}, {flag}=true or {flag}=false"))),
-        }
-    }
-
-    fn http(&mut self) -> Result<Option<ListenAddress>, UsageError> {
-        // In 0.5 an empty address means no port.
-        self.text("--http")?.filter(|address| !address.is_empty()).map(listen).transpose()
-    }
-
-    fn duration(&mut self, flag: &'static str) -> Result<Option<Duration>, UsageError> {
-        let read = |value: String| duration::parse(&value).map_err(|error| UsageError(format!("{flag}: {error}")));
-        self.text(flag)?.map(read).transpose()
-    }
-
-    fn choice<T: Copy>(&mut self, flag: &'static str, choices: &[(&str, T)]) -> Result<Option<T>, UsageError> {
-        let Some(value) = self.text(flag)? else { return Ok(None) };
-        match choices.iter().find(|(name, _)| *name == value) {
-            Some((_, choice)) => Ok(Some(*choice)),
-            None => {
-                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-                Err(bad(flag, &value, &format!("use one of {}", names.join(", "))))
-            }
-        }
-    }
-}
-
-fn bad(flag: &str, value: &str, problem: &str) -> UsageError {
-    UsageError(format!("{flag}={value:?}: {problem}"))
-}
 
 fn election(given: Option<String>) -> Result<String, UsageError> {
     let missing = || UsageError("--election is missing: name the election, such as --election=my-app".to_owned());

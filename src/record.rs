@@ -4,9 +4,12 @@
 //! 0.5 and in client-go since 2016. In a Lease it is the `spec` (`coordination.k8s.io/v1`). The annotation
 //! [`MARK_ANNOTATION`] holds the [`Mark`] of the write.
 
+mod mark;
+
+pub use self::mark::{Host, Mark};
 use crate::json::{Scalar, bounded, each_field};
 use crate::rfc3339;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use std::time::Duration;
 /// The annotation with the record in Endpoints and ConfigMaps.
 pub const RECORD_ANNOTATION: &str = "control-plane.alpha.kubernetes.io/leader";
 
-/// The annotation with the mark of the write, in every kind of lock.
+/// The annotation with the [`Mark`] of the write, in every kind of lock.
 pub const MARK_ANNOTATION: &str = "leader-elector/mark";
 
 /// The annotation with which a user asks the holder that it names to release the lock, in every kind of lock.
@@ -23,9 +26,6 @@ pub const STEP_DOWN_ANNOTATION: &str = "leader-elector/step-down";
 
 /// The longest lease that a record may state. A longer one is a mistake.
 pub const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The maximum length of a mark, in bytes. Real marks are far shorter.
-const LONGEST_MARK: usize = 16 * 1024;
 
 /// Kubernetes stores the number of transitions as an int32.
 const MOST_TRANSITIONS: u32 = i32::MAX as u32;
@@ -267,74 +267,6 @@ fn read_transitions(value: Option<&Scalar>) -> Option<u32> {
     }
 }
 
-/// The mark of one write, unique to the process and the write.
-///
-/// With it a candidate recognises its own write after the answer was lost. Other implementations and people do not
-/// remove the mark when they write their own record. So the mark repeats the holder and the renewTime of its record,
-/// which shows whether it belongs to the current record.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Mark {
-    /// A random number of the process.
-    pub process: u128,
-    /// The number of the write in the process.
-    pub write: u64,
-    pub holder: Arc<str>,
-    pub renewed: Stamp,
-    /// Where the process runs. Only set if the process holds the socket that allows one process per identity and host.
-    /// Without it, the host would prove nothing.
-    pub host: Option<Host>,
-}
-
-/// Where a process runs: the scope of abstract Unix sockets.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Host {
-    /// The kernel's boot id.
-    pub boot: Arc<str>,
-    /// The network namespace, as `/proc/self/ns/net` names it.
-    pub network: Arc<str>,
-}
-
-/// The mark in the form of the annotation.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MarkText {
-    process: String,
-    write: u64,
-    holder_identity: Arc<str>,
-    renew_time: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    boot: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    network: Option<Arc<str>>,
-}
-
-impl Mark {
-    /// The text of the annotation.
-    pub fn to_annotation(&self) -> String {
-        let form = MarkText {
-            process: format!("{:032x}", self.process),
-            write: self.write,
-            holder_identity: self.holder.clone(),
-            renew_time: self.renewed.text(),
-            boot: self.host.as_ref().map(|host| host.boot.clone()),
-            network: self.host.as_ref().map(|host| host.network.clone()),
-        };
-        serde_json::to_string(&form).unwrap_or_default() // strings and numbers always serialise
-    }
-
-    /// Parses the text of the annotation; `None` if it is not a mark of this program.
-    pub fn from_annotation(text: &str) -> Option<Mark> {
-        let form: MarkText = serde_json::from_str(text).ok().filter(|_| text.len() <= LONGEST_MARK)?;
-        Some(Mark {
-            process: u128::from_str_radix(&form.process, 16).ok()?,
-            write: form.write,
-            holder: form.holder_identity,
-            renewed: Stamp::parse(&form.renew_time),
-            host: form.boot.zip(form.network).map(|(boot, network)| Host { boot, network }),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,14 +291,6 @@ mod tests {
         let Content::Unreadable { text, why } = &unreadable else { panic!("{unreadable:?}") };
         assert!(text.len() < 1024 && *why == "holderIdentity is longer than 1024 bytes");
         assert_ne!(from_annotation(&record(3 * 1024 * 1024 - 1)), unreadable);
-        let mark = Mark {
-            process: u128::MAX,
-            write: u64::MAX,
-            holder: "\u{1}".repeat(crate::cli::LONGEST_ID).into(),
-            renewed: Stamp::Micros(0),
-            host: Some(Host { boot: "b".repeat(100).into(), network: "n".repeat(100).into() }),
-        };
-        assert_eq!(Mark::from_annotation(&mark.to_annotation()), Some(mark));
     }
 
     #[test]
