@@ -14,8 +14,10 @@ pub mod scenarios;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -175,6 +177,18 @@ impl Elector {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// The name and the state of each thread, and the function of the kernel in which it waits.
+    fn threads(&self) -> String {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten().flatten();
+        let read = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+        let line = |task: fs::DirEntry| {
+            let status = read(task.path().join("status"));
+            let state = status.lines().find(|line| line.starts_with("State:")).unwrap_or_default();
+            format!("{} {state} {}\n", read(task.path().join("comm")).trim_end(), read(task.path().join("wchan")))
+        };
+        tasks.map(line).collect()
+    }
+
     /// Waits until it has ended.
     pub fn wait_to_end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
@@ -183,7 +197,13 @@ impl Elector {
                 self.stderr.wait_for_end();
                 return status;
             }
-            assert!(Instant::now() < deadline, "{} never ended; it logged:\n{}", self.id, self.log());
+            assert!(
+                Instant::now() < deadline,
+                "{} never ended; its threads, their states and where they wait:\n{}it logged:\n{}",
+                self.id,
+                self.threads(),
+                self.log()
+            );
             thread::sleep(Duration::from_millis(1));
         }
     }
