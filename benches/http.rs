@@ -98,13 +98,13 @@ fn attacks() {
     let every_attack = attacks::all();
     for attack in std::iter::once(None).chain(every_attack.iter().map(Some)) {
         let (_server, elector) = leader();
-        let ours = during(attack, &Port::from(&elector));
-        let ours = row(&ours, Some(elector.memory_kb("VmHWM")));
+        let answers = during(attack, &Port::from(&elector));
+        let elector_row = row(&answers, Some(elector.memory_kb("VmHWM")));
         let mut tiny_http = TinyHttpServer::start();
         let address = tiny_http.address.parse().expect("the address is valid");
-        let theirs = during(attack, &Port { address, leader: "a".to_owned(), has_metrics: false });
-        let theirs = row(&theirs, tiny_http.memory_kb());
-        println!("{:<40} {ours} | {theirs}", attack.map_or("none", |attack| attack.name));
+        let answers = during(attack, &Port { address, leader: "a".to_owned(), has_metrics: false });
+        let tiny_http_row = row(&answers, tiny_http.memory_kb());
+        println!("{:<40} {elector_row} | {tiny_http_row}", attack.map_or("none", |attack| attack.name));
         if !elector.leads() || elector.log().contains("no longer leading") {
             println!("    leader-elector lost its leadership");
         }
@@ -151,7 +151,8 @@ fn throughput() {
     const ROUNDS: usize = 5;
     let (_server, elector) = leader();
     let mut tiny_http = TinyHttpServer::start();
-    let (ours, theirs) = (format!("http://{}/", elector.address()), format!("http://{}/", tiny_http.address));
+    let (elector_url, tiny_http_url) =
+        (format!("http://{}/", elector.address()), format!("http://{}/", tiny_http.address));
     let loads = [
         ("1 connection, kept alive", 1, true),
         ("32 connections, kept alive", 32, true),
@@ -160,9 +161,9 @@ fn throughput() {
     ];
     println!("medians of {ROUNDS} alternating runs:        requests/s    p99 ms   tiny_http    p99 ms   ratio");
     for (name, connections, keep) in loads {
-        let runs: Vec<[Run; 2]> =
-            (0..ROUNDS).map(|_| [&ours, &theirs].map(|url| wrk(url, connections, keep))).collect();
-        let median = |of: &dyn Fn(&[Run; 2]) -> f64| {
+        let runs: Vec<[WrkResult; 2]> =
+            (0..ROUNDS).map(|_| [&elector_url, &tiny_http_url].map(|url| wrk(url, connections, keep))).collect();
+        let median = |of: &dyn Fn(&[WrkResult; 2]) -> f64| {
             let mut values: Vec<f64> = runs.iter().map(of).collect();
             values.sort_by(f64::total_cmp);
             values[values.len() / 2]
@@ -176,11 +177,11 @@ fn throughput() {
             median(&|run| run[0].rate / run[1].rate),
         );
     }
-    let theirs = tiny_http.memory_kb().expect("the server runs");
-    println!("peak memory: {} kB, tiny_http {theirs} kB", elector.memory_kb("VmHWM"));
+    let tiny_http_kb = tiny_http.memory_kb().expect("the server runs");
+    println!("peak memory: {} kB, tiny_http {tiny_http_kb} kB", elector.memory_kb("VmHWM"));
 }
 
-struct Run {
+struct WrkResult {
     /// Requests per second.
     rate: f64,
     p99_ms: f64,
@@ -188,7 +189,7 @@ struct Run {
 
 /// Runs wrk with one thread fewer than there are cores, to leave a core to the server. With more busy threads than cores,
 /// the slowest answers would depend on the scheduler's time slices.
-fn wrk(url: &str, connections: u32, keep: bool) -> Run {
+fn wrk(url: &str, connections: u32, keep: bool) -> WrkResult {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let threads = connections.min(cores.saturating_sub(1).max(1));
     let mut command = Command::new("wrk");
@@ -202,7 +203,7 @@ fn wrk(url: &str, connections: u32, keep: bool) -> Run {
         let found = text.lines().find_map(|line| line.trim().strip_prefix(label));
         found.unwrap_or_else(|| panic!("no {label:?} in {text}")).trim()
     };
-    Run { rate: value("Requests/sec:").parse().expect("a number"), p99_ms: in_ms(value("99%")) }
+    WrkResult { rate: value("Requests/sec:").parse().expect("a number"), p99_ms: in_ms(value("99%")) }
 }
 
 /// Parses a time in wrk's output, such as `1.20ms`.

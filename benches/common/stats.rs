@@ -36,7 +36,8 @@ impl Samples {
     }
 }
 
-/// Formats a number with two or three significant digits, or as an integer with thousands separators. NaN is empty.
+/// Formats a number: below 1 with two decimals, below 100 with one, otherwise as an integer with thousands separators.
+/// NaN gives an empty text.
 pub fn format_number(value: f64) -> String {
     match value.abs() {
         _ if value.is_nan() => String::new(),

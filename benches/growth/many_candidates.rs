@@ -79,7 +79,8 @@ impl<'a> LargeElection<'a> {
         let mut election = LargeElection { growth, name: format!("large-{size}"), candidates: Vec::new(), started: 0 };
         while election.candidates.len() < size {
             election.add();
-            // Start them in groups: otherwise the machine is too busy to serve the first ones in time.
+            // Do not start all at once: the machine would be too busy for the first candidate to acquire the lock, and
+            // for the last one to serve its port.
             if election.candidates.len().is_multiple_of(50) {
                 election.wait_for_all(None);
             }

@@ -1,5 +1,5 @@
-//! Guarantees that only leader-elector gives: a paused leader does not name itself after it resumes, and candidates that
-//! start at the same time elect one leader.
+//! Measurements of leader-elector only, because the other programs do not promise this: a paused leader does not name
+//! itself after it resumes, and candidates that start at the same time elect one leader and do not exit.
 
 use crate::Bench;
 use crate::common::candidate::Candidate;

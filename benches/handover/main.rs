@@ -33,7 +33,7 @@ use report::Report;
 pub struct Bench {
     pub server: ApiServer,
     pub programs: Vec<Program>,
-    /// The factor by which each measurement is repeated more often than by default.
+    /// The factor for the number of repetitions of each measurement.
     pub rounds: usize,
 }
 

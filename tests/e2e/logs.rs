@@ -118,7 +118,7 @@ fn follow_container(
     let mut command = namespace.kubectl_command();
     command.args(["logs", pod, "--container", container, "--follow", "--timestamps"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("cannot run kubectl");
-    let output = BufReader::new(child.stdout.take().expect("it is piped"));
+    let output = BufReader::new(child.stdout.take().expect("stdout is piped"));
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
             for line in output.lines().map_while(Result::ok).filter_map(|line| Line::parse(pod, &line)) {

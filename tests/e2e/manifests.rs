@@ -64,14 +64,14 @@ pub fn the_commands_of_the_readme_work(cluster: &Cluster) -> ScenarioResult<Stri
     let namespace = TestNamespace::with_standard(cluster, "readme", "baseline");
     let blocks = deploy::yaml_in("README.md");
     let [rights, sidecar] = &blocks[..] else { panic!("the README must have two YAML blocks") };
-    let folder = Folder::new();
-    folder.write("rights.yaml", &rights.replace("namespace: default", &format!("namespace: {}", namespace.name)));
+    let dir = TempDir::new();
+    dir.write("rights.yaml", &rights.replace("namespace: default", &format!("namespace: {}", namespace.name)));
     let sidecar = sidecar.replace("registry.example.com/leader-elector:0.6.0", &cluster.image);
     let template: String = sidecar.lines().map(|line| format!("    {line}\n")).collect();
     let application = format!("{{name: my-app, image: \"{}\", command: [sh, -c, \"{IDLE}\"]}}", cluster.shell_image);
     let head = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: my-app}\nspec:\n  replicas: 3\n";
     let labels = "{app: my-app}";
-    folder.write(
+    dir.write(
         "my-app.yaml",
         &format!(
             "{head}  selector: {{matchLabels: {labels}}}\n  template:\n    metadata: {{labels: {labels}}}\n{template}      \
@@ -80,7 +80,7 @@ pub fn the_commands_of_the_readme_work(cluster: &Cluster) -> ScenarioResult<Stri
     );
     let run = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().skip(1).collect();
-        namespace.kubectl_command().current_dir(folder.path()).args(words).output().expect("cannot run kubectl")
+        namespace.kubectl_command().current_dir(dir.path()).args(words).output().expect("cannot run kubectl")
     };
     let run_successfully = |line: &str| {
         let output = run(line);
@@ -92,8 +92,7 @@ pub fn the_commands_of_the_readme_work(cluster: &Cluster) -> ScenarioResult<Stri
     let name =
         |text: &str| text.trim().strip_prefix("{\"name\":\"").and_then(|it| it.strip_suffix("\"}").map(str::to_owned));
     let lease = || namespace.kubectl(&["get", "lease", "my-app", "--output=jsonpath={.spec.holderIdentity}"]);
-    namespace
-        .wait_until("somebody leads", || !run("kubectl get lease my-app").stdout.is_empty() && !lease().is_empty());
+    namespace.wait_until("a pod leads", || !run("kubectl get lease my-app").stdout.is_empty() && !lease().is_empty());
     let leader = lease();
     let prints_leader = |line: &str| name(&String::from_utf8_lossy(&run(line).stdout)).as_ref() == Some(&leader);
     // The README's sidecar has no readiness probe, so the electors may start after the end of the rollout.
@@ -108,18 +107,18 @@ pub fn the_commands_of_the_readme_work(cluster: &Cluster) -> ScenarioResult<Stri
     let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!((words[0][1], words[1][1]), ("HOLDER", leader.as_str()), "{table}");
     run_successfully(&format!("kubectl delete pod {leader} --wait=false"));
-    namespace.wait_until("another one leads", || !lease().is_empty() && lease() != leader);
+    namespace.wait_until("another pod leads", || !lease().is_empty() && lease() != leader);
     Ok(String::new())
 }
 
 /// Runs the commands of the example in docs/operations.md.
 pub fn the_example_of_the_operations_guide_works(cluster: &Cluster) -> ScenarioResult<String> {
     let namespace = TestNamespace::new(cluster, "example");
-    let folder = Folder::new();
+    let dir = TempDir::new();
     for file in ["rbac.yaml", "example.yaml"] {
         let text = deploy::text(file).replace("namespace: default", &format!("namespace: {}", namespace.name));
-        folder.write(file, &text.replace("leader-elector:0.6.0", &cluster.image));
-        namespace.kubectl(&["apply", "-f", &folder.path().join(file).display().to_string()]);
+        dir.write(file, &text.replace("leader-elector:0.6.0", &cluster.image));
+        namespace.kubectl(&["apply", "-f", &dir.path().join(file).display().to_string()]);
     }
     namespace.kubectl(&["rollout", "status", "deployment/leader-elector-example", "--timeout=180s"]);
     let pods = namespace.kubectl(&["get", "pods", "-l", "app=leader-elector-example", "--no-headers"]);
@@ -138,20 +137,20 @@ pub fn the_example_of_the_operations_guide_works(cluster: &Cluster) -> ScenarioR
     namespace.kubectl(&["delete", "pod", leader]);
     let other = names.iter().find(|name| **name != leader).expect("there are three pods");
     namespace
-        .wait_until("another one leads", || namespace.kubectl(&["logs", other]).matches(" is the leader").count() == 2);
+        .wait_until("another pod leads", || namespace.kubectl(&["logs", other]).matches(" is the leader").count() == 2);
     Ok(String::new())
 }
 
 /// A temporary directory; removed when dropped.
-struct Folder(PathBuf);
+struct TempDir(PathBuf);
 
-impl Folder {
-    fn new() -> Folder {
+impl TempDir {
+    fn new() -> TempDir {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("e2e-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&folder).expect("cannot create the directory");
-        Folder(folder)
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&dir).expect("cannot create the directory");
+        TempDir(dir)
     }
 
     fn path(&self) -> &Path {
@@ -163,7 +162,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }

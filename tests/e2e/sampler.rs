@@ -32,11 +32,11 @@ pub struct Term {
 }
 
 pub struct Sampler {
-    shared: Arc<Shared>,
+    state: Arc<SamplerState>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct SamplerState {
     is_stopped: AtomicBool,
     answers: AtomicUsize,
     terms: Mutex<BTreeMap<u64, Vec<Term>>>,
@@ -48,21 +48,21 @@ impl Sampler {
     pub fn start(namespace: &TestNamespace) -> Sampler {
         let pods = format!("/api/v1/namespaces/{}/pods", namespace.name);
         let base = namespace.cluster.url(&pods);
-        let shared = Arc::<Shared>::default();
-        let sampler = Sampler { shared: Arc::clone(&shared) };
-        thread::spawn(move || poll_all_pods(&base, &shared));
+        let state = Arc::<SamplerState>::default();
+        let sampler = Sampler { state: Arc::clone(&state) };
+        thread::spawn(move || poll_all_pods(&base, &state));
         sampler
     }
 
     /// The terms so far, in order.
     pub fn terms(&self) -> Vec<Term> {
-        self.shared.terms.lock().unwrap().values().flatten().cloned().collect()
+        self.state.terms.lock().unwrap().values().flatten().cloned().collect()
     }
 
     /// Waits until a pod leads, and returns its term.
     pub fn leader(&self, namespace: &TestNamespace) -> Term {
         let mut leader = None;
-        namespace.wait_until("somebody leads", || {
+        namespace.wait_until("a pod leads", || {
             leader = self.terms().pop().filter(|term| term.lasted_until.elapsed() < Duration::from_secs(1));
             leader.is_some()
         });
@@ -71,12 +71,12 @@ impl Sampler {
 
     /// Whether a pod of leader-elector 0.5 has named itself.
     pub fn has_leader_of_0_5(&self) -> bool {
-        !self.shared.claims_of_0_5.lock().unwrap().is_empty()
+        !self.state.claims_of_0_5.lock().unwrap().is_empty()
     }
 
     /// The longest time in which no pod named itself, counting pods of leader-elector 0.5 too.
     pub fn longest_without_leader(&self) -> Duration {
-        let mut claims = self.shared.claims_of_0_5.lock().unwrap().clone();
+        let mut claims = self.state.claims_of_0_5.lock().unwrap().clone();
         claims.extend(self.terms().into_iter().map(|term| (term.began_by.min(term.lasted_until), term.lasted_until)));
         claims.sort_unstable();
         let mut longest = Duration::ZERO;
@@ -91,7 +91,7 @@ impl Sampler {
     /// Waits for a term after this one, and returns it.
     pub fn wait_for_next(&self, namespace: &TestNamespace, before: &Term) -> Term {
         let mut next = None;
-        namespace.wait_until("somebody else leads", || {
+        namespace.wait_until("another pod leads", || {
             next = self.terms().into_iter().find(|term| term.token > before.token);
             next.is_some()
         });
@@ -105,8 +105,9 @@ impl Sampler {
             let logs = Logs::follow(scope, namespace, "elector");
             handovers(&sampler);
             let terms = sampler.terms().len();
-            let begun = || logs.lines().iter().filter(|line| line.text.contains("with the fencing token")).count();
-            namespace.wait_until("all terms are in the logs", || begun() >= terms);
+            let terms_in_logs =
+                || logs.lines().iter().filter(|line| line.text.contains("with the fencing token")).count();
+            namespace.wait_until("all terms are in the logs", || terms_in_logs() >= terms);
             logs.lines()
         });
         let logged = handover_times(&lines);
@@ -116,8 +117,8 @@ impl Sampler {
 
     /// Stops polling, and returns a summary. Panics if two pods led at the same time.
     pub fn finish(self) -> String {
-        self.shared.is_stopped.store(true, Ordering::Relaxed);
-        check_terms(&self.terms(), self.shared.answers.load(Ordering::Relaxed))
+        self.state.is_stopped.store(true, Ordering::Relaxed);
+        check_terms(&self.terms(), self.state.answers.load(Ordering::Relaxed))
     }
 }
 
@@ -144,7 +145,7 @@ impl PartialEq for Term {
 
 impl Drop for Sampler {
     fn drop(&mut self) {
-        self.shared.is_stopped.store(true, Ordering::Relaxed);
+        self.state.is_stopped.store(true, Ordering::Relaxed);
     }
 }
 
@@ -152,22 +153,25 @@ impl Drop for Sampler {
 /// and to the next leader. With several nodes, the differences of their clocks are errors in these times.
 fn handover_times(lines: &[Line]) -> String {
     let mut stops = Vec::new();
-    let (mut released, mut led) = (Vec::new(), Vec::new());
+    let (mut release_times, mut leader_times) = (Vec::new(), Vec::new());
     let mut events: Vec<(i64, &Line)> = lines.iter().filter_map(|it| Some((logs::logged_at(it)?, it))).collect();
     events.sort_by_key(|(at, _)| *at);
     for (at, line) in events {
         if line.text.contains("stopping: releasing") || line.text.contains("asked to step down") {
             stops.push((at, line.pod.clone()));
         } else if line.text.contains("is free; exiting") {
-            released.extend(stops.iter().find(|(_, pod)| *pod == line.pod).map(|(before, _)| since(*before, at)));
+            release_times.extend(stops.iter().find(|(_, pod)| *pod == line.pod).map(|(before, _)| since(*before, at)));
         } else if line.text.contains(" leading ") && line.text.contains("with the fencing token") {
-            led.extend(stops.pop().map(|(before, _)| since(before, at)));
+            leader_times.extend(stops.pop().map(|(before, _)| since(before, at)));
             stops.clear();
         }
     }
-    let released =
-        if released.is_empty() { String::new() } else { format!("{}, ", percentiles("released after", released)) };
-    format!("{released}{}", percentiles("from the stop until the next one leads", led))
+    let released = if release_times.is_empty() {
+        String::new()
+    } else {
+        format!("{}, ", percentiles("released after", release_times))
+    };
+    format!("{released}{}", percentiles("from the stop until the next one leads", leader_times))
 }
 
 fn since(before: i64, after: i64) -> Duration {
@@ -185,18 +189,18 @@ pub fn percentiles(what: &str, mut times: Vec<Duration>) -> String {
 }
 
 /// Starts a polling thread for each pod that appears.
-fn poll_all_pods(base: &str, shared: &Arc<Shared>) {
+fn poll_all_pods(base: &str, state: &Arc<SamplerState>) {
     let agent = cluster::agent();
     let mut known = BTreeSet::new();
-    while !shared.is_stopped.load(Ordering::Relaxed) {
+    while !state.is_stopped.load(Ordering::Relaxed) {
         let list = cluster::get(&agent, &format!("{base}?labelSelector=app%3Dapp"));
         let list: Value = list.and_then(|(_, body)| serde_json::from_str(&body).ok()).unwrap_or_default();
         let may_run = |pod: &Value| !["Succeeded", "Failed"].contains(&pod["status"]["phase"].as_str().unwrap_or(""));
         let pods = list["items"].as_array().into_iter().flatten().filter(|pod| may_run(pod));
         for name in pods.filter_map(|pod| pod["metadata"]["name"].as_str()) {
             if known.insert(name.to_owned()) {
-                let (base, name, shared) = (base.to_owned(), name.to_owned(), Arc::clone(shared));
-                thread::spawn(move || poll_pod(&base, &name, &shared));
+                let (base, name, state) = (base.to_owned(), name.to_owned(), Arc::clone(state));
+                thread::spawn(move || poll_pod(&base, &name, &state));
             }
         }
         thread::sleep(LIST_PAUSE);
@@ -204,21 +208,21 @@ fn poll_all_pods(base: &str, shared: &Arc<Shared>) {
 }
 
 /// Polls one pod until it is deleted.
-fn poll_pod(base: &str, pod: &str, shared: &Shared) {
+fn poll_pod(base: &str, pod: &str, state: &SamplerState) {
     let agent = cluster::agent();
     let url = format!("{base}/{pod}:4040/proxy/status");
-    while !shared.is_stopped.load(Ordering::Relaxed) {
+    while !state.is_stopped.load(Ordering::Relaxed) {
         let sent = Instant::now();
         let answer = cluster::get(&agent, &url);
         let received = Instant::now();
         match answer {
             Some((200, body)) => {
-                shared.answers.fetch_add(1, Ordering::Relaxed);
+                state.answers.fetch_add(1, Ordering::Relaxed);
                 let status: Value = serde_json::from_str(&body).unwrap_or_default();
                 if let (Some(true), Some(token)) = (status["isLeader"].as_bool(), status["fencingToken"].as_u64()) {
-                    shared.add(pod, token, sent, received);
+                    state.add(pod, token, sent, received);
                 } else if status["isLeader"].is_null() && status["name"] == pod {
-                    shared.claims_of_0_5.lock().unwrap().push((sent, received));
+                    state.claims_of_0_5.lock().unwrap().push((sent, received));
                 }
             }
             Some((404, _)) => return,
@@ -228,7 +232,7 @@ fn poll_pod(base: &str, pod: &str, shared: &Shared) {
     }
 }
 
-impl Shared {
+impl SamplerState {
     fn add(&self, pod: &str, token: u64, sent: Instant, received: Instant) {
         let mut terms = self.terms.lock().unwrap();
         let terms = terms.entry(token).or_default();

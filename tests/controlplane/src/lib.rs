@@ -172,7 +172,7 @@ impl ControlPlane {
         self.backend.admin().send(method, path, body)
     }
 
-    /// The same with another token.
+    /// Sends a request with another token.
     ///
     /// # Errors
     /// If there is no answer.
