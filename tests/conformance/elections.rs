@@ -32,7 +32,7 @@ pub fn three_candidates_elect_one_leader(plane: &ControlPlane) -> ScenarioResult
 
 /// The name of the leader, when all candidates and the lock agree on it.
 fn leader_of(namespace: &ElectionNamespace, candidates: &[Elector]) -> String {
-    wait_until("somebody holds the lock", || !namespace.holder().is_empty());
+    wait_until("a candidate holds the lock", || !namespace.holder().is_empty());
     let leader = namespace.holder();
     candidates.iter().for_each(|candidate| candidate.wait_to_name(&leader));
     leader
@@ -49,7 +49,7 @@ pub fn of_many_candidates_without_a_lock_one_leads_and_none_exits(plane: &Contro
             assert_eq!(candidate.leads(), candidate.id == leader);
         }
         let created = || namespace.requests().iter().filter(|it| it.verb == "create" && it.status == Some(201)).count();
-        wait_until("one has created the lock", || created() == 1);
+        wait_until("one candidate has created the lock", || created() == 1);
     }
     Ok(())
 }
@@ -99,7 +99,7 @@ pub fn a_paused_leader_never_names_itself_again(plane: &ControlPlane) -> Scenari
     b.wait_to_lead();
     // The requests that were sent during the pause are answered as soon as it is resumed.
     let checker = ClaimChecker::start(&[&a, &b]);
-    wait_until("it was paused for two leases", || stopped.elapsed() > 2 * LEASE);
+    wait_until("the leader was paused for two leases", || stopped.elapsed() > 2 * LEASE);
     a.signal(Signal::CONT);
     a.wait_to_name("b");
     namespace.check_claims(checker);

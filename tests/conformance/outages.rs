@@ -68,17 +68,17 @@ fn wait_until_nobody_leads(a: &Elector, b: &Elector) {
     a.wait_for_log("no renewal was acknowledged in time");
     for elector in [a, b] {
         elector.wait_to_name("");
-        wait_until("it is not ready", || elector.ask("/readyz").is_ok_and(|(code, _)| code == 503));
+        wait_until("/readyz fails", || elector.ask("/readyz").is_ok_and(|(code, _)| code == 503));
         assert_eq!(elector.ask("/healthz").unwrap().0, 200, "the elector itself is healthy");
     }
 }
 
 fn wait_until_one_leads(namespace: &ElectionNamespace, a: &Elector, b: &Elector) {
-    wait_until("somebody leads", || a.leads() || b.leads());
+    wait_until("a candidate leads", || a.leads() || b.leads());
     namespace.wait_for_renewals(2);
     let leader = namespace.holder();
     for elector in [a, b] {
         elector.wait_to_name(&leader);
-        wait_until("it is ready", || elector.ask("/readyz").is_ok_and(|(code, _)| code == 200));
+        wait_until("/readyz succeeds", || elector.ask("/readyz").is_ok_and(|(code, _)| code == 200));
     }
 }

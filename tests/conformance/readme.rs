@@ -62,8 +62,8 @@ pub fn the_manifests_are_valid(plane: &ControlPlane) -> ScenarioResult {
     // The strictest Pod Security Standard: the server sends warnings about violations.
     kubectl(&namespace, &["label", "namespace", "manifests", "pod-security.kubernetes.io/warn=restricted"])?;
     let is_accepted = |what: [&str; 2]| {
-        for way in [&["--server-side"][..], &["--validate=strict"]] {
-            let (_, warnings) = kubectl(&namespace, &[&["apply", "--dry-run=server"], &what[..], way].concat())?;
+        for flags in [&["--server-side"][..], &["--validate=strict"]] {
+            let (_, warnings) = kubectl(&namespace, &[&["apply", "--dry-run=server"], &what[..], flags].concat())?;
             assert!(warnings.is_empty(), "{what:?}: {warnings}");
         }
         Ok(())

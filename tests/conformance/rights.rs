@@ -55,7 +55,7 @@ pub fn a_candidate_without_rights_logs_them_and_leads_when_they_are_granted(plan
         let namespace = ElectionNamespace::with_rights(plane, &format!("no-rights-{kind}"), kind, &[]);
         let mut a = namespace.start("a", &["--ttl=2s"]);
         wait_for_missing_right(&a, &namespace, "get");
-        wait_until("it asks again", || {
+        wait_until("the candidate tries again", || {
             let refused = namespace.requests().into_iter().filter(|it| it.verb == "get" && it.status == Some(403));
             refused.count() >= 2
         });
@@ -78,7 +78,7 @@ pub fn the_rules_in_the_log_are_sufficient(plane: &ControlPlane) -> ScenarioResu
         let mut granted = Vec::new();
         let is_watched = || namespace.requests().iter().any(|it| it.verb == "watch" && it.status == Some(200));
         while !(a.leads() && is_watched()) {
-            wait_until("it leads, or names a rule that is new", || {
+            wait_until("the candidate leads, or logs another missing rule", || {
                 a.leads() && is_watched() || rules_named(&a).iter().any(|rule| !granted.contains(rule))
             });
             granted = rules_named(&a);

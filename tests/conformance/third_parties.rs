@@ -55,16 +55,16 @@ pub fn fields_that_others_apply_are_kept(plane: &ControlPlane) -> ScenarioResult
     namespace.wait_for_renewals(1);
     let began = namespace.record()["acquireTime"].clone();
     assert_eq!(namespace.object().unwrap()["subsets"], subsets);
-    let mut ways: Vec<&[&str]> = vec![&[]];
+    let mut apply_flags: Vec<&[&str]> = vec![&[]];
     if plane.is_real() {
-        ways.push(&["--server-side", "--force-conflicts"]);
+        apply_flags.push(&["--server-side", "--force-conflicts"]);
     }
-    for (way, address) in ways.into_iter().zip(["10.1.2.4", "10.1.2.5"]) {
+    for (flags, address) in apply_flags.into_iter().zip(["10.1.2.4", "10.1.2.5"]) {
         let subsets = manifest(address);
-        kubectl(&namespace, &[&["apply", "--filename", file.as_str()], way].concat())?;
+        kubectl(&namespace, &[&["apply", "--filename", file.as_str()], flags].concat())?;
         namespace.wait_for_renewals(2);
         let object = namespace.object().unwrap();
-        assert_eq!(object["subsets"], subsets, "applied with {way:?}");
+        assert_eq!(object["subsets"], subsets, "applied with {flags:?}");
         assert_eq!(object["metadata"]["labels"], json!({"app": "web"}));
         assert!(object["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"].is_string());
         assert!(a.leads() && namespace.record()["acquireTime"] == began, "{}", a.log());
@@ -79,8 +79,8 @@ pub fn a_leader_writes_a_deleted_lock_again(plane: &ControlPlane) -> ScenarioRes
         namespace.wait_for_a_watch(2);
         for terms in 2..5 {
             kubectl(&namespace, &["delete", kind, NAME])?;
-            wait_until("the lock is there again", || namespace.holder() == "a");
-            wait_until("it is another term", || a.fencing_tokens().len() == terms);
+            wait_until("the lock exists again", || namespace.holder() == "a");
+            wait_until("a new term has begun", || a.fencing_tokens().len() == terms);
         }
         let tokens = a.fencing_tokens();
         assert!(tokens.is_sorted_by(|earlier, later| earlier < later), "{tokens:?}");
@@ -101,12 +101,12 @@ pub fn a_lock_that_is_deleted_while_candidates_start_gets_one_leader(plane: &Con
         // Before, during or after its first read of the lock.
         std::thread::sleep(std::time::Duration::from_millis(round % 10));
         plane.delete("endpoints", &namespace.name, NAME);
-        wait_until("the lock is there again", || !namespace.holder().is_empty());
+        wait_until("the lock exists again", || !namespace.holder().is_empty());
         candidate.wait_to_serve();
         let leader = namespace.holder();
         candidate.wait_to_name(&leader);
         candidates.push(candidate);
-        wait_until("the others agree", || candidates.iter().all(|it| it.leads() == (it.id == leader)));
+        wait_until("only the holder of the lock leads", || candidates.iter().all(|it| it.leads() == (it.id == leader)));
         candidates.retain(Elector::leads);
     }
     Ok(())

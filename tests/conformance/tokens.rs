@@ -18,7 +18,7 @@ pub fn a_new_token_does_not_end_the_leadership(plane: &ControlPlane) -> Scenario
         // The file is read again before the next renewal at the latest.
         namespace.wait_for_renewals(2);
         plane.revoke(&old);
-        wait_until("the old token is not accepted any more", || !plane.accepts(&old));
+        wait_until("the server rejects the old token", || !plane.accepts(&old));
         namespace.wait_for_renewals(3);
         assert_eq!(namespace.record()["acquireTime"], began, "{}", a.log());
         old = new;
@@ -34,7 +34,7 @@ pub fn a_leader_with_a_revoked_token_stops_in_time(plane: &ControlPlane) -> Scen
     plane.revoke(&namespace.token);
     a.wait_for_log("no renewal was acknowledged in time; the last one: cannot update endpoints no-token/example: 401");
     a.wait_for_log("the token was not accepted; is it of this cluster and still valid?");
-    wait_until("it knows that nobody leads", || a.body() == "{\"name\":\"\"}");
+    wait_until("the elector names no leader", || a.body() == "{\"name\":\"\"}");
     assert!(a.is_running());
     namespace.files.write("token", &plane.token(&namespace.account).text);
     a.wait_to_lead();
