@@ -23,16 +23,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// The first argument that makes this program serve with tiny_http.
-const RIVAL: &str = "serve-with-tiny-http";
-/// How long a client asks during one attack, if it is not answered.
+/// The subcommand that serves with tiny_http.
+const SERVE_WITH_TINY_HTTP: &str = "serve-with-tiny-http";
+/// How long a client sends requests during one attack, if it gets no answers.
 const ATTACK_LIMIT: Duration = Duration::from_secs(15);
 const BODY: &str = r#"{"name":"a"}"#;
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some(RIVAL) {
-        return rival();
+    if args.next().as_deref() == Some(SERVE_WITH_TINY_HTTP) {
+        return serve_with_tiny_http();
     }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     for (name, measure) in [("throughput", throughput as fn()), ("events", events), ("attacks", attacks)] {
@@ -42,12 +42,12 @@ fn main() {
     }
 }
 
-/// The time from the commit of a write of the lock until a subscriber has the event. There is one elector; the
-/// benchmark takes the lock from it, which it sees by its watch, and releases the lock, so that it takes the lock
-/// again.
+/// Measures the time from the commit of a lock write until a subscriber has the event. There is one elector. The benchmark
+/// writes another holder into the lock, which the elector sees by its watch, and then releases the lock, so that the
+/// elector acquires it again.
 fn events() {
     const ROUNDS: usize = 300;
-    println!("{:<40} {:>9} {:>8} {:>8} {:>8}", "a change told by /events", "events", "p50 ms", "p99 ms", "most ms");
+    println!("{:<40} {:>9} {:>8} {:>8} {:>8}", "delay of an event on /events", "events", "p50 ms", "p99 ms", "max ms");
     for listeners in [1, 64] {
         let server = plain_server();
         let elector = elector(&server, "a", &[NEVER]);
@@ -63,33 +63,33 @@ fn events() {
                 }
             });
         }
-        let told = |leader: &str| {
-            let event = || arrivals.recv_timeout(common::PATIENCE).expect("every listener is told");
+        let delays = |leader: &str| {
+            let event = || arrivals.recv_timeout(common::PATIENCE).expect("each subscriber gets the event");
             let named = std::iter::repeat_with(event).filter(|(name, _)| name == leader);
             let all: Vec<Instant> = named.map(|(_, at)| at).take(listeners).collect();
             let history = server.history();
             let write = history.iter().rev().find(|change| holder_in(&change.object).as_deref() == Some(leader));
-            let committed = write.expect("it is in the lock").when;
+            let committed = write.expect("the lock has had this holder").when;
             all.into_iter().map(move |at| at.saturating_duration_since(committed))
         };
-        let (mut followed, mut led) = (Vec::new(), Vec::new());
+        let (mut as_follower, mut as_leader) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let other = format!("other-{round}");
             put(&server, lock_of(&other, 600));
-            followed.extend(told(&other));
+            as_follower.extend(delays(&other));
             put(&server, lock_of("", 1));
-            led.extend(told("a"));
+            as_leader.extend(delays("a"));
         }
-        for (whose, mut times) in [("another's leadership", followed), ("its own leadership", led)] {
+        for (event, mut times) in [("another leads", as_follower), ("the elector leads", as_leader)] {
             times.sort();
-            let [p50, p99, most] = [0.5, 0.99, 1.0].map(|part| percentile_ms(&times, part));
-            let name = format!("{whose}, {listeners} listening");
-            println!("{name:<40} {:>9} {p50:>8.2} {p99:>8.2} {most:>8.2}", times.len());
+            let [p50, p99, max] = [0.5, 0.99, 1.0].map(|part| percentile_ms(&times, part));
+            let name = format!("{event}, {listeners} subscribers");
+            println!("{name:<40} {:>9} {p50:>8.2} {p99:>8.2} {max:>8.2}", times.len());
         }
     }
 }
 
-/// How soon a client is answered by a leader while others attack its port, and by tiny_http with the same answer.
+/// Measures how soon a leader answers a client while others attack its port. Compares with tiny_http with the same body.
 fn attacks() {
     apiserver::raise_file_limit();
     let head = format!("{:>10} {:>8} {:>8} {:>8}", "answered", "p50 ms", "p99 ms", "RSS kB");
@@ -98,18 +98,18 @@ fn attacks() {
     let every_attack = attacks::all();
     for attack in std::iter::once(None).chain(every_attack.iter().map(Some)) {
         let (_server, elector) = leader();
-        let ours = during(attack, &Port::from(&elector));
-        let ours = row(&ours, Some(elector.memory_kb("VmHWM")));
-        let mut rival = Rival::start();
-        let address = rival.address.parse().expect("an address");
-        let theirs = during(attack, &Port { address, leader: "a".to_owned(), has_metrics: false });
-        let theirs = row(&theirs, rival.memory_kb());
-        println!("{:<40} {ours} | {theirs}", attack.map_or("none", |attack| attack.name));
+        let answers = during(attack, &Port::from(&elector));
+        let elector_row = row(&answers, Some(elector.memory_kb("VmHWM")));
+        let mut tiny_http = TinyHttpServer::start();
+        let address = tiny_http.address.parse().expect("the address is valid");
+        let answers = during(attack, &Port { address, leader: "a".to_owned(), has_metrics: false });
+        let tiny_http_row = row(&answers, tiny_http.memory_kb());
+        println!("{:<40} {elector_row} | {tiny_http_row}", attack.map_or("none", |attack| attack.name));
         if !elector.leads() || elector.log().contains("no longer leading") {
             println!("    leader-elector lost its leadership");
         }
-        if let Ok(Some(status)) = rival.process.try_wait() {
-            println!("    tiny_http ended: {status}");
+        if let Ok(Some(status)) = tiny_http.process.try_wait() {
+            println!("    tiny_http exited: {status}");
         }
     }
 }
@@ -145,24 +145,25 @@ fn percentile_ms(times: &[Duration], part: f64) -> f64 {
     times.get(index.min(times.len().saturating_sub(1))).map_or(f64::NAN, |time| time.as_secs_f64() * 1000.0)
 }
 
-/// Requests per second and the 99th percentile, compared with tiny_http with the same answer. The two are measured
+/// Measures requests per second and the p99 latency. Compares with tiny_http with the same body. The two are measured
 /// alternately, because the load of the machine changes.
 fn throughput() {
     const ROUNDS: usize = 5;
     let (_server, elector) = leader();
-    let mut rival = Rival::start();
-    let (ours, theirs) = (format!("http://{}/", elector.address()), format!("http://{}/", rival.address));
+    let mut tiny_http = TinyHttpServer::start();
+    let (elector_url, tiny_http_url) =
+        (format!("http://{}/", elector.address()), format!("http://{}/", tiny_http.address));
     let loads = [
-        ("1 connection, kept", 1, true),
-        ("32 connections, kept", 32, true),
-        ("256 connections, kept", 256, true),
-        ("a connection a request, 32 at a time", 32, false),
+        ("1 connection, kept alive", 1, true),
+        ("32 connections, kept alive", 32, true),
+        ("256 connections, kept alive", 256, true),
+        ("one connection per request, 32 clients", 32, false),
     ];
-    println!("medians of {ROUNDS} runs by turns:          requests/s    p99 ms   tiny_http    p99 ms   ratio");
+    println!("medians of {ROUNDS} alternating runs:        requests/s    p99 ms   tiny_http    p99 ms   ratio");
     for (name, connections, keep) in loads {
-        let runs: Vec<[Run; 2]> =
-            (0..ROUNDS).map(|_| [&ours, &theirs].map(|url| wrk(url, connections, keep))).collect();
-        let median = |of: &dyn Fn(&[Run; 2]) -> f64| {
+        let runs: Vec<[WrkResult; 2]> =
+            (0..ROUNDS).map(|_| [&elector_url, &tiny_http_url].map(|url| wrk(url, connections, keep))).collect();
+        let median = |of: &dyn Fn(&[WrkResult; 2]) -> f64| {
             let mut values: Vec<f64> = runs.iter().map(of).collect();
             values.sort_by(f64::total_cmp);
             values[values.len() / 2]
@@ -176,19 +177,19 @@ fn throughput() {
             median(&|run| run[0].rate / run[1].rate),
         );
     }
-    let theirs = rival.memory_kb().expect("it serves");
-    println!("memory at its peak: {} kB, tiny_http {theirs} kB", elector.memory_kb("VmHWM"));
+    let tiny_http_kb = tiny_http.memory_kb().expect("the server runs");
+    println!("peak memory: {} kB, tiny_http {tiny_http_kb} kB", elector.memory_kb("VmHWM"));
 }
 
-struct Run {
+struct WrkResult {
     /// Requests per second.
     rate: f64,
     p99_ms: f64,
 }
 
-/// One core is left to the server. With more busy threads than cores, the slowest answers would show the time slices of
-/// the scheduler.
-fn wrk(url: &str, connections: u32, keep: bool) -> Run {
+/// Runs wrk with one thread fewer than there are cores, to leave a core to the server. With more busy threads than cores,
+/// the slowest answers would depend on the scheduler's time slices.
+fn wrk(url: &str, connections: u32, keep: bool) -> WrkResult {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
     let threads = connections.min(cores.saturating_sub(1).max(1));
     let mut command = Command::new("wrk");
@@ -202,7 +203,7 @@ fn wrk(url: &str, connections: u32, keep: bool) -> Run {
         let found = text.lines().find_map(|line| line.trim().strip_prefix(label));
         found.unwrap_or_else(|| panic!("no {label:?} in {text}")).trim()
     };
-    Run { rate: value("Requests/sec:").parse().expect("a number"), p99_ms: in_ms(value("99%")) }
+    WrkResult { rate: value("Requests/sec:").parse().expect("a number"), p99_ms: in_ms(value("99%")) }
 }
 
 /// Parses a time in wrk's output, such as `1.20ms`.
@@ -217,19 +218,23 @@ fn in_ms(time: &str) -> f64 {
 }
 
 /// A process of this program that serves with tiny_http; killed when dropped.
-struct Rival {
+struct TinyHttpServer {
     process: Child,
     address: String,
 }
 
-impl Rival {
-    fn start() -> Rival {
-        let program = std::env::current_exe().expect("it runs");
-        let mut process = Command::new(program).arg(RIVAL).stdout(Stdio::piped()).spawn().expect("it can run again");
+impl TinyHttpServer {
+    fn start() -> TinyHttpServer {
+        let program = std::env::current_exe().expect("the path of this program is known");
+        let mut process = Command::new(program)
+            .arg(SERVE_WITH_TINY_HTTP)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("cannot start the server");
         let mut address = String::new();
-        let stdout = process.stdout.take().expect("it is piped");
-        BufReader::new(stdout).read_line(&mut address).expect("it prints its address");
-        Rival { process, address: address.trim().to_owned() }
+        let stdout = process.stdout.take().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut address).expect("the server prints its address");
+        TinyHttpServer { process, address: address.trim().to_owned() }
     }
 
     /// `None` after it has ended.
@@ -239,16 +244,16 @@ impl Rival {
     }
 }
 
-impl Drop for Rival {
+impl Drop for TinyHttpServer {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Serves as the documentation of tiny_http recommends for many clients: with several threads that receive requests.
-/// tiny_http itself has a thread for each connection.
-fn rival() {
+/// Serves with several threads that receive requests, as the documentation of tiny_http recommends for many clients.
+/// tiny_http itself starts a thread for each connection.
+fn serve_with_tiny_http() {
     let server = tiny_http::Server::http("127.0.0.1:0").expect("a port is free");
     println!("{}", server.server_addr());
     let header = |text: &str| text.parse::<tiny_http::Header>().expect("a header");

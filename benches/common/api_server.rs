@@ -1,5 +1,5 @@
-//! The API server that candidates talk to: a real kube-apiserver with its etcd where `KUBEBUILDER_ASSETS` names them, else
-//! the in-memory one of the tests, as a process of its own, so that what it used can be told.
+//! The API server of the candidates: a real kube-apiserver with etcd if `KUBEBUILDER_ASSETS` is set, otherwise the
+//! in-memory API server. The latter is a separate process, so that its CPU time can be measured.
 
 use super::candidate::cpu_with_ended_threads;
 use super::{NAMESPACE, wait_until};
@@ -19,12 +19,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The argument that makes the benchmark the in-memory API server.
-pub const PART: &str = "api-server";
+/// The subcommand that runs the in-memory API server.
+pub const SUBCOMMAND: &str = "api-server";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The account that the benchmark itself uses.
+/// The service account of the benchmark itself.
 const BENCH: &str = "bench";
 
 pub struct ApiServer {
@@ -33,18 +33,18 @@ pub struct ApiServer {
     url: String,
     api: Option<Api>,
     accounts: RefCell<BTreeMap<String, PathBuf>>,
-    /// How many requests of the real server are not to be counted.
-    forgotten: Cell<usize>,
+    /// The number of requests to the real server before the last call of `forget_requests`.
+    request_offset: Cell<usize>,
 }
 
 enum Backend {
-    StandIn(StandIn),
+    InMemory(InMemoryServer),
     Real(Box<ControlPlane>),
 }
 
-/// A request that was answered.
+/// A request with its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
+pub struct AnsweredRequest {
     pub account: String,
     pub verb: String,
     pub status: u16,
@@ -54,34 +54,34 @@ impl ApiServer {
     pub fn start() -> ApiServer {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).expect("target/tmp can be written to");
+        fs::create_dir_all(&dir).expect("cannot create a directory in target/tmp");
         let (backend, url, ca) = if std::env::var_os(controlplane::ASSETS).is_some() {
             let plane = ControlPlane::start(&dir).unwrap_or_else(|error| panic!("{error}"));
-            grant(&plane);
+            grant_rights(&plane);
             let (url, ca) = (format!("https://{}", plane.address()), plane.ca_pem().to_owned());
             (Backend::Real(Box::new(plane)), url, ca)
         } else {
-            let stand_in = StandIn::start();
-            let (url, ca) = (stand_in.url.clone(), stand_in.ca_pem.clone());
-            (Backend::StandIn(stand_in), url, ca)
+            let server = InMemoryServer::start();
+            let (url, ca) = (server.url.clone(), server.ca_pem.clone());
+            (Backend::InMemory(server), url, ca)
         };
-        fs::write(dir.join("ca.crt"), ca).expect("the folder can be written to");
-        let (accounts, forgotten) = (RefCell::default(), Cell::default());
-        let mut server = ApiServer { backend, dir, url, api: None, accounts, forgotten };
+        fs::write(dir.join("ca.crt"), ca).expect("cannot write ca.crt");
+        let (accounts, request_offset) = (RefCell::default(), Cell::default());
+        let mut server = ApiServer { backend, dir, url, api: None, accounts, request_offset };
         let credentials = Credentials::server(&server.url, Some(&server.account_dir(BENCH)));
-        server.api = Some(Api::new(Arc::new(credentials.expect("a server")), HOUR));
+        server.api = Some(Api::new(Arc::new(credentials.expect("the URL is valid")), HOUR));
         server
     }
 
-    /// What it is.
+    /// A description of the server.
     pub fn name(&self) -> String {
         match &self.backend {
-            Backend::StandIn(_) => "the in-memory API server of the tests".to_owned(),
+            Backend::InMemory(_) => "the in-memory API server of the tests".to_owned(),
             Backend::Real(plane) => plane.name(),
         }
     }
 
-    /// The flags of a candidate that has this account, which may do everything with Leases and EndpointSlices.
+    /// The flags of a candidate with this service account, which has all rights on Leases and EndpointSlices.
     pub fn flags(&self, account: &str) -> Vec<String> {
         vec![
             format!("--server={}", self.url),
@@ -91,23 +91,23 @@ impl ApiServer {
         ]
     }
 
-    /// The folder with what Kubernetes mounts for an account, made when first asked for.
+    /// A directory with the files that kubelet mounts for a service account. The first call creates both.
     fn account_dir(&self, account: &str) -> PathBuf {
         let mut accounts = self.accounts.borrow_mut();
-        let made = accounts.entry(account.to_owned()).or_insert_with(|| {
+        let dir = accounts.entry(account.to_owned()).or_insert_with(|| {
             let dir = self.dir.join(account);
-            fs::create_dir_all(&dir).expect("the folder can be written to");
-            fs::copy(self.dir.join("ca.crt"), dir.join("ca.crt")).expect("it is there");
-            fs::write(dir.join("token"), self.token(account)).expect("the folder can be written to");
+            fs::create_dir_all(&dir).expect("cannot create the directory");
+            fs::copy(self.dir.join("ca.crt"), dir.join("ca.crt")).expect("cannot copy ca.crt");
+            fs::write(dir.join("token"), self.token(account)).expect("cannot write the token");
             dir
         });
-        made.clone()
+        dir.clone()
     }
 
     fn token(&self, account: &str) -> String {
         match &self.backend {
-            Backend::StandIn(stand_in) => {
-                stand_in.ask(&format!("account {account}"));
+            Backend::InMemory(server) => {
+                server.call(&format!("account {account}"));
                 token_of(account)
             }
             Backend::Real(plane) => {
@@ -121,18 +121,18 @@ impl ApiServer {
         }
     }
 
-    /// A client with these rights, which keeps its connection.
+    /// The benchmark's own client, with the same rights. It reuses its connection.
     pub fn api(&self) -> &Api {
-        self.api.as_ref().expect("it is set at the start")
+        self.api.as_ref().expect("start() sets it")
     }
 
-    /// The Lease of an election, as it is now.
+    /// The present Lease of an election.
     pub fn lease(&self, election: &str) -> Option<Object> {
         let lock = lock(election);
         Object::parse(&lock, &self.api().get(&lock, HOUR).ok()?).ok()
     }
 
-    /// The record in it.
+    /// The record in the Lease of an election.
     pub fn record(&self, election: &str) -> Option<Record> {
         match self.lease(election)?.sight().content {
             Content::Record(record) => Some(record),
@@ -140,33 +140,33 @@ impl ApiServer {
         }
     }
 
-    /// Watches who takes the lock of an election from now on.
-    pub fn watch_holder(&self, election: &str) -> NextHolder {
-        let now = self.lease(election).expect("there is a Lease");
+    /// Starts a watch of an election's Lease, to see the next holder.
+    pub fn watch_holder(&self, election: &str) -> HolderWatch {
+        let now = self.lease(election).expect("the Lease does not exist");
         let (lock, version) = (lock(election), now.version().resource_version.to_string());
         let watch = self.api().watch(&lock, Some(&version), 600, HOUR, &WatchHandle::new());
-        NextHolder { watch: watch.unwrap_or_else(|failure| panic!("{failure}")), lock, last: holder(&now) }
+        HolderWatch { watch: watch.unwrap_or_else(|failure| panic!("{failure}")), lock, last: holder(&now) }
     }
 
-    /// From now on only later requests count.
+    /// Resets the list of requests.
     pub fn forget_requests(&self) {
         match &self.backend {
-            Backend::StandIn(stand_in) => drop(stand_in.ask("forget")),
-            Backend::Real(_) => self.forgotten.set(self.all_requests().len()),
+            Backend::InMemory(server) => drop(server.call("forget")),
+            Backend::Real(_) => self.request_offset.set(self.all_requests().len()),
         }
     }
 
-    /// The requests of candidates since then. A watch counts when it begins.
-    pub fn requests(&self) -> Vec<Answered> {
-        self.all_requests().split_off(self.forgotten.get())
+    /// The candidates' requests since `forget_requests`. A watch is in the list as soon as it begins.
+    pub fn requests(&self) -> Vec<AnsweredRequest> {
+        self.all_requests().split_off(self.request_offset.get())
     }
 
-    fn all_requests(&self) -> Vec<Answered> {
+    fn all_requests(&self) -> Vec<AnsweredRequest> {
         let all = match &self.backend {
-            Backend::StandIn(stand_in) => stand_in.requests(),
+            Backend::InMemory(server) => server.requests(),
             Backend::Real(plane) => {
                 let prefix = Account { namespace: NAMESPACE.to_owned(), name: String::new() }.user();
-                let answered = plane.requests().into_iter().map(|request| Answered {
+                let answered = plane.requests().into_iter().map(|request| AnsweredRequest {
                     account: request.user.strip_prefix(&prefix).unwrap_or_default().to_owned(),
                     verb: request.verb,
                     status: request.status.unwrap_or_default(),
@@ -177,10 +177,10 @@ impl ApiServer {
         all.into_iter().filter(|it| !it.account.is_empty() && it.account != BENCH).collect()
     }
 
-    /// What its processes used so far; etcd is one of them.
-    pub fn usage(&self) -> Duration {
+    /// The CPU time that the server and etcd have used so far.
+    pub fn cpu_time(&self) -> Duration {
         let processes = match &self.backend {
-            Backend::StandIn(stand_in) => vec![stand_in.child.id()],
+            Backend::InMemory(server) => vec![server.child.id()],
             Backend::Real(plane) => plane.processes(),
         };
         processes.into_iter().map(cpu_with_ended_threads).sum()
@@ -193,18 +193,18 @@ impl Drop for ApiServer {
     }
 }
 
-/// A watch of a lock.
-pub struct NextHolder {
+/// A watch of an election's Lease.
+pub struct HolderWatch {
     watch: Watch<LockName>,
     lock: LockName,
     last: String,
 }
 
-impl NextHolder {
-    /// The next holder, as soon as there is one.
-    pub fn holder(&mut self) -> String {
+impl HolderWatch {
+    /// Waits for the next holder.
+    pub fn wait_for_next(&mut self) -> String {
         loop {
-            let line = self.watch.next().ok().flatten().expect("the watch goes on");
+            let line = self.watch.next().ok().flatten().expect("the watch ended");
             let Ok(WatchEvent::Object(object)) = WatchEvent::parse(&self.lock, &line) else { continue };
             let now = holder(&object);
             if !now.is_empty() && now != self.last {
@@ -214,7 +214,7 @@ impl NextHolder {
     }
 }
 
-/// Empty for nobody.
+/// The holder in a Lease; empty if nobody holds it.
 fn holder(object: &Object) -> String {
     match object.sight().content {
         Content::Record(record) => record.holder.to_string(),
@@ -227,7 +227,7 @@ pub fn lock(election: &str) -> LockName {
     LockName { kind: LockKind::Leases, namespace: NAMESPACE.to_owned(), name: election.to_owned() }
 }
 
-/// When a record was renewed, in microseconds since the Unix epoch, as its holder said.
+/// The `renewTime` of a record, in microseconds since the Unix epoch, by the clock of its holder.
 pub fn renewed(record: &Record) -> i64 {
     match record.renewed {
         Stamp::Micros(micros) => micros,
@@ -235,8 +235,8 @@ pub fn renewed(record: &Record) -> i64 {
     }
 }
 
-/// All service accounts of the namespace may do everything with Leases and EndpointSlices.
-fn grant(plane: &ControlPlane) {
+/// Grants all rights on Leases and EndpointSlices to all service accounts of the namespace.
+fn grant_rights(plane: &ControlPlane) {
     plane.add_namespace(NAMESPACE);
     let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{NAMESPACE}");
     let role = json!({
@@ -258,48 +258,52 @@ fn grant(plane: &ControlPlane) {
     }
 }
 
-/// This program again, as the in-memory API server. It answers one line by one line.
-struct StandIn {
+/// A child process that runs the in-memory API server. It reads commands from stdin, and prints one line for each.
+struct InMemoryServer {
     child: Child,
     lines: RefCell<(ChildStdin, BufReader<ChildStdout>)>,
     url: String,
     ca_pem: String,
 }
 
-impl StandIn {
-    fn start() -> StandIn {
-        let program = std::env::current_exe().expect("it runs");
+impl InMemoryServer {
+    fn start() -> InMemoryServer {
+        let program = std::env::current_exe().expect("the path of this program is known");
         let mut command = Command::new(program);
-        let mut child =
-            command.arg(PART).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it can run again");
-        let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).expect("they are piped");
+        let mut child = command
+            .arg(SUBCOMMAND)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("cannot start the in-memory API server");
+        let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).expect("stdin and stdout are piped");
         let lines = RefCell::new((stdin, BufReader::new(stdout)));
-        let mut stand_in = StandIn { child, lines, url: String::new(), ca_pem: String::new() };
-        stand_in.url = stand_in.ask("url");
-        stand_in.ca_pem = stand_in.ask("ca").replace('|', "\n");
-        stand_in
+        let mut server = InMemoryServer { child, lines, url: String::new(), ca_pem: String::new() };
+        server.url = server.call("url");
+        server.ca_pem = server.call("ca").replace('|', "\n");
+        server
     }
 
-    fn ask(&self, question: &str) -> String {
+    fn call(&self, command: &str) -> String {
         let (stdin, stdout) = &mut *self.lines.borrow_mut();
         let mut answer = String::new();
-        writeln!(stdin, "{question}").and_then(|()| stdin.flush()).expect("it runs");
-        stdout.read_line(&mut answer).expect("it answers");
+        writeln!(stdin, "{command}").and_then(|()| stdin.flush()).expect("cannot reach the in-memory API server");
+        stdout.read_line(&mut answer).expect("no answer from the in-memory API server");
         answer.trim_end().to_owned()
     }
 
-    fn requests(&self) -> Vec<Answered> {
-        let answer = self.ask("requests");
+    fn requests(&self) -> Vec<AnsweredRequest> {
+        let answer = self.call("requests");
         let answered = |word: &str| {
             let mut parts = word.split('/').map(str::to_owned);
             let [account, verb, status] = [(); 3].map(|()| parts.next().unwrap_or_default());
-            Answered { account, verb, status: status.parse().unwrap_or_default() }
+            AnsweredRequest { account, verb, status: status.parse().unwrap_or_default() }
         };
         answer.split_whitespace().map(answered).collect()
     }
 }
 
-impl Drop for StandIn {
+impl Drop for InMemoryServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -310,10 +314,11 @@ fn token_of(account: &str) -> String {
     format!("token-of-{account}")
 }
 
-/// Serves until standard input ends, which the end of the benchmark does too.
+/// Runs the in-memory API server until stdin is closed, which also happens when the benchmark ends.
 pub fn serve() {
     apiserver::raise_file_limit();
-    let server = Server::start(Options { tls: true, keep_changes: 0, ..Options::default() }).expect("a port is free");
+    let server =
+        Server::start(Options { tls: true, keep_changes: 0, ..Options::default() }).expect("cannot start the server");
     let mut accounts: Vec<String> = Vec::new();
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let answer = match line.split_once(' ').unwrap_or((&line, "")) {
@@ -339,7 +344,7 @@ pub fn serve() {
                 };
                 seen.map(word).collect::<Vec<_>>().join(" ")
             }
-            _ => "what?".to_owned(),
+            _ => "unknown command".to_owned(),
         };
         println!("{answer}");
     }

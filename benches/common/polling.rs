@@ -1,10 +1,10 @@
-//! The elector that everything is compared with: it polls, as client-go's `leaderelection` does with its defaults and
-//! `ReleaseOnCancel`, whose code it follows function by function.
+//! A polling elector, for comparison. It follows the code of client-go's `leaderelection` function by function, with the
+//! default settings and `ReleaseOnCancel`.
 //!
-//! A candidate reads the Lease every [R, 2.2 R), and takes it if its record has not changed for L. A leader updates it
-//! every R, without reading it while that works. It uses this crate's API client and HTTP server, so that the difference
-//! lies in how it elects and not in the language. L is `--ttl`; D and R are the parts of it that client-go's 15, 10 and 2
-//! seconds are.
+//! A follower reads the Lease every [R, 2.2 R), and acquires it if the record has not changed for L. The leader updates the
+//! Lease every R, and reads it only after a failure. It uses this crate's API client and HTTP server, so that only the
+//! election algorithm differs, not the language or the libraries. L is `--ttl`, D is 2/3 of L, and R is 2/15 of L, which is
+//! client-go's ratio of 15, 10 and 2 seconds.
 
 use super::NAMESPACE;
 use leader_elector::api::{Api, Failure, FailureKind};
@@ -25,32 +25,33 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The argument that makes the benchmark this program.
-pub const PART: &str = "polling-elector";
+/// The subcommand that runs this elector.
+pub const SUBCOMMAND: &str = "polling-elector";
 
 const JITTER_FACTOR: f64 = 1.2;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Runs until SIGTERM, or until a leader could not renew.
+/// Runs until SIGTERM, or until it loses the leadership because no renewal succeeded.
 pub fn run(args: &[String]) {
-    let signals = Signals::register().expect("there are descriptors");
+    let signals = Signals::register().expect("cannot install the signal handlers");
     let flag = |name: &str| {
         let value = args.iter().find_map(|arg| arg.strip_prefix(&format!("--{name}=")));
         value.unwrap_or_else(|| panic!("--{name} is missing")).to_owned()
     };
     let (id, election): (Arc<str>, String) = (flag("id").into(), flag("election"));
-    let lease = duration::parse(&flag("ttl")).expect("a duration");
+    let lease = duration::parse(&flag("ttl")).expect("--ttl must be a duration");
     let locks = Arc::new(Locks { kinds: &[LockKind::Leases], namespace: NAMESPACE.to_owned(), name: election.clone() });
     let never = clock::now().saturating_add(24 * HOUR);
     let status = Arc::new(Status::new(Snapshot::unknown(Arc::clone(&id), locks, lease, never)));
-    let server = Server::bind(&flag("http").parse().expect("an address"), Limits::default()).expect("it is free");
+    let server = Server::bind(&flag("http").parse().expect("--http must be an address"), Limits::default())
+        .expect("cannot bind the address");
     let for_server = Arc::clone(&status);
     thread::spawn(move || server.run(for_server, Arc::default()));
     let (stop, stopped) = channel();
     thread::spawn(move || signals.run(|_| {}, |_| drop(stop)));
     let account = flag("service-account-dir");
-    let credentials = Credentials::server(&flag("server"), Some(Path::new(&account))).expect("a server");
+    let credentials = Credentials::server(&flag("server"), Some(Path::new(&account))).expect("--server must be a URL");
     let elector = Elector {
         api: Api::new(Arc::new(credentials), HOUR),
         lock: LockName { kind: LockKind::Leases, namespace: NAMESPACE.to_owned(), name: election },
@@ -75,7 +76,7 @@ struct Elector {
     renew_deadline: Duration,
     retry_period: Duration,
     status: Arc<Status>,
-    /// Its other end is dropped by a signal.
+    /// A signal drops the sender, which disconnects this.
     stopped: Receiver<()>,
     observed: Option<Observed>,
     writes: u64,
@@ -94,7 +95,7 @@ impl Elector {
         }
     }
 
-    /// Returns whether it leads; not if it was stopped.
+    /// Returns true when it leads, false if a signal stopped it.
     fn acquire(&mut self) -> bool {
         loop {
             if self.try_acquire_or_renew() {
@@ -183,7 +184,7 @@ impl Elector {
         Ok(())
     }
 
-    /// The record of this candidate, now.
+    /// The record that this candidate would write now.
     fn next_record(&self) -> Record {
         let micros = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let renewed = Stamp::Micros(i64::try_from(micros).unwrap_or(i64::MAX));
@@ -201,7 +202,7 @@ impl Elector {
         Mark { process: std::process::id().into(), write: self.writes, holder, renewed, host: None }
     }
 
-    /// Takes note of the object, and says on the port whom it names.
+    /// Stores the object, and publishes its holder on the HTTP port.
     fn observe(&mut self, body: &[u8]) {
         let Ok(object) = Object::parse(&self.lock, body) else { return };
         let Content::Record(record) = object.sight().content else { return };

@@ -1,4 +1,4 @@
-//! The programs that are compared. All of them take the flags of leader-elector, and answer `{"name":"…"}` on `/`.
+//! The programs to compare. All of them accept the flags of leader-elector, and answer `{"name":"…"}` on `/`.
 
 use super::polling;
 use std::path::PathBuf;
@@ -11,40 +11,40 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program of this repository, or another build of it that `LEADER_ELECTOR` names.
-    pub fn ours() -> Program {
+    /// leader-elector: the binary that `LEADER_ELECTOR` names, otherwise the one that cargo has built.
+    pub fn leader_elector() -> Program {
         let built = || env!("CARGO_BIN_EXE_leader-elector").to_owned();
         let path = std::env::var("LEADER_ELECTOR").unwrap_or_else(|_| built());
         Program { name: "leader-elector".to_owned(), argv: vec![path] }
     }
 
-    /// The polling elector of this benchmark.
+    /// The polling elector, which is part of the benchmark.
     pub fn polling() -> Program {
-        let this = std::env::current_exe().expect("it runs");
-        Program { name: "polling".to_owned(), argv: vec![this.display().to_string(), polling::PART.to_owned()] }
+        let this = std::env::current_exe().expect("the path of this program is known");
+        Program { name: "polling".to_owned(), argv: vec![this.display().to_string(), polling::SUBCOMMAND.to_owned()] }
     }
 
-    /// Ours first, then the polling one, then those that `RIVALS=name=command,…` names.
+    /// leader-elector, the polling elector, and those in the variable `OTHER_ELECTORS=NAME=COMMAND,…`, in this order.
     pub fn all() -> Vec<Program> {
-        let rivals = std::env::var("RIVALS").unwrap_or_default();
-        let rivals = rivals.split(',').filter(|rival| !rival.is_empty()).map(|rival| {
+        let others = std::env::var("OTHER_ELECTORS").unwrap_or_default();
+        let others = others.split(',').filter(|entry| !entry.is_empty()).map(|entry| {
             let (name, command) =
-                rival.split_once('=').unwrap_or_else(|| panic!("RIVALS: {rival:?} is not name=command"));
+                entry.split_once('=').unwrap_or_else(|| panic!("OTHER_ELECTORS: {entry:?} is not NAME=COMMAND"));
             Program { name: name.to_owned(), argv: command.split_whitespace().map(str::to_owned).collect() }
         });
-        [Program::ours(), Program::polling()].into_iter().chain(rivals).collect()
+        [Program::leader_elector(), Program::polling()].into_iter().chain(others).collect()
     }
 
-    pub fn is_ours(&self) -> bool {
+    pub fn is_leader_elector(&self) -> bool {
         self.name == "leader-elector"
     }
 
-    /// The file that is executed.
+    /// The executable file.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(&self.argv[0])
     }
 
-    /// It with nothing in its environment that a candidate looks at.
+    /// The command with an environment that does not influence a candidate.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.argv[0]);
         command.args(&self.argv[1..]).env_clear().env("HOME", "/nonexistent");

@@ -1,13 +1,13 @@
-//! Numbers, and how they are told.
+//! Percentiles of samples, and the format of numbers.
 
-/// What was measured several times.
+/// The values of a repeated measurement, sorted.
 #[derive(Clone, Debug, Default)]
-pub struct Spread(Vec<f64>);
+pub struct Samples(Vec<f64>);
 
-impl Spread {
-    pub fn of(mut values: Vec<f64>) -> Spread {
+impl Samples {
+    pub fn of(mut values: Vec<f64>) -> Samples {
         values.sort_by(f64::total_cmp);
-        Spread(values)
+        Samples(values)
     }
 
     pub fn count(&self) -> usize {
@@ -36,11 +36,12 @@ impl Spread {
     }
 }
 
-/// With as many digits as are of interest.
-pub fn number(value: f64) -> String {
+/// Formats a number: below 1 with two decimals, below 100 with one, otherwise as an integer with thousands separators.
+/// NaN gives an empty text.
+pub fn format_number(value: f64) -> String {
     match value.abs() {
         _ if value.is_nan() => String::new(),
-        _ if value < 0.0 => format!("-{}", number(-value)),
+        _ if value < 0.0 => format!("-{}", format_number(-value)),
         0.0 => "0".to_owned(),
         size if size < 1.0 => format!("{value:.2}"),
         size if size < 100.0 => format!("{value:.1}"),

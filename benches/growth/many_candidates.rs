@@ -1,19 +1,19 @@
-//! One election of many candidates: what happens when its leader stops, and what goes on while nothing happens.
+//! One election with many candidates: the failover after SIGTERM to the leader, and the load while no leader changes.
 
 use crate::common::candidate::Candidate;
-use crate::common::stats::{Spread, number};
-use crate::common::{PATIENCE, wait_until};
-use crate::{Growth, REST, TTL};
+use crate::common::stats::{Samples, format_number};
+use crate::common::{TIMEOUT, wait_until};
+use crate::{Growth, IDLE_TIME, TTL};
 use rustix::process::Signal;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a failover by SIGTERM took and cost.
+/// The time and the cost of a failover after SIGTERM.
 struct Failover {
-    /// Until the new leader names itself, and until all candidates do.
+    /// From SIGTERM until the new leader names itself, and until all candidates name it.
     first_ms: f64,
     all_ms: f64,
-    /// Of all candidates, until everything is quiet; the replacement of the old leader is not among them.
+    /// The requests of all candidates until one second after that. The replacement of the old leader starts later.
     requests: usize,
     conflicts: usize,
     server_cpu_ms: f64,
@@ -21,93 +21,95 @@ struct Failover {
 
 pub fn measure(growth: &Growth, sizes: &[usize]) {
     println!(
-        "| candidates | SIGTERM, until one leads (p50, max) | until all name it (p50, max) | requests a candidate | \
-         conflicts | API server, CPU | requests a minute at rest | API server, CPU a minute at rest |"
+        "| candidates | SIGTERM, until one leads (p50, max) | until all name it (p50, max) | requests per candidate | \
+         conflicts | API server, CPU | idle: requests per minute | idle: API server, CPU per minute |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for &size in sizes {
-        let mut crowd = Crowd::start(growth, size);
-        let failovers: Vec<Failover> = (0..growth.rounds).map(|_| crowd.fail_over()).collect();
-        let rest = rest(growth);
+        let mut election = LargeElection::start(growth, size);
+        let failovers: Vec<Failover> = (0..growth.rounds).map(|_| election.fail_over()).collect();
+        let load = idle_load(growth);
         let mean = |field: fn(&Failover) -> f64| failovers.iter().map(field).sum::<f64>() / failovers.len() as f64;
-        let spread = |field: fn(&Failover) -> f64| Spread::of(failovers.iter().map(field).collect());
-        let times = |spread: Spread| format!("{} ms, {} ms", number(spread.p50()), number(spread.max()));
-        let requests = spread(|it| it.requests as f64);
+        let samples = |field: fn(&Failover) -> f64| Samples::of(failovers.iter().map(field).collect());
+        let times =
+            |samples: Samples| format!("{} ms, {} ms", format_number(samples.p50()), format_number(samples.max()));
+        let requests = samples(|it| it.requests as f64);
         println!(
             "| {size} | {} | {} | {:.2} | {} | {} ms | {} | {} ms |",
-            times(spread(|it| it.first_ms)),
-            times(spread(|it| it.all_ms)),
+            times(samples(|it| it.first_ms)),
+            times(samples(|it| it.all_ms)),
             requests.p50() / size as f64,
-            number(spread(|it| it.conflicts as f64).p50()),
-            number(mean(|it| it.server_cpu_ms)),
-            number(rest.requests),
-            number(rest.server_cpu_ms),
+            format_number(samples(|it| it.conflicts as f64).p50()),
+            format_number(mean(|it| it.server_cpu_ms)),
+            format_number(load.requests),
+            format_number(load.server_cpu_ms),
         );
     }
 }
 
-/// What happened in a minute in which nothing happened.
-pub struct Rest {
+/// The load per minute while no leader changes.
+pub struct IdleLoad {
     pub requests: f64,
     pub server_cpu_ms: f64,
 }
 
-pub fn rest(growth: &Growth) -> Rest {
+pub fn idle_load(growth: &Growth) -> IdleLoad {
     thread::sleep(Duration::from_secs(5));
     growth.server.forget_requests();
-    let before = growth.server.usage();
-    thread::sleep(REST);
-    let used = growth.server.usage() - before;
-    let a_minute = 60.0 / REST.as_secs_f64();
-    Rest {
-        requests: growth.server.requests().len() as f64 * a_minute,
-        server_cpu_ms: used.as_secs_f64() * 1000.0 * a_minute,
+    let before = growth.server.cpu_time();
+    thread::sleep(IDLE_TIME);
+    let cpu_time = growth.server.cpu_time() - before;
+    let per_minute = 60.0 / IDLE_TIME.as_secs_f64();
+    IdleLoad {
+        requests: growth.server.requests().len() as f64 * per_minute,
+        server_cpu_ms: cpu_time.as_secs_f64() * 1000.0 * per_minute,
     }
 }
 
-struct Crowd<'a> {
+struct LargeElection<'a> {
     growth: &'a Growth,
-    election: String,
+    name: String,
     candidates: Vec<Candidate>,
     started: usize,
 }
 
-impl<'a> Crowd<'a> {
-    /// Starts them, and waits until all know the leader.
-    fn start(growth: &'a Growth, size: usize) -> Crowd<'a> {
-        let mut crowd = Crowd { growth, election: format!("crowd-{size}"), candidates: Vec::new(), started: 0 };
-        while crowd.candidates.len() < size {
-            crowd.add();
-            // Not faster than they start: the first one has to win, and the last one to be served.
-            if crowd.candidates.len().is_multiple_of(50) {
-                crowd.wait_for_all(None);
+impl<'a> LargeElection<'a> {
+    /// Starts the candidates, and waits until all name the same leader.
+    fn start(growth: &'a Growth, size: usize) -> LargeElection<'a> {
+        let mut election = LargeElection { growth, name: format!("large-{size}"), candidates: Vec::new(), started: 0 };
+        while election.candidates.len() < size {
+            election.add();
+            // Do not start all at once: the machine would be too busy for the first candidate to acquire the lock, and
+            // for the last one to serve its port.
+            if election.candidates.len().is_multiple_of(50) {
+                election.wait_for_all(None);
             }
         }
-        crowd.wait_for_all(None);
-        crowd
+        election.wait_for_all(None);
+        election
     }
 
     fn add(&mut self) {
-        let election = vec![format!("--election={}", self.election), TTL.to_owned()];
-        let flags = [self.growth.server.flags("crowd"), election].concat();
-        let id = format!("{}-{}", self.election, self.started);
+        let election = vec![format!("--election={}", self.name), TTL.to_owned()];
+        let flags = [self.growth.server.flags("large"), election].concat();
+        let id = format!("{}-{}", self.name, self.started);
         self.candidates.push(Candidate::spawn(&self.growth.program, &id, &flags));
         self.started += 1;
     }
 
-    /// Waits until all name the same leader, or this one.
+    /// Waits until all candidates name the same leader: this one, if it is given.
     fn wait_for_all(&mut self, leader: Option<&str>) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut expected = leader.map(str::to_owned);
         let mut next = 0;
-        // Whoever has said so is not asked again.
+        // A candidate that has named the leader is not polled again.
         while next < self.candidates.len() {
-            let named = self.candidates[next].names().filter(|name| !name.is_empty());
+            let named = self.candidates[next].named_leader().filter(|name| !name.is_empty());
             match (&expected, named) {
                 (None, Some(name)) => expected = Some(name),
                 (Some(expected), Some(name)) if *expected == name => next += 1,
                 _ => {
-                    assert!(Instant::now() < deadline, "{} never names {expected:?}", self.candidates[next].id);
+                    assert!(Instant::now() < deadline, "{} does not name {expected:?}", self.candidates[next].id);
                     thread::sleep(Duration::from_millis(1));
                 }
             }
@@ -116,27 +118,28 @@ impl<'a> Crowd<'a> {
 
     fn fail_over(&mut self) -> Failover {
         let Growth { server, .. } = self.growth;
-        // What a start has to do is done.
+        // Wait until all candidates have finished their start.
         thread::sleep(Duration::from_secs(3));
-        let holder = server.record(&self.election).expect("there is a leader").holder;
-        let old = self.candidates.iter().position(|it| *it.id == *holder).expect("it is one of them");
+        let holder = server.record(&self.name).expect("the Lease has no record").holder;
+        let old = self.candidates.iter().position(|it| *it.id == *holder).expect("the holder is one of the candidates");
         let old = self.candidates.swap_remove(old);
-        // The lock says whom to ask: to ask everybody all the time would keep them from their work.
-        let mut next = server.watch_holder(&self.election);
+        // Polling all candidates would slow them down. So a watch of the Lease shows the next leader, and only that one
+        // is polled.
+        let mut watch = server.watch_holder(&self.name);
         server.forget_requests();
-        let used = server.usage();
+        let cpu_before = server.cpu_time();
         let begin = Instant::now();
         old.signal(Signal::TERM);
-        let name = next.holder();
-        let leader = self.candidates.iter_mut().find(|it| it.id == name).expect("it is one of them");
-        wait_until("it leads", Duration::from_micros(200), || leader.leads());
+        let name = watch.wait_for_next();
+        let leader = self.candidates.iter_mut().find(|it| it.id == name).expect("the holder is one of the candidates");
+        wait_until("the next holder names itself", Duration::from_micros(200), || leader.leads());
         let first = begin.elapsed();
         self.wait_for_all(Some(&name));
         let all = begin.elapsed();
-        // What follows late belongs to it, renewals do not: they are few.
+        // Count late requests too. This includes a few renewals.
         thread::sleep(Duration::from_secs(1));
         let requests = server.requests();
-        let used = server.usage() - used;
+        let cpu_time = server.cpu_time() - cpu_before;
         old.wait_to_end();
         self.add();
         self.wait_for_all(Some(&name));
@@ -145,7 +148,7 @@ impl<'a> Crowd<'a> {
             all_ms: all.as_secs_f64() * 1000.0,
             requests: requests.len(),
             conflicts: requests.iter().filter(|request| request.status == 409).count(),
-            server_cpu_ms: used.as_secs_f64() * 1000.0,
+            server_cpu_ms: cpu_time.as_secs_f64() * 1000.0,
         }
     }
 }

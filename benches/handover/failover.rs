@@ -1,55 +1,55 @@
-//! The leader ends, by SIGTERM or by SIGKILL: when do the survivors name the next one?
+//! The time from SIGTERM or SIGKILL of the leader until the survivors name the next one.
 
 use crate::Bench;
 use crate::bare_writes::{self, BareWrites};
 use crate::common::api_server::renewed;
-use crate::common::trio::Trio;
+use crate::common::election::Election;
 use crate::report::Report;
 use rustix::process::Signal;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// With this lease client-go's defaults are what they are: 15, 10 and 2 seconds.
+/// client-go's default, with a renew deadline of 10 s and a retry period of 2 s.
 const TTL: &str = "--ttl=15s";
 
-/// For what has to wait for the end of the lease.
+/// A short lease for the measurement that waits for its end.
 const SHORT_TTL: (&str, Duration) = ("--ttl=3s", Duration::from_secs(3));
 
-/// From SIGTERM to the leader, until a survivor names the next one, and until all do. Beside it, in each round, two bare
-/// writes by a client that does nothing else: no handover by way of this API server can be faster.
+/// From SIGTERM to the leader until the first survivor names the next one, and until all do. Each round also measures two
+/// bare writes, which are the least that a handover needs: the release and the acquisition.
 pub fn sigterm(bench: &Bench, report: &mut Report) {
-    let mut trios = trios(bench, "sigterm", TTL);
+    let mut elections = elections(bench, "sigterm", TTL);
     let mut bare = BareWrites::new(&bench.server, "bare");
-    let (mut first, mut all, mut two_writes) = (empty(&trios), empty(&trios), Vec::new());
+    let (mut first, mut all, mut two_writes) = (empty(&elections), empty(&elections), Vec::new());
     for round in 0..30 * bench.rounds as u64 {
-        for (index, trio) in trios.iter_mut().enumerate() {
-            // At another moment between two renewals each time.
+        for (index, election) in elections.iter_mut().enumerate() {
+            // A different time after the last renewal in each round.
             thread::sleep(Duration::from_millis(200 + round * 373 % 1000));
             let begin = Instant::now();
-            let handover = trio.end_leader(Signal::TERM, |_, _| {});
+            let handover = election.end_leader(Signal::TERM, |_, _| {});
             first[index].push(in_ms(handover.first - begin));
             all[index].push(in_ms(handover.all - begin));
             two_writes.push(in_ms(bare.write(2)));
         }
     }
-    report.add_spreads("sigterm first", "SIGTERM, until the first survivor names the next leader", "ms", first);
-    report.add_spreads("sigterm all", "SIGTERM, until all survivors do", "ms", all);
+    report.add_samples("sigterm first", "SIGTERM, until the first survivor names the next leader", "ms", first);
+    report.add_samples("sigterm all", "SIGTERM, until all survivors do", "ms", all);
     bare_writes::note(report, "sigterm first", "Two bare writes", two_writes);
 }
 
-/// From the moment at which the lease of a killed leader has run out, until the survivors name the next one.
+/// From the end of the killed leader's lease until the survivors name the next one.
 pub fn sigkill(bench: &Bench, report: &mut Report) {
     let (ttl, lease) = SHORT_TTL;
-    let mut trios = trios(bench, "sigkill", ttl);
-    let (mut first, mut all) = (empty(&trios), empty(&trios));
+    let mut elections = elections(bench, "sigkill", ttl);
+    let (mut first, mut all) = (empty(&elections), empty(&elections));
     for round in 0..15 * bench.rounds as u64 {
-        for (index, trio) in trios.iter_mut().enumerate() {
+        for (index, election) in elections.iter_mut().enumerate() {
             thread::sleep(Duration::from_millis(200 + round * 173 % 600));
             let mut due = Instant::now();
-            let handover = trio.end_leader(Signal::KILL, |server, election| {
-                // A renewal that was on its way may still arrive.
+            let handover = election.end_leader(Signal::KILL, |server, election| {
+                // A renewal that was sent before SIGKILL may still arrive.
                 thread::sleep(Duration::from_millis(100));
-                let record = server.record(election).expect("there is a leader");
+                let record = server.record(election).expect("the Lease has no record");
                 let since_renewal = Duration::from_micros((now_micros() - renewed(&record)).max(0) as u64);
                 due = Instant::now() + lease.saturating_sub(since_renewal);
             });
@@ -58,17 +58,18 @@ pub fn sigkill(bench: &Bench, report: &mut Report) {
         }
     }
     let what = "SIGKILL, from the end of the lease until the first survivor names the next leader";
-    report.add_spreads("sigkill first", what, "ms", first);
-    report.add_spreads("sigkill all", "SIGKILL, from the end of the lease until all survivors do", "ms", all);
+    report.add_samples("sigkill first", what, "ms", first);
+    report.add_samples("sigkill all", "SIGKILL, from the end of the lease until all survivors do", "ms", all);
 }
 
-fn trios<'a>(bench: &'a Bench, measure: &str, ttl: &str) -> Vec<Trio<'a>> {
-    let start = |(number, program)| Trio::start(&bench.server, program, &format!("{measure}-{number}"), None, ttl);
+fn elections<'a>(bench: &'a Bench, measurement: &str, ttl: &str) -> Vec<Election<'a>> {
+    let start =
+        |(number, program)| Election::start(&bench.server, program, &format!("{measurement}-{number}"), None, ttl);
     bench.programs.iter().enumerate().map(start).collect()
 }
 
-fn empty(trios: &[Trio]) -> Vec<Vec<f64>> {
-    vec![Vec::new(); trios.len()]
+fn empty(elections: &[Election]) -> Vec<Vec<f64>> {
+    vec![Vec::new(); elections.len()]
 }
 
 pub fn now_micros() -> i64 {
@@ -76,7 +77,7 @@ pub fn now_micros() -> i64 {
     i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Negative if it was earlier.
+/// The time from `due` to `at` in milliseconds; negative if `at` is earlier.
 fn in_ms_after(due: Instant, at: Instant) -> f64 {
     in_ms(at.saturating_duration_since(due)) - in_ms(due.saturating_duration_since(at))
 }

@@ -1,52 +1,51 @@
-//! Scenarios that share one cluster, for test programs with their own `main`: each runs on a thread, and a table shows
-//! the results.
+//! A small test harness for programs with their own `main`, whose scenarios share one cluster. It runs each scenario on
+//! a thread of its own, and prints one line for each result.
 
 use std::any::Any;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Why a scenario was skipped.
+/// The reason why a scenario was skipped.
 pub struct Skipped(pub &'static str);
 
-/// What was measured, if anything. A scenario that fails panics.
-pub type Verdict<T = ()> = Result<T, Skipped>;
+/// The result of a scenario that did not fail: its measurements, if it has any. A scenario fails by a panic.
+pub type ScenarioResult<T = ()> = Result<T, Skipped>;
 
-/// The text for a scenario that passed.
-pub trait Figure {
-    fn text(self) -> String;
+/// What the line of a passed scenario shows.
+pub trait Summary {
+    fn summary(self) -> String;
 }
 
-impl Figure for () {
-    fn text(self) -> String {
+impl Summary for () {
+    fn summary(self) -> String {
         String::new()
     }
 }
 
-impl Figure for String {
-    fn text(self) -> String {
+impl Summary for String {
+    fn summary(self) -> String {
         self
     }
 }
 
-/// The result of a scenario, and its duration.
-pub struct Row {
+/// The outcome of a scenario, and its duration.
+pub struct ScenarioReport {
     name: &'static str,
     outcome: Outcome,
-    took: Duration,
+    duration: Duration,
 }
 
 enum Outcome {
     Passed(String),
     Skipped(&'static str),
-    /// The message of its panic.
+    /// The message of the panic.
     Failed(String),
 }
 
-impl Row {
-    /// A scenario that was skipped.
-    pub fn skipped(name: &'static str, why: &'static str) -> Row {
-        Row { name, outcome: Outcome::Skipped(why), took: Duration::ZERO }
+impl ScenarioReport {
+    pub fn skipped(name: &'static str, reason: &'static str) -> ScenarioReport {
+        ScenarioReport { name, outcome: Outcome::Skipped(reason), duration: Duration::ZERO }
     }
 
     pub fn has_failed(&self) -> bool {
@@ -54,47 +53,51 @@ impl Row {
     }
 
     pub fn print(&self) {
-        let (word, why) = match &self.outcome {
-            Outcome::Passed(figure) if figure.is_empty() => ("passed", String::new()),
-            Outcome::Passed(figure) => ("passed", format!(": {figure}")),
-            Outcome::Skipped(why) => ("skipped", format!("  ({why})")),
-            Outcome::Failed(why) => ("FAILED", format!("  ({why})")),
+        let (word, details) = match &self.outcome {
+            Outcome::Passed(summary) if summary.is_empty() => ("passed", String::new()),
+            Outcome::Passed(summary) => ("passed", format!(": {summary}")),
+            Outcome::Skipped(reason) => ("skipped", format!("  ({reason})")),
+            Outcome::Failed(message) => ("FAILED", format!("  ({message})")),
         };
-        println!("{word:<8}{:>6.1} s  {}{why}", self.took.as_secs_f64(), self.name.replace('_', " "));
+        println!("{word:<8}{:>6.1} s  {}{details}", self.duration.as_secs_f64(), self.name.replace('_', " "));
     }
 }
 
-/// The command line: words that select scenarios, and whether only to list them.
-pub struct Asked {
+/// The arguments on the command line: which scenarios to run, or `--list`.
+pub struct Selection {
     words: Vec<String>,
-    pub list: bool,
+    pub list_only: bool,
 }
 
-impl Asked {
-    /// Flags of the usual test programs, such as --nocapture, are ignored.
-    pub fn of_command_line() -> Asked {
+impl Selection {
+    /// Ignores the flags of Rust's own test harness, such as --nocapture.
+    pub fn from_command_line() -> Selection {
         let (flags, words): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(|it| it.starts_with("--"));
-        Asked { words, list: flags.iter().any(|it| it == "--list") }
+        Selection { words, list_only: flags.iter().any(|it| it == "--list") }
     }
 
-    pub fn chooses(&self, name: &str) -> bool {
+    /// Whether the name contains one of the words. Without words, all scenarios are selected.
+    pub fn selects(&self, name: &str) -> bool {
         self.words.is_empty() || self.words.iter().any(|word| name.contains(word.as_str()))
     }
 }
 
-/// Runs a scenario on a thread with its name.
-pub fn play<T: Figure + Send>(name: &'static str, game: impl FnOnce() -> Verdict<T> + Send) -> Row {
-    let began = Instant::now();
-    let outcome: Result<Verdict<T>, Box<dyn Any + Send>> = thread::scope(|scope| {
-        let player = thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, game);
-        player.expect("a thread can be had").join()
+/// Runs a scenario on a thread that has its name, so that a panic message shows the name.
+pub fn run<T: Summary + Send>(
+    name: &'static str,
+    scenario: impl FnOnce() -> ScenarioResult<T> + Send,
+) -> ScenarioReport {
+    let start = Instant::now();
+    let result: Result<ScenarioResult<T>, Box<dyn Any + Send>> = thread::scope(|scope| {
+        let runner = thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, scenario);
+        runner.expect("cannot start a thread").join()
     });
-    let outcome = match outcome {
-        Ok(Ok(figure)) => Outcome::Passed(figure.text()),
-        Ok(Err(Skipped(why))) => Outcome::Skipped(why),
+    let outcome = match result {
+        Ok(Ok(measured)) => Outcome::Passed(measured.summary()),
+        Ok(Err(Skipped(reason))) => Outcome::Skipped(reason),
         Err(panic) => Outcome::Failed(message_of(&*panic)),
     };
-    Row { name, outcome, took: began.elapsed() }
+    ScenarioReport { name, outcome, duration: start.elapsed() }
 }
 
 fn message_of(panic: &(dyn Any + Send)) -> String {
@@ -102,9 +105,9 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked without a message".into())
 }
 
-/// Prints the totals like other test programs; fails if a scenario failed.
-pub fn print_sum(rows: &[Row]) -> ExitCode {
-    let count = |is: fn(&Outcome) -> bool| rows.iter().filter(|row| is(&row.outcome)).count();
+/// Prints the totals in the format of Rust's own test harness. The exit code is that of a failure if a scenario failed.
+pub fn print_totals(reports: &[ScenarioReport]) -> ExitCode {
+    let count = |is: fn(&Outcome) -> bool| reports.iter().filter(|report| is(&report.outcome)).count();
     let failed = count(|it| matches!(it, Outcome::Failed(_)));
     let (passed, skipped) =
         (count(|it| matches!(it, Outcome::Passed(_))), count(|it| matches!(it, Outcome::Skipped(_))));

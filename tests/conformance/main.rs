@@ -3,23 +3,23 @@
 //! other, the in-memory API server is wrong.
 //!
 //! It has its own `main`, because all scenarios share one server, which must be stopped at the end, and because it
-//! prints a table. Arguments select the scenarios whose names contain one of these words.
+//! prints a table. Each argument is a word; only scenarios whose names contain one of the words run.
 
 #[path = "../common/mod.rs"]
 mod common;
 
 mod acting;
 mod elections;
+mod namespace;
 mod outages;
 mod readme;
 mod rights;
-mod stage;
 mod third_parties;
 mod tokens;
 mod watches;
 
-use common::scenarios::{Asked, Row, play, print_sum};
-pub use common::scenarios::{Skipped, Verdict};
+use common::scenarios::{self, ScenarioReport, Selection, print_totals};
+pub use common::scenarios::{ScenarioResult, Skipped};
 use controlplane::ControlPlane;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -27,17 +27,17 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
 
-/// How many scenarios run at the same time, each in a namespace of its own. Most of the time they wait.
+/// How many scenarios run at the same time, each in a namespace of its own. They mostly wait, so they need little CPU.
 const PARALLEL: usize = 3;
 
 struct Scenario {
     name: &'static str,
-    play: fn(&ControlPlane) -> Verdict,
+    run: fn(&ControlPlane) -> ScenarioResult,
 }
 
 macro_rules! scenarios {
     ($($module:ident :: $name:ident,)*) => {
-        &[$(Scenario { name: stringify!($name), play: $module::$name }),*]
+        &[$(Scenario { name: stringify!($name), run: $module::$name }),*]
     };
 }
 
@@ -72,7 +72,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     readme::the_rights_of_the_manifest_are_enough,
 ];
 
-/// These stop the server, so they run one at a time after the others.
+/// These scenarios stop the server, so they run one at a time after the others.
 const SERIAL: &[Scenario] = scenarios![
     watches::a_watch_from_a_version_that_is_no_longer_kept_starts_again,
     outages::a_restart_of_the_api_server_does_not_end_the_leadership,
@@ -82,47 +82,47 @@ const SERIAL: &[Scenario] = scenarios![
 ];
 
 fn main() -> ExitCode {
-    let asked = Asked::of_command_line();
-    let is_chosen = |it: &&Scenario| asked.chooses(it.name);
+    let selection = Selection::from_command_line();
+    let is_selected = |it: &&Scenario| selection.selects(it.name);
     let (parallel, serial): (Vec<_>, Vec<_>) =
-        (SCENARIOS.iter().filter(is_chosen).collect(), SERIAL.iter().filter(is_chosen).collect());
-    if asked.list {
+        (SCENARIOS.iter().filter(is_selected).collect(), SERIAL.iter().filter(is_selected).collect());
+    if selection.list_only {
         parallel.iter().chain(&serial).for_each(|it| println!("{}: test", it.name));
         return ExitCode::SUCCESS;
     }
-    let rows = match parallel.len() + serial.len() {
+    let reports = match parallel.len() + serial.len() {
         0 => Vec::new(),
         _ => run_all(parallel, serial),
     };
-    print_sum(&rows)
+    print_totals(&reports)
 }
 
-fn run_all(parallel: Vec<&'static Scenario>, serial: Vec<&'static Scenario>) -> Vec<Row> {
+fn run_all(parallel: Vec<&'static Scenario>, serial: Vec<&'static Scenario>) -> Vec<ScenarioReport> {
     let plane = ControlPlane::start(Path::new(env!("CARGO_TARGET_TMPDIR")));
-    let plane = plane.unwrap_or_else(|error| panic!("there is no control plane: {error}"));
+    let plane = plane.unwrap_or_else(|error| panic!("cannot start a control plane: {error}"));
     println!("\nagainst {}\n", plane.name());
-    let play = |scenario: &'static Scenario| play(scenario.name, || (scenario.play)(&plane));
-    let (waiting, rows) = (Mutex::new(VecDeque::from(parallel)), Mutex::new(Vec::new()));
-    let next = || waiting.lock().expect("nobody panics with it").pop_front();
-    let add = |row: Row| {
-        row.print();
-        rows.lock().expect("nobody panics with it").push(row);
+    let run = |scenario: &'static Scenario| scenarios::run(scenario.name, || (scenario.run)(&plane));
+    let (queue, reports) = (Mutex::new(VecDeque::from(parallel)), Mutex::new(Vec::new()));
+    let next = || queue.lock().expect("no thread panics while it holds the lock").pop_front();
+    let add = |report: ScenarioReport| {
+        report.print();
+        reports.lock().expect("no thread panics while it holds the lock").push(report);
     };
     thread::scope(|scope| {
         for _ in 0..PARALLEL {
             scope.spawn(|| {
                 while let Some(scenario) = next() {
-                    add(play(scenario));
+                    add(run(scenario));
                 }
             });
         }
     });
-    let mut is_sound = true;
+    let mut all_passed = true;
     for scenario in serial {
-        let left_behind = "the server is as a scenario that failed has left it";
-        let row = if is_sound { play(scenario) } else { Row::skipped(scenario.name, left_behind) };
-        is_sound &= !row.has_failed();
-        add(row);
+        let reason = "an earlier scenario failed, and may have left the server stopped";
+        let report = if all_passed { run(scenario) } else { ScenarioReport::skipped(scenario.name, reason) };
+        all_passed &= !report.has_failed();
+        add(report);
     }
-    rows.into_inner().expect("nobody panics with it")
+    reports.into_inner().expect("no thread panics while it holds the lock")
 }

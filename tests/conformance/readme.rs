@@ -5,15 +5,15 @@ use crate::common::deploy::{self, DEPLOY, Overlay};
 use crate::common::kubectl::Proxy;
 use crate::common::lock::{KINDS, RECORD};
 use crate::common::{Elector, wait_until};
-use crate::stage::Stage;
+use crate::namespace::ElectionNamespace;
 use crate::third_parties::kubectl;
-use crate::{Skipped, Verdict};
+use crate::{ScenarioResult, Skipped};
 use controlplane::ControlPlane;
 
-pub fn kubectl_shows_who_leads(plane: &ControlPlane) -> Verdict {
-    let stage = Stage::new(plane, "shown-endpoints", "endpoints");
-    stage.start("web-1", &[STEADY]).wait_to_lead();
-    let (yaml, warning) = kubectl(&stage, &["get", "endpoints", "example", "-o", "yaml"])?;
+pub fn kubectl_shows_who_leads(plane: &ControlPlane) -> ScenarioResult {
+    let namespace = ElectionNamespace::new(plane, "shown-endpoints", "endpoints");
+    namespace.start("web-1", &[STEADY]).wait_to_lead();
+    let (yaml, warning) = kubectl(&namespace, &["get", "endpoints", "example", "-o", "yaml"])?;
     let record = yaml.lines().find(|line| line.contains(RECORD));
     let record = record.unwrap_or_else(|| panic!("no record in {yaml}"));
     for part in ["'{\"holderIdentity\":\"web-1\",\"leaseDurationSeconds\":6,", "\"leaderTransitions\":0}'"] {
@@ -22,29 +22,29 @@ pub fn kubectl_shows_who_leads(plane: &ControlPlane) -> Verdict {
     assert!(yaml.contains("\n    leader-elector/mark: '{\"process\":\""), "{yaml}");
     assert!(warning.contains("Endpoints is deprecated"), "{warning}");
 
-    let stage = Stage::new(plane, "shown-leases", "leases");
-    stage.start("web-2", &[STEADY]).wait_to_lead();
-    let (table, _) = kubectl(&stage, &["get", "lease", "example"])?;
+    let namespace = ElectionNamespace::new(plane, "shown-leases", "leases");
+    namespace.start("web-2", &[STEADY]).wait_to_lead();
+    let (table, _) = kubectl(&namespace, &["get", "lease", "example"])?;
     let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!((&words[0][..2], &words[1][..2]), (&["NAME", "HOLDER"][..], &["example", "web-2"][..]), "{table}");
     Ok(())
 }
 
-pub fn kubectl_proxy_is_enough_for_a_server(plane: &ControlPlane) -> Verdict {
+pub fn kubectl_proxy_is_enough_for_a_server(plane: &ControlPlane) -> ScenarioResult {
     for kind in KINDS {
-        let stage = Stage::new(plane, &format!("proxied-{kind}"), kind);
-        let program = plane.kubectl(&stage.namespace).ok_or(Skipped("there is no kubectl"))?;
+        let namespace = ElectionNamespace::new(plane, &format!("proxied-{kind}"), kind);
+        let program = plane.kubectl(&namespace.name).ok_or(Skipped("kubectl is not installed"))?;
         let proxy = Proxy::start(program)?;
         let flags = [
             &format!("--server={}", proxy.url),
-            &format!("--election-namespace={}", stage.namespace),
+            &format!("--election-namespace={}", namespace.name),
             &format!("--lock={kind}"),
             STEADY,
         ];
         let mut a = Elector::start("a", &flags);
         a.wait_to_lead();
-        assert_eq!(stage.holder(), "a");
-        stage.wait_for_renewals(2);
+        assert_eq!(namespace.holder(), "a");
+        namespace.wait_for_renewals(2);
         let b = Elector::start("b", &flags);
         b.wait_to_name("a");
         a.signal(rustix::process::Signal::TERM);
@@ -54,36 +54,36 @@ pub fn kubectl_proxy_is_enough_for_a_server(plane: &ControlPlane) -> Verdict {
     Ok(())
 }
 
-pub fn the_manifests_are_valid(plane: &ControlPlane) -> Verdict {
+pub fn the_manifests_are_valid(plane: &ControlPlane) -> ScenarioResult {
     if !plane.is_real() {
         return Err(Skipped("the in-memory API server has no Deployments"));
     }
-    let stage = Stage::new(plane, "manifests", "endpoints");
+    let namespace = ElectionNamespace::new(plane, "manifests", "endpoints");
     // The strictest Pod Security Standard: the server sends warnings about violations.
-    kubectl(&stage, &["label", "namespace", "manifests", "pod-security.kubernetes.io/warn=restricted"])?;
-    let is_taken = |what: [&str; 2]| {
-        for way in [&["--server-side"][..], &["--validate=strict"]] {
-            let (_, said) = kubectl(&stage, &[&["apply", "--dry-run=server"], &what[..], way].concat())?;
-            assert!(said.is_empty(), "{what:?}: {said}");
+    kubectl(&namespace, &["label", "namespace", "manifests", "pod-security.kubernetes.io/warn=restricted"])?;
+    let is_accepted = |what: [&str; 2]| {
+        for flags in [&["--server-side"][..], &["--validate=strict"]] {
+            let (_, warnings) = kubectl(&namespace, &[&["apply", "--dry-run=server"], &what[..], flags].concat())?;
+            assert!(warnings.is_empty(), "{what:?}: {warnings}");
         }
         Ok(())
     };
     let files = deploy::manifests();
     assert!(files.len() >= 5, "{files:?}");
     for file in files {
-        is_taken(["--filename", &format!("{DEPLOY}/{file}")])?;
+        is_accepted(["--filename", &format!("{DEPLOY}/{file}")])?;
     }
-    is_taken(["--kustomize", DEPLOY])?;
+    is_accepted(["--kustomize", DEPLOY])?;
     let components = deploy::components();
     assert_eq!(components.len(), 4, "{components:?}");
     for component in components {
-        is_taken(["--kustomize", Overlay::of(&[&component], "").folder()])?;
+        is_accepted(["--kustomize", Overlay::of(&[&component], "").folder()])?;
     }
     Ok(())
 }
 
 /// The manifest for Leases, with the change for ConfigMaps that its comment describes, and with the other roles.
-pub fn the_rights_of_the_manifest_are_enough(plane: &ControlPlane) -> Verdict {
+pub fn the_rights_of_the_manifest_are_enough(plane: &ControlPlane) -> ScenarioResult {
     if !plane.is_real() {
         return Err(Skipped("the in-memory API server has no roles"));
     }
@@ -95,24 +95,24 @@ pub fn the_rights_of_the_manifest_are_enough(plane: &ControlPlane) -> Verdict {
     ];
     for (lock, kinds, role) in locks {
         let last = *kinds.last().expect("a lock is something");
-        let stage = Stage::that_allows(plane, &format!("manifest-{lock}"), last, &[]);
+        let namespace = ElectionNamespace::with_rights(plane, &format!("manifest-{lock}"), last, &[]);
         let mut manifest =
-            deploy::text("rbac.yaml").replace("namespace: default", &format!("namespace: {}", stage.namespace));
+            deploy::text("rbac.yaml").replace("namespace: default", &format!("namespace: {}", namespace.name));
         if lock == "configmaps" {
             manifest = manifest
                 .replace("apiGroups: [\"coordination.k8s.io\"]", "apiGroups: [\"\"]")
                 .replace("resources: [\"leases\"]", "resources: [\"configmaps\"]");
         }
-        stage.files.write("rbac.yaml", &manifest);
-        kubectl(&stage, &["apply", "--filename", &stage.files.path("rbac.yaml")])?;
+        namespace.files.write("rbac.yaml", &manifest);
+        kubectl(&namespace, &["apply", "--filename", &namespace.files.path("rbac.yaml")])?;
         if let Some(role) = role {
-            kubectl(&stage, &["apply", "--filename", &format!("{DEPLOY}/{role}")])?;
+            kubectl(&namespace, &["apply", "--filename", &format!("{DEPLOY}/{role}")])?;
         }
-        let (token, _) = kubectl(&stage, &["create", "token", "leader-elector", "--duration=10m"])?;
+        let (token, _) = kubectl(&namespace, &["create", "token", "leader-elector", "--duration=10m"])?;
         let files = ServiceAccount::new(&token, plane.ca_pem());
-        let asked = format!("--as=system:serviceaccount:{}:leader-elector", stage.namespace);
+        let asked = format!("--as=system:serviceaccount:{}:leader-elector", namespace.name);
         let can = |verb: &str, what: &str| {
-            let mut command = plane.kubectl(&stage.namespace).expect("it was there just now");
+            let mut command = plane.kubectl(&namespace.name).expect("it was there just now");
             command.args(["auth", "can-i", verb, what, &asked, "--quiet"]).status().expect("it can be run").success()
         };
         wait_until("the rights are in force", || {
@@ -123,12 +123,12 @@ pub fn the_rights_of_the_manifest_are_enough(plane: &ControlPlane) -> Verdict {
             assert_eq!(can("update", &format!("{kind}/example")), is_asked_for, "{kind} with {lock}");
             assert!(!can("update", &format!("{kind}/other")) && !can("delete", &format!("{kind}/example")));
         }
-        let start = |id: &str| stage.start(id, &[STEADY, &files.flag(), &format!("--lock={lock}")]);
+        let start = |id: &str| namespace.start(id, &[STEADY, &files.flag(), &format!("--lock={lock}")]);
         let a = start("a");
         a.wait_to_lead();
         let b = start("b");
         b.wait_to_name("a");
-        stage.wait_for_renewals(2);
+        namespace.wait_for_renewals(2);
         for elector in [&a, &b] {
             assert_eq!(lines(elector, "forbidden"), 0, "{}", elector.log());
         }

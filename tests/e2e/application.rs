@@ -1,85 +1,87 @@
-//! A Deployment of our own: a shell script with an elector beside it.
+//! A Deployment whose application is a shell script, with an elector as a sidecar.
 
 use crate::cluster::Cluster;
-use crate::stage::Stage;
+use crate::namespace::TestNamespace;
 use serde_json::{Value, json};
 
-/// Does nothing, and ends when it is told to.
+/// A script that does nothing, and exits on SIGTERM.
 pub const IDLE: &str = "trap exit TERM; while :; do sleep 1; done";
 
-/// A function of the shell that prints what is at a URL, with the client that the image has.
-pub const ASK: &str = "ask() { if command -v curl >/dev/null; then curl -s -m 1 $1; else wget -q -T 1 -O - $1; fi; }";
+/// A shell function that prints the body of an HTTP answer, with whichever client the image has.
+pub const FETCH: &str =
+    "fetch() { if command -v curl >/dev/null; then curl -s -m 1 $1; else wget -q -T 1 -O - $1; fi; }";
 
-/// Prints what comes from a URL as it comes.
+/// A shell function that prints the body of an HTTP answer as it arrives.
 pub const STREAM: &str = "stream() { if command -v curl >/dev/null; then curl -sN $1; else wget -q -O - $1; fi; }";
 
 pub struct Application<'a> {
     pub replicas: u32,
     pub script: &'a str,
-    /// What the script's container may take of the memory, if it is limited.
-    pub memory: Option<&'a str>,
-    /// What both containers mount of the volumes in `more`.
+    /// The memory limit of the script's container.
+    pub memory_limit: Option<&'a str>,
+    /// The volume mounts of both containers; `pod_fields` has the volumes.
     pub mounts: Value,
-    /// Beside those that every elector here needs; its lock is a Lease.
+    /// Flags of the elector, in addition to those that every elector here has. The lock is the Lease `example`.
     pub flags: &'a [&'a str],
-    pub is_native: bool,
-    /// The elector's.
+    /// Whether the elector is a native sidecar, an init container that keeps running.
+    pub has_native_sidecar: bool,
+    /// The elector's HTTP port.
     pub port: u16,
-    /// More fields of the pod's specification, over those that are there.
-    pub more: Value,
+    /// Fields of the pod's `spec`. They replace the default ones.
+    pub pod_fields: Value,
 }
 
 impl<'a> Application<'a> {
-    /// Three replicas of a script, with a plain sidecar.
+    /// Three replicas of a script, whose elector is a normal container.
     pub fn of(script: &'a str, flags: &'a [&'a str]) -> Application<'a> {
         Application {
             replicas: 3,
             script,
-            memory: None,
+            memory_limit: None,
             mounts: json!([]),
             flags,
-            is_native: false,
+            has_native_sidecar: false,
             port: 4040,
-            more: Value::Null,
+            pod_fields: Value::Null,
         }
     }
 
-    /// Applies it, with the elector's rights, and waits until all of it is ready.
-    pub fn start<'c>(self, cluster: &'c Cluster, name: &str) -> Stage<'c> {
-        let stage = Stage::new(cluster, name);
-        stage.apply(&rights());
-        stage.apply(&self.deployment(cluster));
-        stage.wait_for_rollout();
-        stage
+    /// Applies the Deployment and the elector's rights, and waits until all replicas are ready.
+    pub fn start<'c>(self, cluster: &'c Cluster, name: &str) -> TestNamespace<'c> {
+        let namespace = TestNamespace::new(cluster, name);
+        namespace.apply(&rights());
+        namespace.apply(&self.deployment(cluster));
+        namespace.wait_for_rollout();
+        namespace
     }
 
     fn deployment(&self, cluster: &Cluster) -> Value {
         let application = json!({
-            "name": "app", "image": cluster.shell_image, "command": ["sh", "-c", self.script], "securityContext": least(),
-            "resources": {"limits": {"memory": self.memory}}, "volumeMounts": self.mounts,
+            "name": "app", "image": cluster.shell_image, "command": ["sh", "-c", self.script], "securityContext": restricted(),
+            "resources": {"limits": {"memory": self.memory_limit}}, "volumeMounts": self.mounts,
         });
         let mut elector = json!({
-            "name": "elector", "image": cluster.image, "securityContext": least(), "volumeMounts": self.mounts, "env": [
+            "name": "elector", "image": cluster.image, "securityContext": restricted(), "volumeMounts": self.mounts, "env": [
                 variable("NAMESPACE", "metadata.namespace"), variable("POD_NAME", "metadata.name"),
                 variable("POD_IPS", "status.podIPs"),
             ],
             "readinessProbe": {"httpGet": {"path": "/readyz", "port": self.port}},
         });
         let http = format!("--http=:{}", self.port);
-        let always = ["--election=example", "--election-namespace=$(NAMESPACE)", "--lock=leases", &http];
-        elector["args"] = always.iter().chain(self.flags).copied().collect();
+        let common = ["--election=example", "--election-namespace=$(NAMESPACE)", "--lock=leases", &http];
+        elector["args"] = common.iter().chain(self.flags).copied().collect();
         let mut spec = json!({
             "serviceAccountName": "leader-elector",
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
         });
-        if self.is_native {
+        if self.has_native_sidecar {
             elector["restartPolicy"] = "Always".into();
             spec["initContainers"] = json!([elector]);
             spec["containers"] = json!([application]);
         } else {
             spec["containers"] = json!([application, elector]);
         }
-        self.more.as_object().into_iter().flatten().for_each(|(name, value)| spec[name] = value.clone());
+        self.pod_fields.as_object().into_iter().flatten().for_each(|(name, value)| spec[name] = value.clone());
         let labels = json!({"app": "app"});
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app"},
@@ -91,7 +93,7 @@ impl<'a> Application<'a> {
     }
 }
 
-fn least() -> Value {
+fn restricted() -> Value {
     json!({"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]}})
 }
 
@@ -99,7 +101,7 @@ fn variable(name: &str, field: &str) -> Value {
     json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": field}}})
 }
 
-/// What an elector may do: all that it needs for the Leases `example` and `inner`, and for the Service `app`.
+/// The elector's RBAC objects: for the Leases `example` and `inner`, and for the leader Service `app`.
 fn rights() -> Value {
     let rbac = "rbac.authorization.k8s.io";
     let name = json!({"name": "leader-elector"});

@@ -1,20 +1,22 @@
-//! The application has stopped before the next leader's begins, whichever way the elector is beside it.
+//! The application of the old leader ends before the application of the next one works: with a native sidecar, with a
+//! normal container, and in run mode.
 
-use crate::application::{ASK, Application, IDLE};
+use crate::application::{Application, FETCH, IDLE};
 use crate::cluster::Cluster;
-use crate::common::scenarios::Verdict;
-use crate::handovers::few;
+use crate::common::scenarios::ScenarioResult;
+use crate::handovers::few_rounds;
 use crate::logs::{Line, Logs};
-use crate::sampler::figures;
-use crate::stage::Stage;
+use crate::namespace::TestNamespace;
+use crate::sampler::percentiles;
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-/// Asks before each piece of work, and goes on for half a second more after SIGTERM, as whoever has to finish something.
+/// Asks the elector before each piece of work. After SIGTERM it works for half a second more, like an application that
+/// has to finish something.
 const SCRIPT: &str = r#"
 trap 'ending=yes' TERM
-token() { ask http://127.0.0.1:4040/status | sed -n 's/.*"fencingToken":\([0-9]*\).*/\1/p'; }
+token() { fetch http://127.0.0.1:4040/status | sed -n 's/.*"fencingToken":\([0-9]*\).*/\1/p'; }
 while [ -z "$ending" ]; do
     term=$(token)
     if [ -n "$term" ]; then echo "works $term"; usleep 20000; else usleep 200000; fi
@@ -24,76 +26,76 @@ if [ -n "$term" ]; then
 fi
 "#;
 
-pub fn a_native_sidecar_outlives_its_application(cluster: &Cluster) -> Verdict<String> {
-    let stage = application(&script(), true, &[]).start(cluster, "native-lines");
-    update_again_and_again(&stage, cluster.rounds)
+pub fn a_native_sidecar_outlives_its_application(cluster: &Cluster) -> ScenarioResult<String> {
+    let namespace = application(&script(), true, &[]).start(cluster, "native-lines");
+    update_repeatedly(&namespace, cluster.rounds)
 }
 
-pub fn a_plain_sidecar_with_a_release_delay_outlives_its_application(cluster: &Cluster) -> Verdict<String> {
-    let stage = application(&script(), false, &["--release-delay=3s"]).start(cluster, "plain-lines");
-    update_again_and_again(&stage, few(cluster))
+pub fn a_plain_sidecar_with_a_release_delay_outlives_its_application(cluster: &Cluster) -> ScenarioResult<String> {
+    let namespace = application(&script(), false, &["--release-delay=3s"]).start(cluster, "plain-lines");
+    update_repeatedly(&namespace, few_rounds(cluster))
 }
 
-/// The only program in the image is the elector itself, so the command is one, of another election.
-pub fn a_command_runs_in_one_pod_at_a_time(cluster: &Cluster) -> Verdict<String> {
+/// The image contains no other program than the elector, so the command is an elector of another election.
+pub fn a_command_runs_in_one_pod_at_a_time(cluster: &Cluster) -> ScenarioResult<String> {
     let command = ["/leader-elector", "--election=inner", "--election-namespace=$(NAMESPACE)", "--lock=leases"];
     let flags = [&["--", command[0]], &command[1..], &["--http=:4041"]].concat();
-    let stage = Application::of(IDLE, &flags).start(cluster, "command");
-    let of_command = |line: &Line| line.text.contains("/inner").then(|| line.pod.clone());
-    let sampler = stage.sample();
+    let namespace = Application::of(IDLE, &flags).start(cluster, "command");
+    let pod_of_command = |line: &Line| line.text.contains("/inner").then(|| line.pod.clone());
+    let sampler = namespace.start_sampler();
     let lines = thread::scope(|scope| {
-        let logs = Logs::follow(scope, &stage, "elector");
-        for _ in 0..few(cluster) {
-            stage.wait_for_rollout();
-            let leader = sampler.leader(&stage);
-            stage.wait_until("the command runs", || {
-                logs.lines().iter().any(|it| of_command(it).as_ref() == Some(&leader.pod))
+        let logs = Logs::follow(scope, &namespace, "elector");
+        for _ in 0..few_rounds(cluster) {
+            namespace.wait_for_rollout();
+            let leader = sampler.leader(&namespace);
+            namespace.wait_until("the command runs", || {
+                logs.lines().iter().any(|it| pod_of_command(it).as_ref() == Some(&leader.pod))
             });
-            stage.kubectl(&["delete", "pod", &leader.pod, "--wait=false"]);
-            let next = sampler.wait_for_next(&stage, &leader);
-            stage.wait_until("the command runs", || {
-                logs.lines().iter().any(|it| of_command(it).as_ref() == Some(&next.pod))
+            namespace.kubectl(&["delete", "pod", &leader.pod, "--wait=false"]);
+            let next = sampler.wait_for_next(&namespace, &leader);
+            namespace.wait_until("the command runs", || {
+                logs.lines().iter().any(|it| pod_of_command(it).as_ref() == Some(&next.pod))
             });
         }
         logs.lines()
     });
-    let terms = terms_of(&lines, of_command);
+    let terms = terms_of(&lines, pod_of_command);
     let gaps = terms.windows(2).map(|pair| Duration::from_micros((pair[1].0 - pair[0].1) as u64)).collect();
-    Ok(format!("{}, from the command's last line to its next one's first", figures("gap", gaps)))
+    Ok(format!("{}, from the last line of a command to the first line of the next one", percentiles("gap", gaps)))
 }
 
-fn application<'a>(script: &'a str, is_native: bool, flags: &'a [&'a str]) -> Application<'a> {
-    Application { replicas: 2, is_native, ..Application::of(script, flags) }
+fn application<'a>(script: &'a str, has_native_sidecar: bool, flags: &'a [&'a str]) -> Application<'a> {
+    Application { replicas: 2, has_native_sidecar, ..Application::of(script, flags) }
 }
 
 fn script() -> String {
-    format!("{ASK}\n{SCRIPT}")
+    format!("{FETCH}\n{SCRIPT}")
 }
 
-fn update_again_and_again(stage: &Stage, updates: usize) -> Verdict<String> {
-    stage.wait_for_rollout();
+fn update_repeatedly(namespace: &TestNamespace, updates: usize) -> ScenarioResult<String> {
+    namespace.wait_for_rollout();
     let lines = thread::scope(|scope| {
-        let logs = Logs::follow(scope, stage, "app");
+        let logs = Logs::follow(scope, namespace, "app");
         let terms = || terms_of(&logs.lines(), token).len();
-        stage.wait_until("the application works", || terms() > 0);
+        namespace.wait_until("the application works", || terms() > 0);
         for _ in 0..updates {
             let before = terms();
-            stage.kubectl(&["rollout", "restart", "deployment/app"]);
-            stage.wait_until("another one works", || terms() > before);
-            stage.wait_for_rollout();
+            namespace.kubectl(&["rollout", "restart", "deployment/app"]);
+            namespace.wait_until("the application of another pod works", || terms() > before);
+            namespace.wait_for_rollout();
         }
         logs.lines()
     });
     let terms = terms_of(&lines, token);
     let gaps = terms.windows(2).map(|pair| Duration::from_micros((pair[1].0 - pair[0].1) as u64)).collect();
-    Ok(format!("{}, last line to first line, in {} lines", figures("gap", gaps), lines.len()))
+    Ok(format!("{}, last line to first line, in {} lines", percentiles("gap", gaps), lines.len()))
 }
 
 fn token(line: &Line) -> Option<String> {
     line.text.strip_prefix("works ").map(str::to_owned)
 }
 
-/// When the first and the last line of each term were printed, in order; panics if two overlap.
+/// The times of the first and the last line of each term, in order. Panics if two terms overlap.
 pub fn terms_of(lines: &[Line], term: impl Fn(&Line) -> Option<String>) -> Vec<(i64, i64)> {
     let mut terms = BTreeMap::<String, (i64, i64)>::new();
     for (line, term) in lines.iter().filter_map(|line| Some((line, term(line)?))) {
@@ -103,6 +105,6 @@ pub fn terms_of(lines: &[Line], term: impl Fn(&Line) -> Option<String>) -> Vec<(
     let mut terms: Vec<(i64, i64)> = terms.into_values().collect();
     terms.sort_unstable();
     let overlap = terms.windows(2).find(|pair| pair[1].0 <= pair[0].1);
-    assert_eq!(overlap, None, "one began before the other's last line");
+    assert_eq!(overlap, None, "a term began before the last line of the earlier one");
     terms
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{Commit, Request};
 
-/// The audit policy: log requests for the kinds of objects that electors use; for writes also the object.
+/// The audit policy: the server logs requests for the resources that electors use, and for writes also the object.
 pub(crate) fn policy() -> Value {
     let resources = json!([
         {"group": "", "resources": ["endpoints", "configmaps"]},
@@ -29,25 +29,25 @@ pub(crate) fn policy() -> Value {
     })
 }
 
-/// The log, read incrementally.
+/// The audit log. Each call reads the lines that were added since the last call.
 pub(crate) struct AuditLog {
     path: PathBuf,
-    /// The same moment on both clocks.
-    anchor: (SystemTime, Instant),
-    read: Mutex<Lines>,
+    /// One instant on both clocks, to convert the wall-clock times in the log.
+    clock_anchor: (SystemTime, Instant),
+    contents: Mutex<Contents>,
 }
 
 #[derive(Default)]
-struct Lines {
-    /// The offset after the last complete line.
-    read_to: u64,
-    /// In the order of their answers (of the beginning of their answers, for watches).
-    events: Vec<Event>,
-    /// By auditID, because a watch has two events, one at its beginning and one at its end.
-    known: BTreeMap<String, usize>,
+struct Contents {
+    /// The offset in the file after the last complete line.
+    offset: u64,
+    /// In the order in which the answers ended; watches, in the order in which the answers began.
+    events: Vec<AuditEvent>,
+    /// The index in `events` by auditID. A watch is logged twice: at its beginning and at its end.
+    index_by_id: BTreeMap<String, usize>,
 }
 
-struct Event {
+struct AuditEvent {
     request: Request,
     within: (Instant, Instant),
     /// The object in the answer to a write.
@@ -56,7 +56,11 @@ struct Event {
 
 impl AuditLog {
     pub(crate) fn new(path: &Path) -> AuditLog {
-        AuditLog { path: path.to_owned(), anchor: (SystemTime::now(), Instant::now()), read: Mutex::default() }
+        AuditLog {
+            path: path.to_owned(),
+            clock_anchor: (SystemTime::now(), Instant::now()),
+            contents: Mutex::default(),
+        }
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
@@ -65,87 +69,88 @@ impl AuditLog {
 
     pub(crate) fn commits(&self, resource: &str, namespace: &str) -> Vec<Commit> {
         self.with_events(|events| {
-            let here = |event: &&Event| event.request.resource == resource && event.request.namespace == namespace;
-            let mut commits: Vec<Commit> = events.iter().filter(here).filter_map(Event::commit).collect();
-            // An update that changes nothing is answered with the same state.
+            let is_wanted =
+                |event: &&AuditEvent| event.request.resource == resource && event.request.namespace == namespace;
+            let mut commits: Vec<Commit> = events.iter().filter(is_wanted).filter_map(AuditEvent::commit).collect();
             let version = |commit: &Commit| commit.object.as_ref().map_or(0, version);
             if commits.iter().all(|commit| commit.object.is_some()) {
                 commits.sort_by_key(version);
             }
+            // An update that changes nothing gets the same resourceVersion, so it is not a new state.
             commits.dedup_by(|later, earlier| version(later) != 0 && version(later) == version(earlier));
             commits
         })
     }
 
-    fn with_events<T>(&self, look: impl FnOnce(&[Event]) -> T) -> T {
-        let mut lines = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        for line in lines.new_ones(&self.path) {
+    fn with_events<T>(&self, read: impl FnOnce(&[AuditEvent]) -> T) -> T {
+        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in contents.read_new_lines(&self.path) {
             if let Some((id, event)) = serde_json::from_str(&line).ok().and_then(|event| self.event(event)) {
-                lines.add(id, event);
+                contents.add(id, event);
             }
         }
-        look(&lines.events)
+        read(&contents.events)
     }
 
-    fn event(&self, mut event: Value) -> Option<(String, Event)> {
+    fn event(&self, mut event: Value) -> Option<(String, AuditEvent)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let object = event["responseObject"].take();
-        let about = &event["objectRef"];
+        let reference = &event["objectRef"];
         let request = Request {
             verb: text(&event["verb"]),
-            resource: text(&about["resource"]),
-            namespace: text(&about["namespace"]),
+            resource: text(&reference["resource"]),
+            namespace: text(&reference["namespace"]),
             user: text(&event["user"]["username"]),
             status: event["responseStatus"]["code"].as_u64().and_then(|code| code.try_into().ok()),
         };
         let began = self.instant(event["requestReceivedTimestamp"].as_str()?)?;
         // The log truncates times to microseconds.
         let ended = self.instant(event["stageTimestamp"].as_str()?)? + Duration::from_micros(1);
-        Some((text(&event["auditID"]), Event { request, within: (began, ended), object }))
+        Some((text(&event["auditID"]), AuditEvent { request, within: (began, ended), object }))
     }
 
     fn instant(&self, time: &str) -> Option<Instant> {
         let time = UNIX_EPOCH + since_1970(time)?;
-        let (wall, steady) = self.anchor;
+        let (wall, monotonic) = self.clock_anchor;
         match time.duration_since(wall) {
-            Ok(later) => steady.checked_add(later),
-            Err(error) => steady.checked_sub(error.duration()),
+            Ok(later) => monotonic.checked_add(later),
+            Err(error) => monotonic.checked_sub(error.duration()),
         }
     }
 }
 
-impl Lines {
-    fn new_ones(&mut self, path: &Path) -> Vec<String> {
+impl Contents {
+    fn read_new_lines(&mut self, path: &Path) -> Vec<String> {
         let mut new = Vec::new();
         let read = File::open(path).and_then(|mut file| {
-            file.seek(SeekFrom::Start(self.read_to))?;
+            file.seek(SeekFrom::Start(self.offset))?;
             file.read_to_end(&mut new)
         });
         let end = new.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         if read.is_err() {
             return Vec::new(); // the log does not exist yet
         }
-        self.read_to += end as u64;
+        self.offset += end as u64;
         String::from_utf8_lossy(&new[..end]).lines().map(str::to_owned).collect()
     }
 
-    fn add(&mut self, id: String, event: Event) {
-        match self.known.get(&id) {
+    fn add(&mut self, id: String, event: AuditEvent) {
+        match self.index_by_id.get(&id) {
             Some(&index) => self.events[index] = event,
             None => {
-                self.known.insert(id, self.events.len());
+                self.index_by_id.insert(id, self.events.len());
                 self.events.push(event);
             }
         }
     }
 }
 
-impl Event {
+impl AuditEvent {
     fn commit(&self) -> Option<Commit> {
-        let is_done = matches!(self.request.status, Some(200 | 201));
+        let succeeded = matches!(self.request.status, Some(200 | 201));
         let object = match self.request.verb.as_str() {
-            "create" | "update" | "patch" if is_done => Some(self.object.clone()),
-            "delete" if is_done => None,
+            "create" | "update" | "patch" if succeeded => Some(self.object.clone()),
+            "delete" if succeeded => None,
             _ => return None,
         };
         Some(Commit { within: self.within, object })

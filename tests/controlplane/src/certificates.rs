@@ -3,17 +3,17 @@
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
 /// The server's certificate and key, and the CA that clients trust.
-pub(crate) struct Serving {
+pub(crate) struct ServingCertificate {
     pub(crate) ca: String,
     pub(crate) certificate: String,
     pub(crate) key: String,
 }
 
-impl Serving {
-    /// For the address 127.0.0.1.
-    pub(crate) fn new() -> Result<Serving, rcgen::Error> {
+impl ServingCertificate {
+    /// A certificate for the address 127.0.0.1, and a new CA.
+    pub(crate) fn new() -> Result<ServingCertificate, rcgen::Error> {
         let mut ca = CertificateParams::new(Vec::new())?;
-        ca.distinguished_name.push(DnType::CommonName, "control plane of the tests");
+        ca.distinguished_name.push(DnType::CommonName, "tests");
         ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         let ca_key = KeyPair::generate()?;
         let ca_pem = ca.self_signed(&ca_key)?.pem();
@@ -21,7 +21,7 @@ impl Serving {
         leaf.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         let key = KeyPair::generate()?;
         let certificate = leaf.signed_by(&key, &Issuer::new(ca, ca_key))?.pem();
-        Ok(Serving { ca: ca_pem, certificate, key: key.serialize_pem() })
+        Ok(ServingCertificate { ca: ca_pem, certificate, key: key.serialize_pem() })
     }
 }
 

@@ -9,13 +9,13 @@ use ureq::Agent;
 use ureq::http::Request;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-/// Longer than any request takes.
+/// The timeout of a request; in a test that passes, none takes so long.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The answer to a request.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The code.
+    /// The HTTP status code.
     pub status: u16,
     /// The `Warning` headers.
     pub warnings: Vec<String>,
@@ -31,7 +31,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// `base` is a URL without a path. Over https the server must have a certificate of this CA.
+    /// `base` is a URL without a path. With https the server's certificate must be signed by this CA.
     pub(crate) fn new(base: String, ca_pem: Option<&str>, token: &str) -> io::Result<Client> {
         let mut tls =
             TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
@@ -58,7 +58,7 @@ impl Client {
         self.send_as(&self.token, method, path, body)
     }
 
-    /// The same with another token.
+    /// Sends a request with another token.
     pub(crate) fn send_as(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> io::Result<Answer> {
         let request = Request::builder()
             .method(method)
@@ -80,8 +80,8 @@ impl Client {
         Ok(Answer { status, warnings, body: serde_json::from_str(&text).unwrap_or_default() })
     }
 
-    /// A request that must succeed; returns the body of the answer.
-    pub(crate) fn must(&self, method: &str, path: &str, body: &Value) -> Value {
+    /// Sends a request, and panics if it fails; returns the body of the answer.
+    pub(crate) fn send_successfully(&self, method: &str, path: &str, body: &Value) -> Value {
         match self.send(method, path, Some(body)) {
             Ok(answer) if answer.status / 100 == 2 => answer.body,
             other => panic!("{method} {path}: {other:?}"),

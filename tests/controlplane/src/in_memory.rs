@@ -1,4 +1,4 @@
-//! The in-memory API server, as a control plane.
+//! The backend for the in-memory API server.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,31 +13,31 @@ use crate::{Account, Backend, Commit, Request, Token};
 
 const ADMIN: &str = "admin";
 
-pub(crate) struct InMemoryPlane {
+pub(crate) struct InMemoryBackend {
     server: Server,
     admin: Client,
     access: Mutex<Access>,
 }
 
-/// All tokens and rules, because the server's are only replaced all together.
+/// All tokens and rules. They are kept here, because the server can only replace all of them at once.
 #[derive(Default)]
 struct Access {
     tokens: BTreeMap<String, String>,
-    /// By user and resource.
+    /// The rules by user and resource.
     rules: BTreeMap<(String, String), Vec<Rule>>,
 }
 
-impl InMemoryPlane {
-    pub(crate) fn start() -> io::Result<InMemoryPlane> {
+impl InMemoryBackend {
+    pub(crate) fn start() -> io::Result<InMemoryBackend> {
         let server = Server::start(Options { tls: true, ..Options::default() })?;
         let admin = Client::new(server.url(), server.ca_pem(), ADMIN)?;
         let access = Access {
             tokens: [(ADMIN.to_owned(), ADMIN.to_owned())].into(),
             rules: [((ADMIN.to_owned(), "*".to_owned()), vec![Rule::new(ADMIN, &["*"], "*")])].into(),
         };
-        let in_memory = InMemoryPlane { server, admin, access: Mutex::default() };
-        in_memory.change_access(|it| *it = access);
-        Ok(in_memory)
+        let backend = InMemoryBackend { server, admin, access: Mutex::default() };
+        backend.change_access(|it| *it = access);
+        Ok(backend)
     }
 
     fn change_access(&self, change: impl FnOnce(&mut Access)) {
@@ -48,9 +48,9 @@ impl InMemoryPlane {
     }
 }
 
-impl Backend for InMemoryPlane {
+impl Backend for InMemoryBackend {
     fn name(&self) -> String {
-        format!("the in-memory API server, because {} names no directory with etcd and kube-apiserver", crate::ASSETS)
+        format!("the in-memory API server, because {} is not set", crate::ASSETS)
     }
 
     fn address(&self) -> SocketAddr {
@@ -58,14 +58,14 @@ impl Backend for InMemoryPlane {
     }
 
     fn ca_pem(&self) -> &str {
-        self.server.ca_pem().expect("it speaks TLS")
+        self.server.ca_pem().expect("the server was started with TLS")
     }
 
     fn admin(&self) -> &Client {
         &self.admin
     }
 
-    /// The server has all namespaces.
+    /// Every namespace exists already.
     fn add_namespace(&self, _namespace: &str) {}
 
     /// The server knows accounts only by their tokens.
@@ -96,24 +96,24 @@ impl Backend for InMemoryPlane {
 
     fn requests(&self) -> Vec<Request> {
         let answered = self.server.requests().into_iter().filter(|request| request.status.is_some());
-        let as_here = |request: apiserver::RequestSeen| Request {
+        let convert = |request: apiserver::RequestSeen| Request {
             verb: request.verb.to_owned(),
             resource: request.resource.to_owned(),
             namespace: request.namespace,
             user: request.user.unwrap_or_default(),
             status: request.status,
         };
-        answered.map(as_here).collect()
+        answered.map(convert).collect()
     }
 
     fn commits(&self, resource: &str, namespace: &str) -> Vec<Commit> {
         let changes = self.server.history().into_iter();
-        let here = changes.filter(|change| change.resource == resource && change.namespace == namespace);
-        let as_here = |change: apiserver::Change| Commit {
+        let wanted = changes.filter(|change| change.resource == resource && change.namespace == namespace);
+        let convert = |change: apiserver::Change| Commit {
             within: (change.when, change.when),
             object: (change.kind != ChangeKind::Deleted).then(|| Value::clone(&change.object)),
         };
-        here.map(as_here).collect()
+        wanted.map(convert).collect()
     }
 
     fn kill_server(&self) {

@@ -5,8 +5,8 @@
 //! Kubernetes controllers, [`ControlPlane::start`] starts both on loopback, with new certificates and keys, service
 //! accounts and RBAC. Otherwise it starts the in-memory API server.
 //!
-//! Objects are changed over HTTP in both cases, with an administrator's token. A trait with two implementations covers
-//! the differences: accounts, rights and tokens, the record of requests and writes, and faults.
+//! In both cases tests change objects over HTTP, with an administrator's token. The trait `Backend` has an implementation
+//! for each server. It covers what differs: accounts, rights, tokens, the log of requests and writes, and faults.
 
 #![forbid(unsafe_code)]
 
@@ -30,23 +30,23 @@ use serde_json::{Value, json};
 
 pub use crate::client::Answer;
 use crate::client::Client;
-use crate::in_memory::InMemoryPlane;
-use crate::real::RealPlane;
+use crate::in_memory::InMemoryBackend;
+use crate::real::RealBackend;
 
-/// The environment variable that names the directory with the programs.
+/// The environment variable that names the directory with etcd and kube-apiserver.
 pub const ASSETS: &str = "KUBEBUILDER_ASSETS";
 
 /// A service account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Its namespace, in which its rights apply.
+    /// The namespace of the account, in which its rights apply.
     pub namespace: String,
-    /// Its name.
+    /// The name of the account.
     pub name: String,
 }
 
 impl Account {
-    /// Its user name for the API server.
+    /// The user name that the API server gives the account.
     pub fn user(&self) -> String {
         format!("system:serviceaccount:{}:{}", self.namespace, self.name)
     }
@@ -63,18 +63,18 @@ pub struct Token {
     /// The text of the token.
     pub text: String,
     account: Account,
-    /// The object to which it is bound: the token is valid while that exists.
+    /// The Secret to which the token is bound: the token is valid while the Secret exists.
     bound_to: String,
 }
 
-/// A request that was answered, or a watch that was opened.
+/// A request with its answer, or an opened watch.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `get`, `list`, `watch`, `create`, `update`, `patch` or `delete`.
     pub verb: String,
     /// `endpoints`, `configmaps` or `leases`.
     pub resource: String,
-    /// Empty for requests without a name.
+    /// Empty for requests without a namespace.
     pub namespace: String,
     /// The user of its token; empty without a token.
     pub user: String,
@@ -87,7 +87,7 @@ pub struct Request {
 pub struct Commit {
     /// It was committed between these two instants.
     pub within: (Instant, Instant),
-    /// The object after the commit; none if it was deleted.
+    /// The object after the commit; `None` if it was deleted.
     pub object: Option<Value>,
 }
 
@@ -118,26 +118,26 @@ trait Backend: Send + Sync {
 pub struct ControlPlane {
     backend: Box<dyn Backend>,
     is_real: bool,
-    /// Declared after the backend, so that it is removed after the backend has stopped.
-    dir: Folder,
+    /// Declared after the backend, so that it is dropped after the backend has stopped.
+    dir: TempDir,
 }
 
 impl ControlPlane {
-    /// Starts a real server if there is one, otherwise the in-memory one, and waits until it answers. Files are written
-    /// to a new directory below `dir`, which is removed at the end.
+    /// Starts a real server if `KUBEBUILDER_ASSETS` is set, otherwise the in-memory one, and waits until it answers. Its
+    /// files are in a new directory below `dir`, which is removed at the end.
     ///
     /// # Errors
     /// If a program does not start; the error contains the last lines that it printed.
     pub fn start(dir: &Path) -> io::Result<ControlPlane> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = Folder(dir.join(format!("controlplane-{}-{number}", std::process::id())));
+        let dir = TempDir(dir.join(format!("controlplane-{}-{number}", std::process::id())));
         fs::create_dir_all(&dir.0)?;
         let assets = assets();
         let is_real = assets.is_some();
         let backend: Box<dyn Backend> = match assets {
-            Some(assets) => Box::new(RealPlane::start(&assets, &dir.0)?),
-            None => Box::new(InMemoryPlane::start()?),
+            Some(assets) => Box::new(RealBackend::start(&assets, &dir.0)?),
+            None => Box::new(InMemoryBackend::start()?),
         };
         let plane = ControlPlane { backend, is_real, dir };
         plane.write_kubeconfig()?;
@@ -154,12 +154,12 @@ impl ControlPlane {
         self.backend.name()
     }
 
-    /// Its HTTPS address.
+    /// The HTTPS address of the server.
     pub fn address(&self) -> SocketAddr {
         self.backend.address()
     }
 
-    /// The CA of its certificate.
+    /// The CA that signed the server's certificate.
     pub fn ca_pem(&self) -> &str {
         self.backend.ca_pem()
     }
@@ -172,7 +172,7 @@ impl ControlPlane {
         self.backend.admin().send(method, path, body)
     }
 
-    /// The same with another token.
+    /// Sends a request with another token.
     ///
     /// # Errors
     /// If there is no answer.
@@ -180,26 +180,26 @@ impl ControlPlane {
         self.backend.admin().send_as(&token.text, method, path, body)
     }
 
-    /// The present object; none if it does not exist or there is no answer.
+    /// The object; `None` if it does not exist, or if there is no answer.
     pub fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
         let answer = self.send("GET", &object_path(resource, namespace, name), None).ok()?;
         (answer.status == 200).then_some(answer.body)
     }
 
-    /// Creates an object. Name and type are added to `object`.
+    /// Creates an object: `object` with this name.
     ///
     /// # Panics
-    /// If the server does not create it; so do `edit` and `delete`.
+    /// If the server does not create it. `edit` and `delete` panic in the same way.
     pub fn create(&self, resource: &str, namespace: &str, name: &str, mut object: Value) -> Value {
         object["metadata"]["name"] = name.into();
-        self.backend.admin().must("POST", &collection_path(resource, namespace), &object)
+        self.backend.admin().send_successfully("POST", &collection_path(resource, namespace), &object)
     }
 
     /// Reads an object, changes it, and writes it back; repeats that after conflicts.
     pub fn edit(&self, resource: &str, namespace: &str, name: &str, change: impl Fn(&mut Value)) -> Value {
         let path = object_path(resource, namespace, name);
         loop {
-            let mut object = self.get(resource, namespace, name).unwrap_or_else(|| panic!("there is no {path}"));
+            let mut object = self.get(resource, namespace, name).unwrap_or_else(|| panic!("{path} does not exist"));
             change(&mut object);
             match self.send("PUT", &path, Some(&object)) {
                 Ok(answer) if answer.status == 200 => return answer.body,
@@ -228,14 +228,14 @@ impl ControlPlane {
         account
     }
 
-    /// Sets an account's rights on a resource: `create` in its whole namespace, the other verbs on the object of this
-    /// name. Returns when this has taken effect.
+    /// Replaces an account's rights on a resource: `create` in the whole namespace, the other verbs on the object of this
+    /// name. Waits until the rights are in force.
     pub fn allow(&self, account: &Account, resource: &str, name: &str, verbs: &[&str]) {
         self.backend.allow(account, resource, name, verbs);
     }
 
-    /// A token of an account, as projected into a pod. It is valid for some minutes, and not longer than the object to
-    /// which it is bound exists.
+    /// A new token of an account, like those that the kubelet projects into pods. It is valid for ten minutes, or until
+    /// [`ControlPlane::revoke`].
     pub fn token(&self, account: &Account) -> Token {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let bound_to = format!("token-{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -243,7 +243,7 @@ impl ControlPlane {
         Token { text, account: account.clone(), bound_to }
     }
 
-    /// Deletes the object to which a token is bound. A real server accepts the token for about 10 s more, because it
+    /// Deletes the Secret to which a token is bound. A real server accepts the token for about 10 s more, because it
     /// caches tokens.
     pub fn revoke(&self, token: &Token) {
         self.backend.revoke(token);
@@ -256,17 +256,17 @@ impl ControlPlane {
         answer.is_ok_and(|answer| answer.status != 401)
     }
 
-    /// The process IDs of its running processes. For the in-memory server that is this process.
+    /// The process IDs of the server and of etcd. For the in-memory server that is this process.
     pub fn processes(&self) -> Vec<u32> {
         self.backend.processes()
     }
 
-    /// The requests so far that were answered, and the watches that were opened.
+    /// The requests that have been answered so far, and the watches that have been opened.
     pub fn requests(&self) -> Vec<Request> {
         self.backend.requests()
     }
 
-    /// The states of the locks in a namespace that were acknowledged so far, in order.
+    /// The acknowledged states of a namespace's objects of this resource, in order.
     pub fn commits(&self, resource: &str, namespace: &str) -> Vec<Commit> {
         self.backend.commits(resource, namespace)
     }
@@ -276,12 +276,12 @@ impl ControlPlane {
         self.backend.kill_server();
     }
 
-    /// Starts it again, at the same address, and waits until it answers.
+    /// Starts the API server again at the same address, and waits until it answers.
     pub fn start_server(&self) {
         self.backend.start_server();
     }
 
-    /// Kills etcd. The in-memory server has none; it hangs.
+    /// Kills etcd. The in-memory server has no etcd: it stops answering instead.
     pub fn kill_storage(&self) {
         self.backend.kill_storage();
     }
@@ -306,11 +306,11 @@ impl ControlPlane {
         self.backend.forget_history();
     }
 
-    /// `kubectl` as an administrator of this server, in a namespace: the one in the directory with the programs, or
-    /// else the one in `PATH`. None if there is none.
+    /// `kubectl` with the administrator's kubeconfig and this namespace. The program in `KUBEBUILDER_ASSETS` is preferred
+    /// to that in `PATH`; `None` if neither exists.
     pub fn kubectl(&self, namespace: &str) -> Option<Command> {
-        let folders = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
-        let program = assets().into_iter().chain(folders).map(|dir| dir.join("kubectl")).find(|file| file.is_file())?;
+        let dirs = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
+        let program = assets().into_iter().chain(dirs).map(|dir| dir.join("kubectl")).find(|file| file.is_file())?;
         let mut command = Command::new(program);
         command.arg(format!("--namespace={namespace}")).env("KUBECONFIG", self.kubeconfig()).env("HOME", &self.dir.0);
         Some(command)
@@ -337,20 +337,20 @@ impl ControlPlane {
 }
 
 /// A directory that is removed when dropped.
-struct Folder(PathBuf);
+struct TempDir(PathBuf);
 
-impl Drop for Folder {
+impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// The directory with the programs, if one is named.
+/// The directory that `KUBEBUILDER_ASSETS` names.
 fn assets() -> Option<PathBuf> {
     env::var_os(ASSETS).filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
-/// The path of the objects of a resource.
+/// The URL path of a resource in a namespace.
 pub fn collection_path(resource: &str, namespace: &str) -> String {
     let path = match group_of(resource) {
         "" => "api/v1".to_owned(),
@@ -359,7 +359,7 @@ pub fn collection_path(resource: &str, namespace: &str) -> String {
     format!("/{path}/namespaces/{namespace}/{resource}")
 }
 
-/// The path of an object.
+/// The URL path of an object.
 pub fn object_path(resource: &str, namespace: &str, name: &str) -> String {
     format!("{}/{name}", collection_path(resource, namespace))
 }

@@ -1,4 +1,4 @@
-//! A server program that is ended with the test process, however that ends.
+//! A server process that is killed when the test process ends, even if that crashes.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A shell script that runs the program until the script's standard input is closed, which also happens when the test
+/// A shell script that runs the program until the script's standard input is closed. The kernel closes it when the test
 /// process dies.
 const SUPERVISOR: &str =
     r#"log=$1; shift; "$@" >>"$log" 2>&1 </dev/null & echo $!; read -r line; kill -KILL $!; wait $!"#;
 
 /// How long a server may take until it answers, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// How many lines of a log an error contains.
+/// How many lines of the log an error message contains.
 const LAST_LINES: usize = 15;
 
 /// A program that can be started, killed and started again.
@@ -35,27 +35,27 @@ impl Program {
         Program { path: path.to_owned(), arguments: arguments.to_owned(), log: log.to_owned(), running }
     }
 
-    /// Starts it, and waits until it is ready.
+    /// Starts the program, and waits until it is ready.
     pub(crate) fn start(&self, is_ready: impl Fn() -> bool) -> io::Result<()> {
         *self.running() = Some(Process::start(&self.path, &self.arguments, &self.log)?);
         self.wait_until_ready(is_ready)
     }
 
-    /// Waits until it is ready; an error if it ends or does not become ready.
+    /// Waits until the program is ready. Returns an error if it ends first, or is not ready in time.
     pub(crate) fn wait_until_ready(&self, is_ready: impl Fn() -> bool) -> io::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         while !is_ready() {
             let is_running = self.running().as_ref().is_some_and(Process::is_running);
             if !is_running || Instant::now() > deadline {
                 let what = if is_running { "is not ready in time" } else { "has ended" };
-                return Err(io::Error::other(format!("it {what}; it logged:\n{}", self.last_lines())));
+                let message = format!("{} {what}; end of its log:\n{}", self.path.display(), self.last_lines());
+                return Err(io::Error::other(message));
             }
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
     }
 
-    /// Kills it.
     pub(crate) fn kill(&self) {
         drop(self.running().take());
     }
@@ -66,7 +66,7 @@ impl Program {
         }
     }
 
-    /// Its number; none while it does not run.
+    /// The process ID; `None` while it does not run.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.running().as_ref().and_then(|process| process.pid.as_raw_nonzero().get().try_into().ok())
     }
@@ -84,16 +84,16 @@ impl Program {
 
 /// A running program; killed when dropped.
 struct Process {
-    keeper: Child,
+    supervisor: Child,
     pid: Pid,
 }
 
 impl Process {
     fn start(path: &Path, arguments: &[String], log: &Path) -> io::Result<Process> {
         if !path.is_file() {
-            return Err(io::Error::other(format!("there is no program {}", path.display())));
+            return Err(io::Error::other(format!("the program {} does not exist", path.display())));
         }
-        let mut keeper = Command::new("sh")
+        let mut supervisor = Command::new("sh")
             .args(["-c", SUPERVISOR, "sh"])
             .arg(log)
             .arg(path)
@@ -103,10 +103,10 @@ impl Process {
             .stderr(Stdio::null()) // the shell prints how the program ended
             .spawn()?;
         let mut line = String::new();
-        BufReader::new(keeper.stdout.take().expect("it is piped")).read_line(&mut line)?;
+        BufReader::new(supervisor.stdout.take().expect("stdout is piped")).read_line(&mut line)?;
         let pid = line.trim().parse().ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other(format!("cannot start {}", path.display())))?;
-        Ok(Process { keeper, pid })
+        Ok(Process { supervisor, pid })
     }
 
     /// A zombie counts as ended.
@@ -117,7 +117,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        drop(self.supervisor.stdin.take());
+        let _ = self.supervisor.wait();
     }
 }

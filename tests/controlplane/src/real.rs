@@ -1,4 +1,4 @@
-//! A kube-apiserver and its etcd, as processes on loopback.
+//! The backend with a real kube-apiserver and etcd, as processes on loopback.
 
 use std::fs;
 use std::io;
@@ -12,35 +12,35 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::audit::{self, AuditLog};
-use crate::certificates::{Serving, TokenKeys};
+use crate::certificates::{ServingCertificate, TokenKeys};
 use crate::client::Client;
 use crate::process::Program;
 use crate::{Account, Backend, Commit, Request, Token, group_of};
 
 const ADMIN: &str = "admin-of-the-tests";
 
-/// How long to wait until a change of rights takes effect: the server learns of it by a watch.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a change of rights may take to be in force. The server learns of it by a watch.
+const RIGHTS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The shortest that a token may last.
+/// The shortest lifetime of a token that the server accepts.
 const TOKEN_SECONDS: u32 = 600;
 
-pub(crate) struct RealPlane {
+pub(crate) struct RealBackend {
     server: Program,
     storage: Program,
-    at_storage: Client,
+    etcd_client: Client,
     admin: Client,
     address: SocketAddr,
     ca_pem: String,
     audit: AuditLog,
 }
 
-impl RealPlane {
-    pub(crate) fn start(assets: &Path, dir: &Path) -> io::Result<RealPlane> {
+impl RealBackend {
+    pub(crate) fn start(assets: &Path, dir: &Path) -> io::Result<RealBackend> {
         let [client_port, peer_port, port] = free_ports()?;
         let (client_url, peer_url) =
             (format!("http://127.0.0.1:{client_port}"), format!("http://127.0.0.1:{peer_port}"));
-        let serving = Serving::new().map_err(io::Error::other)?;
+        let serving = ServingCertificate::new().map_err(io::Error::other)?;
         let accounts = TokenKeys::new().map_err(io::Error::other)?;
         let file = |name: &str, content: &str| {
             let path = dir.join(name);
@@ -75,26 +75,26 @@ impl RealPlane {
             format!("--audit-log-path={}", audit_log.display()),
             "--audit-log-mode=blocking".to_owned(),
         ];
-        let real = RealPlane {
+        let backend = RealBackend {
             server: Program::new(&assets.join("kube-apiserver"), &server, &dir.join("kube-apiserver.log")),
             storage: Program::new(&assets.join("etcd"), &storage, &dir.join("etcd.log")),
-            at_storage: Client::new(client_url, None, "")?,
+            etcd_client: Client::new(client_url, None, "")?,
             admin: Client::new(format!("https://127.0.0.1:{port}"), Some(&serving.ca), ADMIN)?,
             address: SocketAddr::from(([127, 0, 0, 1], port)),
             ca_pem: serving.ca,
             audit: AuditLog::new(&audit_log),
         };
-        real.try_start_storage()?;
-        real.try_start_server()?;
-        Ok(real)
+        backend.try_start_storage()?;
+        backend.try_start_server()?;
+        Ok(backend)
     }
 
     fn try_start_storage(&self) -> io::Result<()> {
         let is_healthy = |answer: crate::Answer| answer.body["health"] == "true";
-        self.storage.start(|| self.at_storage.send("GET", "/health", None).is_ok_and(is_healthy))
+        self.storage.start(|| self.etcd_client.send("GET", "/health", None).is_ok_and(is_healthy))
     }
 
-    /// It creates the namespace `default` some time after it reports that it is ready.
+    /// The server creates the namespace `default` some time after it reports that it is ready, so this waits for both.
     fn try_start_server(&self) -> io::Result<()> {
         let answers = |path: &str| self.admin.send("GET", path, None).is_ok_and(|answer| answer.status == 200);
         self.server.start(|| answers("/readyz") && answers("/api/v1/namespaces/default"))
@@ -103,16 +103,16 @@ impl RealPlane {
     fn version(client: &Client, name: &str) -> String {
         let answer = client.send("GET", "/version", None);
         let version = answer.ok().and_then(|answer| answer.body[name].as_str().map(str::to_owned));
-        version.unwrap_or_else(|| "of an unknown version".to_owned())
+        version.unwrap_or_else(|| "of unknown version".to_owned())
     }
 
     /// Creates or replaces an object.
     fn put(&self, collection: &str, object: &Value) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let path = format!("{collection}/{name}");
-        let is_there = self.admin.send("GET", &path, None).is_ok_and(|answer| answer.status == 200);
-        let (method, path) = if is_there { ("PUT", path.as_str()) } else { ("POST", collection) };
-        self.admin.must(method, path, object);
+        let exists = self.admin.send("GET", &path, None).is_ok_and(|answer| answer.status == 200);
+        let (method, path) = if exists { ("PUT", path.as_str()) } else { ("POST", collection) };
+        self.admin.send_successfully(method, path, object);
     }
 
     fn is_allowed(&self, account: &Account, verb: &str, resource: &str, name: &str) -> bool {
@@ -124,14 +124,14 @@ impl RealPlane {
             }},
         });
         let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-        self.admin.must("POST", path, &review)["status"]["allowed"] == true
+        self.admin.send_successfully("POST", path, &review)["status"]["allowed"] == true
     }
 }
 
-impl Backend for RealPlane {
+impl Backend for RealBackend {
     fn name(&self) -> String {
-        let server = RealPlane::version(&self.admin, "gitVersion");
-        let storage = RealPlane::version(&self.at_storage, "etcdserver");
+        let server = RealBackend::version(&self.admin, "gitVersion");
+        let storage = RealBackend::version(&self.etcd_client, "etcdserver");
         format!("kube-apiserver {server} with etcd {storage}")
     }
 
@@ -158,15 +158,15 @@ impl Backend for RealPlane {
 
     fn allow(&self, account: &Account, resource: &str, name: &str, verbs: &[&str]) {
         let groups = [group_of(resource)];
-        let (everywhere, by_name): (Vec<&str>, Vec<&str>) = verbs.iter().partition(|&&verb| verb == "create");
+        let (in_namespace, by_name): (Vec<&str>, Vec<&str>) = verbs.iter().partition(|&&verb| verb == "create");
         let mut rules = Vec::new();
         if !by_name.is_empty() {
             rules.push(json!({
                 "apiGroups": groups, "resources": [resource], "resourceNames": [name], "verbs": by_name,
             }));
         }
-        if !everywhere.is_empty() {
-            rules.push(json!({"apiGroups": groups, "resources": [resource], "verbs": everywhere}));
+        if !in_namespace.is_empty() {
+            rules.push(json!({"apiGroups": groups, "resources": [resource], "verbs": in_namespace}));
         }
         let Account { namespace, name: account_name } = account;
         let group = "rbac.authorization.k8s.io";
@@ -179,10 +179,10 @@ impl Backend for RealPlane {
         let role = json!({"metadata": {"name": role_name}, "rules": rules});
         self.put(&format!("/apis/{group}/v1/namespaces/{namespace}/roles"), &role);
         self.put(&format!("/apis/{group}/v1/namespaces/{namespace}/rolebindings"), &binding);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + RIGHTS_TIMEOUT;
         let in_force = |verb: &&str| self.is_allowed(account, verb, resource, name) == verbs.contains(verb);
         while !["get", "create", "update", "watch"].iter().all(in_force) {
-            assert!(Instant::now() < deadline, "{account:?} may not do {verbs:?}, or more than that");
+            assert!(Instant::now() < deadline, "the rights of {account:?} are not in force: only {verbs:?}");
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -190,14 +190,14 @@ impl Backend for RealPlane {
     fn token(&self, account: &Account, bound_to: &str) -> String {
         let Account { namespace, name } = account;
         let secret = json!({"metadata": {"name": bound_to}});
-        self.admin.must("POST", &format!("/api/v1/namespaces/{namespace}/secrets"), &secret);
+        self.admin.send_successfully("POST", &format!("/api/v1/namespaces/{namespace}/secrets"), &secret);
         let request = json!({"spec": {
             "expirationSeconds": TOKEN_SECONDS,
             "boundObjectRef": {"kind": "Secret", "apiVersion": "v1", "name": bound_to},
         }});
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
-        let answer = self.admin.must("POST", &path, &request);
-        answer["status"]["token"].as_str().expect("that is what it is for").to_owned()
+        let answer = self.admin.send_successfully("POST", &path, &request);
+        answer["status"]["token"].as_str().expect("a TokenRequest returns a token").to_owned()
     }
 
     fn revoke(&self, token: &Token) {
@@ -244,7 +244,8 @@ impl Backend for RealPlane {
         self.storage.signal(Signal::CONT);
     }
 
-    /// Its watch cache begins at the newest resourceVersion when it starts, so an object must be written before.
+    /// The watch cache of a new server starts at the newest resourceVersion. So one object is written before the restart:
+    /// all older versions are then unknown.
     fn forget_history(&self) {
         let maps = "/api/v1/namespaces/default/configmaps";
         self.put(maps, &json!({"metadata": {"name": "written-last"}, "data": {"at": format!("{:?}", Instant::now())}}));
@@ -253,8 +254,8 @@ impl Backend for RealPlane {
     }
 }
 
-/// Ports that stay free while a server is down: they are below the range of ephemeral ports, and each is used only
-/// once.
+/// Free ports below the range of ephemeral ports, each returned once. So no other process takes the port of a server
+/// while it is down.
 fn free_ports<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
     static TRIED: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or_default();
@@ -263,7 +264,7 @@ fn free_ports<const COUNT: usize>() -> io::Result<[u16; COUNT]> {
         *port = loop {
             let next = first.saturating_add(TRIED.fetch_add(1, Ordering::Relaxed));
             if next > 32_000 {
-                return Err(io::Error::other("no port is free"));
+                return Err(io::Error::other("no port between 20000 and 32000 is free"));
             }
             if TcpListener::bind(("127.0.0.1", next)).is_ok() {
                 break next;

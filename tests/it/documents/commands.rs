@@ -61,12 +61,12 @@ const COMMANDS: &[(&str, Run)] = &[
         "git config --global url.https://mirror.example.com/.insteadOf https://github.com/RustSec/",
         Run::Needs("a mirror of the advisories"),
     ),
-    ("kubectl apply -f rights.yaml -f my-app.yaml", Run::Test("e2e/manifests.rs", "the_walk_of_the_readme_works")),
+    ("kubectl apply -f rights.yaml -f my-app.yaml", Run::Test("e2e/manifests.rs", "the_commands_of_the_readme_work")),
     ("cat mine/kustomization.yaml", Run::Test("it/deploy/manifests.rs", "the_output_of_kustomize_agrees")),
-    ("kubectl apply -k deploy", Run::Test("e2e/manifests.rs", "the_manifests_run_as_they_are")),
+    ("kubectl apply -k deploy", Run::Test("e2e/manifests.rs", "the_manifests_run_unchanged")),
     (
         "kubectl apply -f deploy/rbac.yaml -f deploy/example.yaml",
-        Run::Test("e2e/manifests.rs", "the_first_look_of_the_operations_works"),
+        Run::Test("e2e/manifests.rs", "the_example_of_the_operations_guide_works"),
     ),
     ("kubectl get lease example", Run::Test("conformance/readme.rs", "kubectl_shows_who_leads")),
     ("kubectl get endpoints example -o yaml", Run::Test("conformance/readme.rs", "kubectl_shows_who_leads")),
@@ -92,35 +92,35 @@ const COMMANDS: &[(&str, Run)] = &[
     ("docker push registry.example.com/leader-elector:0.6.0", Run::Needs("a registry")),
     (
         "kubectl exec deploy/my-app -c my-app -- curl --silent localhost:4040",
-        Run::Test("e2e/manifests.rs", "the_walk_of_the_readme_works"),
+        Run::Test("e2e/manifests.rs", "the_commands_of_the_readme_work"),
     ),
     (
         "kubectl exec deploy/my-app -c elector -- /leader-elector --check",
-        Run::Test("e2e/manifests.rs", "the_walk_of_the_readme_works"),
+        Run::Test("e2e/manifests.rs", "the_commands_of_the_readme_work"),
     ),
     (
         "kubectl exec web-6d4cf56db6-xk2p9 --container=elector -- /leader-elector --check",
-        Run::Test("e2e/troubles.rs", "kubectl_and_exec_probes_ask_the_elector"),
+        Run::Test("e2e/probes.rs", "kubectl_and_exec_probes_query_the_elector"),
     ),
     (
         "kubectl get pods -l app=leader-elector-example",
-        Run::Test("e2e/manifests.rs", "the_first_look_of_the_operations_works"),
+        Run::Test("e2e/manifests.rs", "the_example_of_the_operations_guide_works"),
     ),
     (
         "kubectl logs leader-elector-example-5b9c8d7f6c-4xq2m",
-        Run::Test("e2e/manifests.rs", "the_first_look_of_the_operations_works"),
+        Run::Test("e2e/manifests.rs", "the_example_of_the_operations_guide_works"),
     ),
     (
         "kubectl logs -f leader-elector-example-5b9c8d7f6c-4xq2m",
-        Run::Test("e2e/manifests.rs", "the_first_look_of_the_operations_works"),
+        Run::Test("e2e/manifests.rs", "the_example_of_the_operations_guide_works"),
     ),
     (
         "kubectl delete pod leader-elector-example-5b9c8d7f6c-hv7rd",
-        Run::Test("e2e/manifests.rs", "the_first_look_of_the_operations_works"),
+        Run::Test("e2e/manifests.rs", "the_example_of_the_operations_guide_works"),
     ),
     (
         "curl http://localhost:8001/api/v1/namespaces/default/pods/leader-elector-example-5b9c8d7f6c-4xq2m:4040/proxy/",
-        Run::Test("e2e/manifests.rs", "the_first_look_of_the_operations_works"),
+        Run::Test("e2e/manifests.rs", "the_example_of_the_operations_guide_works"),
     ),
 ];
 

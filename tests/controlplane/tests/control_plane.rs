@@ -1,4 +1,4 @@
-//! What other tests depend on, with each kind of server.
+//! Tests of what other tests rely on. They run against the kind of server that is available.
 
 use std::path::Path;
 use std::thread;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use controlplane::{ControlPlane, object_path};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The error of comparing times from two clocks.
 const CLOCK_ERROR: Duration = Duration::from_millis(1);
@@ -17,9 +17,9 @@ fn plane() -> ControlPlane {
 }
 
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !condition() {
-        assert!(Instant::now() < deadline, "timed out after {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "timed out after {TIMEOUT:?}: {what}");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -40,7 +40,7 @@ fn commits_are_recorded_in_order_with_their_time() {
             versions.push(version(&plane.edit(kind, "records", "it", label)));
             plane.edit(kind, "records", "it", label); // changes nothing, so it is not a new state
         }
-        wait_until("all is on record", || plane.commits(kind, "records").len() == 3);
+        wait_until("the server has recorded everything", || plane.commits(kind, "records").len() == 3);
         let commits = plane.commits(kind, "records");
         let seen: Vec<u64> = commits.iter().map(|it| version(it.object.as_ref().unwrap())).collect();
         assert_eq!(seen, versions);
@@ -50,7 +50,9 @@ fn commits_are_recorded_in_order_with_their_time() {
             assert!(before - CLOCK_ERROR <= earliest && earliest <= latest && latest <= after + CLOCK_ERROR);
         }
         plane.delete(kind, "records", "it");
-        wait_until("the end of it too", || plane.commits(kind, "records").last().unwrap().object.is_none());
+        wait_until("the server has recorded the deletion", || {
+            plane.commits(kind, "records").last().unwrap().object.is_none()
+        });
         assert!(plane.get(kind, "records", "it").is_none());
     }
 }
@@ -63,25 +65,25 @@ fn an_account_has_only_its_rights_and_its_tokens_can_be_revoked() {
     let account = plane.add_account("accounts", "somebody");
     let (first, second) = (plane.token(&account), plane.token(&account));
     assert!(plane.accepts(&first) && plane.accepts(&second));
-    let may = |method: &str, name: &str| {
+    let is_allowed = |method: &str, name: &str| {
         let object = plane.get("leases", "accounts", "it").unwrap();
         let body = (method == "PUT").then_some(&object);
         plane.send_as(&second, method, &object_path("leases", "accounts", name), body).unwrap().status != 403
     };
-    assert!(!may("GET", "it") && !may("PUT", "it"));
+    assert!(!is_allowed("GET", "it") && !is_allowed("PUT", "it"));
     plane.allow(&account, "leases", "it", &["get"]);
-    assert!(may("GET", "it") && !may("PUT", "it") && !may("GET", "another"));
+    assert!(is_allowed("GET", "it") && !is_allowed("PUT", "it") && !is_allowed("GET", "another"));
     plane.allow(&account, "leases", "it", &["update"]);
-    assert!(!may("GET", "it") && may("PUT", "it"));
+    assert!(!is_allowed("GET", "it") && is_allowed("PUT", "it"));
     plane.revoke(&first);
     wait_until("the token is refused", || !plane.accepts(&first));
     assert!(plane.accepts(&second));
 
     let user = account.user();
-    let asked = || plane.requests().into_iter().filter(|it| it.user == user && it.resource == "leases");
-    wait_until("all is on record", || asked().count() == 7);
-    let refused = asked().filter(|it| it.verb == "get" && it.status == Some(403)).count();
-    assert_eq!(refused, 3, "{:?}", asked().collect::<Vec<_>>());
+    let requests = || plane.requests().into_iter().filter(|it| it.user == user && it.resource == "leases");
+    wait_until("the server has recorded everything", || requests().count() == 7);
+    let refused = requests().filter(|it| it.verb == "get" && it.status == Some(403)).count();
+    assert_eq!(refused, 3, "{:?}", requests().collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,69 +1,71 @@
-//! Three candidates of one election.
+//! An election with three candidates.
 
 use super::api_server::ApiServer;
 use super::candidate::Candidate;
 use super::program::Program;
-use super::{PATIENCE, wait_until};
+use super::{TIMEOUT, wait_until};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
-/// Between two questions while it may happen at any moment, and after so long.
-const PAUSES: [(Duration, Duration); 2] =
+/// How long to pause between two polls of the survivors, by the time since the leader was ended: until the first
+/// duration, pause for the second one.
+const POLL_PAUSES: [(Duration, Duration); 2] =
     [(Duration::from_millis(100), Duration::from_micros(100)), (Duration::MAX, Duration::from_millis(1))];
 
-pub struct Trio<'a> {
+pub struct Election<'a> {
     server: &'a ApiServer,
     program: Program,
-    election: String,
-    /// The account that all share; none if each has its own.
+    name: String,
+    /// The service account of all candidates; `None` if each has its own.
     shared_account: Option<String>,
     flags: Vec<String>,
-    /// The flags that only the candidate with this id has.
+    /// The additional flags of the candidate with this identity.
     own_flags: fn(&str) -> Vec<String>,
     pub candidates: Vec<Candidate>,
 }
 
-/// When a survivor named the new leader, and when all did.
+/// When the first survivor named the new leader, and when all survivors did.
 pub struct Handover {
     pub first: Instant,
     pub all: Instant,
 }
 
-impl<'a> Trio<'a> {
-    /// Starts them, and waits until they agree. Without an account to share, each has its own.
+impl<'a> Election<'a> {
+    /// Starts the candidates, and waits until all name the same leader. Without `shared_account` each candidate has its own
+    /// account.
     pub fn start(
         server: &'a ApiServer,
         program: &Program,
-        election: &str,
+        name: &str,
         shared_account: Option<&str>,
         ttl: &str,
-    ) -> Trio<'a> {
-        Trio::start_with(server, program, election, shared_account, ttl, |_| Vec::new())
+    ) -> Election<'a> {
+        Election::start_with(server, program, name, shared_account, ttl, |_| Vec::new())
     }
 
     pub fn start_with(
         server: &'a ApiServer,
         program: &Program,
-        election: &str,
+        name: &str,
         shared_account: Option<&str>,
         ttl: &str,
         own_flags: fn(&str) -> Vec<String>,
-    ) -> Trio<'a> {
+    ) -> Election<'a> {
         let shared_account = shared_account.map(str::to_owned);
-        let flags = vec![format!("--election={election}"), ttl.to_owned()];
-        let (program, election) = (program.clone(), election.to_owned());
-        let mut trio = Trio { server, program, election, shared_account, flags, own_flags, candidates: Vec::new() };
+        let flags = vec![format!("--election={name}"), ttl.to_owned()];
+        let (program, name) = (program.clone(), name.to_owned());
+        let mut election = Election { server, program, name, shared_account, flags, own_flags, candidates: Vec::new() };
         for id in ["a", "b", "c"] {
-            let candidate = trio.spawn(id);
-            trio.candidates.push(candidate);
+            let candidate = election.spawn(id);
+            election.candidates.push(candidate);
         }
-        trio.leader();
-        trio
+        election.leader();
+        election
     }
 
     /// The account of a candidate.
     pub fn account(&self, id: &str) -> String {
-        self.shared_account.clone().unwrap_or_else(|| format!("{}-{id}", self.election))
+        self.shared_account.clone().unwrap_or_else(|| format!("{}-{id}", self.name))
     }
 
     fn spawn(&self, id: &str) -> Candidate {
@@ -71,32 +73,35 @@ impl<'a> Trio<'a> {
         Candidate::spawn(&self.program, id, &flags)
     }
 
-    /// The index of the leader, as soon as all name it.
+    /// Waits until all candidates name the same leader, and returns its index.
     pub fn leader(&mut self) -> usize {
         let candidates = &mut self.candidates;
         let mut leader = String::new();
-        wait_until("all name one leader", Duration::from_millis(2), || {
+        wait_until("all candidates name the same leader", Duration::from_millis(2), || {
             assert!(
                 candidates.iter_mut().all(Candidate::is_running),
-                "a candidate has ended; BENCH_LOGS=FOLDER says why"
+                "a candidate has exited; set BENCH_LOGS=DIRECTORY to keep the logs"
             );
-            leader = candidates[0].names().unwrap_or_default();
-            !leader.is_empty() && candidates[1..].iter_mut().all(|it| it.names().as_ref() == Some(&leader))
+            leader = candidates[0].named_leader().unwrap_or_default();
+            !leader.is_empty() && candidates[1..].iter_mut().all(|it| it.named_leader().as_ref() == Some(&leader))
         });
-        self.candidates.iter().position(|candidate| candidate.id == leader).expect("it is one of them")
+        self.candidates
+            .iter()
+            .position(|candidate| candidate.id == leader)
+            .expect("the leader is one of the candidates")
     }
 
-    /// Ends the leader by this signal, watches what the survivors answer, and starts it anew. `meanwhile` is done right
-    /// after the signal.
+    /// Sends this signal to the leader, polls the survivors until all name a new leader, and restarts the old one.
+    /// `meanwhile` runs right after the signal.
     pub fn end_leader(&mut self, signal: Signal, meanwhile: impl FnOnce(&ApiServer, &str)) -> Handover {
         let leader = self.leader();
         let old = self.candidates.remove(leader);
         let begin = Instant::now();
         old.signal(signal);
-        meanwhile(self.server, &self.election);
+        meanwhile(self.server, &self.name);
         let mut first = None;
         let all = loop {
-            let names: Vec<_> = self.candidates.iter_mut().map(Candidate::names).collect();
+            let names: Vec<_> = self.candidates.iter_mut().map(Candidate::named_leader).collect();
             let is_new = |name: &Option<String>| self.candidates.iter().any(|it| Some(&it.id) == name.as_ref());
             let now = Instant::now();
             if names.iter().any(is_new) {
@@ -106,8 +111,8 @@ impl<'a> Trio<'a> {
                 break now;
             }
             let elapsed = now.duration_since(begin);
-            assert!(elapsed < PATIENCE, "the survivors never named one of themselves: {names:?}");
-            let (_, pause) = PAUSES.iter().find(|(until, _)| elapsed < *until).expect("the last has no end");
+            assert!(elapsed < TIMEOUT, "the survivors do not agree on a new leader; they name {names:?}");
+            let (_, pause) = POLL_PAUSES.iter().find(|(until, _)| elapsed < *until).expect("the last entry has no end");
             std::thread::sleep(*pause);
         };
         let id = old.id.clone();

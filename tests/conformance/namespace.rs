@@ -14,9 +14,9 @@ pub const ALL: &[&str] = &["get", "create", "update", "watch"];
 /// The name of every election here.
 pub const NAME: &str = "example";
 
-pub struct Stage<'p> {
+pub struct ElectionNamespace<'p> {
     pub plane: &'p ControlPlane,
-    pub namespace: String,
+    pub name: String,
     /// The kind of the lock: `endpoints`, `configmaps` or `leases`.
     pub kind: &'static str,
     pub account: Account,
@@ -24,26 +24,26 @@ pub struct Stage<'p> {
     pub files: ServiceAccount,
 }
 
-impl<'p> Stage<'p> {
-    /// A stage with all rights that an elector needs.
-    pub fn new(plane: &'p ControlPlane, namespace: &str, kind: &'static str) -> Stage<'p> {
-        Stage::that_allows(plane, namespace, kind, ALL)
+impl<'p> ElectionNamespace<'p> {
+    /// A namespace in which the candidates have all rights that they need.
+    pub fn new(plane: &'p ControlPlane, name: &str, kind: &'static str) -> ElectionNamespace<'p> {
+        ElectionNamespace::with_rights(plane, name, kind, ALL)
     }
 
-    /// A stage with these verbs.
-    pub fn that_allows(
+    /// A namespace in which the candidates have the rights for these verbs only.
+    pub fn with_rights(
         plane: &'p ControlPlane,
-        namespace: &str,
+        name: &str,
         kind: &'static str,
         verbs: &'static [&'static str],
-    ) -> Stage<'p> {
-        plane.add_namespace(namespace);
-        let account = plane.add_account(namespace, "elector");
+    ) -> ElectionNamespace<'p> {
+        plane.add_namespace(name);
+        let account = plane.add_account(name, "elector");
         let token = plane.token(&account);
         let files = ServiceAccount::new(&token.text, plane.ca_pem());
-        let stage = Stage { plane, namespace: namespace.to_owned(), kind, account, token, files };
-        stage.allow(verbs);
-        stage
+        let namespace = ElectionNamespace { plane, name: name.to_owned(), kind, account, token, files };
+        namespace.allow(verbs);
+        namespace
     }
 
     /// Replaces the allowed verbs.
@@ -68,7 +68,7 @@ impl<'p> Stage<'p> {
 
     /// Starts a candidate without waiting.
     pub fn spawn(&self, id: &str, more: &[&str]) -> Elector {
-        let (namespace, lock) = (format!("--election-namespace={}", self.namespace), format!("--lock={}", self.kind));
+        let (namespace, lock) = (format!("--election-namespace={}", self.name), format!("--lock={}", self.kind));
         let account = self.files.flag();
         Elector::spawn(self.command(), id, &[&[namespace.as_str(), lock.as_str(), account.as_str()], more].concat())
     }
@@ -78,12 +78,12 @@ impl<'p> Stage<'p> {
         leader_and_follower(|id| self.start(id, more))
     }
 
-    /// The present lock.
+    /// The lock object.
     pub fn object(&self) -> Option<Value> {
-        self.plane.get(self.kind, &self.namespace, NAME)
+        self.plane.get(self.kind, &self.name, NAME)
     }
 
-    /// The record in the lock; null where there is none.
+    /// The record in the lock; null if there is none.
     pub fn record(&self) -> Value {
         self.object().map_or(Value::Null, |object| record_of(&object))
     }
@@ -95,7 +95,7 @@ impl<'p> Stage<'p> {
 
     /// Changes the lock as another client.
     pub fn edit(&self, change: impl Fn(&mut Value)) -> Value {
-        self.plane.edit(self.kind, &self.namespace, NAME, change)
+        self.plane.edit(self.kind, &self.name, NAME, change)
     }
 
     /// Waits until the lease has been renewed `count` times from now on.
@@ -112,7 +112,7 @@ impl<'p> Stage<'p> {
     /// All acknowledged states of the lock, each with its holder.
     pub fn commits(&self) -> Vec<(Commit, String)> {
         let holder = |commit: &Commit| commit.object.as_ref().map_or(String::new(), |it| holder_of(&record_of(it)));
-        let commits = self.plane.commits(self.kind, &self.namespace);
+        let commits = self.plane.commits(self.kind, &self.name);
         commits.into_iter().map(|commit| (commit.clone(), holder(&commit))).collect()
     }
 
@@ -123,7 +123,7 @@ impl<'p> Stage<'p> {
         holders
     }
 
-    /// The requests of candidates that were answered so far.
+    /// The candidates' requests that have been answered so far.
     pub fn requests(&self) -> Vec<Request> {
         let user = self.account.user();
         self.plane.requests().into_iter().filter(|request| request.user == user).collect()
@@ -135,11 +135,15 @@ impl<'p> Stage<'p> {
         wait_until("a watch is open", || self.requests().iter().filter(watches).count() >= count);
     }
 
-    /// Panics if an elector named itself although another one, or nobody, held the lock all the time. A state of the
-    /// lock lasts at most from the beginning of the request that wrote it to the end of the request that replaced it.
+    /// Panics if an elector named itself although another one, or nobody, held the lock during the whole request. A
+    /// state of the lock lasts at most from the start of the request that wrote it to the end of the request that
+    /// replaced it.
     pub fn check_claims(&self, checker: ClaimChecker) {
         let commits = self.commits();
-        assert!(commits.iter().all(|(commit, _)| commit.object.is_some()), "a deleted lock convicts nobody");
+        assert!(
+            commits.iter().all(|(commit, _)| commit.object.is_some()),
+            "the lock was deleted, so claims cannot be checked"
+        );
         let last_instant = |index: usize| commits.get(index + 1).map(|(next, _)| next.within.1);
         let is_true = |answer: &Answer| {
             commits.iter().enumerate().any(|(index, (commit, holder))| {
@@ -148,8 +152,8 @@ impl<'p> Stage<'p> {
             })
         };
         let answers = checker.answers();
-        assert!(answers.iter().any(Answer::names_itself), "nobody said that it led");
+        assert!(answers.iter().any(Answer::names_itself), "no candidate named itself");
         let false_answer = answers.iter().find(|answer| answer.names_itself() && !is_true(answer));
-        assert!(false_answer.is_none(), "it said that it led while another held the lock: {false_answer:?}");
+        assert!(false_answer.is_none(), "a candidate named itself while another one held the lock: {false_answer:?}");
     }
 }

@@ -1,16 +1,16 @@
-//! The figure of a report, as SVG that is dark where the reader's screen is.
+//! The chart of a report, as SVG with colours for light and dark screens.
 
-use crate::common::stats::number;
-use crate::report::{Report, Value};
+use crate::common::stats::format_number;
+use crate::report::{Measurement, Report};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const SIZE: (u32, u32) = (860, 640);
 
-/// What is drawn, by panel: the title, and key and label of each row.
+/// The panels: a title, and the key and the label of each row.
 const PANELS: [(&str, &[(&str, &str)]); 2] = [
     (
-        "Milliseconds without a leader: least, p50, most",
+        "Milliseconds without a leader: minimum, p50, maximum",
         &[
             ("sigterm first", "SIGTERM, first survivor"),
             ("sigterm all", "SIGTERM, all survivors"),
@@ -20,19 +20,19 @@ const PANELS: [(&str, &[(&str, &str)]); 2] = [
         ],
     ),
     (
-        "At rest, a minute",
+        "Idle, per minute",
         &[
             ("leader requests", "leader, requests"),
             ("follower requests", "follower, requests"),
-            ("leader cpu", "leader, ms on a processor"),
-            ("follower cpu", "follower, ms on a processor"),
+            ("leader cpu", "leader, ms of CPU time"),
+            ("follower cpu", "follower, ms of CPU time"),
             ("leader rss", "leader, MiB of memory"),
-            ("follower wake-ups", "follower, wake-ups a second"),
+            ("follower wake-ups", "follower, wake-ups per second"),
         ],
     ),
 ];
 
-/// Plotters writes these colours, and a style sheet replaces them where it is dark.
+/// The colours for light screens, which plotters writes. A style sheet replaces them by `DARK` on dark screens.
 const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
 const GRID: RGBColor = RGBColor(0xd0, 0xd7, 0xde);
 const PROGRAMS: [RGBColor; 4] =
@@ -46,9 +46,9 @@ const DARK: [(&str, &str); 6] = [
     ("#1A7F37", "#3fb950"),
 ];
 
-/// Left of the axis, for labels.
-const LABELS: i32 = 230;
-const ROW: i32 = 38;
+/// The width of the labels, left of the axis.
+const LABELS_WIDTH: i32 = 230;
+const ROW_HEIGHT: i32 = 38;
 
 pub fn draw(report: &Report) -> String {
     let mut svg = String::new();
@@ -60,7 +60,7 @@ pub fn draw(report: &Report) -> String {
             top = panel(&area, report, title, rows, top) + 46;
         }
         text(&area, &report.setting.replace('`', ""), (16, SIZE.1 as i32 - 12), 11, HPos::Left, &INK);
-        area.present().expect("it is a string");
+        area.present().expect("writing to a string cannot fail");
     }
     with_dark_colours(&svg)
 }
@@ -71,58 +71,60 @@ fn legend(area: &Area, report: &Report) {
     let mut left = 16;
     for (index, name) in report.programs.iter().enumerate() {
         let colour = PROGRAMS[index % PROGRAMS.len()];
-        area.draw(&Circle::new((left + 6, 22), 5, colour.filled())).expect("it is a string");
+        area.draw(&Circle::new((left + 6, 22), 5, colour.filled())).expect("writing to a string cannot fail");
         text(area, name, (left + 16, 22), 14, HPos::Left, &INK);
         left += 40 + 9 * name.len() as i32;
     }
 }
 
-/// Returns where it ends.
+/// Draws a panel; returns the y coordinate of its lower end.
 fn panel(area: &Area, report: &Report, title: &str, rows: &[(&str, &str)], top: i32) -> i32 {
     let values: Vec<f64> = rows
         .iter()
         .filter_map(|(key, _)| report.row(key))
         .flat_map(|row| row.values.iter().flatten())
-        .flat_map(ends)
+        .flat_map(range)
         .collect();
     let scale = Scale::of(&values);
-    let bottom = top + 24 + ROW * rows.len() as i32;
+    let bottom = top + 24 + ROW_HEIGHT * rows.len() as i32;
     text(area, title, (16, top), 14, HPos::Left, &INK);
     for (at, label) in scale.ticks() {
-        area.draw(&PathElement::new(vec![(at, top + 20), (at, bottom)], GRID)).expect("it is a string");
+        area.draw(&PathElement::new(vec![(at, top + 20), (at, bottom)], GRID))
+            .expect("writing to a string cannot fail");
         text(area, &label, (at, bottom + 10), 11, HPos::Center, &INK);
     }
     for (index, (key, label)) in rows.iter().enumerate() {
-        let middle = top + 24 + ROW * index as i32 + ROW / 2;
-        text(area, label, (LABELS - 12, middle), 13, HPos::Right, &INK);
+        let middle = top + 24 + ROW_HEIGHT * index as i32 + ROW_HEIGHT / 2;
+        text(area, label, (LABELS_WIDTH - 12, middle), 13, HPos::Right, &INK);
         let Some(row) = report.row(key) else { continue };
         let lines = row.values.len() as i32;
         for (program, value) in row.values.iter().enumerate() {
             let Some(value) = value else { continue };
             let at = middle + (2 * program as i32 - lines + 1) * 11 / 2;
-            mark(area, value, &scale, at, PROGRAMS[program % PROGRAMS.len()]);
+            draw_value(area, value, &scale, at, PROGRAMS[program % PROGRAMS.len()]);
         }
     }
     bottom
 }
 
-/// A line from the least to the most, a dot at p50, and its number.
-fn mark(area: &Area, value: &Value, scale: &Scale, at: i32, colour: RGBColor) {
-    let [least, most] = ends(value);
+/// Draws a line from the minimum to the maximum, a dot at p50, and the p50 as text.
+fn draw_value(area: &Area, value: &Measurement, scale: &Scale, at: i32, colour: RGBColor) {
+    let [least, most] = range(value);
     let line = vec![(scale.x(least), at), (scale.x(most), at)];
-    area.draw(&PathElement::new(line, colour.stroke_width(2))).expect("it is a string");
-    area.draw(&Circle::new((scale.x(value.middle()), at), 4, colour.filled())).expect("it is a string");
-    text(area, &number(value.middle()), (scale.x(most) + 8, at), 11, HPos::Left, &colour);
+    area.draw(&PathElement::new(line, colour.stroke_width(2))).expect("writing to a string cannot fail");
+    area.draw(&Circle::new((scale.x(value.median()), at), 4, colour.filled()))
+        .expect("writing to a string cannot fail");
+    text(area, &format_number(value.median()), (scale.x(most) + 8, at), 11, HPos::Left, &colour);
 }
 
-fn ends(value: &Value) -> [f64; 2] {
+fn range(value: &Measurement) -> [f64; 2] {
     match value {
-        Value::Once(value) => [*value; 2],
-        Value::Often(spread) => [spread.min(), spread.max()],
+        Measurement::Single(value) => [*value; 2],
+        Measurement::Repeated(samples) => [samples.min(), samples.max()],
     }
 }
 
-/// Powers of ten; what is below the first is drawn there.
+/// A logarithmic axis from 10^first to 10^last. Smaller values are drawn at its beginning.
 struct Scale {
     first: i32,
     last: i32,
@@ -142,13 +144,13 @@ impl Scale {
     fn x(&self, value: f64) -> i32 {
         let right = SIZE.0 as i32 - 70;
         let part = (value.max(1e-9).log10() - f64::from(self.first)) / f64::from(self.last - self.first);
-        LABELS + (part.clamp(0.0, 1.0) * f64::from(right - LABELS)) as i32
+        LABELS_WIDTH + (part.clamp(0.0, 1.0) * f64::from(right - LABELS_WIDTH)) as i32
     }
 
     fn ticks(&self) -> Vec<(i32, String)> {
         let tick = |power: i32| {
             let value = 10_f64.powi(power);
-            (self.x(value), if power < 0 { format!("{value:.1}") } else { number(value).replace(".0", "") })
+            (self.x(value), if power < 0 { format!("{value:.1}") } else { format_number(value).replace(".0", "") })
         };
         (self.first..=self.last).map(tick).collect()
     }
@@ -156,10 +158,10 @@ impl Scale {
 
 fn text(area: &Area, text: &str, at: (i32, i32), size: i32, horizontal: HPos, colour: &RGBColor) {
     let style = ("sans-serif", size).into_font().color(colour).pos(Pos::new(horizontal, VPos::Center));
-    area.draw(&Text::new(text.to_owned(), at, style)).expect("it is a string");
+    area.draw(&Text::new(text.to_owned(), at, style)).expect("writing to a string cannot fail");
 }
 
-/// A rule of a style sheet counts more than the attribute that it selects by.
+/// Adds a style sheet for dark screens. In SVG a style sheet rule has priority over an attribute such as `fill`.
 fn with_dark_colours(svg: &str) -> String {
     let rule = |(light, dark): &(&str, &str)| {
         format!("[fill=\"{light}\"]{{fill:{dark}}}[stroke=\"{light}\"]{{stroke:{dark}}}")

@@ -1,5 +1,5 @@
-# A peer of another make: it treats the lock, and answers, as leader-elector 0.5 does. Its arguments are the namespace and
-# the lease in seconds. SIGTERM does not reach it, for 0.5 runs behind a shell that keeps it to itself.
+# Behaves like leader-elector 0.5: the same requests for the lock, the same answers. Arguments: the namespace and the
+# lease in seconds. It ignores SIGTERM, because in the image of 0.5 a shell swallows the signal.
 import datetime
 import http.server
 import json
@@ -34,15 +34,15 @@ def now():
     return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def stand():
-    """Reads the lock every quarter of the lease, and writes it if it is its own, or has not changed for a lease."""
+def run():
+    """Reads the lock every quarter of a lease. Writes it if this candidate holds it, or if it has not changed for a lease."""
     global leader
     seen, since = None, time.monotonic()
     while True:
         try:
             seen, since = step(seen, since)
         except urllib.error.HTTPError as error:
-            # Whoever comes too late to create it exits, and is started again.
+            # 0.5 exits if another candidate creates the lock first. The kubelet restarts it.
             if error.code == 409 and seen is None:
                 os._exit(1)
         except OSError:
@@ -93,5 +93,5 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-threading.Thread(target=stand).start()
+threading.Thread(target=run).start()
 http.server.ThreadingHTTPServer(("", 4040), Handler).serve_forever()

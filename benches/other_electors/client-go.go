@@ -1,8 +1,8 @@
-// An elector of client-go's leaderelection with its defaults, with the flags and the answer of leader-elector, as a
-// rival for `just bench`. In a folder with this file only:
+// An elector that uses client-go's leaderelection with its defaults, and has the flags and the answer of leader-elector,
+// so that `just bench` can compare the two. In a directory with this file only:
 //
 //	go mod init client-go && go get k8s.io/client-go@v0.36.2 && go build
-//	RIVALS="client-go=$PWD/client-go --json" just bench
+//	OTHER_ELECTORS="client-go=$PWD/client-go --json" just bench
 package main
 
 import (
@@ -25,13 +25,13 @@ import (
 func main() {
 	election := flag.String("election", "", "the name of the Lease")
 	namespace := flag.String("election-namespace", "default", "its namespace")
-	id := flag.String("id", "", "this candidate")
-	listen := flag.String("http", "", "the address to serve")
-	server := flag.String("server", "", "the API server")
-	account := flag.String("service-account-dir", "", "the folder with token and ca.crt")
-	ttl := flag.Duration("ttl", 15*time.Second, "the lease; the deadline is 2/3 of it, the retry period 2/15, as by default")
-	flag.String("lock", "leases", "nothing else")
-	asJSON := flag.Bool("json", false, "speak JSON and not protobuf, for the in-memory API server")
+	id := flag.String("id", "", "the identity of this candidate")
+	listen := flag.String("http", "", "the address of the HTTP server")
+	server := flag.String("server", "", "the URL of the API server")
+	account := flag.String("service-account-dir", "", "the directory with token and ca.crt")
+	ttl := flag.Duration("ttl", 15*time.Second, "the lease duration; the renew deadline is 2/3 of it, the retry period 2/15, the ratio of the defaults")
+	flag.String("lock", "leases", "ignored: the lock is always a Lease")
+	asJSON := flag.Bool("json", false, "use JSON instead of protobuf, for the in-memory API server")
 	flag.Parse()
 
 	config := &rest.Config{
