@@ -24,12 +24,12 @@ impl Program {
         Program { name: "polling".to_owned(), argv: vec![this.display().to_string(), polling::SUBCOMMAND.to_owned()] }
     }
 
-    /// leader-elector, the polling elector, and those in the variable `OTHER_ELECTORS=NAME=COMMAND,…`, in this order.
+    /// leader-elector, the polling elector, and those in the variable `RIVALS=NAME=COMMAND,…`, in this order.
     pub fn all() -> Vec<Program> {
-        let others = std::env::var("OTHER_ELECTORS").unwrap_or_default();
+        let others = std::env::var("RIVALS").unwrap_or_default();
         let others = others.split(',').filter(|entry| !entry.is_empty()).map(|entry| {
             let (name, command) =
-                entry.split_once('=').unwrap_or_else(|| panic!("OTHER_ELECTORS: {entry:?} is not NAME=COMMAND"));
+                entry.split_once('=').unwrap_or_else(|| panic!("RIVALS: {entry:?} is not NAME=COMMAND"));
             Program { name: name.to_owned(), argv: command.split_whitespace().map(str::to_owned).collect() }
         });
         [Program::leader_elector(), Program::polling()].into_iter().chain(others).collect()

@@ -8,7 +8,7 @@
 //! - `-- 3 10 100` sets the numbers of candidates in one election (default: 3, 10, 100, 300, 1000).
 //! - `--elections=N` sets the number of elections with three candidates each (default: 300; 0 skips this part).
 //! - `--rounds=N` sets how often the leader is stopped (default: 5).
-//! - `--program=NAME` measures another program: `polling`, or one of `OTHER_ELECTORS`.
+//! - `--program=NAME` measures another program: `polling`, or one of `RIVALS`.
 
 #[path = "../common/mod.rs"]
 mod common;

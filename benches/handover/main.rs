@@ -8,7 +8,7 @@
 //! - Words select measurements by the beginnings of their names: `-- sigterm idle`.
 //! - `--svg=FILE` draws a chart.
 //! - `--rounds=N` repeats each measurement N times as often. With 1, the default, a run takes about eight minutes.
-//! - The variable `OTHER_ELECTORS=NAME=COMMAND,…` adds programs with the same flags and the same answer on `/`.
+//! - The variable `RIVALS=NAME=COMMAND,…` adds programs with the same flags and the same answer on `/`.
 //! - The variable `KUBEBUILDER_ASSETS` names a directory with etcd and kube-apiserver. Without it the benchmark uses the
 //!   in-memory API server of the tests.
 

@@ -119,8 +119,7 @@ fn setting(bench: &Bench) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let others: Vec<&str> = bench.programs[2..].iter().map(|program| program.name.as_str()).collect();
-    let others =
-        if others.is_empty() { String::new() } else { format!("OTHER_ELECTORS={}=… ", others.join("=…,")) };
+    let others = if others.is_empty() { String::new() } else { format!("RIVALS={}=… ", others.join("=…,")) };
     let command = [format!("{others}just bench")].into_iter().chain(args).collect::<Vec<_>>().join(" ");
     format!(
         "{}, leader-elector {}, `{command}`, {cores} cores, {}",

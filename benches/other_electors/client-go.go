@@ -2,7 +2,7 @@
 // so that `just bench` can compare the two. In a directory with this file only:
 //
 //	go mod init client-go && go get k8s.io/client-go@v0.36.2 && go build
-//	OTHER_ELECTORS="client-go=$PWD/client-go --json" just bench
+//	RIVALS="client-go=$PWD/client-go --json" just bench
 package main
 
 import (

@@ -218,7 +218,7 @@ impl Drop for Elector {
 
 /// The same for any process.
 pub fn memory_kb(pid: u32, field: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     line.and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
 }

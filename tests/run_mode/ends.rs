@@ -143,7 +143,8 @@ fn a_command_that_keeps_forking_ends_in_time() {
         let mut stage = Stage::with(&argv, SECOND, |_| {});
         let until = stage.lead(7, 3 * SECOND);
         stage.started(7);
-        assert_eq!(stage.report(), "ended 7 143");
+        // By SIGTERM or, on a busy machine, by SIGKILL.
+        assert!(["ended 7 143", "ended 7 137"].contains(&stage.report().as_str()));
         assert!(clock::now() < until);
         assert!(stage.command_processes().is_empty());
         assert!(stage.file().lines().count() > 10);
