@@ -38,8 +38,7 @@ impl Candidate {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id() as i32).expect("a process ID is greater than 0");
-        kill_process(pid, signal).expect("the process is a child that was not reaped");
+        kill_process(self.pid(), signal).expect("the process is a child that was not reaped");
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -50,8 +49,8 @@ impl Candidate {
         let _ = self.child.wait();
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32).expect("a process ID is greater than 0")
     }
 
     /// What the candidate's threads have used so far.
@@ -60,7 +59,7 @@ impl Candidate {
     }
 
     pub fn status_kb(&self, field: &str) -> u64 {
-        status_field(&format!("/proc/{}/status", self.child.id()), field)
+        proc_field(&format!("/proc/{}/status", self.child.id()), field).unwrap_or_default()
     }
 }
 
@@ -88,7 +87,8 @@ impl ThreadUsage {
             let path = task.path();
             let times = fs::read_to_string(path.join("schedstat")).unwrap_or_default();
             let nanos = times.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or_default();
-            let waits = status_field(&path.join("status").display().to_string(), "voluntary_ctxt_switches");
+            let waits =
+                proc_field(&path.join("status").display().to_string(), "voluntary_ctxt_switches").unwrap_or_default();
             ThreadUsage {
                 cpu: sum.cpu + Duration::from_nanos(nanos),
                 waits: sum.waits + waits,
@@ -115,11 +115,11 @@ pub fn cpu_with_ended_threads(pid: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// A number in `/proc/…/status`, without its unit; 0 if the field is missing.
-fn status_field(path: &str, field: &str) -> u64 {
-    let status = fs::read_to_string(path).unwrap_or_default();
-    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+/// A number in a file such as `/proc/…/status`, without its unit; none if the field is missing.
+pub fn proc_field(path: &str, field: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    value.split_whitespace().next()?.parse().ok()
 }
 
 /// The HTTP port of a candidate, with a connection that is reused.

@@ -1,11 +1,13 @@
 //! The memory of the elector and its two wardens in run mode, with all other features on, without the command.
 
 use crate::Bench;
-use crate::common::candidate::Candidate;
+use crate::common::candidate::{Candidate, proc_field};
 use crate::common::program::Program;
 use crate::common::wait_until;
 use crate::report::{Measurement, Report};
-use std::fs;
+use leader_elector::processes::each_descendant;
+use rustix::process::Pid;
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
@@ -27,18 +29,19 @@ pub fn memory(bench: &Bench, report: &mut Report) {
     let flags = [bench.server.flags("run-mode"), flags].concat();
     let mut candidate = Candidate::spawn(&Program::leader_elector(), "a", &flags);
     wait_until("the candidate leads", Duration::from_millis(2), || candidate.leads());
-    let mut processes = vec![candidate.pid()];
+    let elector = candidate.pid();
+    let mut descendants = Vec::new();
     wait_until("the command runs", Duration::from_millis(2), || {
-        processes.truncate(1);
-        // Each process has one child: elector, outer warden, warden, command.
-        while let Some(child) = child(processes[processes.len() - 1]) {
-            processes.push(child);
-        }
-        processes.len() == 4
+        descendants.clear();
+        let found = each_descendant(elector, &BTreeSet::new(), |process| descendants.push(process.pid));
+        found.expect("/proc is readable");
+        descendants.len() == 3
     });
+    // A parent comes before its children: outer warden, warden, command.
+    let processes = [elector, descendants[0], descendants[1]];
     thread::sleep(Duration::from_secs(2));
     for (field, what) in FIELDS {
-        let kb: u64 = processes[..3].iter().map(|pid| memory_kb(*pid, field)).sum();
+        let kb: u64 = processes.into_iter().map(|pid| memory_kb(pid, field)).sum();
         let values = bench
             .programs
             .iter()
@@ -48,16 +51,7 @@ pub fn memory(bench: &Bench, report: &mut Report) {
     }
 }
 
-fn memory_kb(pid: u32, field: &str) -> u64 {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = rollup.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.unwrap_or_else(|| panic!("cannot read {field} of process {pid}"))
-}
-
-/// The first child of this process.
-fn child(pid: u32) -> Option<u32> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let children = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    children.filter_map(|children| children.split_whitespace().next()?.parse().ok()).next()
+fn memory_kb(pid: Pid, field: &str) -> u64 {
+    let number = proc_field(&format!("/proc/{}/smaps_rollup", pid.as_raw_pid()), field);
+    number.unwrap_or_else(|| panic!("cannot read {field} of process {}", pid.as_raw_pid()))
 }
