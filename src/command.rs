@@ -1,6 +1,7 @@
 //! Runs a command only while this candidate leads: it starts after the claim has begun, and has ended by F.
 //!
-//! This module knows nothing about the election. [`CommandRunner::tell`] informs it of each term, each renewal and each end.
+//! This module knows nothing about the election. [`CommandRunner::tell`] informs it of each term, each renewal and each
+//! end.
 //!
 //! # Who stops the command
 //!
@@ -168,8 +169,8 @@ impl CommandRunner {
 
     /// Informs the thread of a term, a renewal or an end. Never blocks.
     ///
-    /// A command that has ended is not started again in the same term, unless [`CommandRunner::restart`] is called; a new
-    /// term starts it. A new token ends the command of the term before, by that term's last deadline.
+    /// A command that has ended is not started again in the same term, unless [`CommandRunner::restart`] is called; a
+    /// new term starts it. A new token ends the command of the term before, by that term's last deadline.
     pub fn tell(&self, leadership: Leadership) {
         self.0.put(|messages| {
             messages.leadership = Some(leadership);

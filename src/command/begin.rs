@@ -12,22 +12,22 @@ use std::process::Command;
 
 /// Becomes the command. If that fails, it informs the warden, and returns the error.
 pub(super) fn run(mut argv: impl Iterator<Item = OsString>) -> io::Error {
-    let line = match WardenSocket::of_stdin() {
-        Ok(line) => line,
+    let socket = match WardenSocket::of_stdin() {
+        Ok(socket) => socket,
         Err(error) => return error,
     };
-    let error = match prepare(&line) {
+    let error = match prepare(&socket) {
         // exec closes the socket, which tells the warden that it succeeded.
         Ok(()) => Command::new(argv.next().unwrap_or_default()).args(argv).exec(),
         Err(error) => error,
     };
-    let _ = line.send(Message::cannot_start(&error), None); // a dead warden needs no answer
+    let _ = socket.send(Message::cannot_start(&error), None); // a dead warden needs no answer
     error
 }
 
-fn prepare(line: &WardenSocket) -> io::Result<()> {
+fn prepare(socket: &WardenSocket) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let (Message::Parent(parent), Some(stdin)) = line.wait()? else { return Err(io::ErrorKind::InvalidData.into()) };
+    let (Message::Parent(parent), Some(stdin)) = socket.wait()? else { return Err(io::ErrorKind::InvalidData.into()) };
     // The parent may have died before the signal was set.
     if getppid().is_none_or(|pid| pid.as_raw_pid() != parent) {
         return Err(rustix::io::Errno::SRCH.into());

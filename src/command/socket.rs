@@ -45,13 +45,20 @@ pub(super) enum Heard {
 
 /// One end.
 #[derive(Debug)]
-pub(super) struct WardenSocket(pub(super) OwnedFd);
+pub(super) struct WardenSocket(OwnedFd);
 
 impl WardenSocket {
     /// A pair: this end, and the other one for a child. Programs that this process starts inherit neither.
     pub(super) fn pair() -> io::Result<(WardenSocket, OwnedFd)> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         Ok((WardenSocket(ours), theirs))
+    }
+
+    /// Both ends.
+    #[cfg(test)]
+    pub(super) fn both() -> (WardenSocket, WardenSocket) {
+        let (ours, theirs) = WardenSocket::pair().unwrap();
+        (ours, WardenSocket(theirs))
     }
 
     /// The end that this process got as its standard input. Its children do not inherit it if they get another standard
@@ -176,8 +183,7 @@ mod tests {
 
     #[test]
     fn each_message_arrives_as_it_was_sent() {
-        let (here, there) = WardenSocket::pair().unwrap();
-        let there = WardenSocket(there);
+        let (here, there) = WardenSocket::both();
         let until = Time::after_boot(Duration::from_nanos(1_234_567_890_123_456_789));
         for message in [
             Message::Begin { until, stop_timeout: Duration::from_millis(1500) },

@@ -139,8 +139,8 @@ impl<R: Fn(CommandReport)> Supervisor<R> {
             self.timer.set(next)?;
             fds.push(PollFd::new(&self.timer, PollFlags::IN));
         }
-        if let Some(line) = self.running.as_ref().and_then(|running| running.inner.as_ref()) {
-            fds.push(PollFd::new(line, PollFlags::IN));
+        if let Some(socket) = self.running.as_ref().and_then(|running| running.inner.as_ref()) {
+            fds.push(PollFd::new(socket, PollFlags::IN));
         }
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -157,7 +157,7 @@ struct Running {
     outer: OwnChild,
     /// The outer warden has ended although processes of the command may be left.
     outer_is_lost: bool,
-    outer_line: WardenSocket,
+    outer_socket: WardenSocket,
     /// `None` after the inner warden has died.
     inner: Option<WardenSocket>,
     /// The last message could not be delivered to both wardens.
@@ -172,10 +172,10 @@ struct Running {
 
 impl Running {
     fn start(spec: &CommandSpec, fencing_token: u64, until: Time) -> io::Result<Running> {
-        let (outer_line, outer_end) = WardenSocket::pair()?;
+        let (outer_socket, outer_end) = WardenSocket::pair()?;
         let (inner, inner_end) = WardenSocket::pair()?;
         let begin = Message::Begin { until, stop_timeout: spec.stop_timeout };
-        outer_line.send(begin, Some(inner_end.as_fd()))?;
+        outer_socket.send(begin, Some(inner_end.as_fd()))?;
         inner.send(begin, Some(io::stdin().as_fd()))?;
         let mut command = in_part(&spec.program, OUTER_WARDEN, &spec.argv, outer_end);
         command
@@ -189,7 +189,7 @@ impl Running {
             schedule: Schedule::new(Layer::Elector, until, spec.stop_timeout),
             outer: own::spawn(&mut command)?,
             outer_is_lost: false,
-            outer_line,
+            outer_socket,
             inner: Some(inner),
             undelivered: false,
             cannot_start: None,
@@ -222,8 +222,8 @@ impl Running {
             Leadership::Ended { until, .. } => Message::End { until, graceful: clock::now() < until },
         };
         self.undelivered = false;
-        for line in self.inner.iter().chain([&self.outer_line]) {
-            let sent = line.send(message, None); // a dead warden needs no message
+        for socket in self.inner.iter().chain([&self.outer_socket]) {
+            let sent = socket.send(message, None); // a dead warden needs no message
             self.undelivered |= matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         }
     }

@@ -44,8 +44,8 @@ pub(super) fn run(layer: Layer, argv: &[OsString]) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::CONT))?;
     set_child_subreaper(Some(getpid()))?;
     let child_ended = child_ended()?;
-    let line = WardenSocket::of_stdin()?;
-    let (Message::Begin { until, stop_timeout }, Some(file)) = line.wait()? else {
+    let socket = WardenSocket::of_stdin()?;
+    let (Message::Begin { until, stop_timeout }, Some(file)) = socket.wait()? else {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let schedule = Schedule::new(layer, until, stop_timeout);
@@ -53,19 +53,20 @@ pub(super) fn run(layer: Layer, argv: &[OsString]) -> io::Result<()> {
         Layer::Outer => start_inner(argv, file).map(|child| (child, None)),
         // This process may have been paused since it was started.
         _ if clock::now() >= end_of_work(until, stop_timeout) => {
-            return line.send(Message::Ended { status: Signal::TERM.as_raw() }, None);
+            return socket.send(Message::Ended { status: Signal::TERM.as_raw() }, None);
         }
-        _ => start_command(argv, file).map(|(child, line)| (child, Some(line))),
+        _ => start_command(argv, file).map(|(child, socket)| (child, Some(socket))),
     };
     let (child, begin) = match started {
         Ok(started) => started,
         Err(error) => {
-            line.send(Message::cannot_start(&error), None)?;
+            socket.send(Message::cannot_start(&error), None)?;
             return Err(error);
         }
     };
     let group_asked = false;
-    let warden = Warden { layer, schedule, line: Some(line), child, begin, started: false, status: None, group_asked };
+    let warden =
+        Warden { layer, schedule, socket: Some(socket), child, begin, started: false, status: None, group_asked };
     warden.watch(&child_ended)
 }
 
@@ -90,15 +91,15 @@ pub(super) fn in_part(program: &Path, role: &str, argv: &[OsString], stdin: Owne
     command
 }
 
-fn start_inner(argv: &[OsString], line: OwnedFd) -> io::Result<Pid> {
-    pid(in_part(Path::new(THIS_PROGRAM), WARDEN, argv, line).spawn()?.id())
+fn start_inner(argv: &[OsString], socket: OwnedFd) -> io::Result<Pid> {
+    pid(in_part(Path::new(THIS_PROGRAM), WARDEN, argv, socket).spawn()?.id())
 }
 
 fn start_command(argv: &[OsString], stdin: OwnedFd) -> io::Result<(Pid, WardenSocket)> {
-    let (line, theirs) = WardenSocket::pair()?;
+    let (socket, theirs) = WardenSocket::pair()?;
     let child = pid(in_part(Path::new(THIS_PROGRAM), BEGIN, argv, theirs).spawn()?.id())?;
-    line.send(Message::Parent(getpid().as_raw_pid()), Some(stdin.as_fd()))?;
-    Ok((child, line))
+    socket.send(Message::Parent(getpid().as_raw_pid()), Some(stdin.as_fd()))?;
+    Ok((child, socket))
 }
 
 fn pid(number: u32) -> io::Result<Pid> {
@@ -109,7 +110,7 @@ struct Warden {
     layer: Layer,
     schedule: Schedule,
     /// The socket to the elector; `None` after that has died.
-    line: Option<WardenSocket>,
+    socket: Option<WardenSocket>,
     /// The inner warden, or the command. Its pid is also that of its process group.
     child: Pid,
     /// The socket to the process that becomes the command, until it has.
@@ -125,7 +126,7 @@ impl Warden {
     fn watch(mut self, child_ended: &UnixStream) -> io::Result<()> {
         let timer = Timer::new()?;
         loop {
-            self.hear_line();
+            self.hear_elector();
             self.hear_begin();
             drain(child_ended);
             if self.reap() {
@@ -134,7 +135,9 @@ impl Warden {
             let now = clock::now();
             timer.set(self.act(now))?;
             let mut fds = vec![PollFd::new(child_ended, PollFlags::IN), PollFd::new(&timer, PollFlags::IN)];
-            fds.extend([&self.line, &self.begin].into_iter().flatten().map(|line| PollFd::new(line, PollFlags::IN)));
+            fds.extend(
+                [&self.socket, &self.begin].into_iter().flatten().map(|socket| PollFd::new(socket, PollFlags::IN)),
+            );
             match poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -192,17 +195,17 @@ impl Warden {
     }
 
     /// Processes the messages of the elector, and its death.
-    fn hear_line(&mut self) {
+    fn hear_elector(&mut self) {
         let now = clock::now();
-        while let Some(line) = &self.line {
-            match line.hear() {
+        while let Some(socket) = &self.socket {
+            match socket.hear() {
                 Ok(Heard::Nothing) => return,
                 Ok(Heard::Message(Message::Leading { until }, _)) => self.schedule.renew(until),
                 Ok(Heard::Message(Message::End { until, graceful }, _)) => self.schedule.end(until, graceful, now),
                 Ok(Heard::Message(Message::Signal(signal), _)) => self.pass_on(signal),
                 Ok(Heard::Message(..)) => {}
                 Ok(Heard::End) | Err(_) => {
-                    self.line = None;
+                    self.socket = None;
                     self.schedule.end_unrenewed(now);
                 }
             }
@@ -233,8 +236,8 @@ impl Warden {
     }
 
     fn say(&self, message: Message) {
-        if let Some(line) = &self.line {
-            let _ = line.send(message, None); // the elector may be dead
+        if let Some(socket) = &self.socket {
+            let _ = socket.send(message, None); // the elector may be dead
         }
     }
 
@@ -274,13 +277,13 @@ mod tests {
 
     #[test]
     fn a_signal_reaches_a_command_that_has_just_been_started() {
-        let (elector, line) = WardenSocket::pair().unwrap();
+        let (elector, socket) = WardenSocket::both();
         let (begin, command_end) = WardenSocket::pair().unwrap();
         let mut command = Command::new("sleep").arg("30").process_group(0).spawn().unwrap();
         let mut warden = Warden {
             layer: Layer::Inner,
             schedule: Schedule::new(Layer::Inner, Time::MAX, Duration::ZERO),
-            line: Some(WardenSocket(line)),
+            socket: Some(socket),
             child: pid(command.id()).unwrap(),
             begin: Some(begin),
             started: false,
@@ -291,7 +294,7 @@ mod tests {
         // Another test may be starting a process, which has a copy of that end for a moment.
         poll(&mut [PollFd::new(warden.begin.as_ref().unwrap(), PollFlags::IN)], None).unwrap();
         elector.send(Message::Signal(SIGUSR1), None).unwrap();
-        warden.hear_line();
+        warden.hear_elector();
         assert_eq!(command.wait().unwrap().signal(), Some(SIGUSR1));
     }
 }

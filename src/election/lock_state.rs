@@ -119,8 +119,8 @@ impl LockState {
         }
     }
 
-    /// S3, S9, S10: from when on the lock may be taken; `None` before it was seen. `sole_instance`: no other process in this
-    /// network namespace has this identity.
+    /// S3, S9, S10: from when on the lock may be taken; `None` before it was seen. `sole_instance`: no other process in
+    /// this network namespace has this identity.
     pub(super) fn free_at(&self, settings: &Settings, sole_instance: bool) -> Option<Time> {
         let last_lease = self.last_lease.unwrap_or_default().max(settings.lease);
         let free_at = match self.content()? {
