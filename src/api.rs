@@ -10,6 +10,7 @@
 mod dial;
 mod exchange;
 mod failure;
+mod idle_connections;
 mod names;
 mod object_name;
 mod watch;
@@ -23,20 +24,27 @@ use ureq::{Agent, Body};
 pub(crate) use self::exchange::explain;
 use self::exchange::{ApiCall, LONGEST, Timeouts};
 pub use self::failure::{ApiStatus, Class, Failure, FailureKind, Verb};
+use self::idle_connections::IdleConnections;
 pub(crate) use self::names::{Names, host_and_port};
 pub use self::object_name::ObjectName;
 pub use self::watch::{Watch, WatchHandle};
-use crate::clock;
 use crate::credentials::{Access, Credentials, CredentialsError, Tls};
-use crate::time::Time;
 
-/// A client of one API server. Several threads may use it at once. Each request blocks the calling thread and starts no
-/// other thread.
+/// A client of one API server. Several threads may use it at once. Each request blocks the calling thread, starts no
+/// other thread, and has a connection to itself.
 pub struct Api {
     credentials: Arc<Credentials>,
-    idle_limit: Duration,
     names: Names,
-    client: Mutex<Client>,
+    idle: Arc<IdleConnections>,
+    in_progress: Mutex<InProgress>,
+}
+
+/// The requests in progress.
+#[derive(Default)]
+struct InProgress {
+    agents: Vec<(u64, Agent)>,
+    /// The number of the latest request.
+    latest: u64,
 }
 
 /// An agent without credentials, with the settings of the agents of an [`Api`]. Without `tls` it uses plain HTTP.
@@ -44,42 +52,32 @@ pub(crate) fn anonymous_agent(server: String, tls: Option<Tls>) -> Agent {
     exchange::agent(server, tls, Names::new())
 }
 
-/// The open connections.
-#[derive(Default)]
-struct Client {
-    /// Created when first needed, and again when certificates have changed.
-    agent: Option<(Option<Tls>, Agent)>,
-    /// When the last request ended, on the boot-time clock.
-    used: Time,
-}
-
 impl Api {
     /// A client without a connection. A connection that was idle for `idle_limit` is not used again: the server may
     /// have dropped it, and a write on it would be lost.
     pub fn new(credentials: Arc<Credentials>, idle_limit: Duration) -> Api {
-        Api { credentials, idle_limit, names: Names::new(), client: Mutex::default() }
+        let idle = Arc::new(IdleConnections::new(idle_limit));
+        Api { credentials, names: Names::new(), idle, in_progress: Mutex::default() }
     }
 
-    /// A client with the same credentials and no connection, for a request that must not wait for those in progress on
-    /// this one. It resumes TLS sessions.
-    pub fn fresh(&self) -> Api {
-        let Api { credentials, idle_limit, names, .. } = self;
+    /// A client that uses the same idle connections as this one, and whose requests are aborted separately.
+    pub fn sibling(&self) -> Api {
+        let Api { credentials, names, idle, .. } = self;
         Api {
             credentials: Arc::clone(credentials),
-            idle_limit: *idle_limit,
             names: names.clone(),
-            client: Mutex::default(),
+            idle: Arc::clone(idle),
+            in_progress: Mutex::default(),
         }
     }
 
-    /// Aborts requests in progress: they fail at once ([`FailureKind::Unknown`]), unless they are still connecting.
-    /// Later requests use new connections. Watches continue.
+    /// Aborts this client's requests in progress: they fail at once ([`FailureKind::Unknown`]), unless they are still
+    /// connecting. Idle connections are closed too, because they may hang like those requests. Watches continue.
     pub fn abandon(&self) {
-        // Take it first, so that the lock is released before sockets are shut down.
-        let agent = self.lock().agent.take();
-        if let Some((_, agent)) = agent {
-            agent.shutdown();
-        }
+        // Take them first, so that the lock is released before sockets are shut down.
+        let agents = std::mem::take(&mut self.lock().agents);
+        agents.into_iter().for_each(|(_, agent)| agent.shutdown());
+        self.idle.clear();
     }
 
     /// Reads the object. `timeout` covers everything from the name lookup to the last byte of the answer.
@@ -128,7 +126,7 @@ impl Api {
         let step = timeout.min(LONGEST);
         let silence = Duration::from_secs(seconds.into()).min(LONGEST) + step;
         let access = self.access(&call, Instant::now() + step)?;
-        let agent = exchange::agent(self.credentials.address().to_string(), access.tls.clone(), self.names.clone());
+        let agent = self.agent(&access);
         let running = handle.begin(agent.clone()).map_err(|woken| call.fail(FailureKind::Aborted, woken))?;
         let opened = self.perform(&agent, &call, &access, step, || Timeouts::Stream { step, silence });
         let response = opened.map_err(|failure| running.why(call.verb, object).unwrap_or(failure))?;
@@ -139,13 +137,32 @@ impl Api {
         let timeout = timeout.min(LONGEST);
         let deadline = Instant::now() + timeout;
         let access = self.access(call, deadline)?;
-        let (agent, reuse) = self.agent(&access);
-        let timeouts = || Timeouts::Whole { timeout: deadline.saturating_duration_since(Instant::now()), reuse };
+        let agent = self.idle.take(access.tls.as_ref()).unwrap_or_else(|| self.agent(&access));
+        let number = self.begin(&agent);
+        let timeouts = || Timeouts::Whole(deadline.saturating_duration_since(Instant::now()));
         let reply = self
             .perform(&agent, call, &access, timeout, timeouts)
             .and_then(|response| call.read_whole(response, timeout).inspect_err(|_| self.names.invalidate()));
-        self.lock().used = clock::now();
+        if self.end(number) {
+            self.idle.give_back(agent, access.tls);
+        }
         reply
+    }
+
+    /// Notes that a request begins. Returns its number.
+    fn begin(&self, agent: &Agent) -> u64 {
+        let mut in_progress = self.lock();
+        in_progress.latest += 1;
+        let number = in_progress.latest;
+        in_progress.agents.push((number, agent.clone()));
+        number
+    }
+
+    /// Notes that a request has ended. Returns whether it had not been aborted.
+    fn end(&self, number: u64) -> bool {
+        let mut in_progress = self.lock();
+        let index = in_progress.agents.iter().position(|(other, _)| *other == number);
+        index.map(|index| in_progress.agents.swap_remove(index)).is_some()
     }
 
     /// The TLS configuration and the token for a request.
@@ -189,33 +206,11 @@ impl Api {
         Err(call.refuse(response, true))
     }
 
-    /// The agent for a request, and whether its connection may be reused.
-    fn agent(&self, access: &Access) -> (Agent, bool) {
-        let tls = access.tls.as_ref();
-        let mut client = self.lock();
-        if let Some((of, agent)) = &client.agent
-            && same(of.as_ref(), tls)
-        {
-            // Measured here because the clock of ureq's pool stops while the machine sleeps. After a night of sleep its
-            // connections would look recent but be dead.
-            let idle = clock::now().since(client.used);
-            return (agent.clone(), idle < self.idle_limit);
-        }
-        let agent = exchange::agent(self.credentials.address().to_string(), tls.cloned(), self.names.clone());
-        client.agent = Some((tls.cloned(), agent.clone()));
-        (agent, true)
+    fn agent(&self, access: &Access) -> Agent {
+        exchange::agent(self.credentials.address().to_string(), access.tls.clone(), self.names.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Client> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether two TLS configurations have the same CA and client certificates.
-fn same(one: Option<&Tls>, other: Option<&Tls>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => Arc::ptr_eq(&one.config, &other.config),
-        (None, None) => true,
-        _ => false,
+    fn lock(&self) -> MutexGuard<'_, InProgress> {
+        self.in_progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -282,11 +282,12 @@ impl Candidate {
                 worker.watcher.reopen();
             }
             let Some(request) = lock.request else { continue };
-            if matches!(&request.call, Call::Write(write) if write.purpose == Purpose::Acquire) {
-                self.tasks.look_ahead();
-            }
+            let acquires = matches!(&request.call, Call::Write(write) if write.purpose == Purpose::Acquire);
             if let Some(given_up) = worker.send(request)? {
                 count(&self.metrics, &given_up, Some(Class::Unavailable), clock::now());
+            }
+            if acquires {
+                self.tasks.look_ahead();
             }
         }
         Ok(())

@@ -38,7 +38,7 @@
 //!
 //! # What it does not check
 //!
-//! //! - Whether the Service has a selector. If it has, Kubernetes creates slices of its own, and traffic goes to both.
+//! - Whether the Service has a selector. If it has, Kubernetes creates slices of its own, and traffic goes to both.
 //! - Whether other slices have the label of the Service.
 //! - Whether the ports of the Service have the same names as those given here.
 
@@ -252,7 +252,6 @@ impl<R: FnMut(ServiceReport)> Worker<R> {
         };
         self.reported = true;
         (self.report)(report);
-        self.api.abandon(); // the connection is not needed for the rest of the term
     }
 
     fn report_problem(&mut self) {
@@ -266,7 +265,8 @@ impl<R: FnMut(ServiceReport)> Worker<R> {
     }
 }
 
-fn send(
+/// Sends a request about the slice with this name.
+pub fn send(
     api: &Api,
     name: &SliceName,
     SliceRequest { verb, body }: &SliceRequest,

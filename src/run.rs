@@ -108,7 +108,7 @@ pub fn run(config: Config, signals: Signals) -> Result<Option<u8>, RunError> {
     }
     let credentials = Arc::new(credentials);
     let api = Api::new(Arc::clone(&credentials), settings.retry_period.saturating_mul(2));
-    let service_api = api.fresh();
+    let service_api = api.sibling();
     let mut slot = started.lock().unwrap_or_else(PoisonError::into_inner);
     let mut candidate =
         Candidate::start(settings, locks, api, Arc::clone(&status), Arc::clone(&metrics)).map_err(RunError::Threads)?;

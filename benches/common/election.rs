@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// How long to pause between two polls of the survivors, by the time since the leader was ended: until the first
 /// duration, pause for the second one.
 const POLL_PAUSES: [(Duration, Duration); 2] =
-    [(Duration::from_millis(100), Duration::from_micros(100)), (Duration::MAX, Duration::from_millis(1))];
+    [(Duration::from_millis(100), Duration::from_micros(500)), (Duration::MAX, Duration::from_millis(1))];
 
 pub struct Election<'a> {
     server: &'a ApiServer,

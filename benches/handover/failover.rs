@@ -1,7 +1,7 @@
 //! The time from SIGTERM or SIGKILL of the leader until the survivors name the next one.
 
 use crate::Bench;
-use crate::bare_writes::{self, BareWrites};
+use crate::bare_writes::{self, BareLease};
 use crate::common::api_server::renewed;
 use crate::common::election::Election;
 use crate::report::Report;
@@ -19,7 +19,7 @@ const SHORT_TTL: (&str, Duration) = ("--ttl=3s", Duration::from_secs(3));
 /// bare writes, which are the least that a handover needs: the release and the acquisition.
 pub fn sigterm(bench: &Bench, report: &mut Report) {
     let mut elections = elections(bench, "sigterm", TTL);
-    let mut bare = BareWrites::new(&bench.server, "bare");
+    let mut bare = BareLease::new(&bench.server, "bare");
     let (mut first, mut all, mut two_writes) = (empty(&elections), empty(&elections), Vec::new());
     for round in 0..30 * bench.rounds as u64 {
         for (index, election) in elections.iter_mut().enumerate() {
@@ -34,7 +34,7 @@ pub fn sigterm(bench: &Bench, report: &mut Report) {
     }
     report.add_samples("sigterm first", "SIGTERM, until the first survivor names the next leader", "ms", first);
     report.add_samples("sigterm all", "SIGTERM, until all survivors do", "ms", all);
-    bare_writes::note(report, "sigterm first", "Two bare writes", two_writes);
+    bare_writes::note(report, "sigterm first", "Two bare writes of a Lease", two_writes);
 }
 
 /// From the end of the killed leader's lease until the survivors name the next one.

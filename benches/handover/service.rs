@@ -1,7 +1,7 @@
 //! The time from SIGTERM to the leader until the leader Service's EndpointSlice has the address of the next leader.
 
 use crate::Bench;
-use crate::bare_writes::{self, BareWrites};
+use crate::bare_writes::{self, BareLease, BareSlice};
 use crate::common::NAMESPACE;
 use crate::common::election::Election;
 use crate::common::program::Program;
@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 
 const SERVICE: &str = "service";
 
-/// From SIGTERM until the slice has the address of the next leader. Each round also measures four bare writes, because a
-/// handover needs four, one after the other: remove the old address, release the lock, acquire it, write the new address.
+/// From SIGTERM until the slice has the address of the next leader. Each round also measures the four writes that a
+/// handover needs, one after the other: remove the old address, release the lock, acquire it, write the new address.
 pub fn service(bench: &Bench, report: &mut Report) {
     let server = &bench.server;
-    let mut bare = BareWrites::new(server, "bare-service");
+    let (mut lease, mut bare_slice) = (BareLease::new(server, "bare-service"), BareSlice::new(server, "bare-service"));
     let mut election = Election::start_with(server, &Program::leader_elector(), SERVICE, None, "--ttl=15s", flags);
     let mut handovers = vec![Vec::new(); bench.programs.len()];
     let mut four_writes = Vec::new();
@@ -35,10 +35,10 @@ pub fn service(bench: &Bench, report: &mut Report) {
             slice.wait_for(|address| address.is_some_and(|address| address != old));
             handovers[0].push(in_ms(begin.elapsed()));
         });
-        four_writes.push(in_ms(bare.write(4)));
+        four_writes.push(in_ms(bare_slice.withdraw_and_write() + lease.write(2)));
     }
     report.add_samples(SERVICE, "SIGTERM, until the leader Service routes to the next leader", "ms", handovers);
-    bare_writes::note(report, SERVICE, "Four bare writes", four_writes);
+    bare_writes::note(report, SERVICE, "Two bare writes of a slice and two of a Lease", four_writes);
 }
 
 fn flags(id: &str) -> Vec<String> {

@@ -30,7 +30,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// Less than the input buffer, because ureq reports a head that fills the buffer as a lost connection.
 const MAX_HEAD_BYTES: usize = 12 * 1024;
 
-/// An agent for one server: its connections and settings. `server` is its address, for messages.
+/// An agent for one server: its connection and settings. `server` is its address, for messages.
 pub(super) fn agent(server: String, tls: Option<Tls>, names: Names) -> Agent {
     let config = Agent::config_builder()
         // Otherwise ureq takes it from the environment, and sends it the token.
@@ -41,9 +41,8 @@ pub(super) fn agent(server: String, tls: Option<Tls>, names: Names) -> Agent {
         .http_status_as_error(false)
         .user_agent(concat!("leader-elector/", env!("CARGO_PKG_VERSION")))
         .accept("application/json")
-        // The clock of the pool stops while the machine sleeps, so the caller checks the age.
+        // `IdleConnections` has the limit.
         .max_idle_age(LONGEST)
-        // One, so that the pooled connection is the most recently used one.
         .max_idle_connections(1)
         .max_response_header_size(MAX_HEAD_BYTES)
         .input_buffer_size(BUFFER_BYTES)
@@ -64,8 +63,8 @@ pub(super) struct ApiCall<'a> {
 /// The timeouts of a request.
 #[derive(Clone, Copy)]
 pub(super) enum Timeouts {
-    /// For the whole request including the body. `reuse` allows a pooled connection.
-    Whole { timeout: Duration, reuse: bool },
+    /// For the whole request including the body.
+    Whole(Duration),
     /// For each step up to the head, then for each wait for more of the body.
     Stream { step: Duration, silence: Duration },
 }
@@ -190,9 +189,7 @@ pub(crate) fn explain(error: Error, timeout: Duration) -> String {
 fn run<B: AsSendBody>(agent: &Agent, request: Request<B>, timeouts: Timeouts) -> Result<Response<Body>, Error> {
     let config = agent.configure_request(request);
     let config = match timeouts {
-        Timeouts::Whole { timeout, reuse } => {
-            config.timeout_per_call(Some(timeout)).max_idle_age(if reuse { LONGEST } else { Duration::ZERO })
-        }
+        Timeouts::Whole(timeout) => config.timeout_per_call(Some(timeout)),
         Timeouts::Stream { step, silence } => config
             .timeout_resolve(Some(step))
             .timeout_connect(Some(step))

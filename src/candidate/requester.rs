@@ -60,9 +60,9 @@ impl Requester {
         let _ = self.jobs.send(job);
     }
 
-    /// A client with the same credentials and no connection, for the successor of this requester.
-    pub fn fresh_api(&self) -> Api {
-        self.api.fresh()
+    /// A client for the successor of this requester.
+    pub fn sibling_api(&self) -> Api {
+        self.api.sibling()
     }
 
     /// Aborts the current request.

@@ -50,7 +50,7 @@ impl LockWorker {
     ) -> io::Result<LockWorker> {
         let watch_outbox = outbox.clone();
         let timeout = settings.request_timeout;
-        let watcher = Watcher::start(api.fresh(), lock.clone(), timeout, random::fraction, move |since, it| {
+        let watcher = Watcher::start(api.sibling(), lock.clone(), timeout, random::fraction, move |since, it| {
             // Count here, because the queue may merge events before they are taken.
             match &it {
                 WatchMessage::Opened => metrics.api_request(Verb::Watch, None),
@@ -60,7 +60,7 @@ impl LockWorker {
             watch_outbox.watch_message(index, since, it)
         })?;
         Ok(LockWorker {
-            requester: start_requester(index, api.fresh(), &lock, outbox)?,
+            requester: start_requester(index, api.sibling(), &lock, outbox)?,
             index,
             lock,
             outbox: outbox.clone(),
@@ -100,7 +100,7 @@ impl LockWorker {
         let given_up = self.outstanding.take();
         if given_up.is_some() {
             // The new request must not wait behind it.
-            let fresh = start_requester(self.index, self.requester.fresh_api(), &self.lock, &self.outbox)?;
+            let fresh = start_requester(self.index, self.requester.sibling_api(), &self.lock, &self.outbox)?;
             std::mem::replace(&mut self.requester, fresh).abandon();
         }
         let Some((verb, task)) = self.task(&request.call) else {

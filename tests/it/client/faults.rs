@@ -1,8 +1,8 @@
 //! Servers that hang, close, or send too much or invalid data: each request fails within its timeout and its limits.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -251,4 +251,49 @@ fn a_request_in_flight_can_be_aborted() {
     api.abandon();
     doubt(outcome.recv_timeout(LONG).unwrap());
     api.get(&endpoints(), LONG).unwrap();
+}
+
+#[test]
+fn a_request_waits_neither_for_those_of_a_sibling_nor_is_it_aborted_with_them() {
+    let (answer_first, may_answer) = channel::<()>();
+    let may_answer = Mutex::new(may_answer);
+    let server = Server::http(move |seen, stream| {
+        if seen.connection == 0 {
+            may_answer.lock().unwrap().recv().unwrap();
+        }
+        stream.write_all(&answer("200 OK", "", "{}")).unwrap();
+        Then::Stay
+    });
+    let api = client(&server.url());
+    let (sibling, (sender, outcome)) = (api.sibling(), channel());
+    thread::spawn(move || sender.send(sibling.get(&endpoints(), LONG * 2)));
+    server.next();
+    api.get(&endpoints(), LONG).unwrap();
+    api.abandon();
+    answer_first.send(()).unwrap();
+    outcome.recv_timeout(LONG).unwrap().unwrap();
+}
+
+#[test]
+fn idle_connections_are_closed_when_a_request_is_aborted() {
+    let server = Server::http(|seen, stream| {
+        if seen.line.starts_with("PUT") {
+            return hang(stream);
+        }
+        stream.write_all(&answer("200 OK", "", "{}")).unwrap();
+        Then::Stay
+    });
+    let api = Arc::new(client(&server.url()));
+    let sibling = api.sibling();
+    let (sender, outcome) = channel();
+    thread::spawn({
+        let api = Arc::clone(&api);
+        move || sender.send(api.update(&endpoints(), b"{}", LONG * 2))
+    });
+    server.next();
+    sibling.get(&endpoints(), LONG).unwrap();
+    api.abandon();
+    doubt(outcome.recv_timeout(LONG).unwrap());
+    sibling.get(&endpoints(), LONG).unwrap();
+    assert_eq!([server.next(), server.next()].map(|seen| seen.connection), [1, 2]);
 }

@@ -249,7 +249,8 @@ fn a_new_connection_resumes_the_session_of_the_last() {
     let (server, account) = (ca.server(), account_with(&ca.pem));
     let api = client_of(&server, &account);
     api.get(&endpoints(), LONG).unwrap();
-    api.fresh().get(&endpoints(), LONG).unwrap();
+    api.abandon(); // closes the connection
+    api.get(&endpoints(), LONG).unwrap();
     assert!(api.watch(&endpoints(), None, 1, LONG, &WatchHandle::new()).is_ok());
     let (first, second, third) = (server.next(), server.next(), server.next());
     assert_eq!((first.connection, second.connection, third.connection), (0, 1, 2));

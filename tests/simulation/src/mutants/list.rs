@@ -628,6 +628,31 @@ pub const MUTANTS: &[Mutant] = &[
         found_by: By::Test("it", "acting::step_down::a_hanging_renewal_does_not_delay_the_step_down_and_is_aborted"),
     },
     Mutant {
+        name: "idle connections kept when a request is aborted",
+        file: "src/api.rs",
+        find: r#"        self.idle.clear();
+"#,
+        replace: "",
+        found_by: By::Test("it", "client::faults::idle_connections_are_closed_when_a_request_is_aborted"),
+    },
+    Mutant {
+        name: "the connection of an aborted request used again",
+        file: "src/api.rs",
+        find: r#"        if self.end(number) {
+"#,
+        replace: r#"        self.end(number);
+        {
+"#,
+        found_by: By::Test("it", "client::faults::a_request_in_flight_can_be_aborted"),
+    },
+    Mutant {
+        name: "a connection used again however long it was idle",
+        file: "src/api/idle_connections.rs",
+        find: r#"now.since(it.since) < self.idle_limit"#,
+        replace: r#"now.since(it.since) <= Duration::MAX.max(self.idle_limit)"#,
+        found_by: By::Test("it", "client::requests::a_connection_that_was_idle_too_long_is_not_used_again"),
+    },
+    Mutant {
         name: "requests sent before the snapshot is published",
         file: "src/candidate.rs",
         find: r#"        let published = self.status.publish(snapshot);
