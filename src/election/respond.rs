@@ -113,10 +113,11 @@ impl Election {
 /// S2: an answer acknowledges a write when it shows exactly that write at a new resourceVersion.
 fn acknowledges(write: &Write, sight: &Sight) -> bool {
     let Some(version) = &sight.version else { return false };
-    let new = match &write.base {
-        Some(base) => version.uid == base.uid && version.resource_version > base.resource_version,
-        None => true,
+    let Some(base) = &write.base else {
+        // Any version of a new object is new, so an older object with the same record must differ in its mark.
+        return write.made(sight);
     };
+    let new = version.uid == base.uid && version.resource_version > base.resource_version;
     // If a server drops the mark, that does no harm here: the answer belongs to this write.
     new && (write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record))
 }

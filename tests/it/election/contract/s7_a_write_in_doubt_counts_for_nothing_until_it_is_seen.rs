@@ -114,6 +114,21 @@ fn a_2xx_that_shows_the_own_record_with_the_mark_of_another_write_acknowledges_n
 }
 
 #[test]
+fn a_2xx_without_the_mark_acknowledges_an_update_but_not_a_creation() {
+    let without_mark = |write: &Write| Answer::Seen(Sight { mark: None, ..shown(write, 51) });
+    let mut it = Scenario::that_sees(held(50, "", 1, 1));
+    let update = it.writes();
+    it.answered(without_mark(&update));
+    assert!(it.leads());
+
+    // A proxy may answer with an older object: its resourceVersion is as new as that of the creation would be.
+    let mut it = Scenario::that_sees(Sight::MISSING);
+    let creation = it.writes();
+    it.answered(without_mark(&creation));
+    assert!(!it.leads());
+}
+
+#[test]
 fn an_acknowledgement_that_no_longer_counts_is_still_an_observation() {
     let mut it = Scenario::that_sees(Sight::MISSING);
     let late = it.writes();

@@ -438,6 +438,16 @@ pub const MUTANTS: &[Mutant] = &[
         ),
     },
     Mutant {
+        name: "a creation acknowledged without its mark",
+        file: "src/election/respond.rs",
+        find: r#"        return write.made(sight);"#,
+        replace: r#"        return write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record);"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_2xx_without_the_mark_acknowledges_an_update_but_not_a_creation",
+        ),
+    },
+    Mutant {
         name: "a 404 accepted that is older than the watch",
         file: "src/election/respond.rs",
         find: r#"if self.watch.has_changed_since(sent) && shown.is_none_or(|shown| shown < newest) {"#,
