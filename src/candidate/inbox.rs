@@ -180,8 +180,10 @@ impl Outbox {
 
     fn add_to(&self, mut state: MutexGuard<'_, State>, add: impl FnOnce(&mut State)) -> bool {
         add(&mut state);
+        let is_open = !state.closed;
+        drop(state); // the candidate needs it as soon as it wakes
         self.0.added.notify_one();
-        !state.closed
+        is_open
     }
 }
 

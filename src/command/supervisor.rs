@@ -4,7 +4,7 @@
 use super::schedule::{Layer, Schedule, Step, end_of_work};
 use super::socket::{Heard, Message, WardenSocket};
 use super::warden::{child_ended, drain, in_part};
-use super::{CommandReport, CommandSpec, Mailbox, OUTER_WARDEN};
+use super::{CommandReport, CommandSpec, Mail, Mailbox, OUTER_WARDEN};
 use crate::clock::{self, Timer};
 use crate::leadership::Leadership;
 use crate::processes::own::{self, OwnChild};
@@ -70,20 +70,13 @@ impl<R: Fn(CommandReport)> Supervisor<R> {
     }
 
     fn take_mail(&mut self) {
-        let messages = self.mailbox.take();
-        if let Some(leadership) = messages.leadership {
-            self.leadership = leadership;
-            if let Some(running) = &mut self.running {
-                running.tell(leadership);
-            }
-        }
-        if messages.restart {
+        let Mail { leadership, signals, restart, .. } = self.mailbox.take();
+        self.leadership = leadership.unwrap_or(self.leadership);
+        if restart {
             self.done = None;
         }
         if let Some(running) = &mut self.running {
-            for signal in messages.signals {
-                running.pass_on(signal);
-            }
+            running.take_mail(leadership, signals);
         }
     }
 
@@ -197,6 +190,16 @@ impl Running {
             status: None,
             is_over: false,
         })
+    }
+
+    /// Signals come first: the command must not get SIGTERM right after the SIGINT that ends the term.
+    fn take_mail(&mut self, leadership: Option<Leadership>, signals: Vec<i32>) {
+        for signal in signals {
+            self.pass_on(signal);
+        }
+        if let Some(leadership) = leadership {
+            self.tell(leadership);
+        }
     }
 
     /// An order for another term means the end of this one, whose claim is no longer renewed.
@@ -343,4 +346,36 @@ fn kill_below(root: Pid, spare: &BTreeSet<i32>) -> bool {
         let _ = kill_process(process.pid, Signal::KILL); // it has ended, or may not be killed
     };
     each_descendant(root, spare, kill).is_err() || any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signal_hook::consts::SIGINT;
+    use std::process::Command;
+
+    #[test]
+    fn a_signal_is_forwarded_before_the_end_of_the_term() {
+        let (outer_socket, _outer_end) = WardenSocket::both();
+        let (inner, warden) = WardenSocket::both();
+        let until = clock::now().saturating_add(Duration::from_secs(60));
+        let mut running = Running {
+            fencing_token: 1,
+            leadership: Leadership::Leading { fencing_token: 1, until },
+            schedule: Schedule::new(Layer::Elector, until, Duration::ZERO),
+            outer: own::spawn(&mut Command::new("true")).unwrap(),
+            outer_is_lost: false,
+            outer_socket,
+            inner: Some(inner),
+            undelivered: false,
+            cannot_start: None,
+            started: true,
+            status: None,
+            is_over: false,
+        };
+        running.take_mail(Some(Leadership::Ended { fencing_token: 1, until }), vec![SIGINT]);
+        assert_eq!(warden.wait().unwrap().0, Message::Signal(SIGINT));
+        assert_eq!(warden.wait().unwrap().0, Message::End { until, graceful: true });
+        running.finish();
+    }
 }

@@ -36,23 +36,19 @@ impl Orders {
             Leadership::Leading { fencing_token, until } => (Goal::Lead { fencing_token }, until),
             Leadership::Ended { fencing_token, until } => (Goal::Withdraw { fencing_token }, until),
         };
-        let mut state = self.lock();
-        state.latest = Some((goal, until));
-        self.wake(&mut state);
-        state.working_for.is_some_and(|of| of != goal)
+        self.add(|state| {
+            state.latest = Some((goal, until));
+            state.working_for.is_some_and(|of| of != goal)
+        })
     }
 
     pub(super) fn look_ahead(&self) {
-        let mut state = self.lock();
-        state.look_ahead = true;
-        self.wake(&mut state);
+        self.add(|state| state.look_ahead = true);
     }
 
     /// Makes the thread end.
     pub(super) fn close(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        self.wake(&mut state);
+        self.add(|state| state.closed = true);
     }
 
     /// Waits for an order or until `due`; `None` when the thread must end. The clock of this wait stops while the
@@ -83,9 +79,14 @@ impl Orders {
         until
     }
 
-    fn wake(&self, state: &mut State) {
+    /// Changes the state and wakes the thread.
+    fn add<T>(&self, add: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
         state.pending = true;
+        let result = add(&mut state);
+        drop(state); // the thread needs it as soon as it wakes
         self.told.notify_one();
+        result
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
