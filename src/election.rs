@@ -58,6 +58,7 @@ use self::pacing::Pacing;
 use self::requests::Requests;
 use self::watch::WatchState;
 use self::withdrawal::Withdrawal;
+use crate::record::Mark;
 use crate::time::Time;
 
 /// The state machine of one lock. Its parts do not refer to each other. The functions that need several parts are in
@@ -124,9 +125,9 @@ impl Election {
         bears_name && !self.own.is_in_lock()
     }
 
-    /// S9: whether an earlier process of this candidate wrote the record in the lock, and is provably dead.
-    fn predecessor_is_dead(&self) -> bool {
-        self.lock.writer_is_dead(&self.settings, self.sole_instance)
+    /// S9: the mark of the record in the lock, if an earlier process of this candidate wrote it and is provably dead.
+    fn mark_left_behind(&self) -> Option<&Mark> {
+        self.lock.mark_left_behind(&self.settings, self.sole_instance)
     }
 
     /// Whether the observation of the lock is fresh: a watch is open, or the lock was last seen within L.

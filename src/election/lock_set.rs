@@ -26,6 +26,7 @@ use crate::election::release_time::ReleaseTime;
 use crate::election::{
     Candidacy, CandidateEvent, Claim, Election, Event, Holder, LockRequest, Moment, Output, Settings,
 };
+use crate::record::Mark;
 use crate::time::Time;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub struct LockSet {
     work: Work,
     release_time: ReleaseTime,
     binding: Binding,
+    /// For each lock, the mark of the last record of a dead predecessor.
+    left_behind: [Option<Mark>; MOST_LOCKS],
 }
 
 /// Work that was started for the leadership: a command, or the address in the leader Service.
@@ -102,6 +105,7 @@ impl LockSet {
             work: Work::default(),
             release_time: ReleaseTime::new(settings),
             binding,
+            left_behind: Default::default(),
         }
     }
 
@@ -274,8 +278,12 @@ impl LockSet {
     fn tell(&mut self, moment: Moment, index: usize, event: Event) {
         let Some(lock) = self.locks.get_mut(index) else { return };
         let output = lock.step(moment, event);
-        if output.request.is_some() && lock.predecessor_is_dead() {
-            self.release_time.protect(moment.now); // S9: the claim of the dead process may have lasted until just now
+        // S9: the claim of the dead process may have lasted until just now. Only once for each of its records: otherwise
+        // each failed request would protect it for longer, and a process that stops would never end.
+        let left_behind = lock.mark_left_behind().cloned();
+        if left_behind.is_some() && left_behind != self.left_behind[index] {
+            self.release_time.protect(moment.now);
+            self.left_behind[index] = left_behind;
         }
         if output.request.as_ref().is_some_and(LockRequest::is_release) {
             self.eligibility.releases(moment.now);

@@ -119,13 +119,12 @@ impl LockState {
         }
     }
 
-    /// S3, S9, S10: from when on the lock may be taken; `None` before it was seen. `sole_instance`: no other process in
-    /// this network namespace has this identity.
+    /// S3, S9, S10: from when on the lock may be taken; `None` before it was seen.
     pub(super) fn free_at(&self, settings: &Settings, sole_instance: bool) -> Option<Time> {
         let last_lease = self.last_lease.unwrap_or_default().max(settings.lease);
         let free_at = match self.content()? {
             Content::Record(record) if record.is_free() => self.since,
-            Content::Record(_) if self.writer_is_dead(settings, sole_instance) => self.since,
+            Content::Record(_) if self.mark_left_behind(settings, sole_instance).is_some() => self.since,
             Content::Record(record) => self.since.saturating_add(record.lease().max(settings.lease)),
             Content::Nothing if self.last_lease.is_none() => self.since.saturating_add(settings.creation_delay),
             Content::Nothing | Content::Unreadable { .. } => self.since.saturating_add(last_lease),
@@ -134,12 +133,12 @@ impl LockState {
         Some(free_at.max(self.removed_holder_until))
     }
 
-    /// S9: whether an earlier process of this candidate wrote the record in the lock, and is provably dead.
-    pub(super) fn writer_is_dead(&self, settings: &Settings, sole_instance: bool) -> bool {
+    /// S9: the mark of the record in the lock, if an earlier process of this candidate wrote it and is provably dead.
+    /// `sole_instance`: no other process in this network namespace has this identity.
+    pub(super) fn mark_left_behind(&self, settings: &Settings, sole_instance: bool) -> Option<&Mark> {
         let Settings { identity, process, host, .. } = settings;
         let from_here = |mark: &Mark| mark.host.is_some() && mark.host == *host && mark.process != *process;
-        let Some(record) = self.record() else { return false };
-        let mark = self.sight.as_ref().and_then(Sight::mark_of_record);
-        sole_instance && record.holder == *identity && mark.is_some_and(from_here)
+        let record = self.record().filter(|record| sole_instance && record.holder == *identity);
+        record.and(self.sight.as_ref()?.mark_of_record()).filter(|mark| from_here(mark))
     }
 }

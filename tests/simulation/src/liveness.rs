@@ -1,18 +1,25 @@
-//! Checks liveness during faults: a free lock is taken if a candidate had the time to take it without being disturbed.
+//! Checks liveness during faults: a free lock is taken if a candidate had the time to take it without being disturbed,
+//! and a candidate that is stopped ends in time, whatever the API server does.
 
+use crate::clock::MILLI;
 use crate::network::LONGEST_WAY;
 use crate::world::{Occurrence, World};
 
 /// How many checks there are in one longest lease.
 const LOOKS: u64 = 4;
 
+/// How long a candidate that is stopped may try to release its locks.
+const LONGEST_RELEASE: u64 = 1_800 * MILLI;
+
 impl World {
-    /// If nobody leads: fails if a candidate had enough undisturbed time to become leader.
+    /// Fails if a stopped candidate goes on for too long, or if nobody leads and a candidate had enough undisturbed time
+    /// to become leader.
     pub fn looks(&mut self) {
         if !self.faulty() {
             return;
         }
         self.schedule(self.now + self.plan.longest_lease / LOOKS, Occurrence::Looks);
+        (0..self.nodes.len()).for_each(|node| self.check_end(node));
         if self.oracle.leaders(self.now).next().is_some() {
             return;
         }
@@ -27,6 +34,21 @@ impl World {
             if waited > self.enough_for(node) {
                 return self.fail("nobody leads", format!("{} could, and has waited for {waited} ns", self.name(node)));
             }
+        }
+    }
+
+    /// A candidate that is stopped ends when its work has ended, nobody relies on its claim any more, and it has tried to
+    /// release its locks.
+    fn check_end(&mut self, node: usize) {
+        let it = &self.nodes[node];
+        let Some(stopped_at) = it.stopped_at.filter(|_| it.running && it.tasks.going_on == 0) else { return };
+        let since = stopped_at.max(it.tasks.heard_at).max(it.paused_until);
+        let took = it.clock.elapsed(self.now.saturating_sub(since));
+        // Its claim is protected for less than a lease, and so is that of a dead predecessor, whose record it may see
+        // only after that.
+        let protected = 2 * it.member.lease + it.lock_set.release_delay().as_nanos() as u64;
+        if took > protected + LONGEST_RELEASE + MILLI {
+            self.fail("never ends", format!("{} was stopped {took} ns ago", self.name(node)));
         }
     }
 

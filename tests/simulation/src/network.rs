@@ -301,7 +301,7 @@ impl World {
         let took = it.clock.at(self.now).since(it.clock.at(sent));
         let request = &self.network.messages[message].request;
         // When it gives up the lock, it also gives up its request.
-        let gave_up = it.stopped || it.not_standing_at.is_some_and(|at| at >= sent);
+        let gave_up = it.stopped_at.is_some() || it.not_standing_at.is_some_and(|at| at >= sent);
         let believed = believes(&it.lock_set, it.machine_of(lock), request, took, gave_up, shown);
         match state.filter(|_| believed) {
             Some(state) => self.oracle.shown(process, lock, self.now, state, via),

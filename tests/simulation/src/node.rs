@@ -84,8 +84,8 @@ pub struct Node {
     pub next_locks: LockChoice,
     pub process: ProcessId,
     pub running: bool,
-    /// It got SIGTERM.
-    pub stopped: bool,
+    /// When it got SIGTERM.
+    pub stopped_at: Option<u64>,
     pub clock: Clock,
     pub lock_set: LockSet,
     pub workers: [LockWorker; 2],

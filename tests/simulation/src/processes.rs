@@ -38,7 +38,7 @@ impl World {
             member,
             process,
             running: false,
-            stopped: false,
+            stopped_at: None,
             clock,
             lock_set,
             workers: [LockWorker::of(process), LockWorker::of(process)],
@@ -139,7 +139,7 @@ impl World {
         match input {
             Input::Tick => self.step(node, 0, Event::Tick),
             Input::Stop => {
-                self.nodes[node].stopped = true;
+                self.nodes[node].stopped_at.get_or_insert(self.now);
                 self.oracle.stopped(self.nodes[node].process, self.now);
                 self.step(node, 0, Event::Stop);
             }

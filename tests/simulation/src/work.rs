@@ -31,7 +31,9 @@ pub struct Tasks {
     /// The work of the last claim.
     last: Option<usize>,
     /// How many works have not ended.
-    going_on: usize,
+    pub going_on: usize,
+    /// When it last heard of the end of one.
+    pub heard_at: u64,
 }
 
 impl World {
@@ -74,7 +76,7 @@ impl World {
         let ends_at = if self.random.happens(0.2) && by_itself < self.plan.faults_until { by_itself } else { u64::MAX };
         let it = &mut self.nodes[node];
         it.lock_set.begin_work();
-        it.tasks = Tasks { last: Some(work), going_on: it.tasks.going_on + 1 };
+        it.tasks = Tasks { last: Some(work), going_on: it.tasks.going_on + 1, ..it.tasks };
         let (process, holds_socket) = (it.process, it.holds_socket);
         self.works.push(Work {
             node,
@@ -155,6 +157,7 @@ impl World {
     pub fn hears_of_end(&mut self, node: usize) -> bool {
         let tasks = &mut self.nodes[node].tasks;
         tasks.going_on -= 1;
+        tasks.heard_at = self.now;
         tasks.going_on == 0
     }
 

@@ -85,3 +85,26 @@ fn the_lock_of_a_dead_predecessor_is_kept_for_its_claim_even_after_a_stop() {
         assert!(it.now >= 4_000, "released after {} ms", it.now);
     }
 }
+
+#[test]
+fn a_stop_ends_in_time_although_nothing_can_be_learned_of_the_lock_of_a_dead_predecessor() {
+    let mut it = Scenario::new(settings());
+    it.happens(Event::SoleInstance(true));
+    it.reads(marked(held(50, ME, 10, 1), 2, Some(host())));
+    it.writes();
+    for _ in 0..10 {
+        it.asks();
+        it.answered_at(it.now + 10, Answer::Unknown);
+    }
+    it.happens_at(it.now + 10, Event::Stop);
+    let limit = it.now + 1_800;
+    while !it.output.finished {
+        if it.request.is_some() {
+            it.answered_at(it.now + 10, Answer::Unknown);
+        } else {
+            let deadline = it.output.deadline.expect("it waits for nothing");
+            it.happens_at(deadline.uptime().as_millis() as u64, Event::Tick);
+        }
+        assert!(it.now <= limit, "it goes on at {} ms", it.now);
+    }
+}
