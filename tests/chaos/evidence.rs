@@ -175,7 +175,9 @@ impl Evidence {
                 let same_term =
                     before.is_some_and(|it| it.author == Some(by.process)) && record["acquireTime"] == term_before;
                 let token = before.filter(|_| same_term).map_or(change.resource_version, |it| it.token);
-                if !holder_of(&record).is_empty() {
+                // A renewal that is carried out after F was answered even later: it extends no term.
+                let is_late = same_term && at >= until[by.process];
+                if !holder_of(&record).is_empty() && !is_late {
                     until[by.process] = until[by.process].max(by.at + self.renew_deadline.as_nanos() as u64);
                 }
                 (Writer::Candidate { process: by.process, sent: by.at }, Some(by.process), token)

@@ -137,6 +137,12 @@ fn runs_that_may_have_kept_the_rules_pass() {
         a_leads().writes(1, 13_000, "b", 13_000, 1).says(1, 13_000, 13_001, "b").says(0, 8000, 14_000, "a"),
         a_leads().touched(4000).writes(0, 5000, "a", 1000, 0).says(0, 10_000, 10_001, "a"),
         a_leads().touched(12_000).writes(1, 13_000, "b", 13_000, 1),
+        // A renewal is carried out after F. Then it leads again.
+        a_leads()
+            .says(0, 8000, 8001, "a")
+            .writes(0, 9500, "a", 1000, 0)
+            .writes(0, 9600, "a", 9600, 1)
+            .says(0, 9400, 9700, "a"),
         // Its last renewal was in flight when it was killed.
         a_leads().says(0, 1500, 1501, "a").dies(0, 4000).writes(0, 5000, "a", 1000, 0),
         a_leads().dies(0, 3500).writes(2, 3501, "a", 3501, 1).says(2, 3501, 3502, "a"),

@@ -44,9 +44,9 @@ impl World {
         let Some(stopped_at) = it.stopped_at.filter(|_| it.running && it.tasks.going_on == 0) else { return };
         let since = stopped_at.max(it.tasks.heard_at).max(it.paused_until);
         let took = it.clock.elapsed(self.now.saturating_sub(since));
-        // Its claim is protected for less than a lease, and so is that of a dead predecessor, whose record it may see
-        // only after that.
-        let protected = 2 * it.member.lease + it.lock_set.release_delay().as_nanos() as u64;
+        // Its claim is protected for L - D, and so is that of a dead predecessor, whose record it may see only after that.
+        let protected =
+            2 * (it.member.lease - it.member.renew_deadline) + it.lock_set.release_delay().as_nanos() as u64;
         if took > protected + LONGEST_RELEASE + MILLI {
             self.fail("never ends", format!("{} was stopped {took} ns ago", self.name(node)));
         }
