@@ -58,7 +58,8 @@ fn is_led_within_the_limit(kind: &'static str, object: Value) {
         let mut object = lock.object().unwrap();
         object["metadata"]["labels"]["number"] = format!("{number}").into();
         lock.put(object);
-        wait_for_renewals(&lock.server, 2);
+        wait_for_renewals(&lock.server, 1);
+        wait_for_renewals(&lock.server, 1); // on its own, because each takes long on a busy machine
     }
     assert!(a.leads(), "{}", a.log());
     stays_within_the_limit(&a);

@@ -8,6 +8,7 @@ use crate::common::lock::Lock;
 use crate::http::probes::{codes, longer_than, wait_for_codes};
 use apiserver::{Fault, Server};
 use serde_json::json;
+use std::thread;
 use std::time::Duration;
 
 /// The faults of a watch.
@@ -83,6 +84,23 @@ fn a_watch_that_always_breaks_hides_no_change_and_is_reopened_at_a_limited_rate(
         let told = lines(&follower, " WARN ") + lines(&follower, "works again");
         assert!(told <= 6, "{fault:?}: {}", follower.log());
     });
+}
+
+#[test]
+fn a_watch_that_always_shows_the_same_and_ends_is_reopened_at_a_limited_rate() {
+    let server = plain_server();
+    put(&server, lock_of("first", 60));
+    let mut object = server.get("endpoints", "default", "example").unwrap();
+    object["kind"] = "Endpoints".into();
+    let event = json!({"type": "ADDED", "object": object}).to_string() + "\n";
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{event}", event.len());
+    server.fault(on(&["watch"]), None, Fault::Raw(answer.into_bytes()));
+    let follower = elector(&server, "a", &["--ttl=1s"]);
+    follower.wait_to_name("first");
+    thread::sleep(Duration::from_secs(1));
+    // The pauses double from 25 ms on, so that there are about six. Without them there are thirty.
+    let watches = requests(&server, "watch").len();
+    assert!((2..=15).contains(&watches), "{watches}");
 }
 
 #[test]

@@ -198,8 +198,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the own identity taken at once without the socket of the network namespace",
         file: "src/election/lock_state.rs",
-        find: r#"        sole_instance && record.holder == *identity && mark"#,
-        replace: r#"        (sole_instance || true) && record.holder == *identity && mark"#,
+        find: r#"|record| sole_instance && record.holder == *identity"#,
+        replace: r#"|record| (sole_instance || true) && record.holder == *identity"#,
         found_by: By::Schedules,
     },
     Mutant {
