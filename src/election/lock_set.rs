@@ -280,10 +280,10 @@ impl LockSet {
         let output = lock.step(moment, event);
         // S9: the claim of the dead process may have lasted until just now. Only once for each of its records: otherwise
         // each failed request would protect it for longer, and a process that stops would never end.
-        let left_behind = lock.mark_left_behind().cloned();
-        if left_behind.is_some() && left_behind != self.left_behind[index] {
+        let known = &mut self.left_behind[index];
+        if let Some(mark) = lock.mark_left_behind().filter(|mark| known.as_ref() != Some(*mark)) {
+            *known = Some(mark.clone());
             self.release_time.protect(moment.now);
-            self.left_behind[index] = left_behind;
         }
         if output.request.as_ref().is_some_and(LockRequest::is_release) {
             self.eligibility.releases(moment.now);
