@@ -23,9 +23,10 @@
 
 use crate::common::claim_checker::{Answer, first_false_answer};
 use crate::common::lock::{MARK, RECORD, holder_of, record_of, transitions_of};
+use crate::replay::{Event, Replay};
 use apiserver::{Change, ChangeKind, RequestSeen};
 use serde_json::Value;
-use simulation::oracle::{Claim, Commit, Content, Facts, Oracle, ProcessId, Violation, Writer};
+use simulation::oracle::{Commit, Content, ProcessId, Violation, Writer};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -68,35 +69,27 @@ pub struct Summary {
 
 /// A write that reached the server.
 #[derive(Debug)]
-struct Sent {
-    process: ProcessId,
+pub struct Sent {
+    pub process: ProcessId,
     /// In nanoseconds since the start, like all numeric times here.
-    at: u64,
-    mark: String,
-    base: Option<(u64, bool)>,
-    is_release: bool,
+    pub at: u64,
+    pub mark: String,
+    pub base: Option<(u64, bool)>,
+    pub is_release: bool,
 }
 
 /// A state of the lock, from a moment on.
 #[derive(Clone, Debug)]
-struct State {
-    at: u64,
+pub struct State {
+    pub at: u64,
     /// The process that wrote the record.
-    author: Option<ProcessId>,
-    holder: String,
+    pub author: Option<ProcessId>,
+    pub holder: String,
     /// The latest possible F of the author.
-    until: u64,
+    pub until: u64,
     /// The resourceVersion at which its term began.
-    token: u64,
-    commit: Commit,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
-    Sent(usize),
-    Committed(usize),
-    Claimed { process: ProcessId, proved: bool },
-    Died(ProcessId),
+    pub token: u64,
+    pub commit: Commit,
 }
 
 impl Evidence {
@@ -129,7 +122,7 @@ impl Evidence {
         Ok(Summary { processes: self.processes.len(), changes: states.len(), answers, terms: replay.oracle.terms })
     }
 
-    fn time(&self, instant: Instant) -> u64 {
+    pub fn time(&self, instant: Instant) -> u64 {
         instant.saturating_duration_since(self.start).as_nanos() as u64
     }
 
@@ -216,7 +209,7 @@ impl Evidence {
     }
 
     /// The number of an identity; 0 if it is empty.
-    fn identity(&self, name: &str) -> Option<u8> {
+    pub fn identity(&self, name: &str) -> Option<u8> {
         let numbers = self.processes.iter().position(|process| process.identity == name).map(|index| index as u8 + 1);
         if name.is_empty() { Some(0) } else { numbers }
     }
@@ -277,94 +270,6 @@ impl Evidence {
             }
         }
         Ok(())
-    }
-}
-
-/// Passes the events to the oracle, one after another.
-struct Replay<'a> {
-    oracle: Oracle,
-    sent: &'a [Sent],
-    states: &'a [State],
-    /// The proved claim of each process.
-    claims: Vec<Option<Claim>>,
-    /// The latest F and the term of each process.
-    latest: Vec<Claim>,
-    /// When SIGTERM was sent to each process.
-    terminated: Vec<u64>,
-}
-
-impl<'a> Replay<'a> {
-    fn new(evidence: &Evidence, sent: &'a [Sent], states: &'a [State]) -> Replay<'a> {
-        let mut oracle = Oracle::new();
-        for process in &evidence.processes {
-            let process = oracle.add_process(Facts {
-                identity: evidence.identity(process.identity).expect("it is one of them"),
-                network: 0,
-                lease: evidence.lease.as_nanos() as u64,
-                renew_deadline: evidence.renew_deadline.as_nanos() as u64,
-                release_delay: 0,
-                retry_period: 0,
-                health_failures: None,
-                rate: 1 << 20,
-                locks: [true, false],
-            });
-            oracle.started(process);
-        }
-        let processes = evidence.processes.len();
-        let terminated = |it: &ProcessTrace| it.terminated.map_or(u64::MAX, |at| evidence.time(at));
-        Replay {
-            oracle,
-            sent,
-            states,
-            claims: vec![None; processes],
-            latest: vec![Claim { until: 0, token: 0 }; processes],
-            terminated: evidence.processes.iter().map(terminated).collect(),
-        }
-    }
-
-    fn replay(&mut self, now: u64, event: Event) {
-        match event {
-            Event::Sent(index) => {
-                let Sent { process, base, is_release, .. } = self.sent[index];
-                if is_release {
-                    self.oracle.stopped(process, self.terminated[process].min(now));
-                    self.says(process, now, None);
-                }
-                let kind =
-                    if is_release { simulation::oracle::Sent::Release } else { simulation::oracle::Sent::Renewal };
-                self.oracle.sends(process, 0, now, base, kind);
-            }
-            Event::Committed(index) => {
-                let State { until, token, ref commit, .. } = self.states[index];
-                self.oracle.committed(0, now, commit.clone());
-                if let Writer::Candidate { process, .. } = commit.writer {
-                    let renewed = Claim { until, token };
-                    self.latest[process] = renewed;
-                    // The answer may have arrived before F. If it did not, the term has ended.
-                    if self.claims[process].is_some_and(|claim| claim.token == token && now < claim.until) {
-                        self.says(process, now, Some(renewed));
-                    }
-                }
-            }
-            Event::Claimed { process, proved: true } => self.says(process, now, Some(self.latest[process])),
-            Event::Claimed { process, proved: false } => {
-                let Claim { until, token } = self.latest[process];
-                self.says(process, now, Some(Claim { until: until.max(now) + 10, token }));
-                // A violation that the oracle reports is more precise.
-                let what = format!("process {process} names itself, and at no instant may have led");
-                self.oracle.violation.get_or_insert(Violation { rule: "S1", at: now, what });
-            }
-            Event::Died(process) => {
-                // Its requests in flight may still be carried out, but begin no claim.
-                self.claims[process] = None;
-                self.oracle.died(process, now);
-            }
-        }
-    }
-
-    fn says(&mut self, process: ProcessId, now: u64, claim: Option<Claim>) {
-        self.claims[process] = claim;
-        self.oracle.says(process, now, claim, None);
     }
 }
 

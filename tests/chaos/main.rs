@@ -16,6 +16,7 @@ mod evidence;
 mod evidence_tests;
 mod fleet;
 mod plan;
+mod replay;
 
 use common::lock::KINDS;
 use evidence::{Evidence, ProcessTrace, Summary};
