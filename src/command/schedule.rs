@@ -102,6 +102,10 @@ impl Schedule {
         self.interrupted = true;
     }
 
+    pub(super) fn stop_timeout(&self) -> Duration {
+        self.stop_timeout
+    }
+
     pub(super) fn is_ending(&self) -> bool {
         self.ending.is_some()
     }

@@ -27,9 +27,9 @@ pub(super) enum Message {
     Signal(i32),
     /// To the process that becomes the command, with its standard input: the pid of its parent.
     Parent(i32),
-    /// From the inner warden: the command is running.
+    /// From the inner warden: the command is running. From the outer warden: the inner one is.
     Started { pid: i32 },
-    /// From the process that could not become the command, and from its warden: the system's error.
+    /// From the process that could not become the command, and from the wardens: the system's error.
     CannotStart { errno: i32 },
     /// From the inner warden: the command has ended with this wait status, and everything that it started has ended.
     Ended { status: i32 },

@@ -132,9 +132,8 @@ impl<R: Fn(CommandReport)> Supervisor<R> {
             self.timer.set(next)?;
             fds.push(PollFd::new(&self.timer, PollFlags::IN));
         }
-        if let Some(socket) = self.running.as_ref().and_then(|running| running.inner.as_ref()) {
-            fds.push(PollFd::new(socket, PollFlags::IN));
-        }
+        let sockets = self.running.iter().flat_map(Running::sockets);
+        fds.extend(sockets.map(|socket| PollFd::new(socket, PollFlags::IN)));
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -153,6 +152,9 @@ struct Running {
     outer_socket: WardenSocket,
     /// `None` after the inner warden has died.
     inner: Option<WardenSocket>,
+    /// The inner warden got its first message. It gets that only when the outer one has closed its own copy of the inner
+    /// one's socket: as long as a stopped outer warden has it open, the end of the inner one does not show.
+    begun: bool,
     /// The last message could not be delivered to both wardens.
     undelivered: bool,
     cannot_start: Option<io::Error>,
@@ -169,7 +171,6 @@ impl Running {
         let (inner, inner_end) = WardenSocket::pair()?;
         let begin = Message::Begin { until, stop_timeout: spec.stop_timeout };
         outer_socket.send(begin, Some(inner_end.as_fd()))?;
-        inner.send(begin, Some(io::stdin().as_fd()))?;
         let mut command = in_part(&spec.program, OUTER_WARDEN, &spec.argv, outer_end);
         command
             .env("LEADER_ELECTION_NAME", &spec.election)
@@ -184,6 +185,7 @@ impl Running {
             outer_is_lost: false,
             outer_socket,
             inner: Some(inner),
+            begun: false,
             undelivered: false,
             cannot_start: None,
             started: false,
@@ -224,16 +226,54 @@ impl Running {
             Leadership::Leading { until, .. } => Message::Leading { until },
             Leadership::Ended { until, .. } => Message::End { until, graceful: clock::now() < until },
         };
-        self.undelivered = false;
-        for socket in self.inner.iter().chain([&self.outer_socket]) {
-            let sent = socket.send(message, None); // a dead warden needs no message
-            self.undelivered |= matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        }
+        let sockets = self.inner_at_work().into_iter().chain([&self.outer_socket]);
+        let sent = sockets.map(|socket| socket.send(message, None)); // a dead warden needs no message
+        let full = sent.filter(|sent| matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock));
+        self.undelivered = full.count() > 0;
     }
 
     fn pass_on(&mut self, signal: i32) {
-        if let Some(inner) = &self.inner {
+        if let Some(inner) = self.inner_at_work() {
             let _ = inner.send(Message::Signal(signal), None); // a warden that is stopped or dead forwards nothing
+        }
+    }
+
+    fn inner_at_work(&self) -> Option<&WardenSocket> {
+        self.inner.as_ref().filter(|_| self.begun)
+    }
+
+    /// The sockets on which something is awaited.
+    fn sockets(&self) -> impl Iterator<Item = &WardenSocket> {
+        let waits_for_outer = !self.begun && !self.outer_is_lost;
+        self.inner.iter().chain(waits_for_outer.then_some(&self.outer_socket))
+    }
+
+    /// Processes the first message of the outer warden: whether it has started the inner one.
+    fn hear_outer(&mut self) {
+        match self.outer_socket.hear() {
+            Ok(Heard::Message(Message::Started { .. }, _)) => self.begin(),
+            Ok(Heard::Message(Message::CannotStart { errno }, _)) => {
+                self.cannot_start = Some(io::Error::from_raw_os_error(errno));
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes the inner warden start the command, unless the term has ended.
+    fn begin(&mut self) {
+        self.begun = true;
+        let until = match self.leadership {
+            Leadership::Leading { until, .. } => until,
+            Leadership::Ended { .. } => Time::ZERO,
+        };
+        let begin = Message::Begin { until, stop_timeout: self.schedule.stop_timeout() };
+        let sent = self.inner.as_ref().map_or(Ok(()), |inner| inner.send(begin, Some(io::stdin().as_fd())));
+        // A dead warden shows as one.
+        if let Err(error) = sent
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            self.inner = None;
+            self.cannot_start = Some(error);
         }
     }
 
@@ -241,6 +281,9 @@ impl Running {
     fn hear(&mut self, report: &impl Fn(CommandReport)) {
         // Check this before reading the socket: the inner warden sends its last message before the outer warden ends.
         let outer = if self.outer_is_lost { Ok(None) } else { self.outer.try_wait() };
+        if !self.begun {
+            self.hear_outer();
+        }
         while let Some(inner) = &self.inner {
             match inner.hear() {
                 Ok(Heard::Nothing) => break,
@@ -273,6 +316,9 @@ impl Running {
     /// With only one warden the command is ended.
     fn end_without_warden(&mut self) {
         self.outer_is_lost = true;
+        if !self.begun {
+            self.inner = None; // it ends when its socket does
+        }
         if self.is_over {
             return;
         }
@@ -354,28 +400,85 @@ mod tests {
     use signal_hook::consts::SIGINT;
     use std::process::Command;
 
-    #[test]
-    fn a_signal_is_forwarded_before_the_end_of_the_term() {
-        let (outer_socket, _outer_end) = WardenSocket::both();
+    const LATE: Time = Time::after_boot(Duration::from_secs(1 << 32));
+    const ENDED: Leadership = Leadership::Ended { fencing_token: 1, until: LATE };
+
+    /// A command whose outer warden has just been started, with the ends of the outer and the inner warden.
+    fn just_started() -> (Running, WardenSocket, WardenSocket) {
+        let (outer_socket, outer_warden) = WardenSocket::both();
         let (inner, warden) = WardenSocket::both();
-        let until = clock::now().saturating_add(Duration::from_secs(60));
-        let mut running = Running {
+        let running = Running {
             fencing_token: 1,
-            leadership: Leadership::Leading { fencing_token: 1, until },
-            schedule: Schedule::new(Layer::Elector, until, Duration::ZERO),
-            outer: own::spawn(&mut Command::new("true")).unwrap(),
+            leadership: Leadership::Leading { fencing_token: 1, until: LATE },
+            schedule: Schedule::new(Layer::Elector, LATE, Duration::ZERO),
+            outer: own::spawn(Command::new("sleep").arg("30")).unwrap(),
             outer_is_lost: false,
             outer_socket,
             inner: Some(inner),
+            begun: false,
             undelivered: false,
             cannot_start: None,
-            started: true,
+            started: false,
             status: None,
             is_over: false,
         };
-        running.take_mail(Some(Leadership::Ended { fencing_token: 1, until }), vec![SIGINT]);
+        (running, outer_warden, warden)
+    }
+
+    fn hears_nothing(warden: &WardenSocket) -> bool {
+        matches!(warden.hear().unwrap(), Heard::Nothing)
+    }
+
+    #[test]
+    fn a_signal_is_forwarded_before_the_end_of_the_term() {
+        let (mut running, _outer_warden, warden) = just_started();
+        running.begun = true;
+        running.take_mail(Some(ENDED), vec![SIGINT]);
         assert_eq!(warden.wait().unwrap().0, Message::Signal(SIGINT));
-        assert_eq!(warden.wait().unwrap().0, Message::End { until, graceful: true });
+        assert_eq!(warden.wait().unwrap().0, Message::End { until: LATE, graceful: true });
+        running.finish();
+    }
+
+    #[test]
+    fn the_inner_warden_begins_when_the_outer_one_has_closed_its_socket() {
+        let (mut running, outer_warden, warden) = just_started();
+        let until = clock::now().saturating_add(Duration::from_secs(60));
+        running.hear(&|_| ());
+        running.take_mail(Some(Leadership::Leading { fencing_token: 1, until }), vec![SIGINT]);
+        assert!(hears_nothing(&warden));
+        outer_warden.send(Message::Started { pid: 1 }, None).unwrap();
+        running.hear(&|_| ());
+        assert_eq!(warden.wait().unwrap().0, Message::Begin { until, stop_timeout: Duration::ZERO });
+        assert!(hears_nothing(&warden));
+        running.finish();
+    }
+
+    #[test]
+    fn a_term_that_ends_before_the_inner_warden_begins_starts_no_command() {
+        let (mut running, outer_warden, warden) = just_started();
+        running.take_mail(Some(ENDED), vec![]);
+        outer_warden.send(Message::Started { pid: 1 }, None).unwrap();
+        running.hear(&|_| ());
+        assert_eq!(warden.wait().unwrap().0, Message::Begin { until: Time::ZERO, stop_timeout: Duration::ZERO });
+        running.finish();
+    }
+
+    #[test]
+    fn the_reason_why_there_is_no_inner_warden_is_reported() {
+        let (mut running, outer_warden, _warden) = just_started();
+        outer_warden.send(Message::CannotStart { errno: Errno::AGAIN.raw_os_error() }, None).unwrap();
+        running.hear(&|_| ());
+        let CommandReport::CannotStart { status: 126, error, .. } = running.finish() else { panic!("another report") };
+        assert_eq!(error.raw_os_error(), Some(Errno::AGAIN.raw_os_error()));
+    }
+
+    #[test]
+    fn an_inner_warden_that_has_not_begun_ends_with_the_outer_one() {
+        let (mut running, _outer_warden, warden) = just_started();
+        running.outer.kill().unwrap();
+        running.outer.wait().unwrap();
+        running.hear(&|_| ());
+        assert!(matches!(warden.hear().unwrap(), Heard::End));
         running.finish();
     }
 }

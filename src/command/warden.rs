@@ -64,6 +64,10 @@ pub(super) fn run(layer: Layer, argv: &[OsString]) -> io::Result<()> {
             return Err(error);
         }
     };
+    if layer == Layer::Outer {
+        // It has closed its copy of the inner warden's socket.
+        let _ = socket.send(Message::Started { pid: child.as_raw_pid() }, None); // the elector may be dead
+    }
     let group_asked = false;
     let warden =
         Warden { layer, schedule, socket: Some(socket), child, begin, started: false, status: None, group_asked };

@@ -187,6 +187,27 @@ fn what_dead_wardens_leave_behind_is_killed_at_once() {
 }
 
 #[test]
+fn a_killed_warden_is_noticed_although_the_outer_one_was_stopped_right_after_starting_it() {
+    for _ in 0..10 {
+        let mut stage = Stage::writer("leaves-orphan", Duration::from_secs(60));
+        stage.lead(7, Duration::from_secs(600));
+        crate::common::wait_until("there is a warden", || stage.has(Warden));
+        stage.signal(&[OuterWarden], STOP);
+        // The command may start without the outer warden, or only when that continues.
+        thread::sleep(Duration::from_millis(100));
+        if !stage.file().contains("orphan") {
+            stage.signal(&[OuterWarden], Signal::CONT);
+        }
+        stage.started(7);
+        stage.wait_for_text("orphan");
+        stage.signal(&[OuterWarden], STOP);
+        stage.signal(&[Warden], KILL);
+        assert_eq!(stage.report(), "ended 7 137");
+        assert!(stage.command_processes().is_empty());
+    }
+}
+
+#[test]
 fn the_end_is_reported_when_a_warden_was_killed() {
     for parts in [&[OuterWarden][..], &[Warden], &[OuterWarden, Warden]] {
         let (mut stage, _) = at_work();

@@ -117,13 +117,23 @@ impl Stage {
         Pid::from_raw(pid.parse().unwrap()).unwrap()
     }
 
+    pub fn has(&self, part: Part) -> bool {
+        self.find(part).is_some()
+    }
+
     pub fn pid(&self, part: Part) -> Pid {
+        self.find(part).unwrap_or_else(|| panic!("there is no {part:?}"))
+    }
+
+    fn find(&self, part: Part) -> Option<Pid> {
         let find = |part: &str| {
-            let found = self.processes().into_iter().find(|process| process.part.as_deref() == Some(part));
-            found.unwrap_or_else(|| panic!("no {part}")).pid
+            self.processes()
+                .into_iter()
+                .find(|process| process.part.as_deref() == Some(part))
+                .map(|process| process.pid)
         };
         match part {
-            Part::Elector => Pid::from_raw(self.elector.id().cast_signed()).unwrap(),
+            Part::Elector => Pid::from_raw(self.elector.id().cast_signed()),
             Part::OuterWarden => find("--outer-warden"),
             Part::Warden => find("--warden"),
         }
