@@ -228,6 +228,7 @@ impl World {
                 let lease = self.plan.members.iter().map(|member| member.lease).max().unwrap_or(0).div_ceil(SECOND)
                     * SECOND
                     + 2 * SECOND * u64::from(self.plan.disruptions.contains(&Disruption::Edit));
+                let lease = lease.max(self.lease_to_be_learned());
                 let survivors = self.nodes.iter().filter(|other| other.running);
                 let waits = survivors.map(|other| other.clock.lasts(lease));
                 let soonest = match (self.one_lock(), self.plan.rolling) {
@@ -260,6 +261,19 @@ impl World {
             }
         };
         self.look_again();
+    }
+
+    /// With two locks, a candidate that was told that the second does not exist, although it does, may learn only when it
+    /// tries to create it whose record is there, and then waits for that lease.
+    fn lease_to_be_learned(&self) -> u64 {
+        if self.plan.fault_rates.false_absence == 0.0 || self.one_lock() {
+            return 0;
+        }
+        let lease = |lock| match &self.present(lock).content {
+            Content::Record(record) => u64::from(record.lease_seconds) * SECOND,
+            _ => 0,
+        };
+        lease(0).max(lease(1))
     }
 
     /// A follower with a watch sends no request, and a leader at most one in each R.
