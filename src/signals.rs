@@ -6,6 +6,7 @@
 //! first, and early signals are kept until a thread waits for them. Rust ignores SIGPIPE. Outside run mode, SIGHUP
 //! keeps its default action.
 
+use nix::sys::signal::{SigSet, SigmaskHow};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
 use signal_hook::iterator;
 use std::fmt;
@@ -31,11 +32,16 @@ pub enum Signal {
 }
 
 impl Signals {
-    /// Registers handlers for both signals. Call it before anything that takes time.
+    /// Registers handlers for both signals. Call it before anything that takes time, and before threads are started.
     ///
     /// Fails if the process is out of file descriptors.
     pub fn register() -> io::Result<Signals> {
-        iterator::Signals::new([SIGTERM, SIGINT]).map(Signals)
+        // signal_hook installs a handler shortly before it stores what the handler does. A signal in between would be
+        // lost; while it is blocked, it waits.
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let registered = iterator::Signals::new([SIGTERM, SIGINT]);
+        before.thread_set_mask()?;
+        registered.map(Signals)
     }
 
     /// Also catches the signals for the command. Without this call they keep their defaults.
