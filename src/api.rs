@@ -71,8 +71,9 @@ impl Api {
         }
     }
 
-    /// Aborts this client's requests in progress: they fail at once ([`FailureKind::Unknown`]), unless they are still
-    /// connecting. Idle connections are closed too, because they may hang like those requests. Watches continue.
+    /// Aborts this client's requests in progress: they fail at once ([`FailureKind::Unknown`]). Those that have no
+    /// connection yet continue: while they wait for a credential plugin or a name lookup, or are connecting. Idle
+    /// connections are closed too, because they may hang like those requests. Watches continue.
     pub fn abandon(&self) {
         // Take them first, so that the lock is released before sockets are shut down.
         let agents = std::mem::take(&mut self.lock().agents);
@@ -143,6 +144,9 @@ impl Api {
         let reply = self
             .perform(&agent, call, &access, timeout, timeouts)
             .and_then(|response| call.read_whole(response, timeout).inspect_err(|_| self.names.invalidate()));
+        if matches!(&reply, Err(failure) if failure.kind == FailureKind::Unknown) {
+            self.idle.clear(); // they may be as dead as this one
+        }
         if self.end(number) {
             self.idle.give_back(agent, access.tls);
         }

@@ -222,8 +222,12 @@ impl Transport for TlsTransport {
         Ok(amount > 0)
     }
 
+    /// A connection with unread bytes is not used again: they would be taken for the answer to the next request.
     fn is_open(&mut self) -> bool {
-        self.stream.sock.get_mut().is_open()
+        let below = self.stream.sock.get_mut();
+        let is_empty = below.buffers().input().is_empty() && below.is_open();
+        let state = self.stream.conn.process_new_packets();
+        is_empty && state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed())
     }
 
     fn is_tls(&self) -> bool {

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::credentials::Tls;
 use crate::time::Time;
 
-/// How many are kept: one for the thread that writes the lock, and one for the leader Service.
+/// How many are kept. With one lock, one thread writes it, and another writes the leader Service.
 const MOST_IDLE: usize = 2;
 
 /// Several threads share them: each takes the one that was used last when it sends a request.

@@ -243,6 +243,34 @@ fn a_body_cut_short_under_tls_is_a_failure() {
     );
 }
 
+/// What a server or a proxy sends after an answer would be taken for the answer to the next request.
+#[test]
+fn a_connection_with_unread_bytes_is_not_used_again() {
+    let ca = Ca::new("ca");
+    for (length, in_one_record) in [2, 3000, 4900, 7900, 15_000].into_iter().flat_map(|it| [(it, true), (it, false)]) {
+        let (certificate, key) = ca.certify("127.0.0.1");
+        let server = Server::https(showing(certificate, key), move |seen, stream| {
+            let body = format!("{}{}", seen.connection, " ".repeat(length));
+            let (asked, surplus) = (answer("200 OK", "", &body), answer("200 OK", "", "surplus"));
+            if seen.connection > 0 {
+                stream.write_all(&asked).unwrap();
+            } else if in_one_record {
+                stream.write_all(&[asked, surplus].concat()).unwrap();
+            } else {
+                stream.write_all(&asked).unwrap();
+                stream.write_all(&surplus).unwrap();
+            }
+            Then::Stay
+        });
+        let api = client_of(&server, &account_with(&ca.pem));
+        for connection in ["0", "1", "1"] {
+            let body = api.get(&endpoints(), LONG).unwrap();
+            assert_eq!(String::from_utf8_lossy(&body).trim_end(), connection, "{length} {in_one_record}");
+            thread::sleep(SHORT / 10); // until what is left has arrived
+        }
+    }
+}
+
 #[test]
 fn a_new_connection_resumes_the_session_of_the_last() {
     let ca = Ca::new("ca");
