@@ -116,9 +116,7 @@ impl LeaderService {
 
     /// Tells the thread the state of the leadership. This replaces what it was told before. Never blocks.
     pub fn tell(&self, leadership: Leadership) {
-        if self.orders.tell(leadership) {
-            self.api.abandon();
-        }
+        self.orders.tell(leadership, || self.api.abandon());
     }
 
     /// A term may begin soon: the slices are read now, so that the first request of the term can be the write. Never
@@ -168,7 +166,9 @@ impl<R: FnMut(ServiceReport)> Worker<R> {
 
     fn look_ahead(&mut self) {
         for slice in &mut self.slices {
-            if let Some(request) = slice.reconciler.look_ahead() {
+            if let Some(request) = slice.reconciler.look_ahead()
+                && self.orders.begin_look_ahead()
+            {
                 slice.reconciler.looked_ahead(send(&self.api, slice.reconciler.name(), &request, self.timeout));
             }
         }

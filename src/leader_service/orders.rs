@@ -19,8 +19,25 @@ struct State {
     /// There is an order that the thread has not taken yet.
     pending: bool,
     closed: bool,
-    /// The goal for which a request is in flight.
-    working_for: Option<Goal>,
+    /// Why a request is in flight.
+    in_flight: Option<Purpose>,
+}
+
+/// Why a request is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    LookAhead,
+    For(Goal),
+}
+
+impl Purpose {
+    /// Whether a request for this is of no use for a goal. What a look-ahead reads is of use for the next term.
+    fn is_useless_for(self, goal: Goal) -> bool {
+        match self {
+            Purpose::LookAhead => matches!(goal, Goal::Withdraw { .. }),
+            Purpose::For(other) => other != goal,
+        }
+    }
 }
 
 /// What the thread is to do.
@@ -30,16 +47,19 @@ pub(super) struct Order {
 }
 
 impl Orders {
-    /// Gives an order. Returns whether a request for another goal is in flight.
-    pub(super) fn tell(&self, leadership: Leadership) -> bool {
+    /// Gives an order. Calls `abort` if a request is in flight that is of no use for it; no other request begins
+    /// meanwhile.
+    pub(super) fn tell(&self, leadership: Leadership, abort: impl FnOnce()) {
         let (goal, until) = match leadership {
             Leadership::Leading { fencing_token, until } => (Goal::Lead { fencing_token }, until),
             Leadership::Ended { fencing_token, until } => (Goal::Withdraw { fencing_token }, until),
         };
         self.add(|state| {
             state.latest = Some((goal, until));
-            state.working_for.is_some_and(|of| of != goal)
-        })
+            if state.in_flight.is_some_and(|purpose| purpose.is_useless_for(goal)) {
+                abort();
+            }
+        });
     }
 
     pub(super) fn look_ahead(&self) {
@@ -55,7 +75,7 @@ impl Orders {
     /// machine is suspended, so it may return late. Callers read the boot-time clock before each request.
     pub(super) fn next(&self, due: Option<Time>) -> Option<Order> {
         let mut state = self.lock();
-        state.working_for = None;
+        state.in_flight = None;
         while !state.pending && !state.closed {
             let left = due.map(|due| due.since(clock::now()));
             state = match left {
@@ -75,18 +95,25 @@ impl Orders {
     pub(super) fn begin_request(&self, goal: Goal) -> Option<Time> {
         let mut state = self.lock();
         let until = state.latest.filter(|(latest, _)| *latest == goal && !state.closed).map(|(_, until)| until);
-        state.working_for = until.map(|_| goal);
+        state.in_flight = until.map(|_| Purpose::For(goal));
         until
     }
 
+    /// Call before each request of a look-ahead: returns whether it may be sent. An order comes first.
+    pub(super) fn begin_look_ahead(&self) -> bool {
+        let mut state = self.lock();
+        let may = !state.pending && !state.closed;
+        state.in_flight = may.then_some(Purpose::LookAhead);
+        may
+    }
+
     /// Changes the state and wakes the thread.
-    fn add<T>(&self, add: impl FnOnce(&mut State) -> T) -> T {
+    fn add(&self, add: impl FnOnce(&mut State)) {
         let mut state = self.lock();
         state.pending = true;
-        let result = add(&mut state);
+        add(&mut state);
         drop(state); // the thread needs it as soon as it wakes
         self.told.notify_one();
-        result
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -132,6 +132,18 @@ fn a_hanging_request_is_aborted_when_the_term_ends() {
     assert_eq!(verbs(&server, V4), ["get"], "nothing was written");
 }
 
+#[test]
+fn a_hanging_look_ahead_is_aborted_when_the_term_ends() {
+    let server = plain_server();
+    let hung = server.fault(on("get", V4), Some(1), Fault::HangRequest);
+    let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
+    candidate.service.look_ahead();
+    crate::common::wait_until("the read hangs", || hung.hits() == 1);
+    candidate.leads(7, never());
+    candidate.withdraws(7); // requests may take a minute here, longer than this test waits
+    assert_eq!(verbs(&server, V4), ["get"], "nothing was written");
+}
+
 /// A route with `Goal::Lead`, for invented answers.
 fn route() -> SliceReconciler {
     let mut route = SliceReconciler::new(Arc::new(spec("web-0", &["10.0.0.1"])), Family::V4);
