@@ -157,7 +157,7 @@ impl Candidate {
     /// Handles one input. Returns `true` when nothing is left to do.
     fn take(&mut self, input: Input) -> io::Result<bool> {
         match input {
-            Input::Alarm => self.step(0, Event::Tick, None),
+            Input::Alarm => self.alarm_rang(),
             Input::Ended(index, number, Ok(reply)) => self.replied(index, number, reply),
             // The server would have answered the same.
             Input::Ended(index, request, Err(NotSent)) => {
@@ -296,7 +296,8 @@ impl Candidate {
     /// At least once in L, to show that this thread is alive.
     fn next_alarm(&self, now: Time, output: &LockSetOutput) -> Time {
         let heartbeat = now.saturating_add(self.settings.lease);
-        [output.deadline, self.command.restart_at].into_iter().flatten().fold(heartbeat, Time::min)
+        let moments = [output.deadline, self.command.restart_at, self.tasks.gives_service_up_at()];
+        moments.into_iter().flatten().fold(heartbeat, Time::min)
     }
 
     fn snapshot(&mut self, now: Time, alarm: Time) -> Snapshot {
@@ -386,7 +387,9 @@ mod tests {
     use super::*;
     use crate::credentials::Credentials;
     use crate::election::{Claim, Version};
+    use crate::leader_service::{Addresses, LeaderService, Pod, ServiceSpec};
     use crate::lock::LockKind;
+    use std::net::Ipv4Addr;
 
     /// A candidate that does not run, with a server that does not exist.
     fn candidate() -> Candidate {
@@ -418,6 +421,35 @@ mod tests {
         status.publish(Snapshot { claim, ..(*status.snapshot()).clone() });
         assert!(candidate.end(Err(io::Error::other("no more threads"))).is_err());
         assert_eq!(status.snapshot().claim, None);
+    }
+
+    /// Like one whose thread waits for a credential plugin.
+    #[test]
+    fn a_stopped_candidate_does_not_wait_for_a_leader_service_that_reports_nothing() {
+        let mut candidate = candidate();
+        let spec = ServiceSpec {
+            service: "web".to_owned(),
+            namespace: "n".to_owned(),
+            ports: Vec::new(),
+            addresses: Addresses { v4: Some(Ipv4Addr::LOCALHOST), v6: None },
+            pod: Pod { name: "p".to_owned(), uid: None, node: None },
+            election: "e".to_owned(),
+            identity: "me".to_owned(),
+        };
+        let api = Api::new(Arc::new(Credentials::server("http://127.0.0.1:1", None).unwrap()), Duration::ZERO);
+        let service = LeaderService::start(spec, api, Duration::ZERO, |_| std::thread::park()).unwrap();
+        candidate.tasks.set_service(service);
+        assert!(candidate.tasks.tell(Some(Claim { until: Time::MAX, fencing_token: 1 }), None));
+        candidate.lock_set.begin_work();
+        let began = clock::now();
+        let mut finished = candidate.take(Input::Stop).unwrap();
+        let alarm = candidate.next_alarm(began, &LockSetOutput::default());
+        assert_eq!(Some(alarm), candidate.tasks.gives_service_up_at());
+        while !finished {
+            assert!(clock::now().since(began) < Duration::from_secs(60), "it waits");
+            let input = candidate.inbox.take();
+            finished = candidate.take(input).unwrap();
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@
 //! | elector killed | both wardens see the end of their sockets: SIGTERM at once, SIGKILL after S or at F − 400 ms |
 //! | elector stopped, hung, or cut off | there is no renewal: see the table above |
 //! | outer warden killed | the warden becomes a child of the elector, which makes it end the command as on a voluntary end |
-//! | outer warden stopped | the others act |
+//! | outer warden stopped | the others act; before it has started the warden, there is no command |
 //! | warden killed | the kernel kills the command too (parent-death signal); what the command started becomes a child of the outer warden, which kills it at once |
 //! | warden killed, outer warden stopped | the kernel kills the command; the elector kills the rest 200 ms later |
 //! | warden stopped | the outer warden kills everything S after a voluntary end, at F − 300 ms at the latest |

@@ -93,6 +93,19 @@ impl Candidate {
                 }
             }
         }
+        self.tasks_changed()
+    }
+
+    /// Does what is due. Returns `true` when nothing is left to do.
+    pub(super) fn alarm_rang(&mut self) -> io::Result<bool> {
+        if self.tasks.give_service_up(clock::now()) {
+            log::warn!("the leader Service did not react in time: the lock is released all the same");
+            return self.tasks_changed();
+        }
+        self.step(0, Event::Tick, None)
+    }
+
+    fn tasks_changed(&mut self) -> io::Result<bool> {
         match self.tasks.are_over() {
             true => self.step_candidate(CandidateEvent::WorkEnded),
             false => self.step(0, Event::Tick, None),
@@ -141,7 +154,7 @@ impl Candidate {
                 self.report.command_cannot_start(&error);
                 self.inbox.outbox().stop();
             }
-            CommandReport::Idle => {}
+            CommandReport::Idle => self.tasks.command_is_idle(),
         }
         false
     }

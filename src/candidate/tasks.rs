@@ -8,9 +8,12 @@ use crate::leadership::Leadership;
 use crate::time::Time;
 use std::time::Duration;
 
-/// How long the Service may take to withdraw the address after a stop. Together with the release it must fit into two
-/// seconds.
-const WITHDRAWAL_LIMIT: Duration = Duration::from_secs(1);
+/// How long the Service may take to withdraw the address after a stop.
+const WITHDRAWAL_LIMIT: Duration = Duration::from_millis(400);
+
+/// How long after a stop the candidate waits for the Service, also if its thread cannot report: it may be connecting or
+/// waiting for a credential plugin, which nothing interrupts. Together with the release this must fit into two seconds.
+const SERVICE_LIMIT: Duration = Duration::from_millis(500);
 
 /// A report of a task.
 #[derive(Debug)]
@@ -23,11 +26,12 @@ pub(super) enum TaskReport {
 pub(super) struct Tasks {
     service: Option<LeaderService>,
     command: Option<CommandRunner>,
+    /// The last report of the command has not been handled yet.
+    command_active: bool,
     told: Option<Leadership>,
     /// The token of the term for which the Service routes to this pod, or may.
     routed: Option<u64>,
-    /// After a stop: when the address must be withdrawn.
-    withdrawn_by: Option<Time>,
+    stopped: Option<Time>,
 }
 
 impl Tasks {
@@ -41,7 +45,7 @@ impl Tasks {
 
     /// The candidate is stopping.
     pub(super) fn stop(&mut self, now: Time) {
-        self.withdrawn_by.get_or_insert(now.saturating_add(WITHDRAWAL_LIMIT));
+        self.stopped.get_or_insert(now);
     }
 
     /// Informs the tasks of a change: the claim, or until when tasks of the last term may continue. Returns whether a
@@ -68,13 +72,14 @@ impl Tasks {
         }
         let Leadership::Leading { fencing_token, .. } = leadership else { return false };
         self.routed = self.service.is_some().then_some(fencing_token);
+        self.command_active = self.command.is_some();
         true
     }
 
     fn for_service(&self, leadership: Leadership) -> Leadership {
         match leadership {
             Leadership::Ended { fencing_token, until } => {
-                let until = self.withdrawn_by.map_or(until, |limit| limit.min(until));
+                let until = self.stopped.map_or(until, |at| at.saturating_add(WITHDRAWAL_LIMIT).min(until));
                 Leadership::Ended { fencing_token, until }
             }
             leading @ Leadership::Leading { .. } => leading,
@@ -93,6 +98,22 @@ impl Tasks {
         self.routed.take_if(|routed| *routed == fencing_token);
     }
 
+    /// After a stop: when the Service is given up.
+    pub(super) fn gives_service_up_at(&self) -> Option<Time> {
+        Some(self.routed.and(self.stopped)?.saturating_add(SERVICE_LIMIT))
+    }
+
+    /// Gives the Service up if it is time. Returns whether it did.
+    pub(super) fn give_service_up(&mut self, now: Time) -> bool {
+        let due = self.gives_service_up_at().is_some_and(|at| at <= now);
+        due && self.routed.take().is_some()
+    }
+
+    /// The command has made its last report for this term.
+    pub(super) fn command_is_idle(&mut self) {
+        self.command_active = false;
+    }
+
     /// Restarts the command after it ended, if this candidate still leads.
     pub(super) fn restart_command(&self) {
         if let Some(command) = &self.command {
@@ -103,6 +124,37 @@ impl Tasks {
     /// Whether no task of an ended term is active.
     pub(super) fn are_over(&self) -> bool {
         let ended = !matches!(self.told, Some(Leadership::Leading { .. }));
-        ended && self.routed.is_none() && self.command.as_ref().is_none_or(CommandRunner::is_idle)
+        // The command may be idle while earlier reports wait to be handled; and its last report may come from the term
+        // before.
+        let command_is_over = !self.command_active && self.command.as_ref().is_none_or(CommandRunner::is_idle);
+        ended && self.routed.is_none() && command_is_over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_does_not_react_is_given_up_half_a_second_after_a_stop() {
+        let second = Duration::from_secs(1);
+        let (now, later) = (Time::after_boot(second), Time::after_boot(second + SERVICE_LIMIT));
+        let told = Some(Leadership::Ended { fencing_token: 7, until: Time::MAX });
+        let mut tasks = Tasks { routed: Some(7), told, ..Tasks::default() };
+        assert!(tasks.gives_service_up_at().is_none() && !tasks.give_service_up(Time::MAX), "it was not stopped");
+        tasks.stop(now);
+        tasks.stop(later); // the time does not start again
+        assert_eq!(tasks.gives_service_up_at(), Some(later));
+        assert!(!tasks.give_service_up(now) && !tasks.are_over());
+        assert!(tasks.give_service_up(later) && tasks.are_over());
+        assert!(!tasks.give_service_up(later), "only once");
+    }
+
+    #[test]
+    fn the_command_is_over_when_its_last_report_was_handled() {
+        let mut tasks = Tasks { command_active: true, ..Tasks::default() };
+        assert!(!tasks.are_over());
+        tasks.command_is_idle();
+        assert!(tasks.are_over());
     }
 }

@@ -213,7 +213,8 @@ mod tests {
         io::Write::write_all(&mut writer, b"x").unwrap();
         assert_eq!(rustix::io::read(file.unwrap(), &mut [0; 8]).unwrap(), 1);
         drop(here);
-        assert!(matches!(WardenSocket(there).hear().unwrap(), Heard::End));
+        // Another test may be starting a process, which has a copy of that end for a moment.
+        assert_eq!(WardenSocket(there).wait().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

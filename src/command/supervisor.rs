@@ -478,7 +478,7 @@ mod tests {
         running.outer.kill().unwrap();
         running.outer.wait().unwrap();
         running.hear(&|_| ());
-        assert!(matches!(warden.hear().unwrap(), Heard::End));
+        assert_eq!(warden.wait().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         running.finish();
     }
 }

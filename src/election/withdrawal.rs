@@ -3,8 +3,9 @@
 use crate::time::Time;
 use std::time::Duration;
 
-/// How long a release may take, all attempts included, before the process gives up and exits.
-pub(crate) const RELEASE_LIMIT: Duration = Duration::from_millis(1800);
+/// How long a release may take, all attempts included, before the process gives up and exits. Together with the
+/// withdrawal of the leader Service it must fit into two seconds.
+pub(crate) const RELEASE_LIMIT: Duration = Duration::from_millis(1400);
 
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub(super) struct Withdrawal {
