@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_clock_is_read_after_the_snapshot() {
-        const TRIES: u32 = 200_000;
+        const TRIES: u32 = 1_000_000;
         let status = Status::new(Snapshot { stuck_at: Time::ZERO, ..snapshot() });
         let is_over = AtomicBool::new(false);
         std::thread::scope(|scope| {

@@ -59,7 +59,9 @@ fn the_annotation_is_obeyed_after_the_end_of_the_term() {
         it.asks();
         it.answered(Answer::Unknown);
     }
-    it.reads(asked(ME, shown(&write, 101)));
+    assert_eq!(it.asks().call, Call::Read);
+    // So late that an acquisition could be sent at once.
+    it.answered_at(it.now + 1_700, Answer::Seen(asked(ME, shown(&write, 101))));
     let release = it.writes();
     assert_eq!(release.purpose, Purpose::Release);
     it.acknowledged(&release, 102);

@@ -729,7 +729,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/api/failure.rs",
         find: r#"404 if status.is_some_and(|status| status.is_about_absence(verb, object)) =>"#,
         replace: r#"404 if status.is_none() || status.is_some() =>"#,
-        found_by: By::Test("it", "faults::not_found::a_404_of_a_proxy_does_not_end_the_term"),
+        found_by: By::Test("it", "faults::not_found::a_404_of_a_proxy_does_not_free_a_lock"),
     },
     Mutant {
         name: "a holder of the second lock named after its lease",
