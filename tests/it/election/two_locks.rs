@@ -274,7 +274,7 @@ fn with_a_silent_server_it_ends_as_soon_as_with_one_lock() {
         (0..2).for_each(|lock| tried[lock] |= it.write(lock).is_some());
         it.waits();
     }
-    assert_eq!((it.now, tried), (2_800, [true; 2]));
+    assert_eq!((it.now, tried), (2_400, [true; 2]));
 }
 
 #[test]
