@@ -9,7 +9,7 @@ use crate::world::{Occurrence, World};
 const LOOKS: u64 = 4;
 
 /// How long a candidate that is stopped may try to release its locks.
-const LONGEST_RELEASE: u64 = 1_800 * MILLI;
+const LONGEST_RELEASE: u64 = 1_400 * MILLI;
 
 impl World {
     /// Fails if a stopped candidate goes on for too long, or if nobody leads and a candidate had enough undisturbed time

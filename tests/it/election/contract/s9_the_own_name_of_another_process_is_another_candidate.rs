@@ -97,7 +97,7 @@ fn a_stop_ends_in_time_although_nothing_can_be_learned_of_the_lock_of_a_dead_pre
         it.answered_at(it.now + 10, Answer::Unknown);
     }
     it.happens_at(it.now + 10, Event::Stop);
-    let limit = it.now + 1_800;
+    let limit = it.now + 1_400;
     while !it.output.finished {
         if it.request.is_some() {
             it.answered_at(it.now + 10, Answer::Unknown);
