@@ -16,8 +16,8 @@ const LAST_STAMP: i64 = 253_402_214_400_000_000;
 pub(super) struct OwnWrites {
     /// The write that put the own record into the lock, while it is there.
     in_lock: Option<Arc<Write>>,
-    /// The own record and the uid of its object, after an observation showed no readable record.
-    vanished: Option<(Arc<str>, Arc<Write>)>,
+    /// The own record and the last version of its object, after an observation showed no readable record.
+    vanished: Option<(Version, Arc<Write>)>,
     /// Writes that may have been carried out, or may still be (S7).
     in_doubt: Vec<Arc<Write>>,
     count: u64,
@@ -61,14 +61,15 @@ impl OwnWrites {
         if let Some(own) = self.in_lock.take()
             && let Some(was) = was
         {
-            self.vanished = Some((was.uid.clone(), own));
+            self.vanished = Some((was.clone(), own));
         }
     }
 
-    /// Whether an observation shows the vanished record in the same object. Then it counts as in the lock again.
+    /// Whether an observation shows the vanished record in the same object, or the same version as before: somebody else
+    /// may have taken out the mark. Then it counts as in the lock again.
     pub(super) fn reappear(&mut self, sight: &Sight) -> bool {
-        let uid = sight.version.as_ref().map(|version| &version.uid);
-        let is_back = |(of, own): &mut (Arc<str>, Arc<Write>)| Some(&*of) == uid && own.made(sight);
+        let Some(shown) = &sight.version else { return false };
+        let is_back = |(was, own): &mut (Version, Arc<Write>)| was == shown || was.uid == shown.uid && own.made(sight);
         match self.vanished.take_if(is_back) {
             Some((_, own)) => {
                 self.in_lock = Some(own);

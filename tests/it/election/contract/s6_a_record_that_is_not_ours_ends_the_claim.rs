@@ -68,3 +68,21 @@ fn a_wrong_404_does_not_lose_the_acknowledged_record() {
     assert_eq!((it.leads(), it.token()), (true, Some(100)));
     assert_eq!(it.writes().purpose, Purpose::Renew { fencing_token: 100 });
 }
+
+#[test]
+fn a_wrong_404_does_not_lose_the_own_record_either_if_somebody_has_taken_out_its_mark() {
+    let mut it = Scenario::new(settings());
+    it.reads(Sight::MISSING);
+    let write = it.writes();
+    it.acknowledged(&write, 100);
+    let unmarked = |resource_version| Sight { mark: None, ..shown(&write, resource_version) };
+    it.watches(1_000, unmarked(101));
+    it.writes();
+    it.answered(Answer::Absent);
+    it.reads(Sight::MISSING);
+    assert_eq!(it.writes().base, None);
+    it.answered(Answer::Conflict);
+    it.reads(unmarked(101));
+    assert_eq!((it.leads(), it.token()), (true, Some(100)));
+    assert_eq!(it.writes().purpose, Purpose::Renew { fencing_token: 100 });
+}
