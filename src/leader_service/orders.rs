@@ -20,22 +20,22 @@ struct State {
     pending: bool,
     closed: bool,
     /// Why a request is in flight.
-    in_flight: Option<Purpose>,
+    in_flight: Option<SentFor>,
 }
 
 /// Why a request is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    LookAhead,
-    For(Goal),
+enum SentFor {
+    NextTerm,
+    Goal(Goal),
 }
 
-impl Purpose {
+impl SentFor {
     /// Whether a request for this is of no use for a goal. What a look-ahead reads is of use for the next term.
     fn is_useless_for(self, goal: Goal) -> bool {
         match self {
-            Purpose::LookAhead => matches!(goal, Goal::Withdraw { .. }),
-            Purpose::For(other) => other != goal,
+            SentFor::NextTerm => matches!(goal, Goal::Withdraw { .. }),
+            SentFor::Goal(other) => other != goal,
         }
     }
 }
@@ -56,7 +56,7 @@ impl Orders {
         };
         self.add(|state| {
             state.latest = Some((goal, until));
-            if state.in_flight.is_some_and(|purpose| purpose.is_useless_for(goal)) {
+            if state.in_flight.is_some_and(|it| it.is_useless_for(goal)) {
                 abort();
             }
         });
@@ -95,7 +95,7 @@ impl Orders {
     pub(super) fn begin_request(&self, goal: Goal) -> Option<Time> {
         let mut state = self.lock();
         let until = state.latest.filter(|(latest, _)| *latest == goal && !state.closed).map(|(_, until)| until);
-        state.in_flight = until.map(|_| Purpose::For(goal));
+        state.in_flight = until.map(|_| SentFor::Goal(goal));
         until
     }
 
@@ -103,7 +103,7 @@ impl Orders {
     pub(super) fn begin_look_ahead(&self) -> bool {
         let mut state = self.lock();
         let may = !state.pending && !state.closed;
-        state.in_flight = may.then_some(Purpose::LookAhead);
+        state.in_flight = may.then_some(SentFor::NextTerm);
         may
     }
 
