@@ -67,6 +67,7 @@
 //! - Pass on a terminal: the command is in a background process group, and is stopped when it reads from the terminal.
 
 mod begin;
+mod running_command;
 mod schedule;
 mod socket;
 mod supervisor;
@@ -92,6 +93,9 @@ pub use schedule::KILL_MARGIN;
 const OUTER_WARDEN: &str = "--outer-warden";
 const WARDEN: &str = "--warden";
 const BEGIN: &str = "--begin";
+
+/// How soon to look again for remaining processes after a kill, or for orphans if that was not possible.
+const AGAIN: Duration = Duration::from_millis(2);
 
 /// The program of the wardens: the running binary, even if its file has been replaced.
 pub const THIS_PROGRAM: &str = "/proc/self/exe";

@@ -1,30 +1,21 @@
-//! The elector's part of run mode: starts the wardens, informs them of each renewal, receives the outcome of the
-//! command, and kills it in time if they do not.
+//! The elector's part of run mode: a thread that starts the command of each term, and takes what the candidate and the
+//! system tell it.
 
-use super::schedule::{Layer, Schedule, Step, end_of_work};
-use super::socket::{Heard, Message, WardenSocket};
-use super::warden::{child_ended, drain, in_part};
-use super::{CommandReport, CommandSpec, Mail, Mailbox, OUTER_WARDEN};
+use super::running_command::RunningCommand;
+use super::schedule::end_of_work;
+use super::warden::{child_ended, drain};
+use super::{AGAIN, CommandReport, CommandSpec, Mail, Mailbox};
 use crate::clock::{self, Timer};
 use crate::leadership::Leadership;
-use crate::processes::own::{self, OwnChild};
-use crate::processes::{Process, each_descendant};
+use crate::processes::own;
 use crate::time::Time;
 use log::warn;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, getpid, kill_process, set_child_subreaper};
-use std::collections::BTreeSet;
+use rustix::process::{getpid, set_child_subreaper};
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How soon to look again for remaining processes after a kill, or for orphans if that was not possible.
-const AGAIN: Duration = Duration::from_millis(2);
 
 pub(super) struct Supervisor<R> {
     spec: CommandSpec,
@@ -33,7 +24,7 @@ pub(super) struct Supervisor<R> {
     child_ended: UnixStream,
     timer: Timer,
     leadership: Leadership,
-    running: Option<Running>,
+    running: Option<RunningCommand>,
     /// The term whose command has ended and must not be started again.
     done: Option<u64>,
 }
@@ -114,7 +105,7 @@ impl<R: Fn(CommandReport)> Supervisor<R> {
         if too_late || self.done == Some(fencing_token) {
             return;
         }
-        match Running::start(&self.spec, fencing_token, until) {
+        match RunningCommand::start(&self.spec, fencing_token, until) {
             Ok(running) => self.running = Some(running),
             Err(error) => {
                 self.done = Some(fencing_token);
@@ -132,353 +123,11 @@ impl<R: Fn(CommandReport)> Supervisor<R> {
             self.timer.set(next)?;
             fds.push(PollFd::new(&self.timer, PollFlags::IN));
         }
-        let sockets = self.running.iter().flat_map(Running::sockets);
+        let sockets = self.running.iter().flat_map(RunningCommand::sockets);
         fds.extend(sockets.map(|socket| PollFd::new(socket, PollFlags::IN)));
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// The command of one term, with its wardens.
-struct Running {
-    fencing_token: u64,
-    leadership: Leadership,
-    schedule: Schedule,
-    outer: OwnChild,
-    /// The outer warden has ended although processes of the command may be left.
-    outer_is_lost: bool,
-    outer_socket: WardenSocket,
-    /// `None` after the inner warden has died.
-    inner: Option<WardenSocket>,
-    /// The inner warden got its first message. It gets that only when the outer one has closed its own copy of the inner
-    /// one's socket: as long as a stopped outer warden has it open, the end of the inner one does not show.
-    begun: bool,
-    /// The last message could not be delivered to both wardens.
-    undelivered: bool,
-    cannot_start: Option<io::Error>,
-    started: bool,
-    /// The wait status of the command.
-    status: Option<i32>,
-    /// The whole command has ended.
-    is_over: bool,
-}
-
-impl Running {
-    fn start(spec: &CommandSpec, fencing_token: u64, until: Time) -> io::Result<Running> {
-        let (outer_socket, outer_end) = WardenSocket::pair()?;
-        let (inner, inner_end) = WardenSocket::pair()?;
-        let begin = Message::Begin { until, stop_timeout: spec.stop_timeout };
-        outer_socket.send(begin, Some(inner_end.as_fd()))?;
-        let mut command = in_part(&spec.program, OUTER_WARDEN, &spec.argv, outer_end);
-        command
-            .env("LEADER_ELECTION_NAME", &spec.election)
-            .env("LEADER_ELECTION_NAMESPACE", &spec.namespace)
-            .env("LEADER_ELECTION_ID", &spec.identity)
-            .env("LEADER_ELECTION_FENCING_TOKEN", fencing_token.to_string());
-        Ok(Running {
-            fencing_token,
-            leadership: Leadership::Leading { fencing_token, until },
-            schedule: Schedule::new(Layer::Elector, until, spec.stop_timeout),
-            outer: own::spawn(&mut command)?,
-            outer_is_lost: false,
-            outer_socket,
-            inner: Some(inner),
-            begun: false,
-            undelivered: false,
-            cannot_start: None,
-            started: false,
-            status: None,
-            is_over: false,
-        })
-    }
-
-    /// Signals come first: the command must not get SIGTERM right after the SIGINT that ends the term.
-    fn take_mail(&mut self, leadership: Option<Leadership>, signals: Vec<i32>) {
-        for signal in signals {
-            self.pass_on(signal);
-        }
-        if let Some(leadership) = leadership {
-            self.tell(leadership);
-        }
-    }
-
-    /// An order for another term means the end of this one, whose claim is no longer renewed.
-    fn tell(&mut self, leadership: Leadership) {
-        let now = clock::now();
-        let told = match leadership {
-            Leadership::Leading { fencing_token, .. } if fencing_token != self.fencing_token => {
-                Leadership::Ended { fencing_token: self.fencing_token, until: self.leadership.until() }
-            }
-            other => other,
-        };
-        self.leadership = told;
-        match told {
-            Leadership::Leading { until, .. } => self.schedule.renew(until),
-            Leadership::Ended { until, .. } => self.schedule.end(until, now < until, now),
-        }
-        self.deliver();
-    }
-
-    fn deliver(&mut self) {
-        let message = match self.leadership {
-            Leadership::Leading { until, .. } => Message::Leading { until },
-            Leadership::Ended { until, .. } => Message::End { until, graceful: clock::now() < until },
-        };
-        let sockets = self.inner_at_work().into_iter().chain([&self.outer_socket]);
-        let sent = sockets.map(|socket| socket.send(message, None)); // a dead warden needs no message
-        let full = sent.filter(|sent| matches!(sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock));
-        self.undelivered = full.count() > 0;
-    }
-
-    fn pass_on(&mut self, signal: i32) {
-        if let Some(inner) = self.inner_at_work() {
-            let _ = inner.send(Message::Signal(signal), None); // a warden that is stopped or dead forwards nothing
-        }
-    }
-
-    fn inner_at_work(&self) -> Option<&WardenSocket> {
-        self.inner.as_ref().filter(|_| self.begun)
-    }
-
-    /// The sockets on which something is awaited.
-    fn sockets(&self) -> impl Iterator<Item = &WardenSocket> {
-        let waits_for_outer = !self.begun && !self.outer_is_lost;
-        self.inner.iter().chain(waits_for_outer.then_some(&self.outer_socket))
-    }
-
-    /// Processes the first message of the outer warden: whether it has started the inner one.
-    fn hear_outer(&mut self) {
-        match self.outer_socket.hear() {
-            Ok(Heard::Message(Message::Started { .. }, _)) => self.begin(),
-            Ok(Heard::Message(Message::CannotStart { errno }, _)) => {
-                self.cannot_start = Some(io::Error::from_raw_os_error(errno));
-            }
-            _ => {}
-        }
-    }
-
-    /// Makes the inner warden start the command, unless the term has ended.
-    fn begin(&mut self) {
-        self.begun = true;
-        let until = match self.leadership {
-            Leadership::Leading { until, .. } => until,
-            Leadership::Ended { .. } => Time::ZERO,
-        };
-        let begin = Message::Begin { until, stop_timeout: self.schedule.stop_timeout() };
-        let sent = self.inner.as_ref().map_or(Ok(()), |inner| inner.send(begin, Some(io::stdin().as_fd())));
-        // A dead warden shows as one.
-        if let Err(error) = sent
-            && error.kind() != io::ErrorKind::BrokenPipe
-        {
-            self.inner = None;
-            self.cannot_start = Some(error);
-        }
-    }
-
-    /// Processes the messages of the wardens, and their deaths.
-    fn hear(&mut self, report: &impl Fn(CommandReport)) {
-        // Check this before reading the socket: the inner warden sends its last message before the outer warden ends.
-        let outer = if self.outer_is_lost { Ok(None) } else { self.outer.try_wait() };
-        if !self.begun {
-            self.hear_outer();
-        }
-        while let Some(inner) = &self.inner {
-            match inner.hear() {
-                Ok(Heard::Nothing) => break,
-                Ok(Heard::Message(Message::Started { pid }, _)) => {
-                    self.started = true;
-                    report(CommandReport::Started { fencing_token: self.fencing_token, pid: pid.cast_unsigned() });
-                }
-                Ok(Heard::Message(Message::CannotStart { errno }, _)) => {
-                    self.cannot_start = Some(io::Error::from_raw_os_error(errno));
-                }
-                Ok(Heard::Message(Message::Ended { status }, _)) => {
-                    self.status = Some(status);
-                    self.is_over = true;
-                }
-                Ok(Heard::Message(..)) => {}
-                Ok(Heard::End) | Err(_) => self.inner = None,
-            }
-        }
-        if self.inner.is_none() && !self.is_over {
-            self.schedule.kill(clock::now()); // the outer warden does, unless it is stopped
-        }
-        match outer {
-            Ok(None) => {}
-            // It ends by itself when it has no more descendants.
-            Ok(Some(status)) if status.success() => self.is_over = true,
-            _ => self.end_without_warden(),
-        }
-    }
-
-    /// With only one warden the command is ended.
-    fn end_without_warden(&mut self) {
-        self.outer_is_lost = true;
-        if !self.begun {
-            self.inner = None; // it ends when its socket does
-        }
-        if self.is_over {
-            return;
-        }
-        warn!("a warden of the command died: ending the command");
-        if !self.schedule.is_ending() {
-            self.tell(Leadership::Ended { fencing_token: self.fencing_token, until: self.leadership.until() });
-        }
-    }
-
-    /// Does everything that is due, and returns when to call this again.
-    fn act(&mut self, now: Time) -> Time {
-        if self.undelivered {
-            self.deliver();
-        }
-        if self.outer_is_lost && self.inner.is_none() {
-            self.kill();
-            return now.saturating_add(AGAIN);
-        }
-        let mut step = self.schedule.step(now);
-        if step == Step::Ask {
-            step = self.schedule.step(now); // the inner warden sends SIGTERM
-        }
-        match step {
-            Step::Wait(at) => at,
-            Step::Ask | Step::Kill => {
-                self.kill();
-                now.saturating_add(AGAIN)
-            }
-        }
-    }
-
-    /// Kills all processes below the outer warden. Without an outer warden it kills all children of this process that
-    /// no code waits for, because those of the command are among them and cannot be distinguished.
-    fn kill(&mut self) {
-        let (root, spare) = match Pid::from_raw(self.outer.id().cast_signed()) {
-            Some(outer) if !self.outer_is_lost => (outer, BTreeSet::new()),
-            _ => (getpid(), own::known()),
-        };
-        // Twice, because a process may be missed while it gets another parent.
-        self.is_over = !kill_below(root, &spare) && !kill_below(root, &spare);
-    }
-
-    /// Ends the wardens, and returns the outcome of the command.
-    fn finish(mut self) -> CommandReport {
-        // They have nothing left to do, and a stopped one would never end.
-        let _ = self.outer.kill();
-        let _ = self.outer.wait();
-        let fencing_token = self.fencing_token;
-        let was_lost = !self.started && self.status.is_none();
-        let lost = || io::Error::other("its warden was killed before it had started it");
-        let error = self.cannot_start.or_else(|| was_lost.then(lost));
-        match error {
-            Some(error) => {
-                let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-                CommandReport::CannotStart { fencing_token, status, error }
-            }
-            // Its warden was killed before it could report, and the command with it.
-            None => {
-                let killed = Signal::KILL.as_raw();
-                CommandReport::Ended { fencing_token, status: ExitStatus::from_raw(self.status.unwrap_or(killed)) }
-            }
-        }
-    }
-}
-
-/// Kills the descendants of a process; `false` if none is running.
-fn kill_below(root: Pid, spare: &BTreeSet<i32>) -> bool {
-    let mut any = false;
-    let kill = |process: Process| {
-        any |= !process.has_ended;
-        let _ = kill_process(process.pid, Signal::KILL); // it has ended, or may not be killed
-    };
-    each_descendant(root, spare, kill).is_err() || any
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use signal_hook::consts::SIGINT;
-    use std::process::Command;
-
-    const LATE: Time = Time::after_boot(Duration::from_secs(1 << 32));
-    const ENDED: Leadership = Leadership::Ended { fencing_token: 1, until: LATE };
-
-    /// A command whose outer warden has just been started, with the ends of the outer and the inner warden.
-    fn just_started() -> (Running, WardenSocket, WardenSocket) {
-        let (outer_socket, outer_warden) = WardenSocket::both();
-        let (inner, warden) = WardenSocket::both();
-        let running = Running {
-            fencing_token: 1,
-            leadership: Leadership::Leading { fencing_token: 1, until: LATE },
-            schedule: Schedule::new(Layer::Elector, LATE, Duration::ZERO),
-            outer: own::spawn(Command::new("sleep").arg("30")).unwrap(),
-            outer_is_lost: false,
-            outer_socket,
-            inner: Some(inner),
-            begun: false,
-            undelivered: false,
-            cannot_start: None,
-            started: false,
-            status: None,
-            is_over: false,
-        };
-        (running, outer_warden, warden)
-    }
-
-    fn hears_nothing(warden: &WardenSocket) -> bool {
-        matches!(warden.hear().unwrap(), Heard::Nothing)
-    }
-
-    #[test]
-    fn a_signal_is_forwarded_before_the_end_of_the_term() {
-        let (mut running, _outer_warden, warden) = just_started();
-        running.begun = true;
-        running.take_mail(Some(ENDED), vec![SIGINT]);
-        assert_eq!(warden.wait().unwrap().0, Message::Signal(SIGINT));
-        assert_eq!(warden.wait().unwrap().0, Message::End { until: LATE, graceful: true });
-        running.finish();
-    }
-
-    #[test]
-    fn the_inner_warden_begins_when_the_outer_one_has_closed_its_socket() {
-        let (mut running, outer_warden, warden) = just_started();
-        let until = clock::now().saturating_add(Duration::from_secs(60));
-        running.hear(&|_| ());
-        running.take_mail(Some(Leadership::Leading { fencing_token: 1, until }), vec![SIGINT]);
-        assert!(hears_nothing(&warden));
-        outer_warden.send(Message::Started { pid: 1 }, None).unwrap();
-        running.hear(&|_| ());
-        assert_eq!(warden.wait().unwrap().0, Message::Begin { until, stop_timeout: Duration::ZERO });
-        assert!(hears_nothing(&warden));
-        running.finish();
-    }
-
-    #[test]
-    fn a_term_that_ends_before_the_inner_warden_begins_starts_no_command() {
-        let (mut running, outer_warden, warden) = just_started();
-        running.take_mail(Some(ENDED), vec![]);
-        outer_warden.send(Message::Started { pid: 1 }, None).unwrap();
-        running.hear(&|_| ());
-        assert_eq!(warden.wait().unwrap().0, Message::Begin { until: Time::ZERO, stop_timeout: Duration::ZERO });
-        running.finish();
-    }
-
-    #[test]
-    fn the_reason_why_there_is_no_inner_warden_is_reported() {
-        let (mut running, outer_warden, _warden) = just_started();
-        outer_warden.send(Message::CannotStart { errno: Errno::AGAIN.raw_os_error() }, None).unwrap();
-        running.hear(&|_| ());
-        let CommandReport::CannotStart { status: 126, error, .. } = running.finish() else { panic!("another report") };
-        assert_eq!(error.raw_os_error(), Some(Errno::AGAIN.raw_os_error()));
-    }
-
-    #[test]
-    fn an_inner_warden_that_has_not_begun_ends_with_the_outer_one() {
-        let (mut running, _outer_warden, warden) = just_started();
-        running.outer.kill().unwrap();
-        running.outer.wait().unwrap();
-        running.hear(&|_| ());
-        assert_eq!(warden.wait().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        running.finish();
     }
 }

@@ -3,7 +3,7 @@
 
 use super::schedule::{Layer, Schedule, Step, end_of_work};
 use super::socket::{Heard, Message, WardenSocket};
-use super::{BEGIN, THIS_PROGRAM, WARDEN};
+use super::{AGAIN, BEGIN, THIS_PROGRAM, WARDEN};
 use crate::clock::{self, Timer};
 use crate::processes::{Process, each_descendant};
 use crate::time::Time;
@@ -24,10 +24,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
-
-/// How soon to look again for remaining processes after a kill.
-const AGAIN: Duration = Duration::from_millis(2);
 
 /// If all processes get a signal (from a service manager, for example), the wardens must survive until their work is
 /// done. These signals are handled instead of ignored, because children inherit ignored signals.
@@ -278,6 +274,7 @@ fn each(act: impl FnMut(Process)) {
 mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt;
+    use std::time::Duration;
 
     #[test]
     fn a_signal_reaches_a_command_that_has_just_been_started() {
