@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// An API server with plain HTTP that allows everything.
 pub fn plain_server() -> Server {
@@ -85,9 +86,14 @@ pub fn requests(server: &Server, verb: &str) -> Vec<RequestSeen> {
 
 /// Waits until the holder has renewed its lease `count` times from now on.
 pub fn wait_for_renewals(server: &Server, count: usize) {
+    assert!(renews(server, count, PATIENCE), "timed out after {PATIENCE:?}: the lease is renewed");
+}
+
+/// Whether the holder renews its lease `count` times within this time from now on.
+pub fn renews(server: &Server, count: usize, patience: Duration) -> bool {
     let renewals = |server: &Server| server.history().len();
     let before = renewals(server);
-    wait_for(server, "the lease is renewed", |server| renewals(server) >= before + count);
+    server.wait_until(patience, |server| renewals(server) >= before + count)
 }
 
 /// The directory of a service account; removed when dropped.

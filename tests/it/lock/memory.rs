@@ -1,6 +1,6 @@
 //! An elector stays within the memory limit in `deploy/`, whatever the lock object contains.
 
-use crate::common::cluster::{lines, wait_for};
+use crate::common::cluster::{lines, renews, wait_for};
 use crate::common::lock::Lock;
 use crate::common::{Elector, wait_until};
 use serde_json::{Value, json};
@@ -61,9 +61,7 @@ fn is_led_within_the_limit(kind: &'static str, object: Value) {
         let mut object = lock.object().unwrap();
         object["metadata"]["labels"]["number"] = format!("{number}").into();
         lock.put(object);
-        let before = lock.server.history().len();
-        let renewed = lock.server.wait_until(SLOW, |server| server.history().len() >= before + 2);
-        assert!(renewed, "{}", a.log());
+        assert!(renews(&lock.server, 2, SLOW), "{}", a.log());
     }
     assert!(a.leads(), "{}", a.log());
     stays_within_the_limit(&a);

@@ -83,12 +83,17 @@ impl Scenario {
 
     /// A leader since 0 ms, with fencing token 100.
     fn leader(settings: Settings) -> Scenario {
+        Scenario::leader_with_write(settings).0
+    }
+
+    /// The same, and its write.
+    fn leader_with_write(settings: Settings) -> (Scenario, Write) {
         let mut new = Scenario::new(settings);
         new.reads(Sight::MISSING);
         let write = new.writes();
         new.acknowledged(&write, 100);
         assert!(new.leads());
-        new
+        (new, write)
     }
 
     fn machine(&self) -> &Election {

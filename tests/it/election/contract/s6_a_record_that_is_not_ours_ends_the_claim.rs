@@ -44,10 +44,7 @@ fn a_watch_event_older_than_the_acknowledged_write_is_ignored() {
 
 #[test]
 fn a_copy_of_the_own_record_in_another_object_is_not_ours() {
-    let mut it = Scenario::new(settings());
-    it.reads(Sight::MISSING);
-    let write = it.writes();
-    it.acknowledged(&write, 100);
+    let (mut it, write) = Scenario::leader_with_write(settings());
     let version = Some(Version { uid: "another".into(), resource_version: 102 });
     it.watches(1_000, Sight { version, ..shown(&write, 102) });
     assert!(!it.leads());
@@ -55,10 +52,7 @@ fn a_copy_of_the_own_record_in_another_object_is_not_ours() {
 
 #[test]
 fn a_wrong_404_does_not_lose_the_acknowledged_record() {
-    let mut it = Scenario::new(settings());
-    it.reads(Sight::MISSING);
-    let write = it.writes();
-    it.acknowledged(&write, 100);
+    let (mut it, write) = Scenario::leader_with_write(settings());
     it.writes();
     it.answered(Answer::Absent);
     it.reads(Sight::MISSING);
@@ -71,10 +65,7 @@ fn a_wrong_404_does_not_lose_the_acknowledged_record() {
 
 #[test]
 fn a_wrong_404_does_not_lose_the_own_record_either_if_somebody_has_taken_out_its_mark() {
-    let mut it = Scenario::new(settings());
-    it.reads(Sight::MISSING);
-    let write = it.writes();
-    it.acknowledged(&write, 100);
+    let (mut it, write) = Scenario::leader_with_write(settings());
     let unmarked = |resource_version| Sight { mark: None, ..shown(&write, resource_version) };
     it.watches(1_000, unmarked(101));
     it.writes();

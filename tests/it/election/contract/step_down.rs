@@ -7,18 +7,9 @@ fn asked(holder: &str, sight: Sight) -> Sight {
     Sight { step_down: Some(holder.into()), ..sight }
 }
 
-/// A leader since 0 ms, and its write.
-fn leader() -> (Scenario, Write) {
-    let mut it = Scenario::new(settings());
-    it.reads(Sight::MISSING);
-    let write = it.writes();
-    it.acknowledged(&write, 100);
-    (it, write)
-}
-
 #[test]
 fn the_holder_that_is_named_releases_at_once_and_stands_back_for_one_lease() {
-    let (mut it, write) = leader();
+    let (mut it, write) = Scenario::leader_with_write(settings());
     it.watches(1_000, asked(ME, shown(&write, 101)));
     assert!(!it.leads());
     let release = it.writes();
@@ -33,7 +24,7 @@ fn the_holder_that_is_named_releases_at_once_and_stands_back_for_one_lease() {
 
 #[test]
 fn an_annotation_that_names_another_holder_is_ignored() {
-    let (mut it, write) = leader();
+    let (mut it, write) = Scenario::leader_with_write(settings());
     it.watches(1_000, asked("other", shown(&write, 101)));
     assert!(it.leads());
     assert!(matches!(it.writes().purpose, Purpose::Renew { .. }));
@@ -42,7 +33,7 @@ fn an_annotation_that_names_another_holder_is_ignored() {
 
 #[test]
 fn the_annotation_is_seen_after_a_conflict_of_a_renewal() {
-    let (mut it, write) = leader();
+    let (mut it, write) = Scenario::leader_with_write(settings());
     it.happens(Event::WatchClosed);
     it.happens_at(2_000, Event::Tick);
     assert!(matches!(it.writes().purpose, Purpose::Renew { .. }));
@@ -54,7 +45,7 @@ fn the_annotation_is_seen_after_a_conflict_of_a_renewal() {
 
 #[test]
 fn the_annotation_is_obeyed_after_the_end_of_the_term() {
-    let (mut it, write) = leader();
+    let (mut it, write) = Scenario::leader_with_write(settings());
     while it.leads() {
         it.asks();
         it.answered(Answer::Unknown);
@@ -80,7 +71,7 @@ fn a_follower_that_is_named_does_nothing() {
 
 #[test]
 fn a_stop_during_the_step_down_stops_the_candidate() {
-    let (mut it, write) = leader();
+    let (mut it, write) = Scenario::leader_with_write(settings());
     it.watches(1_000, asked(ME, shown(&write, 101)));
     assert_eq!(it.writes().purpose, Purpose::Release);
     it.happens(Event::Stop);
