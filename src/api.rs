@@ -144,8 +144,8 @@ impl Api {
         let reply = self
             .perform(&agent, call, &access, timeout, timeouts)
             .and_then(|response| call.read_whole(response, timeout).inspect_err(|_| self.names.invalidate()));
-        if matches!(&reply, Err(failure) if failure.kind == FailureKind::Unknown) {
-            self.idle.clear(); // they may be as dead as this one
+        if matches!(&reply, Err(failure) if failure.code.is_none()) {
+            self.idle.clear(); // without an answer, they may be as dead as this one
         }
         if self.end(number) {
             self.idle.give_back(agent, access.tls);

@@ -274,6 +274,48 @@ fn a_request_waits_neither_for_those_of_a_sibling_nor_is_it_aborted_with_them() 
     outcome.recv_timeout(LONG).unwrap().unwrap();
 }
 
+/// The connection of the third request. The first two connections were idle when a request on one of them failed, and
+/// another request uses that one again.
+fn third_connection(fault: impl Fn(&mut dyn Stream) -> Then + Send + Sync + 'static) -> usize {
+    let (release, released) = channel();
+    let released = Mutex::new(released);
+    let server = Server::http(move |seen, stream| {
+        match &seen.body[..] {
+            b"fails" => return fault(stream),
+            b"waits" => released.lock().unwrap().recv().unwrap(),
+            _ => {}
+        }
+        stream.write_all(&answer("200 OK", "", "{}")).unwrap();
+        Then::Stay
+    });
+    let api = client(&server.url());
+    let sibling = api.sibling();
+    let while_one_waits = || {
+        thread::scope(|scope| {
+            scope.spawn(|| api.update(&endpoints(), b"waits", LONG).unwrap());
+            server.next();
+            sibling.get(&endpoints(), LONG).unwrap();
+            release.send(()).unwrap();
+        });
+        server.next().connection
+    };
+    assert_eq!(while_one_waits(), 1);
+    doubt(api.update(&endpoints(), b"fails", MEDIUM));
+    assert_eq!(server.next().connection, 0);
+    while_one_waits()
+}
+
+#[test]
+fn idle_connections_are_closed_after_a_request_without_an_answer() {
+    assert_eq!(third_connection(hang), 3);
+    let unavailable = answer("503 Service Unavailable", "", "");
+    let refuses = move |stream: &mut dyn Stream| {
+        stream.write_all(&unavailable).unwrap();
+        Then::Stay
+    };
+    assert_eq!(third_connection(refuses), 1, "an answer shows that the server is there");
+}
+
 #[test]
 fn idle_connections_are_closed_when_a_request_is_aborted() {
     let server = Server::http(|seen, stream| {
