@@ -1,5 +1,6 @@
 //! The only clock for decisions: CLOCK_BOOTTIME, which also counts sleep.
 
+use crate::threads;
 use crate::time::Time;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
@@ -7,7 +8,6 @@ use rustix::time::{
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 /// Reads CLOCK_BOOTTIME.
@@ -56,7 +56,7 @@ impl Alarm {
     pub fn start(on_alarm: impl Fn() -> bool + Send + 'static) -> io::Result<Alarm> {
         let timer = Arc::new(Timer::new()?);
         let fd = Arc::clone(&timer);
-        thread::Builder::new().name("clock".into()).spawn(move || {
+        threads::spawn("clock", move || {
             // The read blocks until the timer expires.
             while rustix::io::retry_on_intr(|| rustix::io::read(&*fd, &mut [0; 8])).is_ok() {
                 if !on_alarm() {

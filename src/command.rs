@@ -74,6 +74,7 @@ mod supervisor;
 mod warden;
 
 use crate::leadership::Leadership;
+use crate::threads;
 use rustix::event::{EventfdFlags, eventfd};
 use schedule::Layer;
 use std::ffi::OsString;
@@ -83,7 +84,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 use supervisor::Supervisor;
 
@@ -167,7 +167,7 @@ impl CommandRunner {
         let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let mailbox = Arc::new(Mailbox { messages: Mutex::default(), wakeup });
         let supervisor = Supervisor::new(spec, Arc::clone(&mailbox), report)?;
-        thread::Builder::new().name("command".into()).spawn(move || supervisor.run())?;
+        threads::spawn("command", move || supervisor.run())?;
         Ok(CommandRunner(mailbox))
     }
 

@@ -55,11 +55,11 @@ use crate::clock;
 use crate::leadership::Leadership;
 use crate::random;
 use crate::report::log_once::LogOnce;
+use crate::threads;
 use crate::time::Time;
 use log::{debug, info, warn};
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 /// What the thread reports.
@@ -110,7 +110,7 @@ impl LeaderService {
             wrong: None,
             report,
         };
-        thread::Builder::new().name("leader-service".into()).spawn(move || worker.run())?;
+        threads::spawn("leader-service", move || worker.run())?;
         Ok(service)
     }
 

@@ -63,7 +63,7 @@
 //! | [`leadership`] | what the command and the leader Service are told about the leadership |
 //! | [`command`], [`processes`] | the command that runs only while this candidate leads, and the processes that stop it |
 //! | [`check`] | `--check`: asks a running elector whether it leads |
-//! | [`duration`], [`rfc3339`], [`random`], `json`, `metadata` | helpers |
+//! | [`duration`], [`rfc3339`], [`random`], [`threads`], `json`, `metadata` | helpers |
 #![forbid(unsafe_code)]
 
 pub mod api;
@@ -92,4 +92,5 @@ pub mod rfc3339;
 pub mod run;
 pub mod signals;
 pub mod status;
+pub mod threads;
 pub mod time;

@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::random;
 use crate::signals::Signals;
 use crate::status::{Snapshot, Status};
+use crate::threads;
 use log::{error, info, warn};
 use std::error::Error;
 use std::fmt;
@@ -210,8 +211,7 @@ fn start_signals(signals: Signals, started: Started) -> io::Result<()> {
         output::flush(LAST_EVENTS_LIMIT);
         std::process::exit(0);
     };
-    thread::Builder::new().name("signals".into()).spawn(move || signals.run(forward, on_signal))?;
-    Ok(())
+    threads::spawn("signals", move || signals.run(forward, on_signal))
 }
 
 /// Stops the candidate if the credential plugin returns unusable credentials; the channel then holds the error. Nothing

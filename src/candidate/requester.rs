@@ -2,10 +2,10 @@
 
 use crate::api::{Api, Failure, Verb};
 use crate::lock::{LockName, Object};
+use crate::threads;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::thread;
 use std::time::Duration;
 
 /// A request to the API server.
@@ -46,7 +46,7 @@ impl Requester {
         let api = Arc::new(api);
         let (jobs, inbox) = channel::<Job>();
         let client = Arc::clone(&api);
-        thread::Builder::new().name("requester".into()).spawn(move || {
+        threads::spawn("requester", move || {
             for job in inbox {
                 deliver(job.number, perform(&client, &lock, &job));
             }

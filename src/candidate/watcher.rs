@@ -7,6 +7,7 @@ use crate::clock;
 use crate::election::Sight;
 use crate::lock::{LockName, Object, WatchEvent};
 use crate::logging::escape::escaped;
+use crate::threads;
 use crate::time::{Time, backoff};
 use log::warn;
 use std::io;
@@ -76,7 +77,7 @@ impl Watcher {
             expiries: 0,
             shows_others: false,
         };
-        thread::Builder::new().name("watcher".into()).spawn(move || stream.keep_open())?;
+        threads::spawn("watcher", move || stream.keep_open())?;
         Ok(watcher)
     }
 

@@ -902,4 +902,11 @@ pub const MUTANTS: &[Mutant] = &[
             "election::contract::work::the_time_of_standing_back_starts_again_with_a_late_release",
         ),
     },
+    Mutant {
+        name: "a panic of a thread that leaves the process alive",
+        file: "src/threads.rs",
+        find: r#"            process::exit(PANICKED); // the panic itself has been printed"#,
+        replace: r#"            let _ = (process::exit as fn(_) -> _, PANICKED);"#,
+        found_by: By::Test("lib", "threads::tests::a_panic_ends_the_process"),
+    },
 ];
