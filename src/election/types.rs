@@ -87,16 +87,15 @@ impl Sight {
         uid(self) != uid(earlier) || self.content == Content::Nothing || cannot_be_read && is_free
     }
 
-    /// Whether this sight shows the same record as an earlier one, with no write in between.
+    /// Whether this sight shows the same record as an earlier one, with no write in between. Its mark may have been taken
+    /// out since.
     pub(super) fn unchanged_since(&self, earlier: &Sight) -> bool {
         let same_object = match (&self.version, &earlier.version) {
             (Some(a), Some(b)) => a.uid == b.uid,
             _ => self.content == Content::Nothing,
         };
-        let same_mark = match (self.mark_of_record(), earlier.mark_of_record()) {
-            (Some(a), Some(b)) => a == b,
-            _ => true,
-        };
+        // A mark that was not there before came with a write, even if that wrote an equal record.
+        let same_mark = self.mark_of_record().is_none_or(|mark| earlier.mark_of_record() == Some(mark));
         same_object && same_mark && self.content == earlier.content
     }
 }

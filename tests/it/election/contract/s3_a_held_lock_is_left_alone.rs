@@ -98,8 +98,9 @@ fn the_same_record_by_another_write_or_in_another_object_is_a_new_one() {
     let by_another = marked(held(51, ME, 10, 1), 3, None);
     let version = Some(Version { uid: "another".into(), resource_version: 51 });
     let in_another_object = Sight { version, ..seen() };
-    for changed in [by_another, in_another_object] {
-        let mut it = Scenario::that_sees(seen());
+    let by_hand = || held(50, ME, 10, 1);
+    for (seen, changed) in [(seen(), by_another.clone()), (seen(), in_another_object), (by_hand(), by_another)] {
+        let mut it = Scenario::that_sees(seen);
         it.watches(1_000, changed.clone());
         while it.asks().call == Call::Read {
             it.reads(changed.clone());

@@ -77,3 +77,14 @@ fn a_wrong_404_does_not_lose_the_own_record_either_if_somebody_has_taken_out_its
     assert_eq!((it.leads(), it.token()), (true, Some(100)));
     assert_eq!(it.writes().purpose, Purpose::Renew { fencing_token: 100 });
 }
+
+#[test]
+fn the_same_record_by_another_process_ends_it_also_after_somebody_has_taken_out_the_own_mark() {
+    let (mut it, write) = Scenario::leader_with_write(settings());
+    let unmarked = |resource_version| Sight { mark: None, ..shown(&write, resource_version) };
+    it.watches(1_000, unmarked(101));
+    it.watches(1_100, unmarked(102));
+    assert!(it.leads());
+    it.watches(1_200, marked(unmarked(103), 3, None));
+    assert!(!it.leads());
+}

@@ -404,6 +404,16 @@ pub const MUTANTS: &[Mutant] = &[
         found_by: By::Schedules,
     },
     Mutant {
+        name: "a mark that appears is no change",
+        file: "src/election/types.rs",
+        find: r#"earlier.mark_of_record() == Some(mark)"#,
+        replace: r#"earlier.mark_of_record().is_none_or(|earlier| earlier == mark)"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::s3_a_held_lock_is_left_alone::the_same_record_by_another_write_or_in_another_object_is_a_new_one",
+        ),
+    },
+    Mutant {
         name: "a removed record is waited for by its lease only",
         file: "src/election/lock_state.rs",
         find: r#"let until = now.saturating_add(last_lease.max(settings.lease));"#,
