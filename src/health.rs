@@ -6,6 +6,7 @@
 
 use crate::api::{self, Names};
 use crate::credentials::Tls;
+use crate::threads;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,7 +61,7 @@ impl HealthCheck {
             }
             thread::sleep(self.interval.saturating_sub(began.elapsed()));
         };
-        thread::Builder::new().name("health".into()).spawn(run).map(drop)
+        threads::spawn("health", run)
     }
 }
 

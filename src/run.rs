@@ -25,7 +25,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 /// How long the port may take to send the last events.
@@ -219,7 +218,7 @@ fn start_signals(signals: Signals, started: Started) -> io::Result<()> {
 fn start_plugin_check(credentials: Arc<Credentials>, stop: Stop) -> io::Result<Receiver<CredentialsError>> {
     let (unusable, errors) = channel();
     if credentials.has_plugin() {
-        thread::Builder::new().name("plugin check".into()).spawn(move || {
+        threads::spawn("plugin check", move || {
             if let Err(error) = credentials.first_answer() {
                 let _ = unusable.send(error); // the receiver may be gone
                 stop.stop();
@@ -249,7 +248,7 @@ fn start_http(
         );
     }
     let (failed, failures) = channel();
-    thread::Builder::new().name("http".into()).spawn(move || {
+    threads::spawn("http", move || {
         let why = match catch_unwind(AssertUnwindSafe(|| server.run(status, metrics))) {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),

@@ -1,4 +1,4 @@
-//! Threads that the elector needs as long as it lives.
+//! All threads of the elector are started here.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +8,7 @@ use std::thread;
 /// The exit code after a panic, as the standard library has it for the main thread.
 const PANICKED: i32 = 101;
 
-/// Starts a thread without which the elector must not go on: after a panic in it the process exits, with 101.
+/// Starts a thread. After a panic in it the process exits with 101, unless the thread catches the panic itself.
 ///
 /// Otherwise a candidate whose command thread has panicked, for example, would renew the lock and run no command.
 pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
@@ -30,7 +30,6 @@ mod tests {
     /// Set in the process that panics.
     const INSIDE: &str = "LEADER_ELECTOR_TEST_PANIC";
 
-    /// Which threads are started by this function is not tested.
     #[test]
     fn a_panic_ends_the_process() {
         if std::env::var_os(INSIDE).is_some() {

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::Error;
@@ -13,6 +12,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
 use super::dial::ConnectError;
+use crate::threads;
 
 /// The time for connecting is divided among the addresses of a name. With more addresses, each would get too little.
 const MAX_ADDRESSES: usize = 4;
@@ -139,7 +139,7 @@ impl Names {
             }
             shared.answered.notify_all();
         };
-        thread::Builder::new().name("resolver".into()).spawn(look).map(drop)
+        threads::spawn("resolver", look)
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
         let names = Names::with_lookup(|_, _| {
             ASKED.fetch_add(1, Ordering::SeqCst);
             loop {
-                thread::park();
+                std::thread::park();
             }
         });
         for _ in 0..3 {

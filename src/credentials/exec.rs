@@ -11,7 +11,6 @@ mod reply;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustls::sign::CertifiedKey;
@@ -21,6 +20,7 @@ use self::command::PluginFailure;
 pub(super) use self::reply::ApiVersion;
 use super::{CredentialsError, Token};
 use crate::clock;
+use crate::threads;
 use crate::time::{Time, backoff};
 
 /// Credentials are renewed in the last fifth of their lifetime, at most this long before they expire.
@@ -168,8 +168,7 @@ impl Shared {
         }
         state.running = true;
         let shared = Arc::clone(self);
-        let thread = thread::Builder::new().name("exec plugin".into());
-        let spawned = thread.spawn(move || {
+        let spawned = threads::spawn("exec plugin", move || {
             let outcome = shared.command.run(&shared.stop);
             shared.end(&mut shared.lock(), outcome);
         });

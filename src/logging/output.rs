@@ -3,11 +3,11 @@
 //! The reader of a pipe may stop reading. That must not affect leadership or the other pipe, so writing a line never
 //! blocks. If a queue is full, lines are lost, and the log says how many.
 
+use crate::threads;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// The maximum number of queued lines.
@@ -70,7 +70,7 @@ impl Queue {
         self.writer.get_or_init(|| {
             let (queue, messages) = sync_channel(QUEUE);
             // Without the thread the queue fills and lines are lost, as for a pipe without a reader.
-            let _ = thread::Builder::new().name("output".into()).spawn(move || self.write_all(stream, &messages));
+            let _ = threads::spawn("output", move || self.write_all(stream, &messages));
             queue
         })
     }
