@@ -89,7 +89,7 @@ impl LockState {
         }
         if let Some(last_lease) = self.last_lease
             && may_have_been_taken
-            && sight.lacks(self.sight.as_ref())
+            && (sight.lacks(self.sight.as_ref()) || self.dead_record_replaces_holder(&sight, settings))
         {
             let until = now.saturating_add(last_lease.max(settings.lease));
             // An earlier removed record may have had a longer lease.
@@ -134,11 +134,14 @@ impl LockState {
     }
 
     /// S9: the mark of the record in the lock, if an earlier process of this candidate wrote it and is provably dead.
-    /// `sole_instance`: no other process in this network namespace has this identity.
     pub(super) fn mark_left_behind(&self, settings: &Settings, sole_instance: bool) -> Option<&Mark> {
-        let Settings { identity, process, host, .. } = settings;
-        let from_here = |mark: &Mark| mark.host.is_some() && mark.host == *host && mark.process != *process;
-        let record = self.record().filter(|record| sole_instance && record.holder == *identity);
-        record.and(self.sight.as_ref()?.mark_of_record()).filter(|mark| from_here(mark))
+        self.sight.as_ref()?.mark_left_behind(settings, sole_instance)
+    }
+
+    /// Whether this sight shows the record of a dead process in place of the record of a holder. A dead process has not
+    /// taken the lock from that holder: somebody else has put its record back, or its write was very late.
+    fn dead_record_replaces_holder(&self, sight: &Sight, settings: &Settings) -> bool {
+        let is_left_behind = |sight: &Sight| sight.mark_left_behind(settings, true).is_some();
+        self.is_held() && is_left_behind(sight) && !self.sight.as_ref().is_some_and(is_left_behind)
     }
 }

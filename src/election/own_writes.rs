@@ -84,9 +84,10 @@ impl OwnWrites {
         self.vanished = None;
     }
 
-    /// S7: drops the doubts that are over. Only a write that names the observed version can still be carried out.
+    /// S7: drops the doubts that are over. Only a write that names the observed version can still be carried out. A
+    /// missing object ends no doubt, because a proxy may have reported wrongly that it is missing.
     pub(super) fn keep_doubts_about(&mut self, sight: &Sight) {
-        self.in_doubt.retain(|write| write.base == sight.version);
+        self.in_doubt.retain(|write| sight.version.is_none() || write.base == sight.version);
     }
 
     /// The next write, based on the current observation. `sole_instance`: the mark may name the host (S9).

@@ -73,9 +73,7 @@ impl ReleaseTime {
         if holds_all {
             self.kept_until = self.kept_until.max(now.saturating_add(self.delay));
         }
-        if self.claim.take().is_some() {
-            self.protected_until = Time::ZERO;
-        }
+        self.claim = None;
     }
 
     /// Whether no lock may be released yet. `works`: the work that was started for the leadership has not ended.

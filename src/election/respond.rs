@@ -73,7 +73,7 @@ impl Election {
 
     fn acknowledged(&mut self, moment: Moment, write: Arc<Write>, superseded: bool, sight: Sight) {
         let Some(resource_version) = sight.version.as_ref().map(|version| version.resource_version) else { return };
-        if superseded {
+        if superseded || resource_version < self.lock.resource_version() {
             return self.observe(moment.now, resource_version, sight); // S7: carried out, but possibly overwritten since
         }
         self.lock.set_resource_version(resource_version);
@@ -110,14 +110,10 @@ impl Election {
     }
 }
 
-/// S2: an answer acknowledges a write when it shows exactly that write at a new resourceVersion.
+/// S2: an answer acknowledges a write when it shows exactly that write at a new resourceVersion. Its mark must be there
+/// too: a proxy may answer with another state of the object, and somebody may have put an equal record there.
 fn acknowledges(write: &Write, sight: &Sight) -> bool {
     let Some(version) = &sight.version else { return false };
-    let Some(base) = &write.base else {
-        // Any version of a new object is new, so an older object with the same record must differ in its mark.
-        return write.made(sight);
-    };
-    let new = version.uid == base.uid && version.resource_version > base.resource_version;
-    // If a server drops the mark, that does no harm here: the answer belongs to this write.
-    new && (write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record))
+    let is_new = write.base.as_ref().is_none_or(|base| version.resource_version > base.resource_version);
+    is_new && write.made(sight)
 }

@@ -77,6 +77,15 @@ impl Sight {
         self.mark.as_ref().filter(|mark| mark.renewed == record.renewed && mark.holder == record.holder)
     }
 
+    /// S9: the mark, if the record is that of an earlier process of this candidate, which is provably dead.
+    /// `sole_instance`: no other process in this network namespace has this identity.
+    pub(super) fn mark_left_behind(&self, settings: &Settings, sole_instance: bool) -> Option<&Mark> {
+        let Settings { identity, process, host, .. } = settings;
+        let from_here = |mark: &Mark| mark.host.is_some() && mark.host == *host && mark.process != *process;
+        let is_own_name = sole_instance && self.record()?.holder == *identity;
+        self.mark_of_record().filter(|mark| is_own_name && from_here(mark))
+    }
+
     /// Whether the earlier record was removed and not replaced by its successor: the object is gone, or is another one,
     /// or has no record. An unreadable record cannot be released, so a free record after it counts as a removal too.
     pub(super) fn lacks(&self, earlier: Option<&Sight>) -> bool {
@@ -200,9 +209,13 @@ pub struct Write {
 }
 
 impl Write {
-    /// Whether the sight shows exactly this write (S7).
+    /// Whether the sight shows exactly this write (S7). In another object than the one that it replaced it is a copy.
     pub(super) fn made(&self, sight: &Sight) -> bool {
-        sight.record() == Some(&self.record) && sight.mark_of_record() == Some(&self.mark)
+        let same_object = match (&self.base, &sight.version) {
+            (Some(base), Some(version)) => base.uid == version.uid,
+            _ => true,
+        };
+        same_object && sight.record() == Some(&self.record) && sight.mark_of_record() == Some(&self.mark)
     }
 }
 

@@ -87,7 +87,8 @@ fn retry_after_delays_the_next_read() {
         let elector = elector(&server, "a", &[]);
         elector.wait_to_lead();
         let reads = requests(&server, "get");
-        assert!(pauses(&reads)[0] > Duration::from_millis(900), "{code}: {:?}", pauses(&reads));
+        let pauses = pauses(&reads);
+        assert!(pauses[0] > Duration::from_millis(900), "{code}: {pauses:?}\n{}", elector.log());
         elector.wait_for_log(&format!("cannot read endpoints default/example: {code} "));
     });
 }

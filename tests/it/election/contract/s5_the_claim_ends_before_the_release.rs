@@ -83,3 +83,20 @@ fn the_term_is_over_when_a_lock_that_is_not_wanted_is_released() {
     it.answered(Answer::Busy(Some(ms(5_000))));
     assert_eq!((it.writes().purpose, it.now), (Purpose::Release, 5_500));
 }
+
+/// A claim that ended by choice does not end the protection of an earlier one, which did not.
+#[test]
+fn an_earlier_claim_is_protected_although_a_later_one_ends_by_choice() {
+    let mut it = Scenario::new(settings());
+    it.happens(Event::SoleInstance(true));
+    it.reads(marked(held(50, ME, 10, 1), 2, Some(host()))); // its process died at 0 ms
+    let acquisition = it.writes();
+    it.acknowledged(&acquisition, 51);
+    it.happens_at(20, Event::Stop);
+    let mut write = it.writes();
+    while write.purpose != Purpose::Release {
+        it.acknowledged(&write, 52 + it.now);
+        write = it.writes();
+    }
+    assert_eq!(it.now, 4_000);
+}

@@ -114,18 +114,13 @@ fn a_2xx_that_shows_the_own_record_with_the_mark_of_another_write_acknowledges_n
 }
 
 #[test]
-fn a_2xx_without_the_mark_acknowledges_an_update_but_not_a_creation() {
-    let without_mark = |write: &Write| Answer::Seen(Sight { mark: None, ..shown(write, 51) });
-    let mut it = Scenario::that_sees(held(50, "", 1, 1));
-    let update = it.writes();
-    it.answered(without_mark(&update));
-    assert!(it.leads());
-
-    // A proxy may answer with an older object: its resourceVersion is as new as that of the creation would be.
-    let mut it = Scenario::that_sees(Sight::MISSING);
-    let creation = it.writes();
-    it.answered(without_mark(&creation));
-    assert!(!it.leads());
+fn a_2xx_without_the_mark_acknowledges_nothing() {
+    for lock in [held(50, "", 1, 1), Sight::MISSING] {
+        let mut it = Scenario::that_sees(lock);
+        let write = it.writes();
+        it.answered(Answer::Seen(Sight { mark: None, ..shown(&write, 51) }));
+        assert!(!it.leads());
+    }
 }
 
 #[test]
@@ -162,4 +157,58 @@ fn an_acquisition_recognised_while_giving_up_begins_no_term() {
     // Only during a term would it ignore Retry-After.
     it.answered(Answer::Busy(Some(ms(5_000))));
     assert_eq!((it.writes().purpose, it.now), (Purpose::Release, 5_010));
+}
+
+#[test]
+fn a_wrong_404_does_not_lose_a_renewal_in_doubt() {
+    for lost in [true, false] {
+        let mut it = Scenario::leader(settings());
+        let renewal = it.writes();
+        if lost {
+            it.answered(Answer::Unknown);
+            it.writes();
+        }
+        it.answered(Answer::Conflict);
+        it.reads(Sight::MISSING);
+        assert_eq!(it.writes().base, None);
+        it.answered(Answer::Conflict);
+        it.reads(shown(&renewal, 101));
+        assert_eq!((it.now, it.leads_at(7_999), it.leads_at(8_000)), (2_000, true, false), "answer lost: {lost}");
+    }
+}
+
+#[test]
+fn a_wrong_404_does_not_lose_an_acquisition_in_doubt() {
+    let mut it = Scenario::that_sees(held(50, "", 1, 1));
+    let acquisition = it.writes();
+    it.answered(Answer::Unknown);
+    it.reads(Sight::MISSING);
+    while it.asks().call == Call::Read {
+        it.reads(Sight::MISSING);
+    }
+    assert_eq!(it.writes().base, None);
+    it.answered(Answer::Conflict);
+    it.reads(shown(&acquisition, 51));
+    assert_eq!((it.token(), it.machine().name_is_taken()), (Some(51), false));
+}
+
+#[test]
+fn a_copy_of_a_write_in_doubt_in_another_object_is_not_ours() {
+    let mut it = Scenario::leader(settings());
+    let renewal = it.writes();
+    it.answered(Answer::Unknown);
+    let version = Some(Version { uid: "another".into(), resource_version: 103 });
+    it.watches(2_500, Sight { version, ..shown(&renewal, 103) });
+    assert!(!it.leads());
+}
+
+/// Somebody has put the record before back.
+#[test]
+fn an_acknowledgement_older_than_what_the_watch_has_shown_does_not_extend_the_claim() {
+    let (mut it, write) = Scenario::leader_with_write(settings());
+    let renewal = it.writes();
+    it.watches(2_100, shown(&write, 102));
+    it.answered_at(2_200, Answer::Seen(shown(&renewal, 101)));
+    assert_eq!((it.leads_at(5_999), it.leads_at(6_000)), (true, false));
+    assert_eq!(it.machine().lock(), Some(&shown(&write, 102)));
 }

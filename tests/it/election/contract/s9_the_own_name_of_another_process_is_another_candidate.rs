@@ -108,3 +108,21 @@ fn a_stop_ends_in_time_although_nothing_can_be_learned_of_the_lock_of_a_dead_pre
         assert!(it.now <= limit, "it goes on at {} ms", it.now);
     }
 }
+
+#[test]
+fn a_dead_writers_record_put_back_does_not_free_the_one_who_held_the_lock() {
+    let put_back = marked(held(102, ME, 10, 2), 9, Some(host()));
+    for between in [None, Some(unreadable(101))] {
+        let mut it = Scenario::new(settings());
+        it.happens(Event::SoleInstance(true));
+        it.reads(held(100, "other", 20, 1));
+        if let Some(between) = between {
+            it.watches(900, between);
+        }
+        it.watches(1_000, put_back.clone());
+        while it.asks().call == Call::Read {
+            it.reads(put_back.clone());
+        }
+        assert_eq!(it.now, 21_000);
+    }
+}

@@ -170,7 +170,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "writes in doubt kept after another holder was seen",
         file: "src/election/own_writes.rs",
-        find: r#"        self.in_doubt.retain(|write| write.base == sight.version);"#,
+        find: r#"        self.in_doubt.retain(|write| sight.version.is_none() || write.base == sight.version);"#,
         replace: r#"        let _ = sight;"#,
         found_by: By::Schedules,
     },
@@ -190,16 +190,16 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the own identity taken at once, wherever its writer ran",
-        file: "src/election/lock_state.rs",
+        file: "src/election/types.rs",
         find: r#"let from_here = |mark: &Mark| mark.host.is_some() && mark.host == *host && mark.process != *process;"#,
         replace: r#"let from_here = |mark: &Mark| host.is_some() && mark.process != *process;"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "the own identity taken at once without the socket of the network namespace",
-        file: "src/election/lock_state.rs",
-        find: r#"|record| sole_instance && record.holder == *identity"#,
-        replace: r#"|record| (sole_instance || true) && record.holder == *identity"#,
+        file: "src/election/types.rs",
+        find: r#"let is_own_name = sole_instance &&"#,
+        replace: r#"let is_own_name = (sole_instance || true) &&"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -361,12 +361,22 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "Stop forgets that an earlier claim is still protected",
         file: "src/election/release_time.rs",
-        find: r#"        if self.claim.take().is_some() {
-            self.protected_until = Time::ZERO;
-        }"#,
+        find: r#"        self.claim = None;"#,
         replace: r#"        self.claim = None;
         self.protected_until = Time::ZERO;"#,
         found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a claim that ends by choice ends the protection of an earlier one",
+        file: "src/election/release_time.rs",
+        find: r#"        self.claim = None;"#,
+        replace: r#"        if self.claim.take().is_some() {
+            self.protected_until = Time::ZERO;
+        }"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::s5_the_claim_ends_before_the_release::an_earlier_claim_is_protected_although_a_later_one_ends_by_choice",
+        ),
     },
     Mutant {
         name: "a free record that replaces a removed one frees the lock at once",
@@ -440,21 +450,61 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a write acknowledged without its mark",
         file: "src/election/respond.rs",
-        find: r#"new && (write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record))"#,
-        replace: r#"new && sight.record() == Some(&write.record)"#,
+        find: r#"is_new && write.made(sight)"#,
+        replace: r#"is_new && (write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record))"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_2xx_without_the_mark_acknowledges_nothing",
+        ),
+    },
+    Mutant {
+        name: "a write acknowledged by the mark of another one",
+        file: "src/election/respond.rs",
+        find: r#"is_new && write.made(sight)"#,
+        replace: r#"is_new && sight.record() == Some(&write.record)"#,
         found_by: By::Test(
             "it",
             "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_2xx_that_shows_the_own_record_with_the_mark_of_another_write_acknowledges_nothing",
         ),
     },
     Mutant {
-        name: "a creation acknowledged without its mark",
-        file: "src/election/respond.rs",
-        find: r#"        return write.made(sight);"#,
-        replace: r#"        return write.made(sight) || sight.mark.is_none() && sight.record() == Some(&write.record);"#,
+        name: "a wrong 404 ends the doubts",
+        file: "src/election/own_writes.rs",
+        find: r#"sight.version.is_none() || write.base == sight.version"#,
+        replace: r#"write.base == sight.version"#,
         found_by: By::Test(
             "it",
-            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_2xx_without_the_mark_acknowledges_an_update_but_not_a_creation",
+            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_wrong_404_does_not_lose_a_renewal_in_doubt",
+        ),
+    },
+    Mutant {
+        name: "a copy of a write in doubt in another object counts",
+        file: "src/election/types.rs",
+        find: r#"same_object && sight.record()"#,
+        replace: r#"(same_object || true) && sight.record()"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_copy_of_a_write_in_doubt_in_another_object_is_not_ours",
+        ),
+    },
+    Mutant {
+        name: "an acknowledgement older than the watch counts",
+        file: "src/election/respond.rs",
+        find: r#"if superseded || resource_version < self.lock.resource_version()"#,
+        replace: r#"if superseded"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::an_acknowledgement_older_than_what_the_watch_has_shown_does_not_extend_the_claim",
+        ),
+    },
+    Mutant {
+        name: "a dead writer's record put back in the same object frees the lock",
+        file: "src/election/lock_state.rs",
+        find: r#"|| self.dead_record_replaces_holder(&sight, settings)"#,
+        replace: r#"|| false && self.dead_record_replaces_holder(&sight, settings)"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::s9_the_own_name_of_another_process_is_another_candidate::a_dead_writers_record_put_back_does_not_free_the_one_who_held_the_lock",
         ),
     },
     Mutant {
