@@ -82,14 +82,21 @@ impl LockState {
     }
 
     /// Accepts an observation. `may_have_been_taken`: another candidate may have taken the lock since the last one.
-    pub(super) fn see(&mut self, now: Time, sight: Sight, may_have_been_taken: bool, settings: &Settings) {
+    pub(super) fn see(
+        &mut self,
+        now: Time,
+        sight: Sight,
+        may_have_been_taken: bool,
+        settings: &Settings,
+        sole_instance: bool,
+    ) {
         self.heard_at = now;
         if !self.is_unchanged(&sight) {
             self.since = now;
         }
         if let Some(last_lease) = self.last_lease
             && may_have_been_taken
-            && (sight.lacks(self.sight.as_ref()) || self.dead_record_replaces_holder(&sight, settings))
+            && (sight.lacks(self.sight.as_ref()) || self.dead_record_replaces_holder(&sight, settings, sole_instance))
         {
             let until = now.saturating_add(last_lease.max(settings.lease));
             // An earlier removed record may have had a longer lease.
@@ -140,8 +147,8 @@ impl LockState {
 
     /// Whether this sight shows the record of a dead process in place of the record of a holder. A dead process has not
     /// taken the lock from that holder: somebody else has put its record back, or its write was very late.
-    fn dead_record_replaces_holder(&self, sight: &Sight, settings: &Settings) -> bool {
-        let is_left_behind = |sight: &Sight| sight.mark_left_behind(settings, true).is_some();
+    fn dead_record_replaces_holder(&self, sight: &Sight, settings: &Settings, sole_instance: bool) -> bool {
+        let is_left_behind = |sight: &Sight| sight.mark_left_behind(settings, sole_instance).is_some();
         self.is_held() && is_left_behind(sight) && !self.sight.as_ref().is_some_and(is_left_behind)
     }
 }

@@ -109,6 +109,17 @@ fn a_stop_ends_in_time_although_nothing_can_be_learned_of_the_lock_of_a_dead_pre
     }
 }
 
+/// It took the lock from another holder while it lived, and has released it.
+#[test]
+fn a_living_clone_that_released_the_lock_is_not_waited_for() {
+    let mut it = Scenario::new(settings());
+    it.happens(Event::SoleInstance(false));
+    it.reads(held(100, "other", 20, 1));
+    it.watches(1_000, marked(held(101, ME, 10, 2), 9, Some(host())));
+    it.watches(2_000, held(102, "", 10, 2));
+    assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, 2_000));
+}
+
 #[test]
 fn a_dead_writers_record_put_back_does_not_free_the_one_who_held_the_lock() {
     let put_back = marked(held(102, ME, 10, 2), 9, Some(host()));
