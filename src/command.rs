@@ -25,7 +25,7 @@
 //! | F − S | warden | SIGTERM to the command's process group |
 //! | F − 400 ms | warden | SIGKILL to everything below it, until nothing is left |
 //! | F − 300 ms | outer warden | the same, its warden included |
-//! | F − 200 ms | elector | the same, below the outer warden |
+//! | F − 200 ms | elector | the same, the outer warden included |
 //!
 //! On a voluntary end ([`Leadership::Ended`] with time left) the command gets SIGTERM at once, and SIGKILL S later, but
 //! not later than in the table. If the command exits and leaves processes behind, those get SIGTERM and SIGKILL in the

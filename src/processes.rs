@@ -25,7 +25,8 @@ pub struct Process {
 /// Calls `visit` with each descendant of this process as soon as it is found, except the spared ones and their
 /// descendants.
 ///
-/// A descendant whose parent ends in the meantime may be missed: call this again until there is none.
+/// A descendant whose parent ends in the meantime may be missed: call this again until there is none. A child of this
+/// process itself is always found, if nobody reaps it meanwhile.
 pub fn each_descendant(of: Pid, spare: &BTreeSet<i32>, mut visit: impl FnMut(Process)) -> io::Result<()> {
     let mut family = BTreeSet::from([of.as_raw_pid()]);
     let mut others = Vec::new();
@@ -36,9 +37,11 @@ pub fn each_descendant(of: Pid, spare: &BTreeSet<i32>, mut visit: impl FnMut(Pro
         }
         belongs
     };
-    // In the order of pids: usually a parent comes before its children.
-    for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+    let pids: io::Result<Vec<Option<i32>>> = fs::read_dir("/proc")?
+        .map(|entry| Ok(entry?.file_name().to_str().and_then(|name| name.parse().ok())))
+        .collect();
+    // The newest first: a process that forks and ends at once does not live long enough to be reached last.
+    for pid in pids?.into_iter().flatten().rev() {
         let Some(process) = read(pid) else { continue }; // it is gone
         if !see(process, &mut family) {
             others.push(process);

@@ -227,15 +227,22 @@ impl RunningCommand {
         }
     }
 
-    /// Kills all processes below the outer warden. Without an outer warden it kills all children of this process that
-    /// no code waits for, because those of the command are among them and cannot be distinguished.
+    /// Kills all processes below the outer warden, and then that too. Without an outer warden it kills all children of
+    /// this process that no code waits for, because those of the command are among them and cannot be distinguished.
     fn kill(&mut self) {
-        let (root, spare) = match Pid::from_raw(self.outer.id().cast_signed()) {
-            Some(outer) if !self.outer_is_lost => (outer, BTreeSet::new()),
-            _ => (getpid(), own::known()),
-        };
-        // Twice, because a process may be missed while it gets another parent.
-        self.is_over = !kill_below(root, &spare) && !kill_below(root, &spare);
+        match Pid::from_raw(self.outer.id().cast_signed()) {
+            Some(outer) if !self.outer_is_lost => {
+                // A process that was missed becomes a child of this process.
+                if !kill_below(outer, &BTreeSet::new(), |process| !process.has_ended) {
+                    let _ = self.outer.kill();
+                    let _ = self.outer.wait();
+                    self.outer_is_lost = true;
+                }
+            }
+            // This thread reaps the orphans, and does not do so now. So if there is a descendant, the last of its
+            // ancestors below this process is found, alive or not.
+            _ => self.is_over = !kill_below(getpid(), &own::known(), |_| true),
+        }
     }
 
     /// Ends the wardens, and returns the outcome of the command.
@@ -261,11 +268,11 @@ impl RunningCommand {
     }
 }
 
-/// Kills the descendants of a process; `false` if none is running.
-fn kill_below(root: Pid, spare: &BTreeSet<i32>) -> bool {
+/// Kills the descendants of a process. Returns whether there were any that count.
+fn kill_below(root: Pid, spare: &BTreeSet<i32>, counts: impl Fn(&Process) -> bool) -> bool {
     let mut any = false;
     let kill = |process: Process| {
-        any |= !process.has_ended;
+        any |= counts(&process);
         let _ = kill_process(process.pid, Signal::KILL); // it has ended, or may not be killed
     };
     each_descendant(root, spare, kill).is_err() || any

@@ -137,10 +137,7 @@ fn processes_left_behind_get_one_sigterm() {
 #[test]
 fn a_command_that_keeps_forking_ends_in_time() {
     for again in ["sh", "setsid sh"] {
-        // Each process writes the time, starts the next one, and ends.
-        let hop = format!("read up idle < /proc/uptime; echo $up >> $RUN_MODE_FILE; {again} -c \"$0\" \"$0\" &");
-        let argv = ["/bin/sh", "-c", "setsid sh -c \"$0\" \"$0\" & exec sleep 600", &hop].map(str::to_owned);
-        let mut stage = Stage::with(&argv, SECOND, |_| {});
+        let mut stage = Stage::forking(again, SECOND);
         let until = stage.lead(7, 3 * SECOND);
         stage.started(7);
         // By SIGTERM or, on a busy machine, by SIGKILL.

@@ -49,6 +49,21 @@ fn ends_in_time(faults: &[(&[Part], Signal)]) {
     panic!("the machine is too busy: it stalls this process again and again");
 }
 
+/// The elector scans `/proc`, and may miss a process that forks and ends meanwhile.
+#[test]
+fn a_command_that_keeps_forking_has_ended_when_the_elector_says_so() {
+    for again in ["sh", "setsid sh"].repeat(4) {
+        let mut stage = Stage::forking(again, Duration::ZERO);
+        stage.lead(7, Duration::from_millis(1_500));
+        stage.started(7);
+        stage.signal(&[OuterWarden, Warden], Signal::STOP);
+        assert_eq!(stage.report(), "ended 7 137");
+        let text = stage.file();
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(stage.file().len(), text.len(), "it still writes");
+    }
+}
+
 /// How late a thread of this process wakes up.
 struct Stalls {
     longest: Arc<Mutex<Duration>>,

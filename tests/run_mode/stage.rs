@@ -44,6 +44,14 @@ impl Stage {
         })
     }
 
+    /// An elector with a command that keeps forking, besides a first process that ends on SIGTERM. Each process writes
+    /// the time, starts the next one with `again`, and ends.
+    pub fn forking(again: &str, stop_timeout: Duration) -> Stage {
+        let hop = format!("read up idle < /proc/uptime; echo $up >> $RUN_MODE_FILE; {again} -c \"$0\" \"$0\" &");
+        let argv = ["/bin/sh", "-c", "setsid sh -c \"$0\" \"$0\" & exec sleep 600", &hop].map(str::to_owned);
+        Stage::with(&argv, stop_timeout, |_| {})
+    }
+
     pub fn with(argv: &[String], stop_timeout: Duration, adapt: impl FnOnce(&mut Command)) -> Stage {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let identity = format!("run-mode-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
