@@ -176,6 +176,13 @@ impl Scenario {
         self.answered(Answer::Seen(sight));
     }
 
+    /// Answers each read with this sight, until it writes.
+    fn reads_until_it_writes(&mut self, sight: &Sight) {
+        while self.asks().call == Call::Read {
+            self.reads(sight.clone());
+        }
+    }
+
     fn acknowledged(&mut self, write: &Write, resource_version: u64) {
         self.answered(Answer::Seen(shown(write, resource_version)));
     }
@@ -231,6 +238,11 @@ fn without_record(resource_version: u64) -> Sight {
 }
 
 /// The same record, written by a process whose mark names its host.
+fn in_another_object(sight: Sight) -> Sight {
+    let version = sight.version.map(|version| Version { uid: "another".into(), ..version });
+    Sight { version, ..sight }
+}
+
 fn marked(sight: Sight, process: u128, host: Option<Host>) -> Sight {
     let Content::Record(record) = &sight.content else { panic!("nothing to mark") };
     let mark = Some(Mark { process, write: 1, holder: record.holder.clone(), renewed: record.renewed.clone(), host });

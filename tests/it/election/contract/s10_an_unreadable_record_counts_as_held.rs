@@ -1,9 +1,7 @@
 use super::*;
 
 fn taken_at(mut it: Scenario, resource_version: u64) -> u64 {
-    while it.asks().call == Call::Read {
-        it.reads(unreadable(resource_version));
-    }
+    it.reads_until_it_writes(&unreadable(resource_version));
     it.now
 }
 
@@ -32,9 +30,7 @@ fn it_counts_as_held_after_it_is_gone_too() {
     for gone in [Sight::MISSING, without_record(51), held(51, "", 1, 2)] {
         let mut it = Scenario::that_sees(unreadable(50));
         it.happens_at(300, Event::Watched { resource_version: 51, sight: gone.clone() });
-        while it.asks().call == Call::Read {
-            it.reads(gone.clone());
-        }
+        it.reads_until_it_writes(&gone);
         assert_eq!(it.now, 10_300, "after {gone:?}");
     }
 }

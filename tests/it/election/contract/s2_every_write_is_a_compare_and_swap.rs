@@ -19,8 +19,7 @@ fn an_answer_with_the_old_resource_version_or_another_uid_is_no_acknowledgement(
 
     let mut it = Scenario::leader(settings());
     let renewal = it.writes();
-    let version = Some(Version { uid: "another".into(), resource_version: 101 });
-    it.answered(Answer::Seen(Sight { version, ..shown(&renewal, 101) }));
+    it.answered(Answer::Seen(in_another_object(shown(&renewal, 101))));
     assert!(!it.leads_at(6_000));
 }
 

@@ -5,9 +5,7 @@ fn it_is_taken_when_its_own_longer_lease_has_run_out() {
     let mut it = Scenario::new(settings());
     it.happens(Event::WatchClosed);
     it.reads(held(50, "other", 60, 1));
-    while it.asks().call == Call::Read {
-        it.reads(held(50, "other", 60, 1));
-    }
+    it.reads_until_it_writes(&held(50, "other", 60, 1));
     assert_eq!(it.now, 60_000);
 }
 
@@ -16,9 +14,7 @@ fn it_is_taken_when_our_longer_lease_has_run_out() {
     let mut it = Scenario::that_sees(held(50, "other", 1, 1));
     it.now = 9_999;
     it.happens(Event::Tick);
-    while it.asks().call == Call::Read {
-        it.reads(held(50, "other", 1, 1));
-    }
+    it.reads_until_it_writes(&held(50, "other", 1, 1));
     assert_eq!(it.now, 10_000);
 }
 
@@ -40,9 +36,7 @@ fn a_renewal_of_any_form_extends_it() {
     let Content::Record(record) = &mut renewed.content else { panic!() };
     record.renewed = Stamp::Text("just now".into());
     it.watches(9_000, renewed.clone());
-    while it.asks().call == Call::Read {
-        it.reads(renewed.clone());
-    }
+    it.reads_until_it_writes(&renewed);
     assert_eq!(it.now, 19_000);
 }
 
@@ -96,15 +90,12 @@ fn repeated_removals_do_not_cause_a_tight_loop_of_writes() {
 fn the_same_record_by_another_write_or_in_another_object_is_a_new_one() {
     let seen = || marked(held(50, ME, 10, 1), 2, None);
     let by_another = marked(held(51, ME, 10, 1), 3, None);
-    let version = Some(Version { uid: "another".into(), resource_version: 51 });
-    let in_another_object = Sight { version, ..seen() };
+    let elsewhere = in_another_object(marked(held(51, ME, 10, 1), 2, None));
     let by_hand = || held(50, ME, 10, 1);
-    for (seen, changed) in [(seen(), by_another.clone()), (seen(), in_another_object), (by_hand(), by_another)] {
+    for (seen, changed) in [(seen(), by_another.clone()), (seen(), elsewhere), (by_hand(), by_another)] {
         let mut it = Scenario::that_sees(seen);
         it.watches(1_000, changed.clone());
-        while it.asks().call == Call::Read {
-            it.reads(changed.clone());
-        }
+        it.reads_until_it_writes(&changed);
         assert_eq!(it.now, 11_000);
     }
 }
@@ -116,15 +107,8 @@ fn written_at(sights: &[Sight]) -> u64 {
     for (n, sight) in sights.iter().enumerate().skip(1) {
         it.watches(100 * n as u64, sight.clone());
     }
-    while it.asks().call == Call::Read {
-        it.reads(sights[sights.len() - 1].clone());
-    }
+    it.reads_until_it_writes(&sights[sights.len() - 1]);
     it.now
-}
-
-fn in_another_object(sight: Sight) -> Sight {
-    let version = sight.version.map(|version| Version { uid: "another".into(), ..version });
-    Sight { version, ..sight }
 }
 
 #[test]
@@ -166,9 +150,7 @@ fn after_two_removed_records_the_longer_lease_is_waited_for() {
     it.watches(2_000, held(52, "short", 1, 1));
     it.happens_at(3_000, Event::Watched { resource_version: 53, sight: Sight::MISSING });
     it.watches(4_000, held(54, "", 1, 1));
-    while it.asks().call == Call::Read {
-        it.reads(held(54, "", 1, 1));
-    }
+    it.reads_until_it_writes(&held(54, "", 1, 1));
     assert_eq!(it.now, 61_000);
 }
 

@@ -45,8 +45,7 @@ fn a_watch_event_older_than_the_acknowledged_write_is_ignored() {
 #[test]
 fn a_copy_of_the_own_record_in_another_object_is_not_ours() {
     let (mut it, write) = Scenario::leader_with_write(settings());
-    let version = Some(Version { uid: "another".into(), resource_version: 102 });
-    it.watches(1_000, Sight { version, ..shown(&write, 102) });
+    it.watches(1_000, in_another_object(shown(&write, 102)));
     assert!(!it.leads());
 }
 

@@ -33,9 +33,7 @@ fn an_acquisition_in_doubt_leads_only_once_it_was_read_back() {
 #[test]
 fn a_takeover_that_arrives_after_its_base_was_read_once_more_is_still_ours() {
     let mut it = Scenario::that_sees(held(50, "other", 1, 1));
-    while it.asks().call == Call::Read {
-        it.reads(held(50, "other", 1, 1));
-    }
+    it.reads_until_it_writes(&held(50, "other", 1, 1));
     let late = it.writes();
     it.answered_at(11_000, Answer::Unknown);
     it.reads(held(50, "other", 1, 1));
@@ -183,9 +181,7 @@ fn a_wrong_404_does_not_lose_an_acquisition_in_doubt() {
     let acquisition = it.writes();
     it.answered(Answer::Unknown);
     it.reads(Sight::MISSING);
-    while it.asks().call == Call::Read {
-        it.reads(Sight::MISSING);
-    }
+    it.reads_until_it_writes(&Sight::MISSING);
     assert_eq!(it.writes().base, None);
     it.answered(Answer::Conflict);
     it.reads(shown(&acquisition, 51));
@@ -197,8 +193,7 @@ fn a_copy_of_a_write_in_doubt_in_another_object_is_not_ours() {
     let mut it = Scenario::leader(settings());
     let renewal = it.writes();
     it.answered(Answer::Unknown);
-    let version = Some(Version { uid: "another".into(), resource_version: 103 });
-    it.watches(2_500, Sight { version, ..shown(&renewal, 103) });
+    it.watches(2_500, in_another_object(shown(&renewal, 103)));
     assert!(!it.leads());
 }
 

@@ -4,9 +4,7 @@ fn acts_at(sight: Sight, sole_instance: bool) -> u64 {
     let mut it = Scenario::new(settings());
     it.happens(Event::SoleInstance(sole_instance));
     it.reads(sight.clone());
-    while it.asks().call == Call::Read {
-        it.reads(sight.clone());
-    }
+    it.reads_until_it_writes(&sight);
     it.now
 }
 
@@ -52,12 +50,9 @@ fn a_dead_writer_in_a_new_object_does_not_free_the_one_who_held_the_old_object()
     let mut it = Scenario::new(settings());
     it.happens(Event::SoleInstance(true));
     it.reads(held(50, "other", 20, 1));
-    let version = Some(Version { uid: "another".into(), resource_version: 60 });
-    let replaced = Sight { version, ..marked(held(60, ME, 10, 2), 2, Some(host())) };
+    let replaced = in_another_object(marked(held(60, ME, 10, 2), 2, Some(host())));
     it.watches(1_000, replaced.clone());
-    while it.asks().call == Call::Read {
-        it.reads(replaced.clone());
-    }
+    it.reads_until_it_writes(&replaced);
     assert_eq!(it.now, 21_000);
 }
 
@@ -131,9 +126,7 @@ fn a_dead_writers_record_put_back_does_not_free_the_one_who_held_the_lock() {
             it.watches(900, between);
         }
         it.watches(1_000, put_back.clone());
-        while it.asks().call == Call::Read {
-            it.reads(put_back.clone());
-        }
+        it.reads_until_it_writes(&put_back);
         assert_eq!(it.now, 21_000);
     }
 }
