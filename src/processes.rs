@@ -37,16 +37,18 @@ pub fn each_descendant(of: Pid, spare: &BTreeSet<i32>, mut visit: impl FnMut(Pro
         }
         belongs
     };
-    let pids: io::Result<Vec<Option<i32>>> = fs::read_dir("/proc")?
-        .map(|entry| Ok(entry?.file_name().to_str().and_then(|name| name.parse().ok())))
-        .collect();
+    let mut pids: Vec<i32> = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
     // The newest first: a process that forks and ends at once does not live long enough to be reached last.
-    for pid in pids?.into_iter().flatten().rev() {
+    for pid in pids.into_iter().rev() {
         let Some(process) = read(pid) else { continue }; // it is gone
         if !see(process, &mut family) {
             others.push(process);
         }
     }
+    others.reverse(); // usually a parent is older than its children
     loop {
         let before = others.len();
         others.retain(|process| !see(*process, &mut family));

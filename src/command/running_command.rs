@@ -17,6 +17,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 /// The command of one term, with its wardens.
 pub(super) struct RunningCommand {
@@ -54,11 +55,23 @@ impl RunningCommand {
             .env("LEADER_ELECTION_NAMESPACE", &spec.namespace)
             .env("LEADER_ELECTION_ID", &spec.identity)
             .env("LEADER_ELECTION_FENCING_TOKEN", fencing_token.to_string());
-        Ok(RunningCommand {
+        let outer = own::spawn(&mut command)?;
+        Ok(RunningCommand::new(fencing_token, until, spec.stop_timeout, outer, outer_socket, inner))
+    }
+
+    fn new(
+        fencing_token: u64,
+        until: Time,
+        stop_timeout: Duration,
+        outer: OwnChild,
+        outer_socket: WardenSocket,
+        inner: WardenSocket,
+    ) -> RunningCommand {
+        RunningCommand {
             fencing_token,
             leadership: Leadership::Leading { fencing_token, until },
-            schedule: Schedule::new(Layer::Elector, until, spec.stop_timeout),
-            outer: own::spawn(&mut command)?,
+            schedule: Schedule::new(Layer::Elector, until, stop_timeout),
+            outer,
             outer_is_lost: false,
             outer_socket,
             inner: Some(inner),
@@ -68,7 +81,7 @@ impl RunningCommand {
             started: false,
             status: None,
             is_over: false,
-        })
+        }
     }
 
     /// Signals come first: the command must not get SIGTERM right after the SIGINT that ends the term.
@@ -239,9 +252,12 @@ impl RunningCommand {
                     self.outer_is_lost = true;
                 }
             }
-            // This thread reaps the orphans, and does not do so now. So if there is a descendant, the last of its
-            // ancestors below this process is found, alive or not.
-            _ => self.is_over = !kill_below(getpid(), &own::known(), |_| true),
+            // While nobody reaps them, all children of this process are found, alive or not. A descendant has one of
+            // them as an ancestor, or is one.
+            _ => {
+                let _unreaped = own::keep_orphans();
+                self.is_over = !kill_below(getpid(), &own::known(), |_| true);
+            }
         }
     }
 
@@ -284,7 +300,6 @@ mod tests {
     use rustix::io::Errno;
     use signal_hook::consts::SIGINT;
     use std::process::Command;
-    use std::time::Duration;
 
     const LATE: Time = Time::after_boot(Duration::from_secs(1 << 32));
     const ENDED: Leadership = Leadership::Ended { fencing_token: 1, until: LATE };
@@ -293,21 +308,8 @@ mod tests {
     fn just_started() -> (RunningCommand, WardenSocket, WardenSocket) {
         let (outer_socket, outer_warden) = WardenSocket::both();
         let (inner, warden) = WardenSocket::both();
-        let running = RunningCommand {
-            fencing_token: 1,
-            leadership: Leadership::Leading { fencing_token: 1, until: LATE },
-            schedule: Schedule::new(Layer::Elector, LATE, Duration::ZERO),
-            outer: own::spawn(Command::new("sleep").arg("30")).unwrap(),
-            outer_is_lost: false,
-            outer_socket,
-            inner: Some(inner),
-            begun: false,
-            undelivered: false,
-            cannot_start: None,
-            started: false,
-            status: None,
-            is_over: false,
-        };
+        let outer = own::spawn(Command::new("sleep").arg("30")).unwrap();
+        let running = RunningCommand::new(1, LATE, Duration::ZERO, outer, outer_socket, inner);
         (running, outer_warden, warden)
     }
 

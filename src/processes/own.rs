@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-/// Read-locked while a child is started and not registered yet.
+/// Read-locked while a child is started and not registered yet, and while orphans are kept.
 static STARTING: RwLock<()> = RwLock::new(());
 
 /// The children that other code waits for.
@@ -24,7 +24,7 @@ pub struct OwnChild(Child);
 
 /// Starts a child that the caller waits for.
 pub fn spawn(command: &mut Command) -> io::Result<OwnChild> {
-    let _starting = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    let _starting = keep_orphans();
     let child = command.spawn()?;
     lock().insert(child.id().cast_signed());
     Ok(OwnChild(child))
@@ -35,9 +35,15 @@ pub fn known() -> BTreeSet<i32> {
     lock().clone()
 }
 
+/// Keeps [`reap_orphans`] from reaping until this is dropped.
+pub fn keep_orphans() -> RwLockReadGuard<'static, ()> {
+    STARTING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Reaps all children that no other code waits for.
 ///
-/// While a child is being started, which may take long, it does nothing and returns `false`: try again later.
+/// While a child is being started, which may take long, or orphans are kept, it does nothing and returns `false`: try
+/// again later.
 pub fn reap_orphans() -> bool {
     let Ok(_alone) = STARTING.try_write() else { return false };
     let any = waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT);
