@@ -1,8 +1,8 @@
 //! The queued watch events of one lock. The queue has few entries even if the watch shows many events.
 //!
 //! Bookmarks are merged. A newer state replaces an older one, unless both together tell the candidate more than the
-//! newer one: that somebody deleted a holder's record (S3, S10), or that another candidate held the lock in between
-//! (S6). The queue keeps:
+//! newer one: that somebody deleted a holder's record (S3, S10), that another candidate held the lock in between (S6),
+//! or that a record was written and an earlier one was put back (S3). The queue keeps:
 //!
 //! - that the watch was opened, and that it ended;
 //! - the first and the last of consecutive states that differ only as renewals do;
@@ -67,6 +67,7 @@ impl WatchQueue {
             && let [a, b, c] = [last - 2, last - 1, last].map(|index| self.0[index].1.sight())
             && is_covered_by(&a, &b)
             && is_covered_by(&b, &c)
+            && !is_put_back(&a, &b, &c)
         {
             self.0.remove(last - 1);
         } else if last >= first + MOST_STATES {
@@ -135,6 +136,12 @@ fn is_covered_by(first: &Sight, second: &Sight) -> bool {
         _ => false,
     };
     alike && uid(first) == uid(second)
+}
+
+/// Whether the last state shows the first one's record again, and the state in between another one. Without that one,
+/// the candidate would count the lease from the first (S3).
+fn is_put_back(first: &Sight, between: &Sight, last: &Sight) -> bool {
+    last.unchanged_since(first) && !(between.unchanged_since(first) && last.unchanged_since(between))
 }
 
 /// How long the holder in this state may continue to claim. An unreadable record counts as more than none.
@@ -255,6 +262,19 @@ mod tests {
         assert_eq!(entries(queue(corrupted)), "past 1 at 0, past 2 at 1, past 3 at 2, past 5 at 4, object 6 at 5");
         let in_between = vec![held(1, "me", 9), held(2, "you", 9), held(3, "me", 9)];
         assert_eq!(entries(queue(in_between)), "past 1 at 0, past 2 at 1, object 3 at 2");
+    }
+
+    #[test]
+    fn a_record_in_between_is_kept_if_an_earlier_one_is_put_back() {
+        let renewed = |version, renewed: &str| {
+            let record = json!({"holderIdentity": "a", "leaseDurationSeconds": 9, "renewTime": renewed});
+            object(version, 0, Some(record.to_string()))
+        };
+        let put_back = vec![renewed(1, "0"), renewed(2, "1"), renewed(3, "2"), renewed(4, "0")];
+        assert_eq!(entries(queue(put_back)), "past 1 at 0, past 3 at 2, object 4 at 3");
+        let touched = vec![renewed(1, "0"), renewed(2, "0"), renewed(3, "0")];
+        assert_eq!(entries(queue(touched)), "past 1 at 0, object 3 at 2");
+        queue((1..1000).map(|version| renewed(version, ["0", "1"][version as usize % 2])).collect());
     }
 
     #[test]

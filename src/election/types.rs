@@ -98,7 +98,7 @@ impl Sight {
 
     /// Whether this sight shows the same record as an earlier one, with no write in between. Its mark may have been taken
     /// out since.
-    pub(super) fn unchanged_since(&self, earlier: &Sight) -> bool {
+    pub fn unchanged_since(&self, earlier: &Sight) -> bool {
         let same_object = match (&self.version, &earlier.version) {
             (Some(a), Some(b)) => a.uid == b.uid,
             _ => self.content == Content::Nothing,
