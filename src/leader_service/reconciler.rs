@@ -71,7 +71,7 @@ pub struct SliceReconciler {
     /// The goal, and the moment after which nothing is sent for it.
     goal: Option<(Goal, Time)>,
     known: Known,
-    /// The slice may contain the address of this pod, now or after a write in flight.
+    /// The slice may contain the address of this pod: it was seen there, or a write of it may have been carried out.
     may_show: bool,
     reached: bool,
     retry: RetryState,
@@ -146,7 +146,7 @@ impl SliceReconciler {
     /// Processes the answer to that request. A failure is not reported: it will be when the slice is needed.
     pub fn looked_ahead(&mut self, reply: Result<Vec<u8>, Failure>) {
         if let Ok(slice) = reply.and_then(|body| self.read(Verb::Get, &body, None)) {
-            self.known = Known::Slice(slice);
+            self.see(slice);
         }
     }
 
@@ -190,7 +190,7 @@ impl SliceReconciler {
         let in_doubt = matches!(&seen, Err(failure) if is_in_doubt(failure.kind));
         self.may_show |= shows_pod && (seen.is_ok() || in_doubt);
         match seen {
-            Ok(slice) => self.known = Known::Slice(slice),
+            Ok(slice) => self.see(slice),
             Err(failure) if request.verb == Verb::Get && failure.kind == FailureKind::Absent => {
                 self.known = Known::Absent;
             }
@@ -224,6 +224,11 @@ impl SliceReconciler {
             Some(version) if version == slice.resource_version => Err(unreadable("its resourceVersion is the old one")),
             _ => Ok(slice),
         }
+    }
+
+    fn see(&mut self, slice: Slice) {
+        self.may_show |= self.address().is_some_and(|address| slice.contains(address));
+        self.known = Known::Slice(slice);
     }
 
     fn settle(&mut self) {
@@ -290,15 +295,12 @@ impl SliceReconciler {
     }
 }
 
-/// Whether a write that failed like this may have been carried out, or may still be.
+/// Whether a write that failed like this may have been carried out, or may still be. After a 409 too: a proxy may have
+/// sent it twice.
 fn is_in_doubt(kind: FailureKind) -> bool {
     match kind {
-        FailureKind::Unknown | FailureKind::Aborted | FailureKind::Expired => true,
-        FailureKind::Absent
-        | FailureKind::Conflict
-        | FailureKind::Denied
-        | FailureKind::Invalid
-        | FailureKind::Busy => false,
+        FailureKind::Unknown | FailureKind::Aborted | FailureKind::Expired | FailureKind::Conflict => true,
+        FailureKind::Absent | FailureKind::Denied | FailureKind::Invalid | FailureKind::Busy => false,
     }
 }
 

@@ -83,6 +83,11 @@ impl Slice {
             && self.addresses == address.iter().map(IpAddr::to_string).collect::<Vec<_>>()
     }
 
+    /// Whether traffic is routed to this address.
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&address.to_string())
+    }
+
     /// The body of an update that replaces exactly this version of the slice, and keeps the metadata that is not ours.
     pub(super) fn replaced(
         &self,

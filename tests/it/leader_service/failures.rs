@@ -3,7 +3,7 @@
 use super::*;
 use crate::common::cluster::plain_server;
 use apiserver::{Fault, Options, Rule};
-use leader_elector::api::{Failure, FailureKind};
+use leader_elector::api::{Failure, FailureKind, Verb};
 use leader_elector::leader_service::Family;
 use leader_elector::leader_service::reconciler::{Goal, Next, SliceProblem, SliceReconciler, SliceRequest};
 use serde_json::json;
@@ -121,6 +121,40 @@ fn a_withdrawal_that_takes_too_long_is_given_up() {
     server.thaw();
 }
 
+/// A proxy may have sent a write twice, and answer with the refusal of the second copy.
+#[test]
+fn a_refused_write_that_was_carried_out_is_withdrawn() {
+    for code in [403, 409, 429] {
+        let server = plain_server();
+        let refusal = Fault::Status { code, retry_after: None };
+        server.fault(on("update", V4), Some(1), Fault::Committed(Box::new(refusal)));
+        let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
+        candidate.is_routed(7);
+        assert_eq!(addresses(&slice(&server, V4)), ["10.0.0.1"], "{code}");
+        candidate.withdraws(7);
+        assert_eq!(addresses(&slice(&server, V4)), [""; 0], "{code}");
+    }
+}
+
+#[test]
+fn a_write_in_doubt_is_looked_for_when_the_term_ends() {
+    for (kind, looks) in [
+        (FailureKind::Unknown, true),
+        (FailureKind::Conflict, true),
+        (FailureKind::Denied, false),
+        (FailureKind::Busy, false),
+    ] {
+        let (mut route, now) = (route(), clock::now());
+        let get = request(&mut route, now);
+        route.answered(&get, Ok(own_slice().to_string().into_bytes()), now, 0.0);
+        let update = request(&mut route, now);
+        assert_eq!(update.verb, Verb::Update);
+        route.answered(&update, failed(kind, None), now, 0.0);
+        route.pursue(Goal::Withdraw { fencing_token: 7 }, never());
+        assert_eq!(matches!(route.next(now), Next::Send(_)), looks, "{kind:?}");
+    }
+}
+
 #[test]
 fn a_hanging_request_is_aborted_when_the_term_ends() {
     let server = plain_server();
@@ -149,6 +183,16 @@ fn route() -> SliceReconciler {
     let mut route = SliceReconciler::new(Arc::new(spec("web-0", &["10.0.0.1"])), Family::V4);
     route.pursue(Goal::Lead { fencing_token: 7 }, never());
     route
+}
+
+/// A slice of this election, without an address.
+fn own_slice() -> Value {
+    let metadata = json!({
+        "name": V4, "namespace": "default", "uid": "u", "resourceVersion": "9",
+        "labels": {"endpointslice.kubernetes.io/managed-by": "leader-elector", "kubernetes.io/service-name": "web"},
+        "annotations": {"leader-elector/election": "example", "leader-elector/fencing-token": "1"},
+    });
+    json!({"kind": "EndpointSlice", "metadata": metadata, "endpoints": null})
 }
 
 fn request(route: &mut SliceReconciler, now: Time) -> SliceRequest {
@@ -207,14 +251,9 @@ fn a_slice_that_is_refused_is_named_with_what_to_do() {
     let told = |annotation: &str, value: &str| -> SliceProblem {
         let mut route = route();
         let get = request(&mut route, clock::now());
-        let mut metadata = json!({
-            "name": V4, "namespace": "default", "uid": "u", "resourceVersion": "9",
-            "labels": {"endpointslice.kubernetes.io/managed-by": "leader-elector", "kubernetes.io/service-name": "web"},
-            "annotations": {"leader-elector/election": "example", "leader-elector/fencing-token": "1"},
-        });
-        metadata["annotations"][annotation] = value.into();
-        let slice = json!({"kind": "EndpointSlice", "metadata": metadata, "endpoints": null}).to_string();
-        route.answered(&get, Ok(slice.into_bytes()), clock::now(), 0.0).expect("it is refused")
+        let mut slice = own_slice();
+        slice["metadata"]["annotations"][annotation] = value.into();
+        route.answered(&get, Ok(slice.to_string().into_bytes()), clock::now(), 0.0).expect("it is refused")
     };
     let SliceProblem { message, expected, .. } = told("leader-elector/election", "other");
     assert_eq!(
