@@ -30,8 +30,8 @@ pub use self::object_name::ObjectName;
 pub use self::watch::{Watch, WatchHandle};
 use crate::credentials::{Access, Credentials, CredentialsError, Tls};
 
-/// A client of one API server. Several threads may use it at once. Each request blocks the calling thread, starts no
-/// other thread, and has a connection to itself.
+/// A client of one API server. Several threads may use it at once. Each request blocks the calling thread, and has a
+/// connection to itself. Only a refused watch starts another thread, which ends when the refusal has been read.
 pub struct Api {
     credentials: Arc<Credentials>,
     names: Names,
@@ -198,7 +198,7 @@ impl Api {
         }
         let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
         // Reading the refusal to its end keeps the connection usable.
-        let refusal = call.refuse(response, access.token.is_some());
+        let refusal = call.refuse(response, access.token.is_some(), agent, timeout);
         let newer = || self.credentials.token_instead_of(access, begun + timeout);
         let Some(newer) = unauthorized.then(newer).flatten() else {
             return Err(refusal);
@@ -207,7 +207,7 @@ impl Api {
         if response.status().is_success() {
             return Ok(response);
         }
-        Err(call.refuse(response, true))
+        Err(call.refuse(response, true, agent, timeout))
     }
 
     fn agent(&self, access: &Access) -> Agent {

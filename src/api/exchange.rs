@@ -1,6 +1,7 @@
 //! One request and its answer, with ureq.
 
-use std::io::Read;
+use std::io::{self, Read};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, TRANSFER_ENCODING};
@@ -12,6 +13,7 @@ use super::failure::{Failure, FailureKind, Refusal, Verb, bounded_seconds};
 use super::names::Names;
 use super::object_name::{self, ObjectName};
 use crate::credentials::{Tls, Token};
+use crate::threads;
 
 /// The largest object that is read. An API server accepts request bodies up to 3 MiB, and etcd objects up to 1.5 MiB,
 /// so a larger object could not be written back and cannot be a lock. Larger answers are not stored. With an object of
@@ -117,11 +119,16 @@ impl<'a> ApiCall<'a> {
         }
     }
 
-    /// Turns an answer other than 2xx into a failure. Its status counts even if its body is incomplete.
-    pub(super) fn refuse(&self, response: Response<Body>, sent_token: bool) -> Failure {
+    /// Turns an answer other than 2xx into a failure. Its status counts even if its body is incomplete. Reading the body
+    /// of a refused watch takes at most `limit`; the timeout of other requests includes it.
+    pub(super) fn refuse(&self, response: Response<Body>, sent_token: bool, agent: &Agent, limit: Duration) -> Failure {
         let (head, body) = response.into_parts();
         let mut said = Vec::new();
-        let _ = body.into_reader().take(MAX_REFUSAL_BYTES).read_to_end(&mut said);
+        let limited = (self.verb == Verb::Watch).then(|| shut_down_after(limit, agent.clone())).transpose();
+        if limited.is_ok() {
+            let _ = body.into_reader().take(MAX_REFUSAL_BYTES).read_to_end(&mut said);
+        }
+        drop(limited);
         let refusal = Refusal {
             code: head.status.as_u16(),
             reason: head.status.canonical_reason().unwrap_or(""),
@@ -164,10 +171,10 @@ pub(crate) fn explain(error: Error, timeout: Duration) -> String {
     match error {
         Error::Timeout(_) => format!("no answer {within}; if the API server is always this slow, raise --ttl"),
         Error::Io(error) => match error.kind() {
-            std::io::ErrorKind::UnexpectedEof
-            | std::io::ErrorKind::ConnectionReset
-            | std::io::ErrorKind::ConnectionAborted
-            | std::io::ErrorKind::BrokenPipe => "the connection was lost before the whole answer was there".into(),
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => "the connection was lost before the whole answer was there".into(),
             // In TLS 1.3 a server checks the client certificate after the client has finished the handshake.
             _ => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
                 Some(rustls::Error::AlertReceived(alert)) => {
@@ -198,6 +205,17 @@ fn run<B: AsSendBody>(agent: &Agent, request: Request<B>, timeouts: Timeouts) ->
             .timeout_per_read(Some(silence)),
     };
     agent.run(config.build())
+}
+
+/// Shuts the agent down after that time, unless the returned value is dropped before.
+fn shut_down_after(limit: Duration, agent: Agent) -> io::Result<Sender<()>> {
+    let (unless_dropped, dropped) = channel();
+    threads::spawn("refusal", move || {
+        if dropped.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            agent.shutdown();
+        }
+    })?;
+    Ok(unless_dropped)
 }
 
 /// Whether the end of the body is marked. Otherwise it ends with the connection, and ureq accepts even a reset as the
@@ -234,7 +252,7 @@ mod tests {
             (UnknownCA, "UnknownCA; it does not accept the client certificate"),
             (InternalError, "InternalError"),
         ] {
-            let error = std::io::Error::other(rustls::Error::AlertReceived(alert));
+            let error = io::Error::other(rustls::Error::AlertReceived(alert));
             let expected = format!("the API server ended the connection: received fatal alert: {advice}");
             assert_eq!(explain(Error::Io(error), Duration::ZERO), expected);
         }

@@ -175,6 +175,10 @@ impl<'a> Connection<'a> {
                 self.wire.close_gently();
                 Some(Close::Plainly)
             }
+            Fault::RawThenStall(bytes) => {
+                self.wire.send(bytes)?;
+                self.hang()
+            }
             Fault::HugeAnswer(length) => self.huge_answer(exchange, *length)?,
             _ => return Ok(None),
         };

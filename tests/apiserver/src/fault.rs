@@ -39,6 +39,8 @@ pub enum Fault {
     },
     /// Sends these bytes and closes.
     Raw(Vec<u8>),
+    /// Sends these bytes, and then nothing more.
+    RawThenStall(Vec<u8>),
     /// 200 with a body of that many bytes, which is not JSON.
     HugeAnswer(u64),
     /// Carries out the request, sends the head and half of the body, and closes.

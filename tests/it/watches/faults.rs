@@ -49,6 +49,7 @@ fn faults() -> Vec<Fault> {
         line(&error(500), 0),
         Fault::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec()),
         Fault::Raw(b"nothing of HTTP".to_vec()),
+        Fault::RawThenStall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 9\r\n\r\nwait".to_vec()),
     ]
 }
 
