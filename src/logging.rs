@@ -5,6 +5,7 @@
 
 pub mod escape;
 pub mod output;
+pub mod secrets;
 
 use self::output::Stream;
 use crate::rfc3339;
@@ -176,7 +177,8 @@ fn line(format: Format, micros: i64, record: &Record<'_>) -> String {
         level: &'a str,
         message: &'a str,
     }
-    let (time, level, message) = (rfc3339::format(micros), record.level().as_str(), record.args().to_string());
+    let message = secrets::without_secrets(record.args().to_string());
+    let (time, level) = (rfc3339::format(micros), record.level().as_str());
     let line = match format {
         Format::Text => format!("{time} {level} {}", Escaped(&message)),
         // Strings always serialize, so the default is never used.

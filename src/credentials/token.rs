@@ -6,11 +6,12 @@ use std::path::Path;
 use ureq::http::HeaderValue;
 
 use super::CredentialsError;
+use crate::logging::secrets;
 
 /// A header line must fit into the client's output buffer of 16 KiB. Service account tokens are about 1 KiB.
 const MAX_TOKEN_BYTES: usize = 12 * 1024;
 
-/// A bearer token. It is never shown: `Debug` is redacted, and the header is marked as sensitive.
+/// A bearer token. It is never shown: `Debug` is redacted, the header is marked as sensitive, and the log hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Token(HeaderValue);
 
@@ -36,6 +37,7 @@ impl Token {
         let mut header = HeaderValue::from_bytes(&[b"Bearer ", token].concat())
             .map_err(|_| "it contains bytes that are not allowed in an HTTP header")?;
         header.set_sensitive(true);
+        secrets::hide(&String::from_utf8_lossy(token));
         Ok(Token(header))
     }
 

@@ -32,7 +32,10 @@ fn no_log_shows_the_token() {
         server.fault(on(&["update"]), Some(1), Fault::Status { code: 403, retry_after: None });
         server.fault(on(&["update"]), Some(1), Fault::Redirect("http://127.0.0.1:1/".into()));
         server.fault(on(&["update"]), Some(1), Fault::HalfAnswer);
+        let echo = format!("HTTP/1.1 502 Bad Gateway\r\n\r\nPUT /\nAuthorization: Bearer {TOKEN}\n");
+        server.fault(on(&["update"]), Some(1), Fault::Raw(echo.into_bytes()));
         elector.wait_for_log("redirect");
+        elector.wait_for_log("Authorization: Bearer [token]");
         server.cut_watches();
         server.set_tokens(owned(&[]));
         elector.wait_for_log("401 unauthorized");
