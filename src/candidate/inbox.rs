@@ -8,7 +8,7 @@
 use super::rate_limit::RateLimit;
 use super::requester::RequestResult;
 use super::tasks::TaskReport;
-use super::watch_queue::WatchQueue;
+use super::watch_queue::{MOST_STATES, WatchQueue};
 use super::watcher::WatchMessage;
 use crate::time::Time;
 use std::collections::VecDeque;
@@ -71,8 +71,8 @@ struct LockInputs {
     reply: Option<(u64, Ended)>,
     queue: WatchQueue,
     limit: RateLimit,
-    /// The last event taken was a past state, whose successor was not taken yet.
-    took_superseded: bool,
+    /// The number of events taken in a row, each with a newer state waiting behind it.
+    past: usize,
 }
 
 impl Inbox {
@@ -82,7 +82,7 @@ impl Inbox {
             reply: None,
             queue: WatchQueue::default(),
             limit: RateLimit::new(WATCH_BURST, period, Instant::now()),
-            took_superseded: false,
+            past: 0,
         };
         let locks = std::iter::repeat_with(inputs).take(locks).collect();
         let state = Mutex::new(State {
@@ -219,13 +219,15 @@ impl State {
             if lock.queue.is_empty() {
                 continue;
             }
-            // After a past state, take the next state at once: the past state alone could cause a useless write.
-            let wait = if lock.took_superseded { Duration::ZERO } else { lock.limit.wait(now) };
+            // After a past state, take the next state at once: the past state alone could cause a useless write. But
+            // in a flood there would always be a next one.
+            let continues = (1..=MOST_STATES).contains(&lock.past);
+            let (past, wait) = if continues { (lock.past, Duration::ZERO) } else { (0, lock.limit.wait(now)) };
             if !wait.is_zero() {
                 shortest = Some(shortest.map_or(wait, |other: Duration| other.min(wait)));
             } else if let Some((since, message)) = lock.queue.pop() {
                 lock.limit.take();
-                lock.took_superseded = matches!(message, WatchMessage::Superseded { .. });
+                lock.past = if lock.queue.has_state() { past + 1 } else { 0 };
                 return Ok(Input::Watch(index, since, message));
             }
         }
@@ -343,6 +345,20 @@ mod tests {
         assert!(matches!(take(), Ok(Input::Watch(0, _, WatchMessage::Superseded { .. }))));
         assert!(matches!(take(), Ok(Input::Watch(0, _, WatchMessage::Deleted { .. }))));
         assert!(take().is_err());
+    }
+
+    #[test]
+    fn in_a_flood_of_states_only_a_few_are_taken_at_once() {
+        let inbox = Inbox::new(1, NEVER);
+        let mut versions = 1..;
+        let mut take = || {
+            for resource_version in versions.by_ref().take(2) {
+                inbox.outbox().watch_message(0, Time::ZERO, WatchMessage::Deleted { resource_version });
+            }
+            inbox.0.lock().take_watch_message(Instant::now())
+        };
+        let taken = std::iter::from_fn(|| take().ok()).take(1000).count();
+        assert!((WATCH_BURST as usize..=WATCH_BURST as usize + MOST_STATES).contains(&taken), "{taken}");
     }
 
     #[test]

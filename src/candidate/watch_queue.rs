@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The maximum number of states. An opening, a bookmark and an end may be queued in addition.
-const MOST_STATES: usize = 6;
+pub(super) const MOST_STATES: usize = 6;
 
 #[derive(Debug, Default)]
 pub(super) struct WatchQueue(VecDeque<Entry>);
@@ -54,6 +54,11 @@ impl WatchQueue {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether a state is queued.
+    pub(super) fn has_state(&self) -> bool {
+        self.0.iter().any(|(_, message)| message.resource_version().is_some())
     }
 
     fn push_state(&mut self, since: Time, message: WatchMessage) {
