@@ -93,13 +93,18 @@ impl Election {
         self.term.is_some() && self.own.is_in_lock()
     }
 
-    /// When the watch will have been silent for longer than the holder's renewals allow.
+    /// When the watch will have been silent for too long: for longer than the holder's renewals allow; or, if this
+    /// candidate has nothing else to do, for as long as it can be without looking as if the server did not answer.
     fn watch_check_at(&self) -> Option<Time> {
         let last_sign = self.watch.last_sign();
         // If this candidate may not take the lock, it need not check an expired lease.
         let left_alone = !self.withdrawal.is_wanted() && self.free_from().is_some_and(|at| at < last_sign);
-        let needed = self.watch.is_open() && self.lock.is_held() && !left_alone;
-        needed.then(|| last_sign.saturating_add(self.settings.longest_silence()))
+        let longest = match self.lock.is_held() && !left_alone {
+            true => self.settings.longest_silence(),
+            false if self.next_write().is_none() => self.settings.longest_silence().min(self.settings.lease * 2 / 5),
+            false => return None,
+        };
+        self.watch.is_open().then(|| last_sign.saturating_add(longest))
     }
 
     pub(super) fn watch_is_silent(&self, now: Time) -> bool {

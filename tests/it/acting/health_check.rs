@@ -1,6 +1,6 @@
 //! `--health-check`: a candidate leads only while its application is healthy.
 
-use crate::common::cluster::{elector, holder, holder_in, plain_server, wait_for};
+use crate::common::cluster::{elector, holder, holder_in, plain_server, requests, wait_for};
 use crate::common::{Elector, wait_until};
 use apiserver::Server;
 use serde_json::Value;
@@ -60,6 +60,17 @@ fn holders(server: &Server) -> Vec<String> {
     holders.retain(|holder| !holder.is_empty());
     holders.dedup();
     holders
+}
+
+#[test]
+fn a_candidate_stays_ready_while_nobody_may_lead() {
+    let (server, application) = (plain_server(), Application::start(false));
+    let a = elector(&server, "a", &["--ttl=2s --health-interval=100ms --health-failures=2", &application.flag()]);
+    wait_for(&server, "it watches", |server| server.open_watches() == 1);
+    let reads = |server: &Server| requests(server, "get").len();
+    let before = reads(&server);
+    wait_for(&server, "it reads the lock, although nothing changes", |server| reads(server) >= before + 3);
+    wait_until("it is ready", || a.ask("/readyz").unwrap().0 == 200);
 }
 
 #[test]

@@ -21,6 +21,8 @@ struct Pair {
     now: u64,
     output: LockSetOutput,
     requests: [Option<LockRequest>; 2],
+    /// The last sight of each lock.
+    seen: [Sight; 2],
     version: u64,
 }
 
@@ -39,7 +41,8 @@ impl Pair {
             health_failures: None,
         };
         let lock_set = LockSet::dual(settings);
-        let mut it = Pair { lock_set, now: 0, output: LockSetOutput::default(), requests: [None, None], version: 100 };
+        let (output, seen) = (LockSetOutput::default(), [Sight::MISSING; 2]);
+        let mut it = Pair { lock_set, now: 0, output, requests: [None, None], seen, version: 100 };
         (0..2).for_each(|lock| it.happens(lock, Event::WatchOpened));
         it
     }
@@ -82,8 +85,20 @@ impl Pair {
     }
 
     fn reads(&mut self, lock: usize, sight: Sight) {
-        assert_eq!(self.requests[lock].as_ref().map(|request| &request.call), Some(&Call::Read));
+        assert!(self.asks_to_read(lock));
+        self.seen[lock] = sight.clone();
         self.answered(lock, Answer::Seen(sight));
+    }
+
+    fn asks_to_read(&self, lock: usize) -> bool {
+        self.requests[lock].as_ref().is_some_and(|request| request.call == Call::Read)
+    }
+
+    /// Answers a read, if there is one: nothing has changed.
+    fn reads_the_same(&mut self, lock: usize) {
+        if self.asks_to_read(lock) {
+            self.reads(lock, self.seen[lock].clone());
+        }
     }
 
     fn write(&self, lock: usize) -> Option<&Write> {
@@ -97,15 +112,9 @@ impl Pair {
         let write = self.write(lock).unwrap_or_else(|| panic!("it writes nothing to lock {lock}")).clone();
         self.version += 1;
         let version = Some(Version { uid: "uid".into(), resource_version: self.version });
-        self.answered(
-            lock,
-            Answer::Seen(Sight {
-                version,
-                content: Content::Record(write.record),
-                mark: Some(write.mark),
-                step_down: None,
-            }),
-        );
+        let content = Content::Record(write.record);
+        self.seen[lock] = Sight { version, content, mark: Some(write.mark), step_down: None };
+        self.answered(lock, Answer::Seen(self.seen[lock].clone()));
     }
 
     /// Checks that it releases this lock exactly from this moment on. It has no right to write the other one.
@@ -287,6 +296,7 @@ fn denied_on_the_second_it_releases_the_first_and_waits_for_one_lease() {
     assert_eq!(it.write(0).map(|write| write.purpose), Some(Purpose::Release));
     it.acknowledged(0);
     it.happens_at(9_999, 0, Event::Tick);
+    it.reads_the_same(0);
     assert!(it.write(0).is_none());
     it.happens_at(10_000, 0, Event::Tick);
     assert_eq!(it.write(0).map(|write| write.purpose), Some(Purpose::Acquire));
@@ -343,6 +353,7 @@ impl Pair {
     /// get this answer, and those for the first one succeed.
     fn writes_first(&mut self, of_second: &Answer, wanted: impl Fn(&Write) -> bool) -> u64 {
         for _ in 0..1_000 {
+            self.reads_the_same(0);
             if self.write(0).is_some_and(&wanted) {
                 return self.now;
             }

@@ -27,6 +27,7 @@ fn a_candidate_does_not_stand_before_the_first_success() {
     it.reads(Sight::MISSING);
     it.befalls_at(1_000, SICK);
     it.happens_at(30_000, Event::Tick);
+    it.reads(Sight::MISSING);
     assert_eq!(it.request, None);
     it.befalls_at(31_000, WELL);
     assert_eq!(it.writes().purpose, Purpose::Acquire);
@@ -53,6 +54,9 @@ fn it_stands_again_after_being_healthy_for_long_enough() {
     // The failures took 4 s.
     for now in [6_000, 7_000, 9_999] {
         it.befalls_at(now, WELL);
+        if it.request.is_some() {
+            it.reads(shown(&release, 101));
+        }
         assert_eq!(it.request, None, "at {now} ms");
     }
     it.befalls_at(10_000, WELL);
@@ -68,4 +72,18 @@ fn an_unhealthy_candidate_keeps_watching() {
     it.acknowledged(&release, 101);
     it.watches(2_000, held(102, "other", 10, 1));
     assert_eq!(it.lock_set.others().next().map(|other| other.identity), Some("other".into()));
+}
+
+/// So that `/readyz` does not fail while nobody may lead.
+#[test]
+fn an_unhealthy_candidate_reads_a_free_lock_more_often_than_once_in_a_lease() {
+    let mut it = leader();
+    it.befalls_at(1_000, SICK);
+    it.befalls_at(1_000, SICK);
+    let release = it.writes();
+    it.acknowledged(&release, 101);
+    for n in 1..=3 {
+        it.reads(shown(&release, 101));
+        assert_eq!((it.now, it.output.reopen_watch), (n * 4_000, false));
+    }
 }

@@ -17,6 +17,7 @@ fn the_holder_that_is_named_releases_at_once_and_stands_back_for_one_lease() {
     it.now = 1_500;
     it.answered(Answer::Seen(asked(ME, shown(&release, 102))));
     it.happens_at(11_499, Event::Tick);
+    it.reads(asked(ME, shown(&release, 102)));
     assert_eq!(it.request, None);
     assert_eq!(it.writes().purpose, Purpose::Acquire, "nobody else has taken it");
     assert_eq!(it.now, 11_500);
@@ -57,6 +58,7 @@ fn the_annotation_is_obeyed_after_the_end_of_the_term() {
     assert_eq!(release.purpose, Purpose::Release);
     it.acknowledged(&release, 102);
     let released_at = it.now;
+    it.reads_until_it_writes(&shown(&release, 102));
     assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, released_at + 10_000));
 }
 

@@ -95,6 +95,7 @@ fn the_time_of_standing_back_counts_from_the_release() {
     assert_eq!(release.purpose, Purpose::Release);
     it.acknowledged(&release, 120);
     let released_at = it.now;
+    it.reads_until_it_writes(&shown(&release, 120));
     assert_eq!(it.writes().purpose, Purpose::Acquire);
     assert_eq!(it.now, released_at + 10_000);
 }
@@ -111,6 +112,7 @@ fn the_time_of_standing_back_starts_again_with_a_late_release() {
     assert_eq!(release.purpose, Purpose::Release);
     let released_at = it.now;
     it.acknowledged(&release, 103);
+    it.reads_until_it_writes(&shown(&release, 103));
     assert_eq!(it.writes().purpose, Purpose::Acquire);
     assert_eq!(it.now, released_at + 10_000);
 }

@@ -626,8 +626,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a silent watch trusted forever",
         file: "src/election/schedule.rs",
-        find: r#"let needed = self.watch.is_open() && self.lock.is_held() && !left_alone;"#,
-        replace: r#"let needed = self.watch.is_open() && self.lock.is_held() && !left_alone && self.term.is_some();"#,
+        find: r#"self.watch.is_open().then(|| last_sign.saturating_add(longest))"#,
+        replace: r#"(self.watch.is_open() && self.term.is_some()).then(|| last_sign.saturating_add(longest))"#,
         found_by: By::Test(
             "it",
             "election::contract::speed::a_silent_watch_is_checked_with_one_read_and_reopened_if_it_missed_something",
@@ -780,8 +780,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a second signal within 100 ms ends the process",
         file: "src/signals.rs",
-        find: r#"signals.find(|_| came.elapsed() >= SAME_REQUEST)"#,
-        replace: r#"signals.find(|_| came.elapsed() < Duration::MAX)"#,
+        find: r#"now.duration_since(came) < SAME_REQUEST =>"#,
+        replace: r#"now.duration_since(came) < SAME_REQUEST && false =>"#,
         found_by: By::Test("it", "election::handover::a_signal_that_comes_twice_at_once_is_one_request"),
     },
     Mutant {
@@ -960,6 +960,16 @@ pub const MUTANTS: &[Mutant] = &[
         found_by: By::Test(
             "it",
             "election::contract::work::the_time_of_standing_back_starts_again_with_a_late_release",
+        ),
+    },
+    Mutant {
+        name: "a candidate with nothing to do never reads",
+        file: "src/election/schedule.rs",
+        find: r#"false if self.next_write().is_none() =>"#,
+        replace: r#"false if self.next_write().is_none() && self.term.is_some() =>"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::health_gate::an_unhealthy_candidate_reads_a_free_lock_more_often_than_once_in_a_lease",
         ),
     },
     Mutant {
