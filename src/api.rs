@@ -48,8 +48,8 @@ struct InProgress {
 }
 
 /// An agent without credentials, with the settings of the agents of an [`Api`]. Without `tls` it uses plain HTTP.
-pub(crate) fn anonymous_agent(server: String, tls: Option<Tls>) -> Agent {
-    exchange::agent(server, tls, Names::new())
+pub(crate) fn anonymous_agent(server: String, tls: Option<Tls>, names: Names) -> Agent {
+    exchange::agent(server, tls, names)
 }
 
 impl Api {

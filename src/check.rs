@@ -1,7 +1,7 @@
 //! `--check`: asks a running elector whether it leads. For probes and scripts in images without a shell or an HTTP
 //! client. It does not take part in the election and uses neither credentials nor the API server.
 
-use crate::api;
+use crate::api::{self, Names};
 use crate::http::ListenAddress;
 use crate::logging::escape::escaped;
 use serde::Deserialize;
@@ -47,7 +47,7 @@ impl Elector {
     ///
     /// It uses no proxy and follows no redirect, so the answer comes from this elector.
     pub fn ask(&self) -> Result<ElectorAnswer, String> {
-        let agent = api::anonymous_agent(self.0.clone(), None);
+        let agent = api::anonymous_agent(self.0.clone(), None, Names::new());
         let timed = agent.get(format!("http://{}/leader", self.0)).config().timeout_global(Some(TIMEOUT)).build();
         let response = timed.call().map_err(|error| self.explain(error))?;
         let status = response.status();

@@ -1,8 +1,8 @@
 //! The health check: asks the application repeatedly whether it is healthy.
 //!
 //! The rules are those of kubelet probes. Over HTTP, a status from 200 to 399 is healthy, and redirects are not
-//! followed. Over TCP, an open connection is healthy. Certificates are not verified. Each check uses a new connection.
-//! The election decides what the results mean.
+//! followed. Over TCP, an open connection is healthy. Certificates are not verified. Each check looks the host name up and
+//! opens a new connection. The election decides what the results mean.
 
 use crate::api::{self, Names};
 use crate::credentials::Tls;
@@ -50,7 +50,7 @@ impl HealthCheck {
     /// Starts a thread that checks, first at once. `report` gets each result (an error says what is wrong), may block,
     /// and returns whether to continue.
     pub fn start(self, report: impl Fn(Result<(), String>) -> bool + Send + 'static) -> io::Result<()> {
-        let probe = Probe::new(&self.target).map_err(io::Error::other)?;
+        let probe = Probe::new(&self.target, Names::new()).map_err(io::Error::other)?;
         let check = move || catch_unwind(AssertUnwindSafe(|| probe.check(self.timeout)));
         let run = move || loop {
             let began = Instant::now();
@@ -66,27 +66,36 @@ impl HealthCheck {
 }
 
 /// The client of a check.
-enum Probe {
+struct Probe {
+    names: Names,
+    client: Client,
+}
+
+enum Client {
     Http { agent: Agent, url: String },
-    Tcp { names: Names, host: String, port: u16 },
+    Tcp { host: String, port: u16 },
 }
 
 impl Probe {
-    fn new(target: &Target) -> Result<Probe, String> {
+    fn new(target: &Target, names: Names) -> Result<Probe, String> {
         let Target { scheme, host, port, path } = target;
-        let (scheme, tls) = match scheme {
-            Scheme::Tcp => return Ok(Probe::Tcp { names: Names::new(), host: host.clone(), port: *port }),
-            Scheme::Http => ("http", None),
-            Scheme::Https => ("https", Some(Tls::unverified(host)?)),
+        let http = |scheme: &str, tls| {
+            let agent = api::anonymous_agent(format!("{host}:{port}"), tls, names.clone());
+            Client::Http { agent, url: format!("{scheme}://{host}:{port}{path}") }
         };
-        let agent = api::anonymous_agent(format!("{host}:{port}"), tls);
-        Ok(Probe::Http { agent, url: format!("{scheme}://{host}:{port}{path}") })
+        let client = match scheme {
+            Scheme::Tcp => Client::Tcp { host: host.clone(), port: *port },
+            Scheme::Http => http("http", None),
+            Scheme::Https => http("https", Some(Tls::unverified(host)?)),
+        };
+        Ok(Probe { names, client })
     }
 
     fn check(&self, timeout: Duration) -> Result<(), String> {
-        match self {
-            Probe::Tcp { names, host, port } => names.connect(host, *port, timeout),
-            Probe::Http { agent, url } => {
+        self.names.invalidate();
+        match &self.client {
+            Client::Tcp { host, port } => self.names.connect(host, *port, timeout),
+            Client::Http { agent, url } => {
                 let request = agent.get(url).header(ACCEPT, "*/*").header(CONNECTION, "close");
                 let answer =
                     request.config().timeout_global(Some(timeout)).build().call().map_err(|error| match error {
@@ -157,7 +166,8 @@ impl std::error::Error for TargetError {}
 mod tests {
     use super::*;
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::sync::atomic::{AtomicU16, Ordering};
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -167,6 +177,12 @@ mod tests {
 
     /// The result of checking a server that sends `answer` on each connection.
     fn check(url: impl Fn(u16) -> String, answer: &'static str) -> Result<(), String> {
+        let port = server(answer);
+        Probe::new(&url(port).parse().unwrap(), Names::new()).unwrap().check(LONG)
+    }
+
+    /// The port of a server that sends `answer` on each connection.
+    fn server(answer: &'static str) -> u16 {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = server.local_addr().unwrap().port();
         thread::spawn(move || {
@@ -176,7 +192,22 @@ mod tests {
                 let _ = connection.write_all(answer.as_bytes());
             }
         });
-        Probe::new(&url(port).parse().unwrap()).unwrap().check(LONG)
+        port
+    }
+
+    #[test]
+    fn each_check_looks_the_name_up() {
+        static PORT: AtomicU16 = AtomicU16::new(0);
+        let lookup = |_: &str, _| Ok(vec![(Ipv4Addr::LOCALHOST, PORT.load(Ordering::SeqCst)).into()]);
+        for (scheme, answer) in [("http", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), ("tcp", "")] {
+            let [before, after] = [server(answer), server(answer)];
+            let target = format!("{scheme}://db.example:1").parse().unwrap();
+            let probe = Probe::new(&target, Names::with_lookup(lookup)).unwrap();
+            for (port, healthy) in [(before, true), (0, false), (after, true)] {
+                PORT.store(port, Ordering::SeqCst);
+                assert_eq!(probe.check(LONG).is_ok(), healthy, "{scheme}");
+            }
+        }
     }
 
     fn http(port: u16) -> String {
@@ -224,7 +255,7 @@ mod tests {
     fn a_port_that_nobody_serves_is_unhealthy() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         for url in [http(port), format!("tcp://127.0.0.1:{port}")] {
-            let result = Probe::new(&url.parse().unwrap()).unwrap().check(LONG);
+            let result = Probe::new(&url.parse().unwrap(), Names::new()).unwrap().check(LONG);
             assert!(result.as_ref().is_err_and(|error| error.contains("refused")), "{result:?}");
         }
     }
@@ -244,7 +275,7 @@ mod tests {
             }
         });
         for port in ports {
-            let probe = Probe::new(&http(port).parse().unwrap()).unwrap();
+            let probe = Probe::new(&http(port).parse().unwrap(), Names::new()).unwrap();
             assert!(probe.check(Duration::from_millis(200)).is_err());
         }
     }

@@ -67,12 +67,13 @@ impl Names {
         Names::with_lookup(|host, port| Ok((host, port).to_socket_addrs()?.collect()))
     }
 
-    fn with_lookup(lookup: fn(&str, u16) -> io::Result<Vec<SocketAddr>>) -> Names {
+    pub(crate) fn with_lookup(lookup: fn(&str, u16) -> io::Result<Vec<SocketAddr>>) -> Names {
         Names { shared: Arc::default(), lookup }
     }
 
-    /// A request has failed: the next request looks the name up again. Until that succeeds, the old addresses are used.
-    pub(super) fn invalidate(&self) {
+    /// The next request looks the name up again, because a request has failed, for example. Until that succeeds, the old
+    /// addresses are used.
+    pub(crate) fn invalidate(&self) {
         self.shared.lock().proven = false;
     }
 
