@@ -171,7 +171,7 @@ impl Candidate {
                 self.step_candidate(CandidateEvent::Checked { healthy: result.is_ok() })
             }
             Input::Stop => {
-                self.tasks.stop(clock::now());
+                self.tasks.stop(clock::now().saturating_add(self.settings.release_delay));
                 self.report.leaving(self.lock_set.holds().then_some(self.settings.release_delay));
                 self.step(0, Event::Stop, None)
             }
@@ -437,7 +437,7 @@ mod tests {
             identity: "me".to_owned(),
         };
         let api = Api::new(Arc::new(Credentials::server("http://127.0.0.1:1", None).unwrap()), Duration::ZERO);
-        let service = LeaderService::start(spec, api, Duration::ZERO, |_| std::thread::park()).unwrap();
+        let service = LeaderService::start(spec, api, Duration::ZERO, |_| std::thread::park(), |_, _| ()).unwrap();
         candidate.tasks.set_service(service);
         assert!(candidate.tasks.tell(Some(Claim { until: Time::MAX, fencing_token: 1 }), None));
         candidate.lock_set.begin_work();

@@ -50,7 +50,7 @@ mod spec;
 use self::orders::{Order, Orders};
 use self::reconciler::{Goal, Next, SliceProblem, SliceReconciler, SliceRequest};
 pub use self::spec::{Addresses, Family, Pod, Port, ServiceSpec, SliceName};
-use crate::api::{Api, Failure, Verb};
+use crate::api::{Api, Class, Failure, Verb};
 use crate::clock;
 use crate::leadership::Leadership;
 use crate::random;
@@ -82,12 +82,14 @@ pub struct LeaderService {
 }
 
 impl LeaderService {
-    /// Starts the thread. `timeout` is for each request; `report` is called by the thread.
+    /// Starts the thread. `timeout` is for each request. The thread calls `report`, and for each request `count` with its
+    /// failure.
     pub fn start(
         spec: ServiceSpec,
         api: Api,
         timeout: Duration,
         report: impl FnMut(ServiceReport) + Send + 'static,
+        count: impl Fn(Verb, Option<Class>) + Send + 'static,
     ) -> io::Result<LeaderService> {
         let service = LeaderService { orders: Arc::default(), api: Arc::new(api) };
         let spec = Arc::new(spec);
@@ -109,6 +111,7 @@ impl LeaderService {
             reported: false,
             wrong: None,
             report,
+            count,
         };
         threads::spawn("leader-service", move || worker.run())?;
         Ok(service)
@@ -133,7 +136,7 @@ impl Drop for LeaderService {
     }
 }
 
-struct Worker<R> {
+struct Worker<R, C> {
     spec: Arc<ServiceSpec>,
     api: Arc<Api>,
     orders: Arc<Orders>,
@@ -144,6 +147,7 @@ struct Worker<R> {
     reported: bool,
     wrong: Option<&'static str>,
     report: R,
+    count: C,
 }
 
 /// A slice, and what was reported about it.
@@ -153,7 +157,7 @@ struct ManagedSlice {
     wrong: Option<&'static str>,
 }
 
-impl<R: FnMut(ServiceReport)> Worker<R> {
+impl<R: FnMut(ServiceReport), C: Fn(Verb, Option<Class>)> Worker<R, C> {
     fn run(&mut self) {
         let mut due = None;
         while let Some(Order { latest, look_ahead }) = self.orders.next(due) {
@@ -169,7 +173,9 @@ impl<R: FnMut(ServiceReport)> Worker<R> {
             if let Some(request) = slice.reconciler.look_ahead()
                 && self.orders.begin_look_ahead()
             {
-                slice.reconciler.looked_ahead(send(&self.api, slice.reconciler.name(), &request, self.timeout));
+                let reply = send(&self.api, slice.reconciler.name(), &request, self.timeout);
+                (self.count)(request.verb, reply.as_ref().err().map(Failure::class));
+                slice.reconciler.looked_ahead(reply);
             }
         }
     }
@@ -220,6 +226,7 @@ impl<R: FnMut(ServiceReport)> Worker<R> {
                 return Some(Next::Over);
             }
             let reply = send(&self.api, slice.reconciler.name(), &request, timeout);
+            (self.count)(request.verb, reply.as_ref().err().map(Failure::class));
             let problem = slice.reconciler.answered(&request, reply, clock::now(), random::fraction());
             slice.tell(&request, problem);
         }

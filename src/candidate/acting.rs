@@ -12,6 +12,7 @@ use crate::election::{Candidacy, CandidateEvent, Claim, Event};
 use crate::leader_service::{LeaderService, ServiceReport, ServiceSpec};
 use crate::time::{Time, backoff};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The shortest and the longest pause before the command is restarted.
@@ -48,7 +49,9 @@ impl Candidate {
     pub fn lead_service(&mut self, spec: ServiceSpec, api: Api) -> io::Result<()> {
         let outbox = self.inbox.outbox();
         let report = move |report| outbox.task(TaskReport::Service(report));
-        self.tasks.set_service(LeaderService::start(spec, api, self.settings.request_timeout, report)?);
+        let metrics = Arc::clone(&self.metrics);
+        let count = move |verb, failure| metrics.api_request(verb, failure);
+        self.tasks.set_service(LeaderService::start(spec, api, self.settings.request_timeout, report, count)?);
         Ok(())
     }
 
@@ -154,7 +157,7 @@ impl Candidate {
                 self.report.command_cannot_start(&error);
                 self.inbox.outbox().stop();
             }
-            CommandReport::Idle => self.tasks.command_is_idle(),
+            CommandReport::Idle => self.tasks.command_is_idle(now),
         }
         false
     }

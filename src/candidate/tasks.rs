@@ -8,11 +8,11 @@ use crate::leadership::Leadership;
 use crate::time::Time;
 use std::time::Duration;
 
-/// How long the Service may take to withdraw the address after a stop.
+/// How long the Service may take to withdraw the address after a stop, when nothing else keeps the lock.
 const WITHDRAWAL_LIMIT: Duration = Duration::from_millis(400);
 
-/// How long after a stop the candidate waits for the Service, also if its thread cannot report: it may be connecting or
-/// waiting for a credential plugin, which nothing interrupts. Together with the release this must fit into two seconds.
+/// How long the candidate then waits for the Service, also if its thread cannot report: it may be connecting or waiting
+/// for a credential plugin, which nothing interrupts. Together with the release this must fit into two seconds.
 const SERVICE_LIMIT: Duration = Duration::from_millis(500);
 
 /// A report of a task.
@@ -29,9 +29,11 @@ pub(super) struct Tasks {
     /// The last report of the command has not been handled yet.
     command_active: bool,
     told: Option<Leadership>,
+    service_told: Option<Leadership>,
     /// The token of the term for which the Service routes to this pod, or may.
     routed: Option<u64>,
-    stopped: Option<Time>,
+    /// After a stop: from when on only the tasks keep the lock.
+    release_due: Option<Time>,
 }
 
 impl Tasks {
@@ -43,9 +45,9 @@ impl Tasks {
         self.command = Some(command);
     }
 
-    /// The candidate is stopping.
-    pub(super) fn stop(&mut self, now: Time) {
-        self.stopped.get_or_insert(now);
+    /// The candidate is stopping. At `release_due` its release delay is over.
+    pub(super) fn stop(&mut self, release_due: Time) {
+        self.release_due.get_or_insert(release_due);
     }
 
     /// Informs the tasks of a change: the claim, or until when tasks of the last term may continue. Returns whether a
@@ -61,14 +63,17 @@ impl Tasks {
             }
             (None, None) => return false,
         };
+        let for_service = self.for_service(leadership);
+        if let Some(service) = &self.service
+            && self.service_told.replace(for_service) != Some(for_service)
+        {
+            service.tell(for_service);
+        }
         if self.told.replace(leadership) == Some(leadership) {
             return false;
         }
         if let Some(command) = &self.command {
             command.tell(leadership);
-        }
-        if let Some(service) = &self.service {
-            service.tell(self.for_service(leadership));
         }
         let Leadership::Leading { fencing_token, .. } = leadership else { return false };
         self.routed = self.service.is_some().then_some(fencing_token);
@@ -79,7 +84,8 @@ impl Tasks {
     fn for_service(&self, leadership: Leadership) -> Leadership {
         match leadership {
             Leadership::Ended { fencing_token, until } => {
-                let until = self.stopped.map_or(until, |at| at.saturating_add(WITHDRAWAL_LIMIT).min(until));
+                let until =
+                    self.service_keeps_lock_from().map_or(until, |at| at.saturating_add(WITHDRAWAL_LIMIT).min(until));
                 Leadership::Ended { fencing_token, until }
             }
             leading @ Leadership::Leading { .. } => leading,
@@ -98,9 +104,14 @@ impl Tasks {
         self.routed.take_if(|routed| *routed == fencing_token);
     }
 
+    /// After a stop: from when on only the Service keeps the lock.
+    fn service_keeps_lock_from(&self) -> Option<Time> {
+        self.release_due.filter(|_| !self.command_active)
+    }
+
     /// After a stop: when the Service is given up.
     pub(super) fn gives_service_up_at(&self) -> Option<Time> {
-        Some(self.routed.and(self.stopped)?.saturating_add(SERVICE_LIMIT))
+        Some(self.routed.and(self.service_keeps_lock_from())?.saturating_add(SERVICE_LIMIT))
     }
 
     /// Gives the Service up if it is time. Returns whether it did.
@@ -110,8 +121,9 @@ impl Tasks {
     }
 
     /// The command has made its last report for this term.
-    pub(super) fn command_is_idle(&mut self) {
+    pub(super) fn command_is_idle(&mut self, now: Time) {
         self.command_active = false;
+        self.release_due = self.release_due.map(|due| due.max(now));
     }
 
     /// Restarts the command after it ended, if this candidate still leads.
@@ -136,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_that_does_not_react_is_given_up_half_a_second_after_a_stop() {
+    fn a_service_that_does_not_react_is_given_up_half_a_second_after_the_release_delay() {
         let second = Duration::from_secs(1);
         let (now, later) = (Time::after_boot(second), Time::after_boot(second + SERVICE_LIMIT));
         let told = Some(Leadership::Ended { fencing_token: 7, until: Time::MAX });
@@ -151,10 +163,23 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_the_service_begins_when_nothing_else_keeps_the_lock() {
+        let at = |seconds| Time::after_boot(Duration::from_secs(seconds));
+        let ended = Leadership::Ended { fencing_token: 7, until: Time::MAX };
+        let mut tasks = Tasks { routed: Some(7), told: Some(ended), command_active: true, ..Tasks::default() };
+        let until = |tasks: &Tasks| tasks.for_service(ended).until();
+        tasks.stop(at(5));
+        assert_eq!((until(&tasks), tasks.gives_service_up_at()), (Time::MAX, None));
+        tasks.command_is_idle(at(9));
+        assert_eq!(until(&tasks), at(9).saturating_add(WITHDRAWAL_LIMIT));
+        assert_eq!(tasks.gives_service_up_at(), Some(at(9).saturating_add(SERVICE_LIMIT)));
+    }
+
+    #[test]
     fn the_command_is_over_when_its_last_report_was_handled() {
         let mut tasks = Tasks { command_active: true, ..Tasks::default() };
         assert!(!tasks.are_over());
-        tasks.command_is_idle();
+        tasks.command_is_idle(Time::ZERO);
         assert!(tasks.are_over());
     }
 }

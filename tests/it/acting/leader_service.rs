@@ -1,7 +1,7 @@
 //! `--leader-service` with candidates: the Service routes to the leader, and nowhere while nobody leads.
 
-use crate::common::Elector;
-use crate::common::cluster::{STEADY, elector, holder_in, lines, plain_server, wait_for};
+use crate::common::cluster::{STEADY, elector, holder, holder_in, lines, plain_server, wait_for, wait_for_renewals};
+use crate::common::{Elector, wait_until};
 use apiserver::{Change, ChangeKind, Fault, Options, Rule, Server};
 use rustix::process::Signal;
 use serde_json::json;
@@ -33,7 +33,7 @@ fn wait_to_lead_to(server: &Server, expected: &[&str]) {
 /// Waits until the log says so.
 fn wait_for_last_error(elector: &Elector, class: &str) {
     let shown = format!("\"lastError\":\"{class}\"");
-    crate::common::wait_until(&shown, || elector.ask("/status").is_ok_and(|(_, body)| body.contains(&shown)));
+    wait_until(&shown, || elector.ask("/status").is_ok_and(|(_, body)| body.contains(&shown)));
 }
 
 #[test]
@@ -92,9 +92,9 @@ fn no_requests_for_slices_are_sent_at_rest() {
     let _a = candidate(&server, "a", "10.0.0.1", &[STEADY]);
     wait_to_lead_to(&server, &["10.0.0.1"]);
     let requests = |server: &Server| server.requests().iter().filter(|request| request.resource == SLICES).count();
-    crate::common::cluster::wait_for_renewals(&server, 10); // the slice of the other IP family is read too
+    wait_for_renewals(&server, 10); // the slice of the other IP family is read too
     let before = requests(&server);
-    crate::common::cluster::wait_for_renewals(&server, 10);
+    wait_for_renewals(&server, 10);
     assert_eq!(requests(&server), before);
 }
 
@@ -106,12 +106,14 @@ fn without_the_right_the_log_names_the_rule_and_the_election_goes_on() {
     a.wait_to_lead();
     a.wait_for_log("grant the verb \"get\" on \"endpointslices\"");
     wait_for_last_error(&a, "forbidden");
-    crate::common::cluster::wait_for_renewals(&server, 10);
+    wait_for_renewals(&server, 10);
     assert!(a.leads());
     assert_eq!(lines(&a, "named \"web-leader\" in"), 1, "it is said once: {}", a.log());
+    let counted = r#"leader_elector_api_requests_total{verb="get",outcome="forbidden"}"#;
+    assert!(a.ask("/metrics").unwrap().1.contains(counted));
     a.signal(Signal::TERM);
     assert_eq!(a.wait_to_end().code(), Some(0));
-    assert_eq!(crate::common::cluster::holder(&server), "", "the lock is released all the same");
+    assert_eq!(holder(&server), "", "the lock is released all the same");
 }
 
 #[test]
@@ -127,6 +129,22 @@ fn hanging_requests_for_slices_do_not_prevent_the_release() {
     b.wait_to_lead();
     server.clear_faults();
     wait_to_lead_to(&server, &["10.0.0.2"]);
+}
+
+#[test]
+fn the_address_is_withdrawn_as_long_as_the_lock_is_kept() {
+    let server = plain_server();
+    let mut a = candidate(&server, "a", "10.0.0.1", &[STEADY, "--release-delay=8s"]);
+    wait_to_lead_to(&server, &["10.0.0.1"]);
+    let failing = Fault::Status { code: 500, retry_after: None };
+    let failing = server.fault(|request| request.resource == SLICES, None, failing);
+    a.signal(Signal::TERM);
+    // Without a release delay it would give up before the sixth attempt.
+    wait_until("it tries to withdraw the address", || failing.hits() >= 6);
+    failing.remove();
+    wait_to_lead_to(&server, &[]);
+    assert_eq!(holder(&server), "a", "the lock is kept");
+    assert_eq!(a.wait_to_end().code(), Some(0));
 }
 
 #[test]
@@ -157,7 +175,7 @@ fn the_address_of_an_older_term_never_replaces_that_of_a_newer_one() {
     let late = |millis| Fault::DelayRequest(Duration::from_millis(millis));
     for number in 3..3 + handovers {
         let leads = |elector: &&mut Elector| elector.leads();
-        crate::common::wait_until("somebody leads", || running.iter_mut().any(|elector| elector.leads()));
+        wait_until("somebody leads", || running.iter_mut().any(|elector| elector.leads()));
         let writes = |request: &apiserver::RequestSeen| request.resource == SLICES && request.verb == "update";
         server.clear_faults();
         match number % 5 {
@@ -175,7 +193,7 @@ fn the_address_of_an_older_term_never_replaces_that_of_a_newer_one() {
                 leader.signal(Signal::STOP);
                 let id = leader.id.clone();
                 let others = |it: &&mut Elector| it.id != id && it.leads();
-                crate::common::wait_until("another one leads", || running.iter_mut().find(others).is_some());
+                wait_until("another one leads", || running.iter_mut().find(others).is_some());
                 running.iter().find(|it| it.id == id).expect("it is there").signal(Signal::CONT);
                 continue;
             }
@@ -187,7 +205,7 @@ fn the_address_of_an_older_term_never_replaces_that_of_a_newer_one() {
         running.retain(|it| it.id != id);
         running.push(start(number));
     }
-    crate::common::wait_until("the Service routes to the leader", || {
+    wait_until("the Service routes to the leader", || {
         let leader = running.iter().find(|elector| elector.leads());
         leader
             .is_some_and(|leader| leader.log().contains(&addresses(&server).join(" ")) && addresses(&server).len() == 1)

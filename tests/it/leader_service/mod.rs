@@ -43,7 +43,8 @@ impl Candidate {
         let tell = move |it| {
             let _ = report.send(it);
         };
-        let service = LeaderService::start(spec(identity, addresses), client(server), timeout, tell).unwrap();
+        let service =
+            LeaderService::start(spec(identity, addresses), client(server), timeout, tell, |_, _| ()).unwrap();
         Candidate { service, reports }
     }
 
