@@ -146,7 +146,8 @@ pub enum CommandReport {
     /// It runs. `LEADER_ELECTION_FENCING_TOKEN` is this token; `pid` is also the number of its process group.
     Started { fencing_token: u64, pid: u32 },
     /// It has ended, and everything that it started has ended. A command whose end was not seen counts as killed.
-    Ended { fencing_token: u64, status: ExitStatus },
+    /// `asked`: it had been asked to end, or was not started because it was too late.
+    Ended { fencing_token: u64, status: ExitStatus, asked: bool },
     /// It could not be started: the exit code that a shell has in this case, and the reason. 127: not found; 126: any
     /// other reason.
     CannotStart { fencing_token: u64, status: u8, error: io::Error },

@@ -5,10 +5,8 @@ use super::Candidate;
 use super::tasks::TaskReport;
 use crate::api::Api;
 use crate::clock;
-use crate::command::{
-    CommandReport, CommandRunner, CommandSpec, KILL_MARGIN, OnExit, RunMode, THIS_PROGRAM, exit_code,
-};
-use crate::election::{Candidacy, CandidateEvent, Claim, Event};
+use crate::command::{CommandReport, CommandRunner, CommandSpec, OnExit, RunMode, THIS_PROGRAM, exit_code};
+use crate::election::{Candidacy, CandidateEvent, Event};
 use crate::leader_service::{LeaderService, ServiceReport, ServiceSpec};
 use crate::time::{Time, backoff};
 use std::io;
@@ -25,23 +23,10 @@ pub(super) struct CommandState {
     /// The exit code of the last command, if it ended because of a stop or caused one.
     pub(super) exit_code: Option<u8>,
     began: Time,
-    /// How long before the end of the claim the wardens send SIGTERM.
-    stop_timeout: Duration,
-    /// When they send SIGTERM, unless the claim is renewed before; and whether they have.
-    asked_at: Option<Time>,
-    asked: bool,
     /// The number of short runs in a row.
     short_runs: u32,
     /// When to restart it.
     pub(super) restart_at: Option<Time>,
-}
-
-impl CommandState {
-    /// Notes whether the command got SIGTERM because the claim was not renewed in time.
-    fn note_claim(&mut self, claim: Option<Claim>, now: Time) {
-        self.asked |= self.asked_at.is_some_and(|at| at <= now);
-        self.asked_at = claim.map(|claim| claim.until.saturating_sub(self.stop_timeout));
-    }
 }
 
 impl Candidate {
@@ -66,7 +51,6 @@ impl Candidate {
             stop_timeout: run_mode.stop_timeout,
         };
         self.command.on_exit = run_mode.on_exit;
-        self.command.stop_timeout = run_mode.stop_timeout.max(KILL_MARGIN);
         let outbox = self.inbox.outbox();
         self.report.runs_command();
         let command = CommandRunner::start(spec, move |report| outbox.task(TaskReport::Command(report)))?;
@@ -77,7 +61,6 @@ impl Candidate {
     /// Informs the tasks of the current term. Call it after the snapshot is published.
     pub(super) fn tell_tasks(&mut self, now: Time) {
         let claim = self.lock_set.claim().filter(|claim| now < claim.until);
-        self.command.note_claim(claim, now);
         if self.tasks.tell(claim, self.lock_set.work_until()) {
             self.lock_set.begin_work();
         }
@@ -131,13 +114,11 @@ impl Candidate {
         match report {
             CommandReport::Started { fencing_token, pid } => {
                 self.command.began = now;
-                self.command.asked = false;
                 self.report.command_started(fencing_token, pid);
             }
-            CommandReport::Ended { status, .. } => {
-                let claim = self.lock_set.claim().filter(|claim| now < claim.until);
-                self.command.note_claim(claim, now);
-                let by_itself = claim.is_some() && !self.command.asked;
+            CommandReport::Ended { status, asked, .. } => {
+                let leads = self.lock_set.claim().is_some_and(|claim| now < claim.until);
+                let by_itself = leads && !asked;
                 let is_last = match self.command.on_exit {
                     OnExit::Release if by_itself => true,
                     _ => self.lock_set.candidacy(now) == Candidacy::Leaving,
@@ -147,7 +128,7 @@ impl Candidate {
                 if by_itself {
                     return self.command_left(now);
                 }
-                if claim.is_some() {
+                if leads {
                     // It got SIGTERM because there was no renewal. If there is one now, it is started again.
                     self.tasks.restart_command();
                 }

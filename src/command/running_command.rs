@@ -37,8 +37,12 @@ pub(super) struct RunningCommand {
     undelivered: bool,
     cannot_start: Option<io::Error>,
     started: bool,
-    /// The wait status of the command.
-    status: Option<i32>,
+    /// The candidate has ended the term.
+    term_is_over: bool,
+    /// A warden died, so the command was ended.
+    warden_died: bool,
+    /// The wait status of the command, and whether it had got SIGTERM or SIGKILL.
+    outcome: Option<(i32, bool)>,
     /// The whole command has ended.
     pub(super) is_over: bool,
 }
@@ -79,7 +83,9 @@ impl RunningCommand {
             undelivered: false,
             cannot_start: None,
             started: false,
-            status: None,
+            term_is_over: false,
+            warden_died: false,
+            outcome: None,
             is_over: false,
         }
     }
@@ -91,6 +97,7 @@ impl RunningCommand {
         }
         if let Some(leadership) = leadership {
             self.tell(leadership);
+            self.term_is_over |= matches!(self.leadership, Leadership::Ended { .. });
         }
     }
 
@@ -184,8 +191,8 @@ impl RunningCommand {
                 Ok(Heard::Message(Message::CannotStart { errno }, _)) => {
                     self.cannot_start = Some(io::Error::from_raw_os_error(errno));
                 }
-                Ok(Heard::Message(Message::Ended { status }, _)) => {
-                    self.status = Some(status);
+                Ok(Heard::Message(Message::Ended { status, asked }, _)) => {
+                    self.outcome = Some((status, asked));
                     self.is_over = true;
                 }
                 Ok(Heard::Message(..)) => {}
@@ -214,6 +221,7 @@ impl RunningCommand {
         }
         warn!("a warden of the command died: ending the command");
         if !self.schedule.is_ending() {
+            self.warden_died = true;
             self.tell(Leadership::Ended { fencing_token: self.fencing_token, until: self.leadership.until() });
         }
     }
@@ -261,26 +269,30 @@ impl RunningCommand {
         }
     }
 
-    /// Ends the wardens, and returns the outcome of the command.
-    pub(super) fn finish(mut self) -> CommandReport {
+    /// Ends the wardens, and returns the outcome of the command; `None` if the term was over before it was started.
+    pub(super) fn finish(mut self) -> Option<CommandReport> {
         // They have nothing left to do, and a stopped one would never end.
         let _ = self.outer.kill();
         let _ = self.outer.wait();
+        if self.term_is_over && !self.started && self.cannot_start.is_none() {
+            return None;
+        }
         let fencing_token = self.fencing_token;
-        let was_lost = !self.started && self.status.is_none();
+        let was_lost = !self.started && self.outcome.is_none();
         let lost = || io::Error::other("its warden was killed before it had started it");
         let error = self.cannot_start.or_else(|| was_lost.then(lost));
-        match error {
+        Some(match error {
             Some(error) => {
                 let status = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
                 CommandReport::CannotStart { fencing_token, status, error }
             }
             // Its warden was killed before it could report, and the command with it.
             None => {
-                let killed = Signal::KILL.as_raw();
-                CommandReport::Ended { fencing_token, status: ExitStatus::from_raw(self.status.unwrap_or(killed)) }
+                let killed = || (Signal::KILL.as_raw(), self.schedule.is_ending() && !self.warden_died);
+                let (status, asked) = self.outcome.unwrap_or_else(killed);
+                CommandReport::Ended { fencing_token, status: ExitStatus::from_raw(status), asked }
             }
-        }
+        })
     }
 }
 
@@ -348,7 +360,21 @@ mod tests {
         outer_warden.send(Message::Started { pid: 1 }, None).unwrap();
         running.hear(&|_| ());
         assert_eq!(warden.wait().unwrap().0, Message::Begin { until: Time::ZERO, stop_timeout: Duration::ZERO });
-        running.finish();
+        assert!(running.finish().is_none());
+    }
+
+    #[test]
+    fn a_term_that_is_over_before_the_command_is_started_has_no_outcome() {
+        for (killed_with_the_term, has_outcome) in [(true, false), (false, true)] {
+            let (mut running, _outer_warden, _warden) = just_started();
+            if killed_with_the_term {
+                running.take_mail(Some(Leadership::Ended { fencing_token: 1, until: Time::ZERO }), vec![]);
+            }
+            running.outer.kill().unwrap();
+            running.outer.wait().unwrap();
+            running.hear(&|_| ());
+            assert_eq!(running.finish().is_some(), has_outcome);
+        }
     }
 
     #[test]
@@ -356,7 +382,9 @@ mod tests {
         let (mut running, outer_warden, _warden) = just_started();
         outer_warden.send(Message::CannotStart { errno: Errno::AGAIN.raw_os_error() }, None).unwrap();
         running.hear(&|_| ());
-        let CommandReport::CannotStart { status: 126, error, .. } = running.finish() else { panic!("another report") };
+        let Some(CommandReport::CannotStart { status: 126, error, .. }) = running.finish() else {
+            panic!("another report")
+        };
         assert_eq!(error.raw_os_error(), Some(Errno::AGAIN.raw_os_error()));
     }
 

@@ -73,8 +73,11 @@ impl Schedule {
         }
     }
 
-    /// It must end now, because nobody will renew the claim any more.
+    /// It must end now, because nobody will renew the claim any more. It gets SIGTERM at once, also after a SIGINT.
     pub(super) fn end_unrenewed(&mut self, now: Time) {
+        if std::mem::take(&mut self.interrupted) && !self.asked {
+            self.ending = None;
+        }
         self.ending.get_or_insert(now);
     }
 
@@ -233,6 +236,18 @@ mod tests {
         assert_eq!(schedule.step(at(5_000)), Step::Wait(at(5_100)));
         schedule.take_over(at(5_010));
         assert_eq!(schedule.step(at(5_010)), Step::Kill);
+    }
+
+    #[test]
+    fn an_elector_that_dies_after_sigint_means_sigterm_at_once() {
+        let mut schedule = until_20_s(Layer::Inner);
+        schedule.interrupted();
+        schedule.end(at(20_000), true, at(5_000));
+        schedule.end_unrenewed(at(5_200));
+        assert_eq!(schedule.step(at(5_200)), Step::Ask);
+        assert_eq!(schedule.step(at(5_200)), Step::Wait(at(7_200)));
+        schedule.end_unrenewed(at(6_000));
+        assert_eq!(schedule.step(at(6_000)), Step::Wait(at(7_200)), "the stop timeout does not start again");
     }
 
     #[test]

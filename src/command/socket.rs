@@ -32,7 +32,8 @@ pub(super) enum Message {
     /// From the process that could not become the command, and from the wardens: the system's error.
     CannotStart { errno: i32 },
     /// From the inner warden: the command has ended with this wait status, and everything that it started has ended.
-    Ended { status: i32 },
+    /// `asked`: it had got SIGTERM or SIGKILL from the warden.
+    Ended { status: i32, asked: bool },
 }
 
 pub(super) enum Heard {
@@ -143,7 +144,7 @@ impl Message {
             Message::Parent(pid) => (4, number(pid), 0),
             Message::Started { pid } => (5, number(pid), 0),
             Message::CannotStart { errno } => (6, number(errno), 0),
-            Message::Ended { status } => (7, number(status), 0),
+            Message::Ended { status, asked } => (7, number(status), u64::from(asked)),
         };
         let mut packet = [kind; MESSAGE_SIZE];
         packet[1..9].copy_from_slice(&first.to_ne_bytes());
@@ -166,7 +167,7 @@ impl Message {
             4 => Message::Parent(number.ok()?),
             5 => Message::Started { pid: number.ok()? },
             6 => Message::CannotStart { errno: number.ok()? },
-            7 => Message::Ended { status: number.ok()? },
+            7 => Message::Ended { status: number.ok()?, asked: second != 0 },
             _ => return None,
         })
     }
@@ -194,7 +195,8 @@ mod tests {
             Message::Parent(1),
             Message::Started { pid: i32::MAX },
             Message::CannotStart { errno: 2 },
-            Message::Ended { status: 0x8b },
+            Message::Ended { status: 0x8b, asked: false },
+            Message::Ended { status: 0, asked: true },
         ] {
             here.send(message, None).unwrap();
             let Heard::Message(heard, None) = there.hear().unwrap() else { panic!("{message:?} did not come") };

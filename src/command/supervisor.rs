@@ -96,7 +96,9 @@ impl<R: Fn(CommandReport)> Supervisor<R> {
         let Some(running) = self.running.take() else { return };
         let fencing_token = running.fencing_token;
         self.done = Some(fencing_token);
-        (self.report)(running.finish());
+        if let Some(outcome) = running.finish() {
+            (self.report)(outcome);
+        }
     }
 
     fn begin(&mut self) {

@@ -49,7 +49,7 @@ pub(super) fn run(layer: Layer, argv: &[OsString]) -> io::Result<()> {
         Layer::Outer => start_inner(argv, file).map(|child| (child, None)),
         // This process may have been paused since it was started.
         _ if clock::now() >= end_of_work(until, stop_timeout) => {
-            return socket.send(Message::Ended { status: Signal::TERM.as_raw() }, None);
+            return socket.send(Message::Ended { status: Signal::TERM.as_raw(), asked: true }, None);
         }
         _ => start_command(argv, file).map(|(child, socket)| (child, Some(socket))),
     };
@@ -118,7 +118,7 @@ struct Warden {
     started: bool,
     /// The wait status of the child, after it has ended.
     status: Option<i32>,
-    /// The command's process group got SIGTERM.
+    /// The command's process group got SIGTERM or SIGKILL.
     group_asked: bool,
 }
 
@@ -143,7 +143,7 @@ impl Warden {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.say(Message::Ended { status: self.status.unwrap_or_default() });
+        self.say(Message::Ended { status: self.status.unwrap_or_default(), asked: self.group_asked });
         Ok(())
     }
 
@@ -184,8 +184,9 @@ impl Warden {
         });
     }
 
-    fn kill(&self) {
+    fn kill(&mut self) {
         if self.status.is_none() {
+            self.group_asked = true;
             // All at once, so that none has the time to start another process.
             let _ = kill_process_group(self.child, Signal::KILL);
         }

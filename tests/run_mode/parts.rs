@@ -53,7 +53,9 @@ fn elector() {
     let report = move |report| {
         let line = match report {
             CommandReport::Started { fencing_token, pid } => format!("started {fencing_token} {pid}"),
-            CommandReport::Ended { fencing_token, status } => format!("ended {fencing_token} {}", exit_code(status)),
+            CommandReport::Ended { fencing_token, status, .. } => {
+                format!("ended {fencing_token} {}", exit_code(status))
+            }
             CommandReport::CannotStart { fencing_token, status, error } => {
                 format!("cannot {fencing_token} {status} {error}")
             }
