@@ -50,25 +50,51 @@ impl Signals {
     }
 
     /// Waits for the first signal and calls `on_first`. A signal later than `SAME_REQUEST` after that exits the process
-    /// at once. `forward` is called first for each signal for the command, including SIGINT. Neither callback may
-    /// block.
+    /// at once; an earlier one is ignored. `forward` is called first for each signal for the command, including SIGINT
+    /// unless it is ignored. Neither callback may block.
     ///
     /// The exit code is the one a shell shows for the signal: 130 for SIGINT, 143 for SIGTERM. This function does not
     /// return, so call it in a thread of its own.
     pub fn run(mut self, forward: impl Fn(i32), on_first: impl FnOnce(Signal)) {
-        let forwarded = |number: &i32| {
-            if *number != SIGTERM {
-                forward(*number);
+        let (mut on_first, mut first_came) = (Some(on_first), None);
+        for number in self.0.forever() {
+            let now = Instant::now();
+            let meaning = meaning(number, first_came, now);
+            if meaning != Meaning::Repetition && number != SIGTERM {
+                forward(number);
             }
-        };
-        let mut signals = self.0.forever().inspect(forwarded).filter_map(Signal::from_number);
-        let Some(first) = signals.next() else { return };
-        let came = Instant::now();
-        on_first(first);
-        if let Some(later) = signals.find(|_| came.elapsed() >= SAME_REQUEST) {
-            // Unlike `std::process::exit`, this does not wait for exit handlers.
-            signal_hook::low_level::exit(later.exit_code());
+            match meaning {
+                Meaning::Repetition | Meaning::ForCommand => {}
+                Meaning::Stop(signal) => {
+                    first_came = Some(now);
+                    if let Some(on_first) = on_first.take() {
+                        on_first(signal);
+                    }
+                }
+                // Unlike `std::process::exit`, this does not wait for exit handlers.
+                Meaning::Exit(signal) => signal_hook::low_level::exit(signal.exit_code()),
+            }
         }
+    }
+}
+
+/// What a signal means for the program.
+#[derive(Debug, PartialEq, Eq)]
+enum Meaning {
+    ForCommand,
+    Stop(Signal),
+    /// It came so soon after the first that it is the same request.
+    Repetition,
+    Exit(Signal),
+}
+
+/// `first_came`: when the first signal that ends the program came.
+fn meaning(number: i32, first_came: Option<Instant>, now: Instant) -> Meaning {
+    match (Signal::from_number(number), first_came) {
+        (None, _) => Meaning::ForCommand,
+        (Some(signal), None) => Meaning::Stop(signal),
+        (Some(_), Some(came)) if now.duration_since(came) < SAME_REQUEST => Meaning::Repetition,
+        (Some(signal), Some(_)) => Meaning::Exit(signal),
     }
 }
 
@@ -97,5 +123,23 @@ impl fmt::Display for Signal {
             Signal::Int => "SIGINT",
             Signal::Term => "SIGTERM",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_signal_soon_after_the_first_is_neither_forwarded_nor_obeyed() {
+        let came = Instant::now();
+        let at = |number, millis| meaning(number, Some(came), came + Duration::from_millis(millis));
+        assert_eq!(meaning(SIGINT, None, came), Meaning::Stop(Signal::Int));
+        assert_eq!(meaning(SIGHUP, None, came), Meaning::ForCommand);
+        for number in [SIGINT, SIGTERM] {
+            assert_eq!(at(number, 99), Meaning::Repetition);
+            assert!(matches!(at(number, 100), Meaning::Exit(_)));
+        }
+        assert_eq!(at(SIGHUP, 1), Meaning::ForCommand);
     }
 }
