@@ -88,9 +88,9 @@ impl<T: Clone + 'static> ReloadingFile<T> {
             }
             (self.parse)(&contents).map(|value| Some((contents, value)))
         });
-        state.stamps = stamps;
         match outcome {
             Ok(changed) => {
+                state.stamps = stamps;
                 if let Some((contents, value)) = changed {
                     state.contents = contents;
                     state.value = value;
@@ -102,6 +102,7 @@ impl<T: Clone + 'static> ReloadingFile<T> {
                     log::warn!("{error}; using the previous content");
                 }
                 state.failing = true;
+                state.stamps = None; // the next call tries again
             }
         }
     }
@@ -159,4 +160,28 @@ pub(super) fn read_bounded(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= most).then_some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[test]
+    fn files_that_could_not_be_read_are_read_again() {
+        static WORKS: AtomicBool = AtomicBool::new(true);
+        let path = std::env::temp_dir().join(format!("leader-elector-reloading-{}", std::process::id()));
+        fs::write(&path, "old").unwrap();
+        let file = ReloadingFile::open(path.clone(), |_, bytes| match WORKS.load(Ordering::SeqCst) {
+            true => Ok(bytes.to_vec()),
+            false => Err(CredentialsError::new("it cannot be read just now".to_owned())),
+        })
+        .unwrap();
+        WORKS.store(false, Ordering::SeqCst);
+        fs::write(&path, "new content").unwrap();
+        assert_eq!(file.current(), b"old");
+        WORKS.store(true, Ordering::SeqCst);
+        assert_eq!(file.current(), b"new content");
+        fs::remove_file(&path).unwrap();
+    }
 }
