@@ -2,11 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// A shorter secret cannot be told from other text.
-const SHORTEST: usize = 8;
-
-/// The beginning of a secret is hidden from this length on: quoted text is cut at the end.
-const SHORTEST_PART: usize = 16;
+/// This many characters identify a secret: quoted text is cut at the end. A shorter secret cannot be told from other
+/// text.
+const PART: usize = 16;
 
 /// The number of secrets that are remembered. Tokens are renewed every hour or so.
 const MOST: usize = 16;
@@ -18,7 +16,7 @@ static SECRETS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 /// From now on this text is not logged.
 pub fn hide(secret: &str) {
     let mut secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
-    if secret.len() < SHORTEST || secrets.iter().any(|other| other == secret) {
+    if secret.len() < PART || secrets.iter().any(|other| other == secret) {
         return;
     }
     if secrets.len() == MOST {
@@ -31,16 +29,22 @@ pub fn hide(secret: &str) {
 pub(super) fn without_secrets(mut text: String) -> String {
     let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner);
     for secret in secrets.iter() {
-        let first = secret.get(..SHORTEST_PART).unwrap_or(secret);
+        let Some(part) = secret.get(..PART) else { continue };
         let mut from = 0;
-        while let Some(found) = text[from..].find(first) {
+        while let Some(found) = text[from..].find(part) {
             let start = from + found;
-            let shown = text[start..].bytes().zip(secret.bytes()).take_while(|(a, b)| a == b).count();
-            text.replace_range(start..start + shown, INSTEAD);
+            // To the end of the word: another secret may begin like this one.
+            let rest = &text[start..];
+            let end = rest.find(|c: char| !is_of_a_token(c)).map_or(text.len(), |length| start + length);
+            text.replace_range(start..end.max(start + PART), INSTEAD);
             from = start + INSTEAD.len();
         }
     }
     text
+}
+
+fn is_of_a_token(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | ',' | ';' | '(' | ')' | '[' | ']' | '{' | '}' | '\\')
 }
 
 #[cfg(test)]
@@ -50,14 +54,14 @@ mod tests {
     #[test]
     fn secrets_and_their_beginnings_are_hidden() {
         hide("0123456789abcdefghij");
-        hide("an-old-token");
-        hide("short");
+        hide("0123456789abcdefGHIJ");
+        hide("fifteen-letters");
         for (text, expected) in [
             ("Bearer 0123456789abcdefghij, 0123456789abcdefghij", "Bearer [token], [token]"),
-            ("cut: 0123456789abcdefg…", "cut: [token]…"),
+            ("\"0123456789abcdefGHIJ\"", "\"[token]\""),
+            ("cut: 0123456789abcdefg\u{2026}", "cut: [token]\u{2026}"),
             ("too short a part: 0123456789abcde", "too short a part: 0123456789abcde"),
-            ("an-old-token\u{e4}", "[token]\u{e4}"),
-            ("a short word", "a short word"),
+            ("fifteen-letters", "fifteen-letters"),
         ] {
             assert_eq!(without_secrets(text.into()), expected);
         }
