@@ -110,7 +110,8 @@ fn without_the_right_the_log_names_the_rule_and_the_election_goes_on() {
     assert!(a.leads());
     assert_eq!(lines(&a, "named \"web-leader\" in"), 1, "it is said once: {}", a.log());
     let counted = r#"leader_elector_api_requests_total{verb="get",outcome="forbidden"}"#;
-    assert!(a.ask("/metrics").unwrap().1.contains(counted));
+    let metrics = a.ask("/metrics").unwrap().1;
+    assert!(metrics.contains(counted) && !metrics.contains(&format!("{counted} 0\n")), "{metrics}");
     a.signal(Signal::TERM);
     assert_eq!(a.wait_to_end().code(), Some(0));
     assert_eq!(holder(&server), "", "the lock is released all the same");
