@@ -214,8 +214,18 @@ fn the_reference_has_the_fields_of_the_status() {
 }
 
 /// The values of `lastError`.
-const CLASSES: [&str; 8] =
-    ["forbidden", "unauthorized", "invalid", "not_found", "throttled", "unavailable", "unreadable", "unhealthy"];
+const CLASSES: [&str; 10] = [
+    "forbidden",
+    "unauthorized",
+    "invalid",
+    "not_found",
+    "throttled",
+    "unavailable",
+    "unreadable",
+    "unhealthy",
+    "foreign",
+    "outdated",
+];
 
 #[test]
 fn the_reference_has_the_series_of_the_metrics() {
