@@ -81,6 +81,11 @@ impl Lock {
         self.server.put(self.kind, "default", object)
     }
 
+    /// Changes the object as another client that undoes no write of a candidate.
+    pub fn edit(&self, edit: impl FnOnce(&mut Value)) -> Value {
+        self.server.edit(self.kind, "default", "example", edit)
+    }
+
     /// Writes a record into the object; creates the object if it is missing. In Endpoints and ConfigMaps the record is
     /// the text of the annotation.
     pub fn put_record(&self, record: &Value) -> Value {

@@ -160,6 +160,16 @@ impl Server {
         Value::clone(&stored)
     }
 
+    /// Changes an object like [`Server::put`], in one step: no write of another client is undone. Returns the stored
+    /// object.
+    ///
+    /// # Panics
+    /// If there is no such object.
+    pub fn edit(&self, resource: &str, namespace: &str, name: &str, edit: impl FnOnce(&mut Value)) -> Value {
+        let stored = self.shared.store.edit(key(resource, namespace, name), edit, "third-party");
+        Value::clone(&stored.expect("the object exists"))
+    }
+
     /// Deletes an object; returns whether there was one.
     pub fn delete(&self, resource: &str, namespace: &str, name: &str) -> bool {
         self.shared.store.delete(&key(resource, namespace, name), None, None).is_ok()

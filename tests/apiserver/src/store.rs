@@ -154,6 +154,16 @@ impl Store {
         self.commit(&mut inner, kind, key, object, manager)
     }
 
+    /// Changes an object without any check; `None` if there is none.
+    pub(crate) fn edit(&self, key: Key, edit: impl FnOnce(&mut Value), manager: &str) -> Option<Arc<Value>> {
+        let mut inner = lock(&self.inner);
+        let current = inner.objects.get(&key).cloned()?;
+        let mut object = Value::clone(&current);
+        edit(&mut object);
+        keep_identity(&mut object, &current);
+        Some(self.commit(&mut inner, ChangeKind::Modified, key, object, manager))
+    }
+
     /// Opens a watch, which gets its changes through the returned inbox. The caller must close it. The error is the 410
     /// for a resourceVersion that is no longer kept.
     pub(crate) fn watch(

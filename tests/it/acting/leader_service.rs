@@ -79,9 +79,9 @@ fn a_leader_that_steps_down_withdraws_its_address_first() {
     let server = plain_server();
     let a = candidate(&server, "a", "10.0.0.1", &[STEADY]);
     wait_to_lead_to(&server, &["10.0.0.1"]);
-    let mut lock = server.get("endpoints", "default", "example").unwrap();
-    lock["metadata"]["annotations"]["leader-elector/step-down"] = "a".into();
-    server.put("endpoints", "default", lock);
+    server.edit("endpoints", "default", "example", |lock| {
+        lock["metadata"]["annotations"]["leader-elector/step-down"] = "a".into();
+    });
     wait_to_lead_to(&server, &[]);
     a.wait_to_name("");
 }

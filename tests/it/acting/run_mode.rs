@@ -153,9 +153,7 @@ fn two_locks_are_released_when_the_command_has_ended() {
 #[test]
 fn a_leader_that_is_asked_to_step_down_releases_the_lock_when_the_command_has_ended() {
     let ask = |stage: &Stage, _: &Elector| {
-        let mut object = stage.lock.object().unwrap();
-        object["metadata"]["annotations"]["leader-elector/step-down"] = "a".into();
-        stage.lock.put(object);
+        stage.lock.edit(|object| object["metadata"]["annotations"]["leader-elector/step-down"] = "a".into());
     };
     let (_stage, a, _b) = ends_before_the_release("leases", &[], ask);
     assert_eq!(candidacy(&a), "standing-back");

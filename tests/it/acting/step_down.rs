@@ -13,9 +13,7 @@ const STEP_DOWN: &str = "leader-elector/step-down";
 
 /// Sets the annotation, as `kubectl annotate` does.
 fn ask_to_step_down(lock: &Lock, holder: &str) {
-    let mut object = lock.object().unwrap();
-    object["metadata"]["annotations"][STEP_DOWN] = holder.into();
-    lock.put(object);
+    lock.edit(|object| object["metadata"]["annotations"][STEP_DOWN] = holder.into());
 }
 
 fn asked(lock: &Lock) -> Value {

@@ -86,13 +86,11 @@ fn a_second_process_of_the_same_name_leads_when_the_first_has_left() {
 fn left_behind(lock: &Lock, id: &str, boot: &str, network: &str) {
     let renewed = "2026-01-01T00:00:00.000000Z";
     lock.put_record(&lock.peer(id, 1, renewed));
-    let mut object = lock.object().unwrap();
     let mark = json!({
         "process": "000000000000000000000000000000ff", "write": 7, "holderIdentity": id, "renewTime": renewed,
         "boot": boot, "network": network,
     });
-    object["metadata"]["annotations"][MARK] = mark.to_string().into();
-    lock.put(object);
+    lock.edit(|object| object["metadata"]["annotations"][MARK] = mark.to_string().into());
 }
 
 #[test]

@@ -68,9 +68,9 @@ fn a_conflict_does_not_end_the_leadership() {
     elector.wait_to_lead();
     let began = record(&server).unwrap()["acquireTime"].clone();
     for edited in 1..=3 {
-        let mut lock = server.get("endpoints", "default", "example").unwrap();
-        lock["metadata"]["labels"] = json!({"edited": edited.to_string()});
-        put(&server, lock);
+        server.edit("endpoints", "default", "example", |lock| {
+            lock["metadata"]["labels"] = json!({"edited": edited.to_string()});
+        });
         wait_for_renewals(&server, 1);
     }
     let lock = server.get("endpoints", "default", "example").unwrap();

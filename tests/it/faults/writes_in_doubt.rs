@@ -137,9 +137,7 @@ fn after_a_conflict_a_release_is_sent_again_with_the_new_version() {
     // The watch does not show the edit.
     server.fault(on(&["watch"]), None, Fault::HangRequest);
     server.cut_watches();
-    let mut lock = server.get("endpoints", "default", "example").unwrap();
-    lock["metadata"]["labels"] = json!({"edited": "yes"});
-    put(&server, lock);
+    server.edit("endpoints", "default", "example", |lock| lock["metadata"]["labels"] = json!({"edited": "yes"}));
     leader.signal(Signal::TERM);
     assert_eq!(leader.wait_to_end().code(), Some(0));
     let lock = server.get("endpoints", "default", "example").unwrap();

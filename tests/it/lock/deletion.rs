@@ -72,10 +72,10 @@ fn each_time_the_lock_is_written_again_the_fencing_token_grows() {
 #[test]
 fn the_leader_writes_a_removed_record_again() {
     let without_record: fn(&Lock) = |lock| {
-        let mut object = lock.object().unwrap();
-        object["metadata"]["annotations"].as_object_mut().unwrap().remove(RECORD);
-        object["metadata"]["labels"] = json!({"mine": "now"});
-        lock.put(object);
+        lock.edit(|object| {
+            object["metadata"]["annotations"].as_object_mut().unwrap().remove(RECORD);
+            object["metadata"]["labels"] = json!({"mine": "now"});
+        });
     };
     let another_object: fn(&Lock) = |lock| {
         lock.server.delete(lock.kind, "default", "example");
@@ -145,9 +145,7 @@ fn a_follower_waits_for_a_leader_that_is_cut_off_when_the_record_is_removed() {
                 let cut_off = lock.server.fault(|it| it.user.as_deref() == Some("a"), None, Fault::HangRequest);
                 lock.server.cut_watches();
                 wait_until("a is cut off", || cut_off.hits() >= 2);
-                let mut object = lock.object().unwrap();
-                take_out(&mut object);
-                lock.put(object);
+                lock.edit(take_out);
                 let taken_out = lock.changes().last().unwrap().0.when;
                 lock.wait("b takes the lock", || lock.holder() == "b");
                 let changes = lock.changes();
@@ -220,9 +218,8 @@ fn a_leader_renews_although_its_mark_was_removed() {
     let a = lock.start("a", &["--ttl=30s", "--retry-period=2s"]);
     a.wait_to_lead();
     let unmarked = |object: &Value| object["metadata"]["annotations"].get(MARK).is_none();
-    let mut object = lock.object().unwrap();
-    object["metadata"].as_object_mut().unwrap().remove("annotations");
-    assert!(unmarked(&lock.put(object)));
+    let edited = lock.edit(|object| drop(object["metadata"].as_object_mut().unwrap().remove("annotations")));
+    assert!(unmarked(&edited));
     wait_until("the mark is there again", || !unmarked(&lock.object().unwrap()));
     assert!(a.leads(), "{}", a.log());
 }

@@ -58,9 +58,7 @@ fn is_led_within_the_limit(kind: &'static str, object: Value) {
     let b = start(&lock, "b", &FLAGS);
     b.wait_to_name("a");
     for number in 0..2 {
-        let mut object = lock.object().unwrap();
-        object["metadata"]["labels"]["number"] = format!("{number}").into();
-        lock.put(object);
+        lock.edit(|object| object["metadata"]["labels"]["number"] = format!("{number}").into());
         assert!(renews(&lock.server, 2, SLOW), "{}", a.log());
     }
     assert!(a.leads(), "{}", a.log());
