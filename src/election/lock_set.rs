@@ -257,10 +257,11 @@ impl LockSet {
     /// Tells each state machine whether its lock must be kept. Returns for which of them this changed.
     fn hold(&mut self, now: Time) -> [bool; MOST_LOCKS] {
         let held = self.release_time.keeps_locks(now, self.work.goes_on);
+        let renewed = self.release_time.renews_locks(now, self.work.goes_on);
         let of_each = [held || self.waits_for_second(now), held];
         let mut changed = [false; MOST_LOCKS];
         for (index, lock) in self.locks.iter_mut().enumerate() {
-            changed[index] = lock.hold(of_each[index]);
+            changed[index] = lock.hold(of_each[index], renewed);
         }
         changed
     }

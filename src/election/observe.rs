@@ -1,6 +1,6 @@
 //! Processes observations of the lock: whose record it is, since when, and which own writes it proves.
 
-use super::pacing::Retry;
+use super::pacing::{REWRITE_PACE, Retry};
 use super::{Claim, Election, Moment, Purpose, Sight, Write};
 use crate::time::Time;
 use std::sync::Arc;
@@ -62,7 +62,9 @@ impl Election {
             self.own.forget_vanished();
         }
         self.own.keep_doubts_about(sight);
-        self.requests.supersede(sight);
+        if !is_back {
+            self.requests.supersede(sight);
+        }
     }
 
     /// An own write has been carried out, and was in the lock at this resourceVersion.
@@ -70,6 +72,10 @@ impl Election {
         let until = write.sent.saturating_add(self.settings.renew_deadline); // S1
         match write.purpose {
             Purpose::Acquire => {
+                if self.term.is_some() {
+                    let pace = self.settings.pace_of_leader().min(REWRITE_PACE);
+                    self.pacing.rewrite_after = write.sent.saturating_add(pace);
+                }
                 let counts = now < until && !self.withdrawal.is_releasing();
                 self.term = counts.then_some(Claim { until, fencing_token: resource_version }); // S8
             }
@@ -78,6 +84,7 @@ impl Election {
                     term.until = term.until.max(until);
                 }
             }
+            Purpose::Keep => {}
             Purpose::Release => self.term = None,
         }
         self.own.settle(write);

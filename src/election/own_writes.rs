@@ -5,9 +5,9 @@ use crate::record::{Mark, Record, Stamp};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many writes in doubt are remembered. Forgetting one is safe: its record then counts as that of another
-/// candidate.
-const MOST_IN_DOUBT: usize = 8;
+/// How many writes in doubt are remembered: the oldest, which is the most likely to have been carried out, and the
+/// newest. Forgetting one is safe: its record then counts as that of another candidate.
+const MOST_IN_DOUBT: usize = 16;
 /// 9999-12-31T00:00:00Z in microseconds: later times cannot be written in RFC 3339.
 const LAST_STAMP: i64 = 253_402_214_400_000_000;
 
@@ -39,7 +39,7 @@ impl OwnWrites {
     /// S7: it is unknown whether this write has been carried out.
     pub(super) fn doubt(&mut self, write: Arc<Write>) {
         if self.in_doubt.len() == MOST_IN_DOUBT {
-            self.in_doubt.remove(0);
+            self.in_doubt.remove(1);
         }
         self.in_doubt.push(write);
     }
@@ -102,7 +102,9 @@ impl OwnWrites {
         let stamp = Stamp::Micros(self.next_stamp(moment.wall_micros, lock));
         let own = self.in_lock.as_ref().map(|write| &write.record);
         let (acquired, transitions) = match (purpose, own) {
-            (Purpose::Renew { .. } | Purpose::Release, Some(own)) => (own.acquired.clone(), own.transitions),
+            (Purpose::Renew { .. } | Purpose::Keep | Purpose::Release, Some(own)) => {
+                (own.acquired.clone(), own.transitions)
+            }
             _ => (stamp.clone(), lock.next_transitions()),
         };
         let Settings { identity, process, host, lease, .. } = settings;

@@ -8,6 +8,8 @@ use std::time::Duration;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(180);
 /// After this many refusals the wait does not grow any more.
 const MOST_DOUBLED: u32 = 11;
+/// How long after writing a removed record again the leader may do so once more.
+pub(super) const REWRITE_PACE: Duration = Duration::from_secs(1);
 /// How long after a failed release the next one is sent.
 pub(super) const RELEASE_PACE: Duration = Duration::from_millis(100);
 

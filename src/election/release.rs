@@ -4,10 +4,10 @@ use super::pacing::Retry;
 use super::{Election, Moment};
 
 impl Election {
-    /// Sets whether work that the lock protects may still continue, from the next step on. While it does, a lock that
-    /// is no longer wanted is renewed; afterwards it is released. Returns whether the value changed.
-    pub fn hold(&mut self, held: bool) -> bool {
-        self.withdrawal.hold(held)
+    /// Sets whether the lock must not be released yet, from the next step on; and whether it is renewed until then, also
+    /// after the end of the term. Returns whether this changed.
+    pub fn hold(&mut self, held: bool, renewed: bool) -> bool {
+        self.withdrawal.hold(held, renewed)
     }
 
     pub(super) fn want(&mut self, wanted: bool) {

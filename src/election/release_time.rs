@@ -85,6 +85,11 @@ impl ReleaseTime {
         keeps
     }
 
+    /// Whether the locks must be kept even if nobody claims any more: others wait for L - D on their own.
+    pub(super) fn renews_locks(&self, now: Time, works: bool) -> bool {
+        works || now < self.kept_until
+    }
+
     /// Until when nobody else may lead, because of an earlier claim.
     pub(super) fn protected_until(&self) -> Time {
         self.protected_until

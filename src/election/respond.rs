@@ -102,7 +102,7 @@ impl Election {
     fn urgency(&self) -> Urgency {
         if self.withdrawal.is_last_act() {
             Urgency::Release
-        } else if self.term.is_some() {
+        } else if self.term.is_some() || self.withdrawal.keeps_lock() {
             Urgency::Leader
         } else {
             Urgency::Follower

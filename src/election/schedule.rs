@@ -1,14 +1,12 @@
 //! Decides which request to send next, and when.
 
 use super::pacing::RELEASE_PACE;
-use super::{Call, Election, LockRequest, Moment, Output, Purpose};
+use super::{Call, Claim, Election, LockRequest, Moment, Output, Purpose};
 use crate::record::Content;
 use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long after writing a removed record again the leader may do so once more.
-const REWRITE_PACE: Duration = Duration::from_secs(1);
 /// Timeout of one release request: short enough for a second attempt before the release is given up.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(800);
 
@@ -52,10 +50,10 @@ impl Election {
         let (free_at, in_lock) = (self.lock.free_at(&self.settings, self.sole_instance)?, self.own.is_in_lock());
         let (due, purpose) = if self.withdrawal.is_releasing() {
             (Time::ZERO, in_lock.then_some(Purpose::Release)?) // S4
-        } else if let (Some(term), true) = (&self.term, in_lock) {
-            let renew = Purpose::Renew { fencing_token: term.fencing_token };
+        } else if self.renews() {
+            let term = self.term.map(|Claim { fencing_token, .. }| Purpose::Renew { fencing_token });
             let on_time = self.pacing.write_sent.saturating_add(self.settings.retry_period);
-            (if self.pacing.write.failures == 0 { on_time } else { Time::ZERO }, renew)
+            (if self.pacing.write.failures == 0 { on_time } else { Time::ZERO }, term.unwrap_or(Purpose::Keep))
         } else if self.term.is_some() && self.lock.content() == Some(&Content::Nothing) {
             // S3: the holder writes its record again, but not in a tight loop with somebody who keeps deleting it.
             (self.pacing.rewrite_after, Purpose::Acquire)
@@ -88,9 +86,9 @@ impl Election {
         self.watch_check_at()
     }
 
-    /// Whether there is a term, and the own record is in the lock.
+    /// Whether the own record is in the lock, and either there is a term, or the lock must be kept after it.
     fn renews(&self) -> bool {
-        self.term.is_some() && self.own.is_in_lock()
+        self.own.is_in_lock() && (self.term.is_some() || self.withdrawal.keeps_lock())
     }
 
     /// When the watch will have been silent for too long: for longer than the holder's renewals allow; or, if this
@@ -130,10 +128,6 @@ impl Election {
             }
             Next::Write(purpose) => {
                 self.pacing.write_sent = moment.now;
-                if purpose == Purpose::Acquire && self.term.is_some() {
-                    let pace = self.settings.pace_of_leader().min(REWRITE_PACE);
-                    self.pacing.rewrite_after = moment.now.saturating_add(pace);
-                }
                 Call::Write(Arc::new(self.own.compose(moment, purpose, &self.lock, &self.settings, self.sole_instance)))
             }
         };

@@ -225,6 +225,8 @@ pub enum Purpose {
     Acquire,
     /// Extend the term that has this fencing token.
     Renew { fencing_token: u64 },
+    /// Keep the lock from others after the term is over, without a claim.
+    Keep,
     /// Give the lock up.
     Release,
 }

@@ -15,13 +15,15 @@ pub(super) struct Withdrawal {
     stopped: bool,
     /// Work that the lock protects has not ended: the lock is kept.
     held: bool,
+    /// It must be kept for longer than the lease of the last term may last.
+    renewed: bool,
     /// Since when only the release is left to do.
     releasing: Option<Time>,
 }
 
 impl Withdrawal {
     pub(super) fn new() -> Withdrawal {
-        Withdrawal { wanted: true, stopped: false, held: false, releasing: None }
+        Withdrawal { wanted: true, stopped: false, held: false, renewed: false, releasing: None }
     }
 
     pub(super) fn is_wanted(&self) -> bool {
@@ -41,6 +43,11 @@ impl Withdrawal {
         self.stopped || !self.wanted
     }
 
+    /// Whether a lock that is no longer wanted is renewed, also without a term.
+    pub(super) fn keeps_lock(&self) -> bool {
+        self.has_begun() && self.renewed && self.releasing.is_none()
+    }
+
     /// Whether the lock is to be released now.
     pub(super) fn is_releasing(&self) -> bool {
         self.releasing.is_some()
@@ -58,8 +65,9 @@ impl Withdrawal {
     }
 
     /// Returns whether the value changed.
-    pub(super) fn hold(&mut self, held: bool) -> bool {
-        std::mem::replace(&mut self.held, held) != held
+    pub(super) fn hold(&mut self, held: bool, renewed: bool) -> bool {
+        let before = (std::mem::replace(&mut self.held, held), std::mem::replace(&mut self.renewed, renewed));
+        before != (held, renewed)
     }
 
     /// Returns whether the lock is wanted again.

@@ -321,7 +321,7 @@ impl World {
 pub fn purpose_of(purpose: Purpose) -> Sent {
     match purpose {
         Purpose::Acquire => Sent::Acquisition,
-        Purpose::Renew { .. } => Sent::Renewal,
+        Purpose::Renew { .. } | Purpose::Keep => Sent::Renewal,
         Purpose::Release => Sent::Release,
     }
 }

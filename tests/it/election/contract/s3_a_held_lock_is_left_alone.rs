@@ -164,3 +164,13 @@ fn a_lock_that_was_never_seen_is_created_after_the_creation_delay() {
     assert_eq!(it.request, None);
     assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, 1_250));
 }
+
+#[test]
+fn a_leader_whose_lock_was_created_again_without_a_record_writes_it_at_once() {
+    let mut it = Scenario::leader(settings());
+    it.sees_deletion(1_000, 101);
+    assert_eq!(it.writes().base, None);
+    it.answered(Answer::Conflict);
+    it.reads(without_record(102));
+    assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, 1_000));
+}

@@ -36,8 +36,7 @@ fn a_stop_just_after_the_end_of_a_term_waits_too() {
     let mut it = Scenario::leader(delayed());
     it.happens_at(6_001, Event::Stop);
     assert!(!it.output.finished);
-    let released = matches!(it.output.request, Some(LockRequest { call: Call::Write(_), .. }));
-    assert!(!released, "released while what was stopped at 6 s still runs");
+    assert_eq!(it.writes().purpose, Purpose::Keep, "what was stopped at 6 s still runs");
 }
 
 #[test]
@@ -99,4 +98,29 @@ fn an_earlier_claim_is_protected_although_a_later_one_ends_by_choice() {
         write = it.writes();
     }
     assert_eq!(it.now, 4_000);
+}
+
+#[test]
+fn a_lock_that_was_not_renewed_in_time_is_kept_for_the_rest_of_the_delay() {
+    let (mut it, write) =
+        Scenario::leader_with_write(Settings { release_delay: Duration::from_secs(30), ..settings() });
+    it.happens_at(1_000, Event::Stop);
+    while it.now < 6_000 {
+        it.asks();
+        it.answered(Answer::Unknown);
+    }
+    it.reads(shown(&write, 100));
+    let again = it.writes();
+    assert_eq!(again.purpose, Purpose::Keep);
+    assert!(it.now < 10_000, "at {} ms", it.now);
+    it.acknowledged(&again, 101);
+    assert!(!it.leads());
+    for version in 102.. {
+        let write = it.writes();
+        if write.purpose == Purpose::Release {
+            break;
+        }
+        it.acknowledged(&write, version);
+    }
+    assert_eq!(it.now, 31_000);
 }

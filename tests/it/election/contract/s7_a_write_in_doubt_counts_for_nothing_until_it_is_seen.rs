@@ -207,3 +207,30 @@ fn an_acknowledgement_older_than_what_the_watch_has_shown_does_not_extend_the_cl
     assert_eq!((it.leads_at(5_999), it.leads_at(6_000)), (true, false));
     assert_eq!(it.machine().lock(), Some(&shown(&write, 102)));
 }
+
+#[test]
+fn of_many_writes_in_doubt_the_oldest_is_not_forgotten() {
+    let mut it = Scenario::leader(Settings { retry_period: Duration::from_millis(100), ..settings() });
+    let first = it.writes();
+    for _ in 0..40 {
+        it.writes();
+        it.answered(Answer::Unknown);
+    }
+    it.writes();
+    it.answered(Answer::Conflict);
+    it.reads(shown(&first, 101));
+    assert!(it.leads(), "at {} ms", it.now);
+}
+
+#[test]
+fn a_creation_counts_although_an_older_state_with_the_own_record_is_seen_before_its_answer() {
+    let (mut it, before) = Scenario::leader_with_write(settings());
+    it.writes();
+    it.answered(Answer::Absent);
+    it.reads(Sight::MISSING);
+    let create = it.writes();
+    assert_eq!(create.base, None);
+    it.watches(2_010, shown(&before, 101));
+    it.answered(Answer::Seen(in_another_object(shown(&create, 103))));
+    assert_eq!((it.leads(), it.token()), (true, Some(103)));
+}

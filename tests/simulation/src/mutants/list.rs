@@ -973,6 +973,49 @@ pub const MUTANTS: &[Mutant] = &[
         ),
     },
     Mutant {
+        name: "the oldest write in doubt is forgotten first",
+        file: "src/election/own_writes.rs",
+        find: r#"self.in_doubt.remove(1);"#,
+        replace: r#"self.in_doubt.remove(0);"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::of_many_writes_in_doubt_the_oldest_is_not_forgotten",
+        ),
+    },
+    Mutant {
+        name: "a lock is kept only during a term",
+        file: "src/election/schedule.rs",
+        find: r#"(self.term.is_some() || self.withdrawal.keeps_lock())"#,
+        replace: r#"self.term.is_some()"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::s5_the_claim_ends_before_the_release::a_lock_that_was_not_renewed_in_time_is_kept_for_the_rest_of_the_delay",
+        ),
+    },
+    Mutant {
+        name: "a creation superseded by an older own record",
+        file: "src/election/observe.rs",
+        find: r#"if !is_back {"#,
+        replace: r#"if !is_back || sight.version.is_some() {"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::s7_a_write_in_doubt_counts_for_nothing_until_it_is_seen::a_creation_counts_although_an_older_state_with_the_own_record_is_seen_before_its_answer",
+        ),
+    },
+    Mutant {
+        name: "a failed rewrite delays the next one",
+        file: "src/election/schedule.rs",
+        find: r#"                self.pacing.write_sent = moment.now;
+"#,
+        replace: r#"                self.pacing.write_sent = moment.now;
+                self.pacing.rewrite_after = moment.now.saturating_add(Duration::from_millis(400));
+"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::s3_a_held_lock_is_left_alone::a_leader_whose_lock_was_created_again_without_a_record_writes_it_at_once",
+        ),
+    },
+    Mutant {
         name: "a panic of a thread that leaves the process alive",
         file: "src/threads.rs",
         find: r#"            process::exit(PANICKED); // the panic itself has been printed"#,
