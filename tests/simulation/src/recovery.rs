@@ -276,7 +276,7 @@ impl World {
         lease(0).max(lease(1))
     }
 
-    /// A follower with a watch sends no request, and a leader at most one in each R.
+    /// A follower with a watch sends no request of its own accord, and a leader at most one in each R.
     fn check_requests(&mut self, leader: ProcessId) {
         let Some(since) = self.recovery.since.filter(|_| self.network.outage.is_none()) else { return };
         let time = self.now - since;
@@ -289,7 +289,9 @@ impl World {
             let sent = u64::from(self.network.requests[node] - before);
             let locks = it.locks.len() as u64;
             let holds = it.process == leader || it.lock_set.holds();
-            let due = if holds { (it.clock.elapsed(time) / it.member.retry_period + 2) * locks } else { 0 };
+            // A read that was refused during the faults may be repeated much later.
+            let repeated = if self.plan.fault_rates.refused > 0.0 { locks } else { 0 };
+            let due = if holds { (it.clock.elapsed(time) / it.member.retry_period + 2) * locks } else { repeated };
             // If candidates have different retry periods, a follower may consider the watch silent and read in between.
             let same_timings = self.plan.members.iter().all(|member| member.retry_period == it.member.retry_period);
             if sent > due && (holds || same_timings && self.plan.fastest == 1.0 && !self.plan.rolling) {
