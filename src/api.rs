@@ -21,14 +21,14 @@ use std::time::{Duration, Instant};
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-pub(crate) use self::exchange::explain;
 use self::exchange::{ApiCall, LONGEST, Timeouts};
+pub(crate) use self::exchange::{agent, explain};
 pub use self::failure::{ApiStatus, Class, Failure, FailureKind, Verb};
 use self::idle_connections::IdleConnections;
 pub(crate) use self::names::{Names, host_and_port};
 pub use self::object_name::ObjectName;
 pub use self::watch::{Watch, WatchHandle};
-use crate::credentials::{Access, Credentials, CredentialsError, Tls};
+use crate::credentials::{Access, Credentials, CredentialsError};
 
 /// A client of one API server. Several threads may use it at once. Each request blocks the calling thread, and has a
 /// connection to itself. Only a refused watch starts another thread, which ends when the refusal has been read.
@@ -45,11 +45,6 @@ struct InProgress {
     agents: Vec<(u64, Agent)>,
     /// The number of the latest request.
     latest: u64,
-}
-
-/// An agent without credentials, with the settings of the agents of an [`Api`]. Without `tls` it uses plain HTTP.
-pub(crate) fn anonymous_agent(server: String, tls: Option<Tls>, names: Names) -> Agent {
-    exchange::agent(server, tls, names)
 }
 
 impl Api {
@@ -211,7 +206,7 @@ impl Api {
     }
 
     fn agent(&self, access: &Access) -> Agent {
-        exchange::agent(self.credentials.address().to_string(), access.tls.clone(), self.names.clone())
+        agent(self.credentials.address().to_string(), access.tls.clone(), self.names.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, InProgress> {

@@ -47,7 +47,7 @@ impl Elector {
     ///
     /// It uses no proxy and follows no redirect, so the answer comes from this elector.
     pub fn ask(&self) -> Result<ElectorAnswer, String> {
-        let agent = api::anonymous_agent(self.0.clone(), None, Names::new());
+        let agent = api::agent(self.0.clone(), None, Names::new());
         let timed = agent.get(format!("http://{}/leader", self.0)).config().timeout_global(Some(TIMEOUT)).build();
         let response = timed.call().map_err(|error| self.explain(error))?;
         let status = response.status();

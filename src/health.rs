@@ -80,7 +80,7 @@ impl Probe {
     fn new(target: &Target, names: Names) -> Result<Probe, String> {
         let Target { scheme, host, port, path } = target;
         let http = |scheme: &str, tls| {
-            let agent = api::anonymous_agent(format!("{host}:{port}"), tls, names.clone());
+            let agent = api::agent(format!("{host}:{port}"), tls, names.clone());
             Client::Http { agent, url: format!("{scheme}://{host}:{port}{path}") }
         };
         let client = match scheme {

@@ -32,8 +32,9 @@ const BUFFER_BYTES: usize = 16 * 1024;
 /// Less than the input buffer, because ureq reports a head that fills the buffer as a lost connection.
 const MAX_HEAD_BYTES: usize = 12 * 1024;
 
-/// An agent for one server: its connection and settings. `server` is its address, for messages.
-pub(super) fn agent(server: String, tls: Option<Tls>, names: Names) -> Agent {
+/// An agent for one server: its connection and settings. `server` is its address, for messages. Without `tls` it uses
+/// plain HTTP.
+pub(crate) fn agent(server: String, tls: Option<Tls>, names: Names) -> Agent {
     let config = Agent::config_builder()
         // Otherwise ureq takes it from the environment, and sends it the token.
         .proxy(None)

@@ -78,7 +78,7 @@ impl ReleaseTime {
 
     /// Whether no lock may be released yet. `works`: the work that was started for the leadership has not ended.
     pub(super) fn keeps_locks(&mut self, now: Time, works: bool) -> bool {
-        let keeps = works || now < self.protected_until || now < self.kept_until;
+        let keeps = self.renews_locks(now, works) || now < self.protected_until;
         if self.stopped && !keeps {
             self.since.get_or_insert(now);
         }

@@ -73,9 +73,7 @@ fn a_slice_of_another_owner_is_not_written_until_it_is_gone() {
     ] {
         let server = plain_server();
         Candidate::start(&server, "web-0", &["10.0.0.1"]).is_routed(7);
-        let mut foreign = slice(&server, V4);
-        foreign["metadata"][field][name] = value;
-        let foreign = server.put(SLICES, "default", foreign);
+        let foreign = server.edit(SLICES, "default", V4, |slice| slice["metadata"][field][name] = value);
         let candidate = Candidate::start(&server, "web-1", &["10.0.0.2"]);
         candidate.leads(8, never());
         assert_eq!(candidate.next(), ServiceReport::Problem(Some(told)));

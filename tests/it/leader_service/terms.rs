@@ -166,11 +166,11 @@ fn what_others_wrote_into_the_metadata_stays() {
     let server = plain_server();
     let candidate = Candidate::start(&server, "web-0", &["10.0.0.1"]);
     candidate.is_routed(7);
-    let mut edited = slice(&server, V4);
-    edited["metadata"]["labels"]["team"] = "a".into();
-    edited["metadata"]["annotations"]["note"] = "b".into();
-    edited["ports"] = json!([{"name": "other", "port": 1, "protocol": "UDP"}]);
-    server.put(SLICES, "default", edited);
+    server.edit(SLICES, "default", V4, |slice| {
+        slice["metadata"]["labels"]["team"] = "a".into();
+        slice["metadata"]["annotations"]["note"] = "b".into();
+        slice["ports"] = json!([{"name": "other", "port": 1, "protocol": "UDP"}]);
+    });
     // The write at the end finds another version.
     candidate.withdraws(7);
     let shown = slice(&server, V4);

@@ -63,13 +63,19 @@ fn it_stands_again_after_being_healthy_for_long_enough() {
     assert_eq!(it.writes().purpose, Purpose::Acquire);
 }
 
-#[test]
-fn an_unhealthy_candidate_keeps_watching() {
+/// A candidate that has released the lock at 1 s, and its release.
+fn unhealthy() -> (Scenario, Write) {
     let mut it = leader();
     it.befalls_at(1_000, SICK);
     it.befalls_at(1_000, SICK);
     let release = it.writes();
     it.acknowledged(&release, 101);
+    (it, release)
+}
+
+#[test]
+fn an_unhealthy_candidate_keeps_watching() {
+    let (mut it, _) = unhealthy();
     it.watches(2_000, held(102, "other", 10, 1));
     assert_eq!(it.lock_set.others().next().map(|other| other.identity), Some("other".into()));
 }
@@ -77,11 +83,7 @@ fn an_unhealthy_candidate_keeps_watching() {
 /// So that `/readyz` does not fail while nobody may lead.
 #[test]
 fn an_unhealthy_candidate_reads_a_free_lock_more_often_than_once_in_a_lease() {
-    let mut it = leader();
-    it.befalls_at(1_000, SICK);
-    it.befalls_at(1_000, SICK);
-    let release = it.writes();
-    it.acknowledged(&release, 101);
+    let (mut it, release) = unhealthy();
     for n in 1..=3 {
         it.reads(shown(&release, 101));
         assert_eq!((it.now, it.output.reopen_watch), (n * 4_000, false));

@@ -804,8 +804,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a release before the work has ended",
         file: "src/election/release_time.rs",
-        find: r#"let keeps = works || now < self.protected_until"#,
-        replace: r#"let keeps = now < self.protected_until"#,
+        find: r#"let keeps = self.renews_locks(now, works)"#,
+        replace: r#"let keeps = self.renews_locks(now, false)"#,
         found_by: By::Schedules,
     },
     Mutant {
