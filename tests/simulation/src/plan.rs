@@ -141,7 +141,7 @@ impl Member {
     /// Random values with `2R ≤ D < L`.
     fn drawn(random: &mut Random, lease: u64) -> Member {
         let renew_deadline = random.between(lease / 4, lease / 10 * 9);
-        let retry_period = random.between(renew_deadline / 8, renew_deadline / 2);
+        let retry_period = random.between(renew_deadline / 32, renew_deadline / 2);
         let request_timeout = (renew_deadline / 3).min((renew_deadline - retry_period) / 20 * 9);
         Member { renew_deadline, retry_period, request_timeout, ..Member::from_ttl(lease) }
     }

@@ -7,7 +7,7 @@
 
 use crate::clock::{MILLI, SECOND};
 use crate::network::{LONGEST_WAY, Outage, WATCH_LAG};
-use crate::node::{Input, Watch};
+use crate::node::{Input, Node, Watch};
 use crate::oracle::{ProcessId, Writer};
 use crate::plan::Disruption;
 use crate::server::{Object, State};
@@ -39,9 +39,10 @@ enum Phase {
         leader: ProcessId,
         until: u64,
     },
-    /// Somebody must lead by then, and this process must not.
+    /// Somebody must lead by then, but not earlier than `not_before`, and this process must not.
     HandsOver {
         former: ProcessId,
+        not_before: u64,
         by: u64,
     },
 }
@@ -162,8 +163,11 @@ impl World {
                     return self.end();
                 }
             }
-            Phase::HandsOver { former, by } => {
+            Phase::HandsOver { former, not_before, by } => {
                 match self.leader() {
+                    Some(leader) if leader != former && self.now < not_before => {
+                        return self.fail("lock not kept", format!("process {leader} leads before it may"));
+                    }
                     Some(leader) if leader != former => {
                         self.recovery.terms = self.oracle.terms;
                         self.recovery.since = None;
@@ -239,28 +243,50 @@ impl World {
                     (false, true) => waits.max().map(|wait| 2 * wait),
                 }
                 .unwrap_or(u64::MAX / 4);
-                Phase::HandsOver { former: leader, by: self.now + soonest + 2 * ROUND }
+                Phase::HandsOver { former: leader, not_before: self.now, by: self.now + soonest + 2 * ROUND }
             }
             2 if others => {
                 self.say(|world| format!("{} gets SIGTERM", world.name(node)));
                 let delay = lasts(it.lock_set.release_delay().as_nanos() as u64);
+                let kept = self.one_lock() && !self.plan.breaks_assumptions;
+                if kept {
+                    self.begin_outage(self.longest_outage_of_delay(node, delay));
+                }
                 self.give(node, Input::Stop);
                 // During a migration the next leader may need a lock that the previous one did not hold.
                 let waits = self.nodes.iter().map(|other| other.clock.lasts(self.plan.longest_lease + 5 * SECOND));
                 let other_lock = if self.plan.rolling { waits.max().unwrap_or(0) } else { 0 };
                 let work = if self.plan.work { delay.max(self.plan.longest_lease) } else { delay };
-                Phase::HandsOver { former: leader, by: self.now + work + other_lock + 4 * ROUND }
+                let not_before = if kept { self.now + delay.saturating_sub(MILLI) } else { self.now };
+                Phase::HandsOver { former: leader, not_before, by: self.now + work + other_lock + 4 * ROUND }
             }
             _ => {
                 let spare = it.member.renew_deadline - it.member.retry_period - it.member.request_timeout;
-                let outage = self.random.below(lasts(spare).saturating_sub(2 * ROUND));
-                let kind = self.random.one_of(&[Outage::Silent, Outage::Refusing]);
-                self.say(|_| format!("a short outage, {kind:?}, of {outage} ns"));
-                self.network.outage = Some((kind, self.now + outage));
+                self.begin_outage(lasts(spare).saturating_sub(2 * ROUND));
                 keeps
             }
         };
-        self.look_again();
+        match self.recovery.phase {
+            Phase::HandsOver { not_before, .. } if not_before > self.now => self.look_at(not_before - 1),
+            _ => self.look_again(),
+        }
+    }
+
+    fn begin_outage(&mut self, longest: u64) {
+        let outage = self.random.below(longest);
+        let kind = self.random.one_of(&[Outage::Silent, Outage::Refusing]);
+        self.say(|_| format!("a short outage, {kind:?}, of {outage} ns"));
+        self.network.outage = Some((kind, self.now + outage));
+    }
+
+    /// For how long there may be no API server when a leader gets SIGTERM: it can renew its record before others may take
+    /// the lock, though perhaps after F, and before its release delay is over.
+    fn longest_outage_of_delay(&self, node: usize, delay: u64) -> u64 {
+        let Node { clock, member, .. } = &self.nodes[node];
+        let others = self.nodes.iter().filter(|other| other.process != self.nodes[node].process);
+        let taken = others.map(|other| other.clock.lasts(other.member.lease)).min().unwrap_or(0);
+        let renewed = taken.saturating_sub(clock.lasts(member.retry_period));
+        renewed.min(delay).saturating_sub(clock.lasts(member.request_timeout) + 2 * ROUND)
     }
 
     /// With two locks, a candidate that was told that the second does not exist, although it does, may learn only when it

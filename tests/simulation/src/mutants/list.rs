@@ -987,10 +987,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/schedule.rs",
         find: r#"(self.term.is_some() || self.withdrawal.keeps_lock())"#,
         replace: r#"self.term.is_some()"#,
-        found_by: By::Test(
-            "it",
-            "election::contract::s5_the_claim_ends_before_the_release::a_lock_that_was_not_renewed_in_time_is_kept_for_the_rest_of_the_delay",
-        ),
+        found_by: By::Schedules,
     },
     Mutant {
         name: "a creation superseded by an older own record",
