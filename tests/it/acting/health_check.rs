@@ -78,8 +78,8 @@ fn a_candidate_stands_from_the_first_check_that_succeeds() {
     let (server, application) = (plain_server(), Application::start(false));
     let a = application.elector(&server, "a");
     a.wait_for_log(&format!("http://{}/healthz is not healthy: the answer is 503", application.address));
-    let shown = status(&a);
-    assert_eq!((&shown["candidacy"], &shown["lastError"]), (&"unhealthy".into(), &"unhealthy".into()));
+    wait_until("it says why", || status(&a)["lastError"] == "unhealthy");
+    assert_eq!(status(&a)["candidacy"], "unhealthy");
     assert!(a.ask("/metrics").unwrap().1.contains("\nleader_elector_standing 0\n"));
     wait_until("it is ready to tell who leads", || a.ask("/readyz").unwrap().0 == 200);
     assert_eq!(server.get("endpoints", "default", "example"), None);

@@ -241,7 +241,7 @@ fn a_candidate_whose_command_has_ended_stands_back_for_one_lease_and_leads_again
     let stage = Stage::new();
     let a = stage.shell("a", &["--ttl=3s --on-exit=standby"], "echo run >> $FILE; exit 3");
     a.wait_for_log("the command has ended; not standing for one lease");
-    assert_eq!(candidacy(&a), "standing-back");
+    wait_until("it stands back", || candidacy(&a) == "standing-back");
     stage.lock.wait("the lock is released", || stage.lock.holder().is_empty());
     wait_until("it leads again", || terms(&a).len() == 2 && stage.file().lines().count() == 2);
 }

@@ -280,13 +280,15 @@ impl World {
     }
 
     /// For how long there may be no API server when a leader gets SIGTERM: it can renew its record before others may take
-    /// the lock, though perhaps after F, and before its release delay is over.
+    /// the lock, though perhaps after F. And at the end of its release delay no request is left that was sent during the
+    /// outage.
     fn longest_outage_of_delay(&self, node: usize, delay: u64) -> u64 {
-        let Node { clock, member, .. } = &self.nodes[node];
-        let others = self.nodes.iter().filter(|other| other.process != self.nodes[node].process);
+        let Node { clock, member, process, .. } = &self.nodes[node];
+        let others = self.nodes.iter().filter(|other| other.process != *process);
         let taken = others.map(|other| other.clock.lasts(other.member.lease)).min().unwrap_or(0);
         let renewed = taken.saturating_sub(clock.lasts(member.retry_period));
-        renewed.min(delay).saturating_sub(clock.lasts(member.request_timeout) + 2 * ROUND)
+        let timeouts = self.nodes.iter().map(|node| node.clock.lasts(node.member.request_timeout));
+        renewed.min(delay).saturating_sub(timeouts.max().unwrap_or(0) + 2 * ROUND)
     }
 
     /// With two locks, a candidate that was told that the second does not exist, although it does, may learn only when it
