@@ -166,7 +166,7 @@ fn a_token_that_is_refused_is_replaced_at_once_and_the_request_sent_again() {
 #[test]
 fn a_token_that_is_refused_again_and_again_does_not_run_the_plugin_each_time() {
     let (plugin, server) = (Plugin::new(json!({"token": "wrong"})), server(&["right"]));
-    let mut elector = Elector::start("a", &["--ttl=100ms", &plugin.flag(&server)]);
+    let mut elector = Elector::start("a", &["--ttl=1s", "--retry-period=20ms", &plugin.flag(&server)]);
     elector.wait_for_log("the token was not accepted; is it of this cluster and still valid?");
     wait_for(&server, "it tries again", |server| requests(server, "get").len() >= 8);
     assert!(plugin.runs() < refused(&server), "{} runs", plugin.runs());
