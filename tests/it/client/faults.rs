@@ -317,25 +317,15 @@ fn idle_connections_are_closed_after_a_request_without_an_answer() {
 }
 
 #[test]
-fn idle_connections_are_closed_when_a_request_is_aborted() {
-    let server = Server::http(|seen, stream| {
-        if seen.line.starts_with("PUT") {
-            return hang(stream);
-        }
+fn idle_connections_are_closed_when_requests_are_aborted() {
+    let server = Server::http(|_, stream| {
         stream.write_all(&answer("200 OK", "", "{}")).unwrap();
         Then::Stay
     });
-    let api = Arc::new(client(&server.url()));
-    let sibling = api.sibling();
-    let (sender, outcome) = channel();
-    thread::spawn({
-        let api = Arc::clone(&api);
-        move || sender.send(api.update(&endpoints(), b"{}", LONG * 2))
-    });
-    server.next();
-    sibling.get(&endpoints(), LONG).unwrap();
+    let api = client(&server.url());
+    api.get(&endpoints(), LONG).unwrap();
+    // No request is in progress: one that is aborted would close them when it ends.
     api.abandon();
-    doubt(outcome.recv_timeout(LONG).unwrap());
-    sibling.get(&endpoints(), LONG).unwrap();
-    assert_eq!([server.next(), server.next()].map(|seen| seen.connection), [1, 2]);
+    api.get(&endpoints(), LONG).unwrap();
+    assert_eq!([server.next(), server.next()].map(|seen| seen.connection), [0, 1]);
 }

@@ -713,7 +713,7 @@ pub const MUTANTS: &[Mutant] = &[
         find: r#"        self.idle.clear();
 "#,
         replace: "",
-        found_by: By::Test("it", "client::faults::idle_connections_are_closed_when_a_request_is_aborted"),
+        found_by: By::Test("it", "client::faults::idle_connections_are_closed_when_requests_are_aborted"),
     },
     Mutant {
         name: "the connection of an aborted request used again",
