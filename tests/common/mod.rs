@@ -12,7 +12,7 @@ pub mod kubectl;
 pub mod lock;
 pub mod scenarios;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -171,6 +171,10 @@ impl Elector {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id() as i32).expect("a process has a number above 0");
         kill_process(pid, signal).expect("the process is ours, and was not waited for");
+        if signal == Signal::STOP {
+            // Until its threads have stopped it may still answer. This fails if the process has ended in the meantime.
+            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT);
+        }
     }
 
     pub fn is_running(&mut self) -> bool {
