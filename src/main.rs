@@ -9,7 +9,7 @@ use leader_elector::{logging, run};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long to wait for the last log lines to be written.
+/// How long to wait for the last log lines to be written if nobody reads them.
 const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {

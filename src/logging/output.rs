@@ -4,7 +4,9 @@
 //! blocks. If a queue is full, lines are lost, and the log says how many.
 
 use crate::threads;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -45,15 +47,28 @@ pub fn put(stream: Stream, bytes: Vec<u8>) {
     }
 }
 
-/// Waits until everything queued so far is written, at most for `limit`.
+/// Waits until everything queued so far is written. Gives up after `limit` if a stream has no room, and otherwise after
+/// ten times as long: on a busy machine it may take some time until the writing threads run.
 pub fn flush(limit: Duration) {
-    let (done, are_done) = channel();
-    let writers = [&STDOUT, &STDERR].into_iter().filter_map(|queue| queue.writer.get());
-    let asked = writers.filter(|writer| writer.try_send(Message::Flush(done.clone())).is_ok()).count();
-    let deadline = Instant::now() + limit;
-    for _ in 0..asked {
-        let _ = are_done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    let start = Instant::now();
+    let asked: Vec<_> = [Stream::Stdout, Stream::Stderr].into_iter().filter_map(Stream::ask_to_flush).collect();
+    for (stream, is_done) in asked {
+        wait(&is_done, start, limit, || stream.has_room());
     }
+}
+
+/// Whether it is done within these limits.
+fn wait(is_done: &Receiver<()>, start: Instant, limit: Duration, mut has_room: impl FnMut() -> bool) -> bool {
+    for limits in 1..=10 {
+        let deadline = start + limit * limits;
+        if is_done.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {
+            return true;
+        }
+        if !has_room() {
+            return false;
+        }
+    }
+    false
 }
 
 impl Stream {
@@ -61,6 +76,21 @@ impl Stream {
         match self {
             Stream::Stdout => &STDOUT,
             Stream::Stderr => &STDERR,
+        }
+    }
+
+    /// The message that everything is written; `None` if nothing was written yet, or the queue is full.
+    fn ask_to_flush(self) -> Option<(Stream, Receiver<()>)> {
+        let (done, is_done) = channel();
+        self.queue().writer.get()?.try_send(Message::Flush(done)).ok()?;
+        Some((self, is_done))
+    }
+
+    /// Whether a write would not block.
+    fn has_room(self) -> bool {
+        match self {
+            Stream::Stdout => has_room(&io::stdout()),
+            Stream::Stderr => has_room(&io::stderr()),
         }
     }
 }
@@ -100,4 +130,54 @@ fn write(stream: Stream, bytes: &[u8]) {
         Stream::Stdout => io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()),
         Stream::Stderr => io::stderr().write_all(bytes),
     };
+}
+
+/// Also true if a write would fail at once.
+fn has_room(stream: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(stream, PollFlags::OUT)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::pipe;
+
+    const LIMIT: Duration = Duration::from_millis(1);
+
+    /// Whether it is done, and how often it was asked for room. It is done when that has been asked this often.
+    fn waited(done_at: u32, has_room: bool) -> (bool, u32) {
+        let (done, is_done) = channel();
+        let mut asked = 0;
+        let in_time = wait(&is_done, Instant::now(), LIMIT, || {
+            asked += 1;
+            if asked == done_at {
+                done.send(()).expect("it waits");
+            }
+            has_room
+        });
+        (in_time, asked)
+    }
+
+    #[test]
+    fn a_writer_that_has_room_and_does_not_run_is_waited_for_ten_times_as_long() {
+        assert_eq!(waited(9, true), (true, 9));
+        assert_eq!(waited(11, true), (false, 10));
+    }
+
+    #[test]
+    fn a_full_stream_is_given_up_after_the_limit() {
+        assert_eq!(waited(2, false), (false, 1));
+    }
+
+    #[test]
+    fn a_stream_has_room_until_its_buffer_is_full() {
+        let (reader, mut writer) = pipe().unwrap();
+        assert!(has_room(&writer));
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while writer.write(&[b' '; 4096]).is_ok() {}
+        assert!(!has_room(&writer));
+        drop(reader);
+        assert!(has_room(&writer), "a write to a closed pipe does not block");
+    }
 }

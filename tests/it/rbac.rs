@@ -201,7 +201,7 @@ fn a_refused_update_is_tried_again_soon_after_the_term() {
 #[test]
 fn repeated_refusals_slow_the_requests_down() {
     let server = server_that_allows(&["create", "update", "watch"]);
-    let _elector = elector(&server, "a", &["--ttl=100ms"]);
+    let _elector = elector(&server, "a", &["--ttl=6s", "--retry-period=20ms"]);
     let reads = |server: &Server| requests(server, "get");
     wait_for(&server, "it asks again and again", |server| reads(server).len() >= 7);
     let pause = |a: usize, b: usize| reads(&server)[b].when - reads(&server)[a].when;

@@ -63,7 +63,7 @@ fn every_write_names_the_version_it_replaces_whatever_happens() {
 #[test]
 fn a_renewal_is_one_put_and_nothing_else() {
     let server = plain_server();
-    let leader = elector(&server, "a", &["--ttl=6s", "--retry-period=100ms"]);
+    let leader = elector(&server, "a", &["--ttl=60s", "--retry-period=100ms"]);
     leader.wait_to_lead();
     wait_for(&server, "the watch is open", |server| server.open_watches() == 1);
     server.clear_requests();

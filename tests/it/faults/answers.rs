@@ -84,7 +84,7 @@ fn retry_after_delays_the_next_read() {
     all_at_once(vec![429, 503], |code| {
         let server = plain_server();
         server.fault(on(&["get"]), Some(1), busy(code, 1));
-        let elector = elector(&server, "a", &[]);
+        let elector = elector(&server, "a", &[STEADY]);
         elector.wait_to_lead();
         let reads = requests(&server, "get");
         let pauses = pauses(&reads);
@@ -97,7 +97,7 @@ fn retry_after_delays_the_next_read() {
 fn retry_after_delays_the_next_write() {
     let server = plain_server();
     server.fault(on(&["create"]), Some(1), busy(429, 1));
-    let elector = elector(&server, "a", &[]);
+    let elector = elector(&server, "a", &[STEADY]);
     elector.wait_to_lead();
     let writes = requests(&server, "create");
     assert!(pauses(&writes)[0] > Duration::from_millis(900), "{:?}", pauses(&writes));
@@ -145,7 +145,7 @@ fn each_kind_of_request_may_fail_on_its_own() {
             put(&server, lock_of("", 1));
         }
         let problem = server.fault(on(std::slice::from_ref(verb)), Some(3), status(500));
-        let elector = elector(&server, "a", &["--ttl=300ms"]);
+        let elector = elector(&server, "a", &[STEADY]);
         wait_for(&server, "it fails", |_| problem.hits() >= 1);
         elector.wait_to_lead();
         let name = if *verb == "get" { "read" } else { verb };

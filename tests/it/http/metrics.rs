@@ -84,7 +84,7 @@ fn a_term_its_renewals_and_its_end_are_counted() {
 #[test]
 fn the_causes_for_which_a_term_ends_are_told_apart() {
     let server = plain_server();
-    let elector = elector(&server, "a", &[]);
+    let elector = elector(&server, "a", &["--ttl=3s", "--retry-period=100ms"]);
     elector.wait_to_lead();
     put(&server, lock_of("b", 1));
     wait_for_value(&elector, &lost("replaced"), 1.0);

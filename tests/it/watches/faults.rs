@@ -56,7 +56,7 @@ fn faults() -> Vec<Fault> {
 /// A candidate whose watches have this fault, while another candidate holds the lock.
 fn follower(server: &Server) -> Elector {
     put(server, lock_of("first", 60));
-    let follower = elector(server, "a", &["--ttl=1s"]);
+    let follower = elector(server, "a", &[STEADY]);
     follower.wait_to_name("first");
     follower
 }
@@ -220,7 +220,7 @@ fn a_watch_that_never_works_affects_neither_health_nor_readiness_nor_the_leaders
 fn reopening_a_silent_watch_logs_no_failure() {
     let lock = Lock::new("endpoints");
     let silent = lock.server.fault(|it| it.verb == "watch", None, Fault::SilenceWatch { after_events: 1 });
-    let a = lock.start("a", &["--ttl=4s", "--retry-period=50ms"]);
+    let a = lock.start("a", &["--ttl=20s", "--retry-period=50ms"]);
     a.wait_to_lead();
     lock.wait("it was opened anew", || silent.hits() >= 3);
     assert!(!a.log().contains("cannot watch"), "{}", a.log());

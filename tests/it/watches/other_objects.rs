@@ -1,10 +1,10 @@
 //! A watch may show other objects than the lock: they are ignored.
 
-use crate::common::Elector;
 use crate::common::cluster::{
     STEADY, elector, lines, lock_of, on, plain_server, put, record, requests, wait_for, wait_for_renewals,
 };
 use crate::common::lock::{KINDS, Lock, NEVER};
+use crate::common::{Elector, wait_until};
 use apiserver::Fault;
 use serde_json::{Value, json};
 
@@ -51,7 +51,9 @@ fn behind_a_proxy_that_drops_the_selector_a_leader_keeps_leading_and_a_follower_
     wait_for_renewals(&server, 2);
     assert_eq!(record(&server).unwrap()["acquireTime"], began, "{}", leader.log());
     assert_eq!((leader.leads(), follower.body().as_str()), (true, r#"{"name":"a"}"#));
-    assert_eq!((leader.printed().as_str(), follower.printed().as_str()), ("a is the leader", "a is the leader"));
+    for elector in [&leader, &follower] {
+        wait_until("it has printed one leader", || elector.printed() == "a is the leader");
+    }
     leader.wait_for_log("shows other objects as well, such as default/other: they are ignored");
     for elector in [&leader, &follower] {
         assert_eq!(lines(elector, "shows other objects"), 1, "{}", elector.log());
@@ -95,7 +97,7 @@ fn an_event_of_another_namespace_or_of_none_is_ignored() {
         told_once(&leader);
         wait_for_renewals(&server, 2);
         assert!(leader.leads(), "{}", leader.log());
-        assert_eq!(leader.printed(), "a is the leader");
+        wait_until("it has printed one leader", || leader.printed() == "a is the leader");
         assert_eq!(requests(&server, "watch").len(), 1, "{}", leader.log());
     }
 }
