@@ -12,6 +12,8 @@ pub(super) struct Eligibility {
     gate: Gate,
     /// Set while it is giving the locks up: for how long it leaves them to others when it no longer holds any.
     leaves: Option<Duration>,
+    /// For how long it has left the locks to others since its last acquisition.
+    left: Duration,
     /// Until when it leaves the locks to others.
     back_until: Time,
 }
@@ -22,6 +24,7 @@ impl Eligibility {
             lease: settings.lease,
             gate: Gate::new(settings.health_failures, settings.retry_period),
             leaves: None,
+            left: Duration::ZERO,
             back_until: Time::ZERO,
         }
     }
@@ -58,24 +61,21 @@ impl Eligibility {
         self.leaves = Some(back.max(self.leaves.unwrap_or_default()));
     }
 
-    /// It no longer holds any lock: begins the time in which it leaves them to others, if it was giving them up.
-    pub(super) fn holds_nothing(&mut self, now: Time) {
-        if let Some(back) = self.leaves.take() {
+    /// Notes whether it holds a lock. When it holds none, the time begins in which it leaves them to others. It begins
+    /// again if the candidate turns out to hold one: then an unanswered write had put the own record into the lock, and
+    /// others could not take it.
+    pub(super) fn note_holding(&mut self, now: Time, holds: bool) {
+        if !holds && let Some(back) = self.leaves.take() {
+            self.left = self.left.max(back);
             self.back_until = self.back_until.max(now.saturating_add(back));
+        } else if holds && !self.left.is_zero() {
+            self.leave(self.left);
         }
     }
 
-    /// It releases a lock. If it had seemed to hold none, an unanswered write had put the own record into the lock. Others
-    /// could not take it before, so the time in which the locks are left to them begins now.
-    pub(super) fn releases(&mut self, now: Time) {
-        if now < self.back_until {
-            self.stand_back(now);
-        }
-    }
-
-    /// It leaves the locks to others for one lease.
-    pub(super) fn stand_back(&mut self, from: Time) {
-        self.back_until = from.saturating_add(self.lease);
+    /// It sends an acquisition.
+    pub(super) fn acquires(&mut self) {
+        self.left = Duration::ZERO;
     }
 
     pub(super) fn back_until(&self) -> Time {

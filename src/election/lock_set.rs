@@ -230,9 +230,7 @@ impl LockSet {
                     self.tell(moment, index, Event::Tick);
                 }
             }
-            if !self.holds() {
-                self.eligibility.holds_nothing(now);
-            }
+            self.eligibility.note_holding(now, self.holds());
             self.bind(moment);
         }
         self.note_work();
@@ -286,8 +284,8 @@ impl LockSet {
             *known = Some(mark.clone());
             self.release_time.protect(moment.now);
         }
-        if output.request.as_ref().is_some_and(LockRequest::is_release) {
-            self.eligibility.releases(moment.now);
+        if output.request.as_ref().is_some_and(LockRequest::is_acquisition) {
+            self.eligibility.acquires();
         }
         let before = &mut self.outputs[index];
         // A newer request replaces one that was not sent yet.
@@ -334,7 +332,7 @@ impl LockSet {
         binding.stuck_since = stuck.then(|| binding.stuck_since.unwrap_or(now));
         let too_long = binding.stuck_since.is_some_and(|since| since.saturating_add(self.eligibility.lease()) <= now);
         if first.claim().is_some() && (too_long || second.refused_until().is_some_and(|until| now < until)) {
-            self.eligibility.stand_back(now.max(self.release_time.protected_until()));
+            self.eligibility.leave(self.eligibility.lease());
             binding.stuck_since = None;
         }
     }

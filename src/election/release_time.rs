@@ -90,11 +90,6 @@ impl ReleaseTime {
         works || now < self.kept_until
     }
 
-    /// Until when nobody else may lead, because of an earlier claim.
-    pub(super) fn protected_until(&self) -> Time {
-        self.protected_until
-    }
-
     /// After Stop: until when the first of two locks waits for the release of the second.
     pub(super) fn second_has_until(&self) -> Option<Time> {
         Some(self.since?.saturating_add(RELEASE_LIMIT / 2))

@@ -185,8 +185,8 @@ pub struct LockRequest {
 }
 
 impl LockRequest {
-    pub(super) fn is_release(&self) -> bool {
-        matches!(&self.call, Call::Write(write) if write.purpose == Purpose::Release)
+    pub(super) fn is_acquisition(&self) -> bool {
+        matches!(&self.call, Call::Write(write) if write.purpose == Purpose::Acquire)
     }
 }
 

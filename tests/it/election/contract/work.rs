@@ -116,3 +116,28 @@ fn the_time_of_standing_back_starts_again_with_a_late_release() {
     assert_eq!(it.writes().purpose, Purpose::Acquire);
     assert_eq!(it.now, released_at + 10_000);
 }
+
+#[test]
+fn it_stands_back_after_a_late_release_although_it_had_already_stood_back_for_one_lease() {
+    let mut it = Scenario::leader(Settings { release_delay: ms(30_000), ..settings() });
+    it.sees_deletion(1_000, 101);
+    let write = it.writes();
+    it.befalls_at(1_001, CandidateEvent::StandBack);
+    it.answered_at(6_000, Answer::Unknown);
+    it.reads(Sight::MISSING);
+    it.watches(8_000, shown(&write, 102));
+    let mut version = 102;
+    let release = loop {
+        let write = it.writes();
+        version += 1;
+        it.acknowledged(&write, version);
+        match write.purpose {
+            Purpose::Keep => (),
+            _ => break write,
+        }
+    };
+    let released_at = it.now;
+    assert_eq!((release.purpose, released_at), (Purpose::Release, 31_001));
+    it.reads_until_it_writes(&shown(&release, version));
+    assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, released_at + 10_000));
+}

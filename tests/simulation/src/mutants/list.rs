@@ -931,11 +931,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the time of standing back counted from the annotation",
         file: "src/election/lock_set.rs",
-        find: r#"        self.eligibility.leave(back);"#,
-        replace: r#"        if !back.is_zero() {
-            self.eligibility.stand_back(moment.now);
-        }
-        self.eligibility.leave(Duration::ZERO);"#,
+        find: r#"self.eligibility.note_holding(now, self.holds());"#,
+        replace: r#"self.eligibility.note_holding(now, false);"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -955,12 +952,19 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the time of standing back not counted from a late release",
         file: "src/election/eligibility.rs",
-        find: r#"        if now < self.back_until {"#,
-        replace: r#"        if false && now < self.back_until {"#,
+        find: r#"} else if holds && !self.left.is_zero() {"#,
+        replace: r#"} else if false && holds && !self.left.is_zero() {"#,
         found_by: By::Test(
             "it",
             "election::contract::work::the_time_of_standing_back_starts_again_with_a_late_release",
         ),
+    },
+    Mutant {
+        name: "the time of standing back begins again after an acquisition",
+        file: "src/election/lock_set.rs",
+        find: r#"            self.eligibility.acquires();"#,
+        replace: r#""#,
+        found_by: By::Schedules,
     },
     Mutant {
         name: "a candidate with nothing to do never reads",

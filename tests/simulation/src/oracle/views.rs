@@ -124,6 +124,5 @@ impl Oracle {
     /// A candidate was told that there is no object, although there is one.
     pub fn misled(&mut self, process: ProcessId, lock: usize) {
         self.processes[process].locks[lock].misled = true;
-        self.stands_back_misled(process, lock);
     }
 }

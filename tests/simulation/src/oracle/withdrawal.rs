@@ -19,8 +19,6 @@ pub(super) struct StandBack {
     since: u64,
     /// The terms whose records it will certainly release: the first state of each.
     terms: [Option<usize>; 2],
-    /// It was told that there is no object, although there is one: it may take its record for gone.
-    misled: [bool; 2],
 }
 
 impl Oracle {
@@ -70,25 +68,16 @@ impl Oracle {
             self.leaves(process, now);
             let term = |lock: usize| self.locks[lock][self.processes[process].locks[lock].own].term;
             let terms = [0, 1].map(|lock| releases[lock].then(|| term(lock)));
-            self.processes[process].back = Some(StandBack { since: now, terms, misled: [false; 2] });
+            self.processes[process].back = Some(StandBack { since: now, terms });
         }
     }
 
-    /// A record of this term was released. The time of standing back counts from when the release was sent, unless it
-    /// was over because the record had seemed to be gone.
+    /// A record of this term was released. The time of standing back counts from when the release was sent.
     pub(super) fn released(&mut self, process: ProcessId, lock: usize, term: usize, sent: u64) {
-        let Some(back) = self.processes[process].back.filter(|back| back.terms[lock] == Some(term)) else { return };
-        let lease = self.processes[process].facts.lease;
-        let over = back.misled[lock] && self.elapsed(process, back.since, sent) + ROUNDING >= lease;
-        if !over {
-            self.processes[process].back = Some(StandBack { since: back.since.max(sent), ..back });
-        }
-    }
-
-    /// A process was told that there is no object, although there is one.
-    pub(super) fn stands_back_misled(&mut self, process: ProcessId, lock: usize) {
-        if let Some(back) = &mut self.processes[process].back {
-            back.misled[lock] = true;
+        if let Some(back) = &mut self.processes[process].back
+            && back.terms[lock] == Some(term)
+        {
+            back.since = back.since.max(sent);
         }
     }
 
