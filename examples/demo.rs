@@ -43,7 +43,7 @@ fn candidate(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error
     let Invocation::Run(config) = cli::parse(args.map(Into::into), &Environment::read())? else { return Ok(()) };
     logging::start(&config.log);
     let outcome = run::run(config, signals);
-    output::flush(Duration::from_millis(100));
+    output::flush();
     outcome?;
     Ok(())
 }

@@ -7,17 +7,13 @@ use leader_elector::logging::output::{self, Stream};
 use leader_elector::signals::Signals;
 use leader_elector::{logging, run};
 use std::process::ExitCode;
-use std::time::Duration;
-
-/// How long to wait for the last log lines to be written if nobody reads them.
-const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     if let Some(code) = command::play_part(std::env::args_os().skip(1)) {
         return code;
     }
     let code = elect();
-    output::flush(FLUSH_LIMIT);
+    output::flush();
     code
 }
 

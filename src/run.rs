@@ -207,7 +207,7 @@ fn start_signals(signals: Signals, started: Started) -> io::Result<()> {
             return stop.stop();
         }
         // Nothing was sent yet. Exit at once, because startup may be blocked, for example on a network file system.
-        output::flush(LAST_EVENTS_LIMIT);
+        output::flush();
         std::process::exit(0);
     };
     threads::spawn("signals", move || signals.run(forward, on_signal))

@@ -13,7 +13,7 @@ pub(super) struct Eligibility {
     /// Set while it is giving the locks up: for how long it leaves them to others when it no longer holds any.
     leaves: Option<Duration>,
     /// For how long it has left the locks to others since its last acquisition.
-    left: Duration,
+    left_for: Duration,
     /// Until when it leaves the locks to others.
     back_until: Time,
 }
@@ -24,7 +24,7 @@ impl Eligibility {
             lease: settings.lease,
             gate: Gate::new(settings.health_failures, settings.retry_period),
             leaves: None,
-            left: Duration::ZERO,
+            left_for: Duration::ZERO,
             back_until: Time::ZERO,
         }
     }
@@ -66,16 +66,16 @@ impl Eligibility {
     /// others could not take it.
     pub(super) fn note_holding(&mut self, now: Time, holds: bool) {
         if !holds && let Some(back) = self.leaves.take() {
-            self.left = self.left.max(back);
+            self.left_for = self.left_for.max(back);
             self.back_until = self.back_until.max(now.saturating_add(back));
-        } else if holds && !self.left.is_zero() {
-            self.leave(self.left);
+        } else if holds && !self.left_for.is_zero() {
+            self.leave(self.left_for);
         }
     }
 
     /// It sends an acquisition.
     pub(super) fn acquires(&mut self) {
-        self.left = Duration::ZERO;
+        self.left_for = Duration::ZERO;
     }
 
     pub(super) fn back_until(&self) -> Time {

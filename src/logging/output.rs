@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// The maximum number of queued lines.
 const QUEUE: usize = 512;
 
+/// How long to wait for the last lines to be written if nobody reads them.
+const FLUSH_LIMIT: Duration = Duration::from_millis(100);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     Stdout,
@@ -47,17 +50,17 @@ pub fn put(stream: Stream, bytes: Vec<u8>) {
     }
 }
 
-/// Waits until everything queued so far is written. Gives up after `limit` if a stream has no room, and otherwise after
-/// ten times as long: on a busy machine it may take some time until the writing threads run.
-pub fn flush(limit: Duration) {
+/// Waits until everything queued so far is written. Gives up after 100 ms if a stream has no room, and otherwise after
+/// 1 s: on a busy machine it may take some time until the writing threads run.
+pub fn flush() {
     let start = Instant::now();
     let asked: Vec<_> = [Stream::Stdout, Stream::Stderr].into_iter().filter_map(Stream::ask_to_flush).collect();
     for (stream, is_done) in asked {
-        wait(&is_done, start, limit, || stream.has_room());
+        wait(&is_done, start, FLUSH_LIMIT, || stream.has_room());
     }
 }
 
-/// Whether it is done within these limits.
+/// Whether it is done within this limit, or within ten times this limit while there is room.
 fn wait(is_done: &Receiver<()>, start: Instant, limit: Duration, mut has_room: impl FnMut() -> bool) -> bool {
     for limits in 1..=10 {
         let deadline = start + limit * limits;

@@ -952,8 +952,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the time of standing back not counted from a late release",
         file: "src/election/eligibility.rs",
-        find: r#"} else if holds && !self.left.is_zero() {"#,
-        replace: r#"} else if false && holds && !self.left.is_zero() {"#,
+        find: r#"} else if holds && !self.left_for.is_zero() {"#,
+        replace: r#"} else if false && holds && !self.left_for.is_zero() {"#,
         found_by: By::Test(
             "it",
             "election::contract::work::the_time_of_standing_back_starts_again_with_a_late_release",
