@@ -150,8 +150,8 @@ impl Election {
         (self.pacing.write.denials > 0).then_some(self.pacing.write.after)
     }
 
-    /// Processes one event, and returns what to do next.
-    pub fn step(&mut self, moment: Moment, event: Event) -> Output {
+    /// Processes one event. `decide` must follow, which adds what to do next.
+    pub(crate) fn process(&mut self, moment: Moment, event: Event) -> Output {
         let mut output = Output::default();
         self.lapse(moment.now);
         match event {
@@ -165,7 +165,6 @@ impl Election {
             Event::Stop => self.withdrawal.stop(),
         }
         self.give_up_hung_request(moment);
-        self.decide(moment, &mut output);
         output
     }
 

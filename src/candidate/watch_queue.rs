@@ -315,7 +315,7 @@ mod tests {
     fn show(machine: &mut Election, message: &WatchMessage) {
         let moment = Moment { now: at(1000), wall_micros: 0, jitter: 0.0 };
         if let Some(resource_version) = message.resource_version() {
-            machine.step(moment, Event::Watched { resource_version, sight: message.sight() });
+            machine.process(moment, Event::Watched { resource_version, sight: message.sight() });
         }
     }
 

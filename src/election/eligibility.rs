@@ -12,8 +12,8 @@ pub(super) struct Eligibility {
     gate: Gate,
     /// Set while it is giving the locks up: for how long it leaves them to others when it no longer holds any.
     leaves: Option<Duration>,
-    /// For how long it has left the locks to others since its last acquisition.
-    left_for: Duration,
+    /// When it last began to leave the locks to others, for L. What it wrote until then is not what it waits to acquire.
+    left_at: Option<Time>,
     /// Until when it leaves the locks to others.
     back_until: Time,
 }
@@ -24,7 +24,7 @@ impl Eligibility {
             lease: settings.lease,
             gate: Gate::new(settings.health_failures, settings.retry_period),
             leaves: None,
-            left_for: Duration::ZERO,
+            left_at: None,
             back_until: Time::ZERO,
         }
     }
@@ -51,9 +51,9 @@ impl Eligibility {
         self.lease
     }
 
-    /// Whether it is giving the locks up.
-    pub(super) fn leaves(&self) -> bool {
-        self.leaves.is_some()
+    /// Whether it is giving the locks up to leave them to others.
+    pub(super) fn leaves_to_others(&self) -> bool {
+        self.leaves.is_some_and(|back| !back.is_zero())
     }
 
     /// It gives up the locks, and then leaves them to others for `back`.
@@ -61,21 +61,19 @@ impl Eligibility {
         self.leaves = Some(back.max(self.leaves.unwrap_or_default()));
     }
 
-    /// Notes whether it holds a lock. When it holds none, the time begins in which it leaves them to others. It begins
-    /// again if the candidate turns out to hold one: then an unanswered write had put the own record into the lock, and
-    /// others could not take it.
-    pub(super) fn note_holding(&mut self, now: Time, holds: bool) {
-        if !holds && let Some(back) = self.leaves.take() {
-            self.left_for = self.left_for.max(back);
-            self.back_until = self.back_until.max(now.saturating_add(back));
-        } else if holds && !self.left_for.is_zero() {
-            self.leave(self.left_for);
+    /// It holds no lock. If it gave them up, the time begins in which it leaves them to others.
+    pub(super) fn holds_none(&mut self, now: Time) {
+        let Some(back) = self.leaves.take() else { return };
+        self.back_until = self.back_until.max(now.saturating_add(back));
+        if !back.is_zero() {
+            self.left_at = Some(now);
         }
     }
 
-    /// It sends an acquisition.
-    pub(super) fn acquires(&mut self) {
-        self.left_for = Duration::ZERO;
+    /// Whether a record in a lock, which this candidate wrote at `sent`, is one that it had left to others: an unanswered
+    /// write was carried out late, and others could not take the lock.
+    pub(super) fn had_left(&self, sent: Time) -> bool {
+        self.left_at.is_some_and(|left_at| sent <= left_at)
     }
 
     pub(super) fn back_until(&self) -> Time {

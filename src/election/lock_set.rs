@@ -183,7 +183,7 @@ impl LockSet {
         }
         // With two locks, also before it leads both. Also when the term is over and the own record is still in the
         // lock.
-        if !self.eligibility.leaves() && self.locks.iter().any(Election::is_asked_to_step_down) {
+        if !self.eligibility.leaves_to_others() && self.locks.iter().any(Election::is_asked_to_step_down) {
             self.leave(moment, self.eligibility.lease());
         }
         self.settle(moment)
@@ -230,7 +230,9 @@ impl LockSet {
                     self.tell(moment, index, Event::Tick);
                 }
             }
-            self.eligibility.note_holding(now, self.holds());
+            if !self.holds() {
+                self.eligibility.holds_none(now);
+            }
             self.bind(moment);
         }
         self.note_work();
@@ -276,16 +278,20 @@ impl LockSet {
 
     fn tell(&mut self, moment: Moment, index: usize, event: Event) {
         let Some(lock) = self.locks.get_mut(index) else { return };
-        let output = lock.step(moment, event);
+        let mut output = lock.process(moment, event);
+        // Before it decides, because it would acquire the lock again at once.
+        if lock.written_at().is_some_and(|sent| self.eligibility.had_left(sent)) {
+            self.eligibility.leave(self.eligibility.lease());
+            self.binding.wanted[index] = false;
+            lock.want(false);
+        }
+        lock.decide(moment, &mut output);
         // S9: the claim of the dead process may have lasted until just now. Only once for each of its records: otherwise
         // each failed request would protect it for longer, and a process that stops would never end.
         let known = &mut self.left_behind[index];
         if let Some(mark) = lock.mark_left_behind().filter(|mark| known.as_ref() != Some(*mark)) {
             *known = Some(mark.clone());
             self.release_time.protect(moment.now);
-        }
-        if output.request.as_ref().is_some_and(LockRequest::is_acquisition) {
-            self.eligibility.acquires();
         }
         let before = &mut self.outputs[index];
         // A newer request replaces one that was not sent yet.

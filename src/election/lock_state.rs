@@ -16,6 +16,8 @@ pub(super) struct LockState {
     heard_at: Time,
     /// If a record was removed, and not replaced by the next holder's: until when its holder may still claim to lead.
     removed_holder_until: Time,
+    /// If a holder's record was replaced by one that this candidate may recognise as left behind: the same.
+    put_back_until: Time,
     /// The L of the last record with a holder; `None` if no holder was ever seen.
     last_lease: Option<Duration>,
     /// `leaseTransitions` for the next term.
@@ -82,25 +84,21 @@ impl LockState {
     }
 
     /// Accepts an observation. `may_have_been_taken`: another candidate may have taken the lock since the last one.
-    pub(super) fn see(
-        &mut self,
-        now: Time,
-        sight: Sight,
-        may_have_been_taken: bool,
-        settings: &Settings,
-        sole_instance: bool,
-    ) {
+    pub(super) fn see(&mut self, now: Time, sight: Sight, may_have_been_taken: bool, settings: &Settings) {
         self.heard_at = now;
         if !self.is_unchanged(&sight) {
             self.since = now;
         }
         if let Some(last_lease) = self.last_lease
             && may_have_been_taken
-            && (sight.lacks(self.sight.as_ref()) || self.dead_record_replaces_holder(&sight, settings, sole_instance))
         {
             let until = now.saturating_add(last_lease.max(settings.lease));
             // An earlier removed record may have had a longer lease.
-            self.removed_holder_until = self.removed_holder_until.max(until);
+            if sight.lacks(self.sight.as_ref()) {
+                self.removed_holder_until = self.removed_holder_until.max(until);
+            } else if self.dead_record_replaces_holder(&sight, settings) {
+                self.put_back_until = self.put_back_until.max(until);
+            }
         }
         match &sight.content {
             Content::Record(record) => self.take_from(record),
@@ -131,7 +129,9 @@ impl LockState {
         let last_lease = self.last_lease.unwrap_or_default().max(settings.lease);
         let free_at = match self.content()? {
             Content::Record(record) if record.is_free() => self.since,
-            Content::Record(_) if self.mark_left_behind(settings, sole_instance).is_some() => self.since,
+            Content::Record(_) if self.mark_left_behind(settings, sole_instance).is_some() => {
+                self.since.max(self.put_back_until)
+            }
             Content::Record(record) => self.since.saturating_add(record.lease().max(settings.lease)),
             Content::Nothing if self.last_lease.is_none() => self.since.saturating_add(settings.creation_delay),
             Content::Nothing | Content::Unreadable { .. } => self.since.saturating_add(last_lease),
@@ -146,9 +146,10 @@ impl LockState {
     }
 
     /// Whether this sight shows the record of a dead process in place of the record of a holder. A dead process has not
-    /// taken the lock from that holder: somebody else has put its record back, or its write was very late.
-    fn dead_record_replaces_holder(&self, sight: &Sight, settings: &Settings, sole_instance: bool) -> bool {
-        let is_left_behind = |sight: &Sight| sight.mark_left_behind(settings, sole_instance).is_some();
+    /// taken the lock from that holder: somebody else has put its record back, or its write was very late. Whether it
+    /// is dead may turn out later, when this process gets the socket of its identity.
+    fn dead_record_replaces_holder(&self, sight: &Sight, settings: &Settings) -> bool {
+        let is_left_behind = |sight: &Sight| sight.mark_left_behind(settings, true).is_some();
         self.is_held() && is_left_behind(sight) && !self.sight.as_ref().is_some_and(is_left_behind)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{LockState, Moment, Purpose, Settings, Sight, Version, Write};
 use crate::record::{Mark, Record, Stamp};
+use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,11 @@ impl OwnWrites {
     /// Whether the lock holds this candidate's own record.
     pub(super) fn is_in_lock(&self) -> bool {
         self.in_lock.is_some()
+    }
+
+    /// When the write in the lock was sent.
+    pub(super) fn written_at(&self) -> Option<Time> {
+        self.in_lock.as_ref().map(|write| write.sent)
     }
 
     /// Whether a write without an answer may have been carried out, or may still be.

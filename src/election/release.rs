@@ -2,6 +2,7 @@
 
 use super::pacing::Retry;
 use super::{Election, Moment};
+use crate::time::Time;
 
 impl Election {
     /// Sets whether the lock must not be released yet, from the next step on; and whether it is renewed until then, also
@@ -20,6 +21,11 @@ impl Election {
     /// that has not ended yet (S5).
     pub fn holds(&self) -> bool {
         self.term.is_some() || self.own.is_in_lock()
+    }
+
+    /// When the write of the own record in the lock was sent.
+    pub(super) fn written_at(&self) -> Option<Time> {
+        self.own.written_at()
     }
 
     /// Whether a write without an answer may have put the own record into the lock.

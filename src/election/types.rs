@@ -184,12 +184,6 @@ pub struct LockRequest {
     pub call: Call,
 }
 
-impl LockRequest {
-    pub(super) fn is_acquisition(&self) -> bool {
-        matches!(&self.call, Call::Write(write) if write.purpose == Purpose::Acquire)
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     Read,

@@ -130,3 +130,15 @@ fn a_dead_writers_record_put_back_does_not_free_the_one_who_held_the_lock() {
         assert_eq!(it.now, 21_000);
     }
 }
+
+#[test]
+fn a_dead_writers_record_put_back_does_not_free_the_lock_when_the_socket_is_obtained_later() {
+    let put_back = marked(held(102, ME, 10, 2), 9, Some(host()));
+    let mut it = Scenario::new(settings());
+    it.happens(Event::SoleInstance(false));
+    it.reads(held(100, "other", 20, 1));
+    it.watches(1_000, put_back.clone());
+    it.happens(Event::SoleInstance(true));
+    it.reads_until_it_writes(&put_back);
+    assert_eq!(it.now, 21_000);
+}

@@ -63,6 +63,32 @@ fn the_annotation_is_obeyed_after_the_end_of_the_term() {
 }
 
 #[test]
+fn the_annotation_is_obeyed_while_the_lock_is_given_up_for_another_reason() {
+    let settings = Settings { release_delay: ms(30_000), health_failures: Some(1), ..settings() };
+    let mut it = Scenario::new(settings);
+    it.befalls(CandidateEvent::Checked { healthy: true });
+    it.reads(Sight::MISSING);
+    let write = it.writes();
+    it.acknowledged(&write, 100);
+    it.befalls_at(it.now + 1_000, CandidateEvent::Checked { healthy: false });
+    it.watches(1_001, asked(ME, shown(&write, 101)));
+    let mut version = 101;
+    let release = loop {
+        let write = it.writes();
+        version += 1;
+        it.acknowledged(&write, version);
+        match write.purpose {
+            Purpose::Release => break write,
+            _ => it.befalls(CandidateEvent::Checked { healthy: true }),
+        }
+    };
+    let released_at = it.now;
+    assert_eq!((release.purpose, released_at), (Purpose::Release, 31_001));
+    it.reads_until_it_writes(&shown(&release, version));
+    assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, released_at + 10_000));
+}
+
+#[test]
 fn a_follower_that_is_named_does_nothing() {
     let seen = || asked(ME, held(50, "other", 10, 1));
     let mut it = Scenario::that_sees(seen());

@@ -118,6 +118,32 @@ fn the_time_of_standing_back_starts_again_with_a_late_release() {
 }
 
 #[test]
+fn it_stands_back_after_a_late_release_although_it_sees_its_record_after_it_had_stood_back() {
+    for tries_to_acquire in [false, true] {
+        let mut it = Scenario::leader(settings());
+        it.sees_deletion(1_000, 101);
+        let write = it.writes();
+        it.befalls_at(1_001, CandidateEvent::StandBack);
+        if tries_to_acquire {
+            it.reads_until_it_writes(&Sight::MISSING);
+            it.answered(Answer::Conflict);
+        } else {
+            while it.now < 11_001 {
+                assert_eq!(it.asks().call, Call::Read);
+                it.answered_at(it.now + 500, Answer::Unknown);
+            }
+        }
+        it.reads(shown(&write, 102));
+        let release = it.writes();
+        assert_eq!(release.purpose, Purpose::Release);
+        it.acknowledged(&release, 103);
+        let released_at = it.now;
+        it.reads_until_it_writes(&shown(&release, 103));
+        assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, released_at + 10_000));
+    }
+}
+
+#[test]
 fn it_stands_back_after_a_late_release_although_it_had_already_stood_back_for_one_lease() {
     let mut it = Scenario::leader(Settings { release_delay: ms(30_000), ..settings() });
     it.sees_deletion(1_000, 101);
@@ -140,4 +166,23 @@ fn it_stands_back_after_a_late_release_although_it_had_already_stood_back_for_on
     assert_eq!((release.purpose, released_at), (Purpose::Release, 31_001));
     it.reads_until_it_writes(&shown(&release, version));
     assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, released_at + 10_000));
+}
+
+#[test]
+fn a_record_that_shows_late_is_kept_for_the_work_and_not_acquired() {
+    let mut it = leader(settings());
+    it.sees_deletion(1_000, 101);
+    let write = it.writes();
+    it.befalls_at(1_001, CandidateEvent::StandBack);
+    // It writes until its term ends, and stands back for one lease after that.
+    while it.now < 20_000 {
+        it.asks();
+        it.answered_at(it.now + 500, Answer::Unknown);
+    }
+    it.reads(shown(&write, 102));
+    let kept = it.writes();
+    assert_eq!(kept.purpose, Purpose::Keep);
+    it.acknowledged(&kept, 103);
+    it.befalls(CandidateEvent::WorkEnded);
+    assert_eq!(it.writes().purpose, Purpose::Release);
 }

@@ -500,8 +500,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a dead writer's record put back in the same object frees the lock",
         file: "src/election/lock_state.rs",
-        find: r#"|| self.dead_record_replaces_holder(&sight, settings, sole_instance)"#,
-        replace: r#"|| false && self.dead_record_replaces_holder(&sight, settings, sole_instance)"#,
+        find: r#"} else if self.dead_record_replaces_holder(&sight, settings) {"#,
+        replace: r#"} else if false && self.dead_record_replaces_holder(&sight, settings) {"#,
         found_by: By::Test(
             "it",
             "election::contract::s9_the_own_name_of_another_process_is_another_candidate::a_dead_writers_record_put_back_does_not_free_the_one_who_held_the_lock",
@@ -893,14 +893,14 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the step-down annotation ignored",
         file: "src/election/lock_set.rs",
-        find: r#"if !self.eligibility.leaves() && self.locks.iter().any(Election::is_asked_to_step_down) {"#,
+        find: r#"if !self.eligibility.leaves_to_others() && self.locks.iter().any(Election::is_asked_to_step_down) {"#,
         replace: r#"if self.locks.iter().any(|lock| lock.claim().is_none() && lock.is_asked_to_step_down()) {"#,
         found_by: By::Schedules,
     },
     Mutant {
         name: "two locks: the step-down annotation ignored unless it leads",
         file: "src/election/lock_set.rs",
-        find: r#"if !self.eligibility.leaves() && self.locks"#,
+        find: r#"if !self.eligibility.leaves_to_others() && self.locks"#,
         replace: r#"if self.claim().is_some() && self.locks"#,
         found_by: By::Schedules,
     },
@@ -929,10 +929,10 @@ pub const MUTANTS: &[Mutant] = &[
         found_by: By::Schedules,
     },
     Mutant {
-        name: "the time of standing back counted from the annotation",
-        file: "src/election/lock_set.rs",
-        find: r#"self.eligibility.note_holding(now, self.holds());"#,
-        replace: r#"self.eligibility.note_holding(now, false);"#,
+        name: "no time of standing back after a release",
+        file: "src/election/eligibility.rs",
+        find: r#"self.back_until.max(now.saturating_add(back))"#,
+        replace: r#"self.back_until.max(now)"#,
         found_by: By::Schedules,
     },
     Mutant {
@@ -951,9 +951,9 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the time of standing back not counted from a late release",
-        file: "src/election/eligibility.rs",
-        find: r#"} else if holds && !self.left_for.is_zero() {"#,
-        replace: r#"} else if false && holds && !self.left_for.is_zero() {"#,
+        file: "src/election/lock_set.rs",
+        find: r#"if lock.written_at().is_some_and(|sent| self.eligibility.had_left(sent)) {"#,
+        replace: r#"if false && lock.written_at().is_some_and(|sent| self.eligibility.had_left(sent)) {"#,
         found_by: By::Test(
             "it",
             "election::contract::work::the_time_of_standing_back_starts_again_with_a_late_release",
@@ -961,10 +961,31 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "the time of standing back begins again after an acquisition",
-        file: "src/election/lock_set.rs",
-        find: r#"            self.eligibility.acquires();"#,
-        replace: r#""#,
+        file: "src/election/eligibility.rs",
+        find: r#"self.left_at.is_some_and(|left_at| sent <= left_at)"#,
+        replace: r#"self.left_at.is_some_and(|left_at| sent >= Time::ZERO && left_at >= Time::ZERO)"#,
         found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a late record acquired in the step that shows it",
+        file: "src/election/lock_set.rs",
+        find: r#"            self.binding.wanted[index] = false;
+            lock.want(false);"#,
+        replace: r#""#,
+        found_by: By::Test(
+            "it",
+            "election::contract::work::a_record_that_shows_late_is_kept_for_the_work_and_not_acquired",
+        ),
+    },
+    Mutant {
+        name: "the step-down annotation ignored by a candidate that gives the lock up because it is unhealthy",
+        file: "src/election/eligibility.rs",
+        find: r#"self.leaves.is_some_and(|back| !back.is_zero())"#,
+        replace: r#"self.leaves.is_some()"#,
+        found_by: By::Test(
+            "it",
+            "election::contract::step_down::the_annotation_is_obeyed_while_the_lock_is_given_up_for_another_reason",
+        ),
     },
     Mutant {
         name: "a candidate with nothing to do never reads",
