@@ -1,6 +1,6 @@
 //! For the code that injects faults: which edits would break an assumption in docs/guarantees.md.
 
-use super::{Content, Oracle, Process, ProcessId};
+use super::{Content, Oracle, Process, ProcessId, State};
 
 /// An edit of a lock by somebody who is no candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,16 @@ impl Oracle {
             |process: &Process| process.locks[lock].last_lease.is_none() && state.commit.content == Content::Nothing;
         // A free record that replaces one with a holder looks like a release.
         let taken_away = edit.in_new_object || !state.commit.content.is_held_record();
+        // To a candidate that has not seen what the lock had in between, an equal record in the same object is unchanged.
+        let takes_for_unchanged = |process: &Process| {
+            let not_seen = &self.locks[lock][process.locks[lock].shown..];
+            let same = |earlier: &State| {
+                (earlier.commit.object, earlier.commit.content) == (state.commit.object, edit.content)
+            };
+            !edit.in_new_object && not_seen.iter().any(same) && !same(state)
+        };
         let waits_too_little = |process: &Process| match edit.content {
+            _ if takes_for_unchanged(process) => true,
             Content::Record { holder, lease, .. } if holder != 0 => lease.max(process.facts.lease) < longest,
             Content::Unreadable => process.facts.lease < longest,
             Content::Nothing => !(knows(process) && waits(process) >= present) && (present > 0 || waits(process) > 0),
