@@ -16,7 +16,8 @@ pub(super) struct LockState {
     heard_at: Time,
     /// If a record was removed, and not replaced by the next holder's: until when its holder may still claim to lead.
     removed_holder_until: Time,
-    /// If a holder's record was replaced by one that this candidate may recognise as left behind: the same.
+    /// The same if a holder's record was replaced by one that will turn out to be left behind, if its writer is dead. It
+    /// was alive if it releases the lock.
     put_back_until: Time,
     /// The L of the last record with a holder; `None` if no holder was ever seen.
     last_lease: Option<Duration>,
@@ -84,7 +85,14 @@ impl LockState {
     }
 
     /// Accepts an observation. `may_have_been_taken`: another candidate may have taken the lock since the last one.
-    pub(super) fn see(&mut self, now: Time, sight: Sight, may_have_been_taken: bool, settings: &Settings) {
+    pub(super) fn see(
+        &mut self,
+        now: Time,
+        sight: Sight,
+        may_have_been_taken: bool,
+        settings: &Settings,
+        sole_instance: bool,
+    ) {
         self.heard_at = now;
         if !self.is_unchanged(&sight) {
             self.since = now;
@@ -94,9 +102,10 @@ impl LockState {
         {
             let until = now.saturating_add(last_lease.max(settings.lease));
             // An earlier removed record may have had a longer lease.
-            if sight.lacks(self.sight.as_ref()) {
+            let is_put_back = self.dead_record_replaces_holder(&sight, settings);
+            if sight.lacks(self.sight.as_ref()) || is_put_back && sole_instance {
                 self.removed_holder_until = self.removed_holder_until.max(until);
-            } else if self.dead_record_replaces_holder(&sight, settings) {
+            } else if is_put_back {
                 self.put_back_until = self.put_back_until.max(until);
             }
         }
@@ -128,16 +137,14 @@ impl LockState {
     pub(super) fn free_at(&self, settings: &Settings, sole_instance: bool) -> Option<Time> {
         let last_lease = self.last_lease.unwrap_or_default().max(settings.lease);
         let free_at = match self.content()? {
-            Content::Record(record) if record.is_free() => self.since,
-            Content::Record(_) if self.mark_left_behind(settings, sole_instance).is_some() => {
-                self.since.max(self.put_back_until)
-            }
+            Content::Record(record) if record.is_free() => return Some(self.since.max(self.removed_holder_until)),
+            Content::Record(_) if self.mark_left_behind(settings, sole_instance).is_some() => self.since,
             Content::Record(record) => self.since.saturating_add(record.lease().max(settings.lease)),
             Content::Nothing if self.last_lease.is_none() => self.since.saturating_add(settings.creation_delay),
             Content::Nothing | Content::Unreadable { .. } => self.since.saturating_add(last_lease),
         };
         // A holder whose record was removed may still claim to lead, whatever the lock shows now.
-        Some(free_at.max(self.removed_holder_until))
+        Some(free_at.max(self.removed_holder_until).max(self.put_back_until))
     }
 
     /// S9: the mark of the record in the lock, if an earlier process of this candidate wrote it and is provably dead.

@@ -49,7 +49,7 @@ impl Election {
         } else if !unchanged || !self.own.is_in_lock() {
             self.lose_own(&sight);
         }
-        self.lock.see(now, sight, may_have_been_taken, &self.settings);
+        self.lock.see(now, sight, may_have_been_taken, &self.settings, self.sole_instance);
     }
 
     /// The lock does not show the own record. A proxy may have reported wrongly that it is gone. So if the acknowledged

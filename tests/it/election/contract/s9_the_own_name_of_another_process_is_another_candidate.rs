@@ -142,3 +142,16 @@ fn a_dead_writers_record_put_back_does_not_free_the_lock_when_the_socket_is_obta
     it.reads_until_it_writes(&put_back);
     assert_eq!(it.now, 21_000);
 }
+
+#[test]
+fn a_dead_writers_record_that_was_put_back_and_deleted_does_not_shorten_the_wait_for_the_holder_before_it() {
+    for sole_instance in [false, true] {
+        let mut it = Scenario::new(settings());
+        it.happens(Event::SoleInstance(sole_instance));
+        it.reads(held(100, "other", 20, 1));
+        it.watches(1_000, marked(held(102, ME, 10, 2), 9, Some(host())));
+        it.sees_deletion(2_000, 103);
+        it.reads_until_it_writes(&Sight::MISSING);
+        assert_eq!(it.now, 21_000, "sole instance: {sole_instance}");
+    }
+}
