@@ -137,14 +137,17 @@ impl LockState {
     pub(super) fn free_at(&self, settings: &Settings, sole_instance: bool) -> Option<Time> {
         let last_lease = self.last_lease.unwrap_or_default().max(settings.lease);
         let free_at = match self.content()? {
-            Content::Record(record) if record.is_free() => return Some(self.since.max(self.removed_holder_until)),
+            Content::Record(record) if record.is_free() => self.since,
             Content::Record(_) if self.mark_left_behind(settings, sole_instance).is_some() => self.since,
             Content::Record(record) => self.since.saturating_add(record.lease().max(settings.lease)),
             Content::Nothing if self.last_lease.is_none() => self.since.saturating_add(settings.creation_delay),
             Content::Nothing | Content::Unreadable { .. } => self.since.saturating_add(last_lease),
         };
+        // A process that releases the lock was alive, so its record had not been put back.
+        let is_free = self.record().is_some_and(Record::is_free);
+        let free_at = if is_free { free_at } else { free_at.max(self.put_back_until) };
         // A holder whose record was removed may still claim to lead, whatever the lock shows now.
-        Some(free_at.max(self.removed_holder_until).max(self.put_back_until))
+        Some(free_at.max(self.removed_holder_until))
     }
 
     /// S9: the mark of the record in the lock, if an earlier process of this candidate wrote it and is provably dead.
