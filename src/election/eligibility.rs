@@ -12,10 +12,8 @@ pub(super) struct Eligibility {
     gate: Gate,
     /// Set while it is giving the locks up: for how long it leaves them to others when it no longer holds any.
     leaves: Option<Duration>,
-    /// When it last began to leave the locks to others, for L. What it wrote until then is not what it waits to acquire.
+    /// When it last began to leave the locks to others, for L, because it held none any more.
     left_at: Option<Time>,
-    /// Until when it leaves the locks to others.
-    back_until: Time,
 }
 
 impl Eligibility {
@@ -25,7 +23,6 @@ impl Eligibility {
             gate: Gate::new(settings.health_failures, settings.retry_period),
             leaves: None,
             left_at: None,
-            back_until: Time::ZERO,
         }
     }
 
@@ -34,7 +31,7 @@ impl Eligibility {
         match self.leaves {
             _ if !self.gate.is_open() => Candidacy::Unhealthy,
             Some(_) => Candidacy::StandingBack,
-            None if now < self.back_until => Candidacy::StandingBack,
+            None if self.back_until().is_some_and(|until| now < until) => Candidacy::StandingBack,
             None => Candidacy::Standing,
         }
     }
@@ -56,18 +53,17 @@ impl Eligibility {
         self.leaves.is_some_and(|back| !back.is_zero())
     }
 
-    /// It gives up the locks, and then leaves them to others for `back`.
+    /// It gives up the locks, and then leaves them to others for `back`, which is L or nothing.
     pub(super) fn leave(&mut self, back: Duration) {
         self.leaves = Some(back.max(self.leaves.unwrap_or_default()));
     }
 
     /// It holds no lock. If it gave them up, the time begins in which it leaves them to others.
     pub(super) fn holds_none(&mut self, now: Time) {
-        let Some(back) = self.leaves.take() else { return };
-        self.back_until = self.back_until.max(now.saturating_add(back));
-        if !back.is_zero() {
+        if self.leaves_to_others() {
             self.left_at = Some(now);
         }
+        self.leaves = None;
     }
 
     /// Whether a record in a lock, which this candidate wrote at `sent`, is one that it had left to others: an unanswered
@@ -76,7 +72,8 @@ impl Eligibility {
         self.left_at.is_some_and(|left_at| sent <= left_at)
     }
 
-    pub(super) fn back_until(&self) -> Time {
-        self.back_until
+    /// Until when it leaves the locks to others.
+    pub(super) fn back_until(&self) -> Option<Time> {
+        self.left_at.map(|left_at| left_at.saturating_add(self.lease))
     }
 }

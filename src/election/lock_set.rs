@@ -362,7 +362,7 @@ impl LockSet {
         let stuck = self.binding.stuck_since.map(|since| since.saturating_add(self.eligibility.lease()));
         let moments = [
             self.second_has_until(),
-            Some(self.eligibility.back_until()),
+            self.eligibility.back_until(),
             second.and_then(Election::refused_until),
             second.map(Election::unreadable_at),
             stuck,

@@ -566,7 +566,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "two locks: no deadline for standing back",
         file: "src/election/lock_set.rs",
-        find: r#"            Some(self.eligibility.back_until()),
+        find: r#"            self.eligibility.back_until(),
 "#,
         replace: "",
         found_by: By::Test("it", "election::two_locks::after_one_lease_it_tries_again"),
@@ -931,8 +931,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "no time of standing back after a release",
         file: "src/election/eligibility.rs",
-        find: r#"self.back_until.max(now.saturating_add(back))"#,
-        replace: r#"self.back_until.max(now)"#,
+        find: r#"left_at.saturating_add(self.lease)"#,
+        replace: r#"left_at"#,
         found_by: By::Schedules,
     },
     Mutant {
