@@ -8,7 +8,7 @@ use crate::plan::{Disruption, LockChoice};
 use crate::server::{content_of, record};
 use crate::world::{Occurrence, World};
 use leader_elector::election::Sight;
-use leader_elector::record::{Content, Record};
+use leader_elector::record::{Content, Mark, Record};
 
 impl World {
     pub fn disrupt(&mut self) {
@@ -51,8 +51,9 @@ impl World {
             Disruption::Replace => self.replaces(lock),
             Disruption::Edit => self.edits_now(lock),
             Disruption::Roll => self.rolls(node),
-            Disruption::Health => self.change_health(node),
+            Disruption::Health => self.change_health(node, lock),
             Disruption::StepDown => self.asks_to_step_down(lock),
+            Disruption::StandBack => self.give(node, Input::StandBack),
             Disruption::Crash => {}
         }
     }
@@ -72,7 +73,10 @@ impl World {
     }
 
     /// Somebody asks the holder to step down, or a candidate that does not hold the lock.
-    fn asks_to_step_down(&mut self, lock: usize) {
+    pub fn asks_to_step_down(&mut self, lock: usize) {
+        if !self.faulty() {
+            return;
+        }
         let somebody = self.random.below(self.nodes.len() as u64) as usize;
         let somebody = [self.nodes[somebody].member.identity];
         let somebody = std::str::from_utf8(&somebody).expect("a letter").into();
@@ -89,8 +93,24 @@ impl World {
         }
     }
 
-    /// What somebody writes into the lock by hand.
-    fn edit(&mut self, lock: usize) -> Content {
+    /// An earlier state of the lock, which somebody puts back.
+    fn earlier(&mut self, lock: usize) -> (Content, Option<Mark>) {
+        let history = &self.server.objects[lock].history;
+        let Sight { content, mark, .. } = &history[self.random.below(history.len() as u64) as usize].sight;
+        (content.clone(), mark.clone())
+    }
+
+    /// What somebody writes into the lock by hand. The mark of the present record may stay beside it.
+    fn edit(&mut self, lock: usize) -> (Content, Option<Mark>) {
+        let content = self.edited(lock);
+        (content, self.mark_that_stays(lock))
+    }
+
+    fn mark_that_stays(&mut self, lock: usize) -> Option<Mark> {
+        self.present(lock).mark.clone().filter(|_| self.random.happens(0.5))
+    }
+
+    fn edited(&mut self, lock: usize) -> Content {
         let stamp = self.server.foreign_stamp();
         let lease_seconds = (self.plan.longest_lease.div_ceil(SECOND) + self.random.below(3)) as u32;
         let present = self.present(lock).content.clone();
@@ -111,18 +131,22 @@ impl World {
 
     /// Deletes the object, replaces its record, or replaces the object. Does so only if no candidate that never saw the
     /// lock can take it too early because of that, unless the schedule may break assumptions.
-    fn edits(&mut self, lock: usize, content: Option<Content>, replace: bool) {
+    fn edits(&mut self, lock: usize, edit: Option<(Content, Option<Mark>)>, replace: bool) {
+        let (content, mark) = edit.unzip();
+        let mark = mark.flatten();
+        let is_put_back = mark.is_some() && mark != self.present(lock).mark;
         let there = self.present(lock).version.is_some();
         let edit = Edit {
             content: content.as_ref().map_or(oracle::Content::Nothing, content_of),
+            mark: mark.as_ref().map(|mark| (mark.process, mark.write)),
             in_new_object: replace || !there,
         };
         let lease_ends = self.oracle.last_lease_ends(self.now);
         let claimed = self.oracle.leaders(self.now).next().is_some() || self.oracle.any_work();
-        // Other implementations take a lock without a readable record at once, and client-go takes one without a holder
-        // at once.
+        // Other implementations take a lock without a readable record at once, client-go takes one without a holder at
+        // once, and all consider a record with their name their own.
         let misleads_peers = match &content {
-            Some(Content::Record(record)) => record.is_free() && claimed,
+            Some(Content::Record(record)) => record.is_free() && claimed || self.names_peer(record),
             Some(Content::Unreadable { .. } | Content::Nothing) | None => true,
         };
         if self.oracle.breaks_assumption(lock, edit) || misleads_peers && lock == 0 && self.any_peer() {
@@ -133,10 +157,11 @@ impl World {
             let longest = self.server.longest_lease(lock).max(self.plan.longest_lease);
             self.oracle.exempt(lease_ends + longest * 3);
         }
-        // A candidate that starts now sees only the edit, and waits for the lease in it, or for its own.
+        // A candidate that starts now sees only the edit, and waits for the lease in it, or for its own; but not if an
+        // earlier process of its own wrote the record.
         let same_lease = self.plan.members.iter().all(|member| member.lease == self.plan.longest_lease);
         let held = match &content {
-            Some(Content::Record(record)) => !record.is_free(),
+            Some(Content::Record(record)) => !record.is_free() && !is_put_back,
             Some(Content::Unreadable { .. }) => same_lease,
             Some(Content::Nothing) | None => false,
         };
@@ -148,7 +173,6 @@ impl World {
             self.cut_watches(&[lock]);
         }
         self.say(|_| format!("somebody puts {content:?} into lock {lock}, in place of the object: {replace}"));
-        let mark = self.present(lock).mark.clone();
         if there && (replace || content.is_none()) {
             self.server.delete(lock);
             self.changed(lock, Writer::Foreign);
@@ -156,7 +180,7 @@ impl World {
         match content {
             Some(content) if self.present(lock).content == content && !replace => {}
             Some(content) => {
-                let mark = mark.filter(|_| self.random.happens(0.5));
+                self.recovery.put_back |= is_put_back;
                 self.server.put(lock, content, mark);
                 self.changed(lock, Writer::Foreign);
             }
@@ -167,8 +191,12 @@ impl World {
 
     /// Somebody deletes the object and creates another one in its place: a copy, or something else.
     fn replaces(&mut self, lock: usize) {
-        let content = if self.random.happens(0.4) { self.present(lock).content.clone() } else { self.edit(lock) };
-        self.edits(lock, Some(content), true);
+        let edit = if self.random.happens(0.4) {
+            (self.present(lock).content.clone(), self.mark_that_stays(lock))
+        } else {
+            self.edit(lock)
+        };
+        self.edits(lock, Some(edit), true);
     }
 
     /// Somebody edits the lock right after a candidate has written it.
@@ -179,8 +207,8 @@ impl World {
     }
 
     pub fn edits_now(&mut self, lock: usize) {
-        let content = self.edit(lock);
-        self.edits(lock, Some(content), false);
+        let edit = if self.random.happens(0.2) { self.earlier(lock) } else { self.edit(lock) };
+        self.edits(lock, Some(edit), false);
     }
 
     /// A rolling update replaces one replica by one with the next locks: `endpoints`, both, `leases`. An update starts

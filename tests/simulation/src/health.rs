@@ -2,6 +2,7 @@
 
 use crate::node::Input;
 use crate::oracle::ProcessId;
+use crate::plan::Disruption;
 use crate::world::{Occurrence, World};
 
 /// The probability that a check of an unhealthy application succeeds.
@@ -25,9 +26,26 @@ impl World {
         self.give(node, Input::Checked { healthy });
     }
 
-    /// An application becomes unhealthy, or healthy again.
-    pub fn change_health(&mut self, node: usize) {
+    /// An application becomes unhealthy, or healthy again. Sometimes it soon recovers, and somebody asks for its
+    /// candidate to step down in the meantime.
+    pub fn change_health(&mut self, node: usize, lock: usize) {
         let healthy = !self.nodes[node].healthy;
+        self.set_health(node, healthy);
+        if healthy {
+            return;
+        }
+        let lease = self.nodes[node].member.lease;
+        if self.random.happens(0.5) {
+            let wait = self.random.below(lease / 2);
+            self.schedule(self.now + wait, Occurrence::Recovers { node });
+        }
+        if self.plan.disruptions.contains(&Disruption::StepDown) && self.random.happens(0.5) {
+            let wait = self.random.below(lease);
+            self.schedule(self.now + wait, Occurrence::AsksToStepDown { lock });
+        }
+    }
+
+    pub fn set_health(&mut self, node: usize, healthy: bool) {
         self.nodes[node].healthy = healthy;
         self.say(|world| format!("the application of {} is well: {healthy}", world.name(node)));
     }

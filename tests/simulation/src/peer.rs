@@ -129,6 +129,11 @@ impl World {
         self.peers.iter().any(|peer| !peer.gone)
     }
 
+    /// Whether a record has the name of one of them: it takes that for its own, whoever wrote it.
+    pub fn names_peer(&self, record: &Record) -> bool {
+        self.peers.iter().any(|peer| record.holder.as_bytes() == [peer.identity])
+    }
+
     /// All of them end: each the next time it would act.
     pub fn peers_end(&mut self) {
         for peer in &mut self.peers {

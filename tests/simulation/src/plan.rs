@@ -199,6 +199,8 @@ pub enum Disruption {
     /// An application becomes unhealthy, or healthy again.
     Health,
     StepDown,
+    /// A candidate must stand back, as after work that has ended by itself, whatever it is doing.
+    StandBack,
 }
 
 /// Another implementation that takes part.
@@ -289,8 +291,10 @@ impl Plan {
             let own_lease = if timings { random.between(lease / 2, lease * 2) } else { lease };
             let mut member = if timings { Member::drawn(random, own_lease) } else { Member::from_ttl(own_lease) };
             let other = random.below(index as u64 + 1) as u8;
-            member.identity = b'a' + if clones && random.happens(0.4) { other } else { index as u8 };
-            member.network = b'a' + if random.happens(0.2) { other } else { index as u8 };
+            let is_clone = clones && random.happens(0.4);
+            member.identity = b'a' + if is_clone { other } else { index as u8 };
+            let shares_network = random.happens(if is_clone { 0.5 } else { 0.2 });
+            member.network = b'a' + if shares_network { other } else { index as u8 };
             member.locks = match (rolling, dual) {
                 (true, _) if other_lock => LockChoice::Both,
                 (true, _) => LockChoice::First,
@@ -322,6 +326,9 @@ impl Plan {
         }
         if step_down {
             disruptions.push(Disruption::StepDown);
+        }
+        if work {
+            disruptions.push(Disruption::StandBack);
         }
         let with_codecs = random.happens(0.25) & faults.has(Fault::Codecs);
         let wire = Wire::drawn(random, !(dual || rolling));

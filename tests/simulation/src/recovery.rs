@@ -59,6 +59,8 @@ pub struct Recovery {
     requests: Vec<(ProcessId, u32)>,
     /// Another client writes another field of the lock at each check.
     touches: bool,
+    /// During the faults somebody put back a record, in place of a holder's perhaps.
+    pub put_back: bool,
 }
 
 impl World {
@@ -89,7 +91,9 @@ impl World {
         let leases = if self.one_lock() { 2 } else { 3 };
         let no_record = |state: &State| matches!(state.sight.content, Content::Nothing | Content::Unreadable { .. });
         let removed = |object: &Object| object.history.iter().skip(1).any(no_record);
-        let removed = self.plan.fault_rates.false_absence > 0.0 || self.server.objects.iter().any(removed);
+        let removed = self.recovery.put_back
+            || self.plan.fault_rates.false_absence > 0.0
+            || self.server.objects.iter().any(removed);
         self.recovery.not_before = if removed { self.now + leases * slowest(lease) } else { 0 };
         self.look_again();
     }

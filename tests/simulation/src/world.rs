@@ -72,8 +72,16 @@ pub enum Occurrence {
         node: usize,
         process: usize,
     },
+    /// An application becomes healthy again.
+    Recovers {
+        node: usize,
+    },
     Disruption,
     Edits {
+        lock: usize,
+    },
+    /// Somebody asks the holder to step down.
+    AsksToStepDown {
         lock: usize,
     },
     /// A check whether a free lock should have been taken.
@@ -249,6 +257,8 @@ impl World {
             Occurrence::HealthCheck { node, process } => self.health_check(node, process),
             Occurrence::Disruption => self.disrupt(),
             Occurrence::Edits { lock } => self.edits_now(lock),
+            Occurrence::Recovers { node } => self.set_health(node, true),
+            Occurrence::AsksToStepDown { lock } => self.asks_to_step_down(lock),
             Occurrence::Looks => self.looks(),
             Occurrence::FaultsEnd => self.faults_end(),
             Occurrence::Checks { number } => self.checks(number),

@@ -502,9 +502,16 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/lock_state.rs",
         find: r#"let is_put_back = self.dead_record_replaces_holder(&sight, settings);"#,
         replace: r#"let is_put_back = false && self.dead_record_replaces_holder(&sight, settings);"#,
+        found_by: By::Schedules,
+    },
+    Mutant {
+        name: "a dead writer's record put back before the socket is obtained frees the lock",
+        file: "src/election/lock_state.rs",
+        find: r#"} else if is_put_back {"#,
+        replace: r#"} else if false && is_put_back {"#,
         found_by: By::Test(
             "it",
-            "election::contract::s9_the_own_name_of_another_process_is_another_candidate::a_dead_writers_record_put_back_does_not_free_the_one_who_held_the_lock",
+            "election::contract::s9_the_own_name_of_another_process_is_another_candidate::a_dead_writers_record_put_back_does_not_free_the_lock_when_the_socket_is_obtained_later",
         ),
     },
     Mutant {
@@ -909,7 +916,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/schedule.rs",
         find: r#"(!self.is_asked_to_step_down()).then_some(Purpose::Acquire)?"#,
         replace: r#"Purpose::Acquire"#,
-        found_by: By::Test("it", "election::contract::step_down::the_annotation_is_obeyed_after_the_end_of_the_term"),
+        found_by: By::Schedules,
     },
     Mutant {
         name: "a lock that was never seen is created at once",
@@ -954,10 +961,7 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/lock_set.rs",
         find: r#"if lock.written_at().is_some_and(|sent| self.eligibility.had_left(sent)) {"#,
         replace: r#"if false && lock.written_at().is_some_and(|sent| self.eligibility.had_left(sent)) {"#,
-        found_by: By::Test(
-            "it",
-            "election::contract::work::the_time_of_standing_back_starts_again_with_a_late_release",
-        ),
+        found_by: By::Schedules,
     },
     Mutant {
         name: "the time of standing back begins again after an acquisition",
@@ -1012,7 +1016,10 @@ pub const MUTANTS: &[Mutant] = &[
         file: "src/election/schedule.rs",
         find: r#"(self.term.is_some() || self.withdrawal.keeps_lock())"#,
         replace: r#"self.term.is_some()"#,
-        found_by: By::Schedules,
+        found_by: By::Test(
+            "it",
+            "election::contract::s5_the_claim_ends_before_the_release::a_lock_that_was_not_renewed_in_time_is_kept_for_the_rest_of_the_delay",
+        ),
     },
     Mutant {
         name: "a creation superseded by an older own record",

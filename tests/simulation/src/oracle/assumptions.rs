@@ -6,6 +6,8 @@ use super::{Content, Oracle, Process, ProcessId, State};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edit {
     pub content: Content,
+    /// The mark beside it.
+    pub mark: Option<(u128, u64)>,
     /// In a new object: the existing one is deleted, or there is none.
     pub in_new_object: bool,
 }
@@ -38,17 +40,31 @@ impl Oracle {
             };
             !edit.in_new_object && not_seen.iter().any(same) && !same(state)
         };
-        let waits_too_little = |process: &Process| match edit.content {
+        let writer =
+            edit.mark.and_then(|_| self.locks[lock].iter().find(|state| state.commit.mark == edit.mark)?.author);
+        let is_safe = |process: &Process| knows(process) && (waits(process) >= longest || never_saw_one(process));
+        let waits_too_little = |(id, process): (ProcessId, &Process)| match edit.content {
             _ if takes_for_unchanged(process) => true,
-            Content::Record { holder, lease, .. } if holder != 0 => lease.max(process.facts.lease) < longest,
+            // It waits for this lease, or takes the lock at once if an earlier process of its own wrote the record, unless
+            // it has seen another holder in between.
+            Content::Record { holder, lease, .. } if holder != 0 => {
+                let may_be_its_own = state.commit.mark != edit.mark && self.may_succeed(id, writer);
+                lease.max(process.facts.lease) < longest
+                    || may_be_its_own && !state.commit.content.is_free_record() && !is_safe(process)
+            }
             Content::Unreadable => process.facts.lease < longest,
             Content::Nothing => !(knows(process) && waits(process) >= present) && (present > 0 || waits(process) > 0),
             Content::Record { .. } if state.commit.content.is_free_record() => false,
-            Content::Record { .. } => {
-                !(taken_away && knows(process) && (waits(process) >= longest || never_saw_one(process)))
-            }
+            Content::Record { .. } => !(taken_away && is_safe(process)),
         };
-        self.processes.iter().any(|process| process.alive && process.facts.locks[lock] && waits_too_little(process))
+        let mut running = self.processes.iter().enumerate().filter(|(_, it)| it.alive && it.facts.locks[lock]);
+        running.any(waits_too_little)
+    }
+
+    /// Whether this process takes the place of that writer when the writer is dead (S9).
+    fn may_succeed(&self, process: ProcessId, writer: Option<ProcessId>) -> bool {
+        let of = |process: ProcessId| (self.processes[process].facts.identity, self.processes[process].facts.network);
+        writer.is_some_and(|writer| writer != process && of(writer) == of(process))
     }
 
     pub fn is_misled(&self, process: ProcessId, lock: usize) -> bool {

@@ -64,6 +64,7 @@ impl Oracle {
                     .violated("S6", now, || format!("process {process} claims though a record not its own was shown"));
             }
             view.kept = view.shown;
+            view.confirmed = true;
         }
         let goes_on = before.is_some_and(|before| now < before.until && before.token == claim.token);
         self.check_claim_health(process, now, !goes_on);

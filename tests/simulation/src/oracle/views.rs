@@ -1,6 +1,6 @@
 //! What each candidate was shown of a lock, and when it may therefore take it.
 
-use super::{Content, Oracle, Process, ProcessId, State, Writer};
+use super::{Commit, Content, Oracle, Process, ProcessId, State, Writer};
 
 /// How a state of a lock reached a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,9 @@ pub(super) struct View {
     pub(super) sure_since: u64,
     /// It was told that there is no object, although there is one.
     pub(super) misled: bool,
+    /// It has claimed, and since then was shown nothing but the record of that time and its own answered writes: it
+    /// certainly recognises the record as its own.
+    pub(super) confirmed: bool,
 }
 
 /// When a candidate was shown that a holder's record had been removed, and how long it must wait after that, local.
@@ -56,7 +59,7 @@ impl Oracle {
     pub fn shown(&mut self, process: ProcessId, lock: usize, now: u64, index: usize, via: Via) {
         let Some(state) = self.locks[lock].get(index) else { return };
         if let Via::Write { sent } = via
-            && state.commit.writer != (Writer::Candidate { process, sent })
+            && self.written(lock, index).writer != (Writer::Candidate { process, sent })
         {
             return;
         }
@@ -77,6 +80,8 @@ impl Oracle {
         if state.commit.content != before.commit.content {
             view.same_since = now;
         }
+        let same = (state.commit.content, state.commit.object) == (before.commit.content, before.commit.object);
+        view.confirmed &= !misled && (same || matches!(via, Via::Write { .. }));
         // The writers of the changes in between are known, but not how the candidate processed them.
         let only_touched = (view.shown..index).all(|n| states[n + 1].commit.touches(&states[n].commit));
         if misled || index < view.shown || !only_touched {
@@ -103,6 +108,14 @@ impl Oracle {
             Content::Nothing => {}
         }
         self.was_shown_own(process, lock, now);
+    }
+
+    /// The change that put the content of this state into the lock. Other fields may have changed since.
+    pub(super) fn written(&self, lock: usize, state: usize) -> &Commit {
+        let states = &self.locks[lock];
+        let touched = |n: &usize| *n > 0 && states[*n].commit.touches(&states[*n - 1].commit);
+        let written = (0..=state).rev().find(|n| !touched(n)).unwrap_or(0);
+        &states[written].commit
     }
 
     /// S3: how long the candidate must wait from now on because this state shows that somebody removed a holder's

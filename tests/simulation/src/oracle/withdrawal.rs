@@ -1,6 +1,7 @@
 //! Claims that end by choice: because of SIGTERM, a step-down, ended work, or an unhealthy application.
 
-use super::{Content, Oracle, ProcessId, ROUNDING, Sent, Stopped, Writer};
+use super::views::View;
+use super::{Commit, Content, Oracle, ProcessId, ROUNDING, Sent, Stopped, Writer};
 
 /// A claim that a process had to end by choice, or may have, for another reason than SIGTERM.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -13,9 +14,10 @@ pub(super) struct EndedClaim {
     knows: bool,
 }
 
-/// It leaves the locks to others for one lease.
+/// When it last had to leave the locks to others for one lease.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) struct StandBack {
+    /// It left them at this moment or later.
     since: u64,
     /// The terms whose records it will certainly release: the first state of each.
     terms: [Option<usize>; 2],
@@ -43,20 +45,20 @@ impl Oracle {
         self.leave_to_others(process, now, [true; 2]);
     }
 
-    /// A process was shown its own record while it claimed. The record may ask it to step down.
+    /// A process was shown a record, which may be its own and ask it to step down.
     pub(super) fn was_shown_own(&mut self, process: ProcessId, lock: usize, now: u64) {
+        let claims = self.claims(process, now);
         let view = &self.processes[process].locks[lock];
         let what = |state: usize| (self.locks[lock][state].commit.content, self.locks[lock][state].commit.object);
         // If it was told that the write failed, it does not recognise its own record when that is first shown.
-        let knows = what(view.shown) == what(view.kept);
+        let knows = if claims { what(view.shown) == what(view.kept) } else { view.confirmed };
         let required = self.is_asked(process, lock);
         let possible = required || self.processes[process].left.is_none() && self.may_be_asked(process, lock);
-        if !possible || !self.claims(process, now) {
-            return;
-        }
-        self.leaves(process, now);
-        if let Some(left) = &mut self.processes[process].left {
-            *left = EndedClaim { required, knows: required && knows, ..*left };
+        if claims && possible {
+            self.leaves(process, now);
+            if let Some(left) = &mut self.processes[process].left {
+                *left = EndedClaim { required, knows: required && knows, ..*left };
+            }
         }
         if required && knows {
             self.leave_to_others(process, now, [lock == 0, lock == 1]);
@@ -72,10 +74,13 @@ impl Oracle {
         }
     }
 
-    /// A record of this term was released. The time of standing back counts from when the release was sent.
-    pub(super) fn released(&mut self, process: ProcessId, lock: usize, term: usize, sent: u64) {
+    /// The record in this state was released. The time of standing back counts from when the release was sent. It also
+    /// counts from then if the record was written before this time, and carried out late: others could not take the
+    /// lock.
+    pub(super) fn released(&mut self, process: ProcessId, lock: usize, state: usize, sent: u64) {
+        let (term, written) = (self.locks[lock][state].term, self.own_write(process, lock, state));
         if let Some(back) = &mut self.processes[process].back
-            && back.terms[lock] == Some(term)
+            && (back.terms[lock] == Some(term) || written.is_some_and(|written| written <= back.since))
         {
             back.since = back.since.max(sent);
         }
@@ -103,13 +108,30 @@ impl Oracle {
             return;
         }
         self.check_acquisition_health(process, now);
-        if let Some(StandBack { since, .. }) = self.processes[process].back.take() {
-            let stood_back = self.elapsed(process, since, now);
-            if stood_back + ROUNDING < self.processes[process].facts.lease {
-                self.violated("step-down", now, || {
-                    format!("process {process} acquires and stood back for {stood_back} ns")
-                });
-            }
+        let it = &mut self.processes[process];
+        let Some(back) = &mut it.back else { return };
+        // What it writes from now on is not what it had to release.
+        back.terms = [None; 2];
+        let since = back.since;
+        // A record that it wrote before that, and that is still in the lock, must be released first. If it does not
+        // recognise the record, it must wait until the lease has run out.
+        let View { shown, same_since, .. } = it.locks[lock];
+        let late = self.own_write(process, lock, shown).is_some_and(|written| written <= since);
+        let stood_back = self.elapsed(process, if late { since.max(same_since) } else { since }, now);
+        if stood_back + ROUNDING < self.processes[process].facts.lease {
+            self.violated("step-down", now, || {
+                format!("process {process} acquires and stood back for {stood_back} ns")
+            });
+        }
+    }
+
+    /// When the process sent the write that put the record into this state of the lock; `None` if another one wrote it,
+    /// or it is a release.
+    fn own_write(&self, process: ProcessId, lock: usize, state: usize) -> Option<u64> {
+        let Commit { writer, content, .. } = self.written(lock, state);
+        match writer {
+            Writer::Candidate { process: by, sent } if *by == process && content.is_held_record() => Some(*sent),
+            _ => None,
         }
     }
 
@@ -154,15 +176,9 @@ impl Oracle {
     fn is_asked(&self, process: ProcessId, lock: usize) -> bool {
         let it = &self.processes[process];
         let view = &it.locks[lock];
-        let states = &self.locks[lock];
-        if states[view.shown].commit.step_down != it.facts.identity || !it.facts.locks[lock] {
-            return false;
-        }
-        let mut written = view.shown;
-        while written > 0 && states[written].commit.touches(&states[written - 1].commit) {
-            written -= 1;
-        }
-        let commit = &states[written].commit;
-        commit.writer == Writer::Candidate { process, sent: view.own_sent } && commit.content.is_held_record()
+        let commit = &self.locks[lock][view.shown].commit;
+        commit.step_down == it.facts.identity
+            && it.facts.locks[lock]
+            && self.own_write(process, lock, view.shown) == Some(view.own_sent)
     }
 }

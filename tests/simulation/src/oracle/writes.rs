@@ -43,7 +43,7 @@ impl Oracle {
             });
         }
         if holder == 0 {
-            self.released(process, lock, before.term, sent);
+            self.released(process, lock, self.locks[lock].len() - 1, sent);
             if !own {
                 self.violated("S4", now, || format!("process {process} released a record that it did not write"));
             }
@@ -112,17 +112,21 @@ impl Oracle {
     }
 
     /// S9: an earlier process of the same candidate on the same node wrote the holder and the renewTime, and has ended.
+    /// The record is in the object that it wrote, or somebody has put it back with its mark.
     fn author_is_dead(&self, lock: usize, state: &State, facts: &Facts) -> bool {
-        let original = &self.locks[lock][state.original];
-        let (Content::Record { holder, renewed, .. }, Content::Record { holder: by, renewed: at, .. }) =
-            (state.commit.content, original.commit.content)
-        else {
-            return false;
+        let by = |commit: &Commit| match commit.content {
+            Content::Record { holder, renewed, .. } => Some((holder, renewed)),
+            Content::Unreadable | Content::Nothing => None,
         };
-        let author = original.author.map(|process| &self.processes[process]);
-        (holder, renewed) == (by, at)
-            && holder == facts.identity
-            && author
-                .is_some_and(|author| !author.alive && author.works.is_empty() && author.facts.network == facts.network)
+        let is_dead = |author: ProcessId| {
+            let author = &self.processes[author];
+            !author.alive && author.works.is_empty() && author.facts.network == facts.network
+        };
+        let wrote_it = |written: &&State| by(&written.commit) == by(&state.commit);
+        let same_mark = |written: &&State| written.commit.mark == state.commit.mark && written.commit.mark.is_some();
+        let marked = self.locks[lock].iter().find(same_mark).filter(wrote_it);
+        let original = marked.or_else(|| Some(&self.locks[lock][state.original]).filter(wrote_it));
+        by(&state.commit).is_some_and(|(holder, _)| holder == facts.identity)
+            && original.and_then(|written| written.author).is_some_and(is_dead)
     }
 }
