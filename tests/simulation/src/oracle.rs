@@ -348,9 +348,13 @@ impl Oracle {
         if before.commit.object == commit.object {
             return (before.since, before.author);
         }
-        // Its writer, if it does not know that it was replaced, cannot distinguish the copy from its own object.
+        // Its writer, if it does not know that it was replaced, cannot distinguish the copy from its own object. To the
+        // writer of a creation in doubt, an absent object does not show that.
+        let created = self.written(lock, index).checked_sub(1).is_some_and(|n| states[n].commit.object == 0);
         let unknown = |process: &ProcessId| {
-            self.processes[*process].locks[lock].shown < index && before.commit.mark == commit.mark
+            let view = &self.processes[*process].locks[lock];
+            let shown = if created { view.object_shown } else { view.shown };
+            shown < index && before.commit.mark == commit.mark
         };
         (now, before.author.filter(unknown))
     }

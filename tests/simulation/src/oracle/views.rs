@@ -1,6 +1,6 @@
 //! What each candidate was shown of a lock, and when it may therefore take it.
 
-use super::{Commit, Content, Oracle, Process, ProcessId, State, Writer};
+use super::{Content, Oracle, Process, ProcessId, State, Writer};
 
 /// How a state of a lock reached a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Via {
 pub(super) struct View {
     /// The last state that it was shown and accepted.
     pub(super) shown: usize,
+    /// The last such state in which the object existed.
+    pub(super) object_shown: usize,
     /// Watch events up to this state are old. An absent object, as a read shows it, has no resourceVersion.
     pub(super) floor: usize,
     /// The newest state with a foreign record that it was shown.
@@ -59,7 +61,7 @@ impl Oracle {
     pub fn shown(&mut self, process: ProcessId, lock: usize, now: u64, index: usize, via: Via) {
         let Some(state) = self.locks[lock].get(index) else { return };
         if let Via::Write { sent } = via
-            && self.written(lock, index).writer != (Writer::Candidate { process, sent })
+            && self.locks[lock][self.written(lock, index)].commit.writer != (Writer::Candidate { process, sent })
         {
             return;
         }
@@ -94,6 +96,9 @@ impl Oracle {
             view.last_change_shown = now;
         }
         view.shown = index;
+        if state.commit.object != 0 {
+            view.object_shown = index;
+        }
         match state.commit.content {
             Content::Record { holder, lease, .. } => {
                 if state.author != Some(process) {
@@ -110,12 +115,11 @@ impl Oracle {
         self.was_shown_own(process, lock, now);
     }
 
-    /// The change that put the content of this state into the lock. Other fields may have changed since.
-    pub(super) fn written(&self, lock: usize, state: usize) -> &Commit {
+    /// The state in which the content of this state was written. Since then other fields may have changed.
+    pub(super) fn written(&self, lock: usize, state: usize) -> usize {
         let states = &self.locks[lock];
         let touched = |n: &usize| *n > 0 && states[*n].commit.touches(&states[*n - 1].commit);
-        let written = (0..=state).rev().find(|n| !touched(n)).unwrap_or(0);
-        &states[written].commit
+        (0..=state).rev().find(|n| !touched(n)).unwrap_or(0)
     }
 
     /// S3: how long the candidate must wait from now on because this state shows that somebody removed a holder's

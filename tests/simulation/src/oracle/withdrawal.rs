@@ -128,7 +128,7 @@ impl Oracle {
     /// When the process sent the write that put the record into this state of the lock; `None` if another one wrote it,
     /// or it is a release.
     fn own_write(&self, process: ProcessId, lock: usize, state: usize) -> Option<u64> {
-        let Commit { writer, content, .. } = self.written(lock, state);
+        let Commit { writer, content, .. } = &self.locks[lock][self.written(lock, state)].commit;
         match writer {
             Writer::Candidate { process: by, sent } if *by == process && content.is_held_record() => Some(*sent),
             _ => None,
