@@ -1,6 +1,6 @@
 //! What each candidate was shown of a lock, and when it may therefore take it.
 
-use super::{Content, Oracle, Process, ProcessId, State, Writer};
+use super::{Commit, Content, Oracle, Process, ProcessId, State, Writer};
 
 /// How a state of a lock reached a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +43,8 @@ pub(super) struct View {
     pub(super) sure_since: u64,
     /// It was told that there is no object, although there is one.
     pub(super) misled: bool,
-    /// It has claimed, and since then was shown nothing but the record of that time and its own answered writes: it
-    /// certainly recognises the record as its own.
+    /// It has claimed, and since then was shown nothing but the record of that time and answers to updates of it: it
+    /// certainly recognises the record as its own. It may not recognise a creation that was carried out late.
     pub(super) confirmed: bool,
 }
 
@@ -67,6 +67,7 @@ impl Oracle {
         }
         let own_lease = self.processes[process].facts.lease;
         let removal_wait = self.removal_wait(process, lock, now, state);
+        let replaced = self.written(lock, index).checked_sub(1).map(|before| &self.locks[lock][before].commit);
         let view = &mut self.processes[process].locks[lock];
         let misled = view.misled;
         let again = via == Via::Read && index == view.floor;
@@ -82,8 +83,10 @@ impl Oracle {
         if state.commit.content != before.commit.content {
             view.same_since = now;
         }
-        let same = (state.commit.content, state.commit.object) == (before.commit.content, before.commit.object);
-        view.confirmed &= !misled && (same || matches!(via, Via::Write { .. }));
+        let same = |a: &Commit, b: &Commit| (a.content, a.object) == (b.content, b.object);
+        let updated =
+            matches!(via, Via::Write { .. }) && replaced.is_some_and(|it| it.object != 0 && same(it, &before.commit));
+        view.confirmed &= !misled && (updated || same(&state.commit, &before.commit));
         // The writers of the changes in between are known, but not how the candidate processed them.
         let only_touched = (view.shown..index).all(|n| states[n + 1].commit.touches(&states[n].commit));
         if misled || index < view.shown || !only_touched {
