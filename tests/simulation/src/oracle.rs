@@ -340,23 +340,23 @@ impl Oracle {
     /// author.
     fn put_back(&self, lock: usize, now: u64, commit: &Commit) -> (u64, Option<ProcessId>) {
         let states = &self.locks[lock];
-        let Some(index) = states.iter().rposition(|state| state.commit.content == commit.content) else {
-            return (now, None);
-        };
-        let before = &states[index];
+        let same = |state: &State| state.commit.content == commit.content;
         // A candidate that missed the states in between sees no change.
-        if before.commit.object == commit.object {
+        if let Some(before) = states.iter().rfind(|it| same(it) && it.commit.object == commit.object) {
             return (before.since, before.author);
         }
+        let Some(index) = states.iter().position(|it| same(it) && it.commit.mark == commit.mark) else {
+            return (now, None);
+        };
         // Its writer, if it does not know that it was replaced, cannot distinguish the copy from its own object. To the
         // writer of a creation in doubt, an absent object does not show that.
-        let created = self.written(lock, index).checked_sub(1).is_some_and(|n| states[n].commit.object == 0);
+        let created = index.checked_sub(1).is_some_and(|n| states[n].commit.object == 0);
         let unknown = |process: &ProcessId| {
             let view = &self.processes[*process].locks[lock];
             let shown = if created { view.object_shown } else { view.shown };
-            shown < index && before.commit.mark == commit.mark
+            shown < index
         };
-        (now, before.author.filter(unknown))
+        (now, states[index].author.filter(unknown))
     }
 
     /// The process replaces earlier processes of the same candidate on the same node, which have ended.
