@@ -62,6 +62,13 @@ pub struct Facts {
     pub locks: [bool; 2],
 }
 
+impl Facts {
+    /// A process that is restarted is the same candidate (S9): the identity, and the network namespace.
+    fn candidate(&self) -> (u8, u8) {
+        (self.identity, self.network)
+    }
+}
+
 /// The content of a lock after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
@@ -340,12 +347,13 @@ impl Oracle {
     /// author.
     fn put_back(&self, lock: usize, now: u64, commit: &Commit) -> (u64, Option<ProcessId>) {
         let states = &self.locks[lock];
-        let same = |state: &State| state.commit.content == commit.content;
         // A candidate that missed the states in between sees no change.
-        if let Some(before) = states.iter().rfind(|it| same(it) && it.commit.object == commit.object) {
+        if let Some(before) = states.iter().rfind(|it| it.commit.record() == commit.record()) {
             return (before.since, before.author);
         }
-        let Some(index) = states.iter().position(|it| same(it) && it.commit.mark == commit.mark) else {
+        let Some(index) =
+            states.iter().position(|it| (it.commit.content, it.commit.mark) == (commit.content, commit.mark))
+        else {
             return (now, None);
         };
         // Its writer, if it does not know that it was replaced, cannot distinguish the copy from its own object. To the
@@ -359,19 +367,28 @@ impl Oracle {
         (now, states[index].author.filter(unknown))
     }
 
+    /// The first state with a mark: that of the write which the mark names.
+    fn marked(&self, lock: usize, mark: Option<(u128, u64)>) -> Option<&State> {
+        mark.and_then(|mark| self.locks[lock].iter().find(|state| state.commit.mark == Some(mark)))
+    }
+
     /// The process replaces earlier processes of the same candidate on the same node, which have ended.
     fn succeeds(&mut self, process: ProcessId) {
-        let of = |it: &Process| (it.facts.identity, it.facts.network);
-        let candidate = of(&self.processes[process]);
-        for dead in self.processes.iter_mut().filter(|it| it.over && of(it) == candidate) {
+        let candidate = self.processes[process].facts.candidate();
+        for dead in self.processes.iter_mut().filter(|it| it.over && it.facts.candidate() == candidate) {
             dead.succeeded = true;
         }
     }
 }
 
 impl Commit {
+    /// The content and its object: equal content in the same object is unchanged to a candidate.
+    fn record(&self) -> (Content, u64) {
+        (self.content, self.object)
+    }
+
     /// Whether only fields other than the record differ.
     fn touches(&self, before: &Commit) -> bool {
-        (self.content, self.object) == (before.content, before.object) && self.writer == Writer::Foreign
+        self.record() == before.record() && self.writer == Writer::Foreign
     }
 }

@@ -35,13 +35,10 @@ impl Oracle {
         // To a candidate that has not seen what the lock had in between, an equal record in the same object is unchanged.
         let takes_for_unchanged = |process: &Process| {
             let not_seen = &self.locks[lock][process.locks[lock].shown..];
-            let same = |earlier: &State| {
-                (earlier.commit.object, earlier.commit.content) == (state.commit.object, edit.content)
-            };
+            let same = |earlier: &State| earlier.commit.record() == (edit.content, state.commit.object);
             !edit.in_new_object && not_seen.iter().any(same) && !same(state)
         };
-        let writer =
-            edit.mark.and_then(|_| self.locks[lock].iter().find(|state| state.commit.mark == edit.mark)?.author);
+        let writer = self.marked(lock, edit.mark).and_then(|written| written.author);
         let is_safe = |process: &Process| knows(process) && (waits(process) >= longest || never_saw_one(process));
         let waits_too_little = |(id, process): (ProcessId, &Process)| match edit.content {
             _ if takes_for_unchanged(process) => true,
@@ -63,7 +60,7 @@ impl Oracle {
 
     /// Whether this process takes the place of that writer when the writer is dead (S9).
     fn may_succeed(&self, process: ProcessId, writer: Option<ProcessId>) -> bool {
-        let of = |process: ProcessId| (self.processes[process].facts.identity, self.processes[process].facts.network);
+        let of = |process: ProcessId| self.processes[process].facts.candidate();
         writer.is_some_and(|writer| writer != process && of(writer) == of(process))
     }
 

@@ -83,10 +83,9 @@ impl Oracle {
         if state.commit.content != before.commit.content {
             view.same_since = now;
         }
-        let same = |a: &Commit, b: &Commit| (a.content, a.object) == (b.content, b.object);
-        let updated =
-            matches!(via, Via::Write { .. }) && replaced.is_some_and(|it| it.object != 0 && same(it, &before.commit));
-        view.confirmed &= !misled && (updated || same(&state.commit, &before.commit));
+        let same = |commit: &Commit| commit.record() == before.commit.record();
+        let updated = matches!(via, Via::Write { .. }) && replaced.is_some_and(|it| it.object != 0 && same(it));
+        view.confirmed &= !misled && (updated || same(&state.commit));
         // The writers of the changes in between are known, but not how the candidate processed them.
         let only_touched = (view.shown..index).all(|n| states[n + 1].commit.touches(&states[n].commit));
         if misled || index < view.shown || !only_touched {

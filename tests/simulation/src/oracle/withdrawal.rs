@@ -49,7 +49,7 @@ impl Oracle {
     pub(super) fn was_shown_own(&mut self, process: ProcessId, lock: usize, now: u64) {
         let claims = self.claims(process, now);
         let view = &self.processes[process].locks[lock];
-        let what = |state: usize| (self.locks[lock][state].commit.content, self.locks[lock][state].commit.object);
+        let what = |state: usize| self.locks[lock][state].commit.record();
         // If it was told that the write failed, it does not recognise its own record when that is first shown.
         let knows = if claims { what(view.shown) == what(view.kept) } else { view.confirmed };
         let required = self.is_asked(process, lock);

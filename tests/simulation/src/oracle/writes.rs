@@ -120,11 +120,10 @@ impl Oracle {
         };
         let is_dead = |author: ProcessId| {
             let author = &self.processes[author];
-            !author.alive && author.works.is_empty() && author.facts.network == facts.network
+            !author.alive && author.works.is_empty() && author.facts.candidate() == facts.candidate()
         };
         let wrote_it = |written: &&State| by(&written.commit) == by(&state.commit);
-        let same_mark = |written: &&State| written.commit.mark == state.commit.mark && written.commit.mark.is_some();
-        let marked = self.locks[lock].iter().find(same_mark).filter(wrote_it);
+        let marked = self.marked(lock, state.commit.mark).filter(wrote_it);
         let original = marked.or_else(|| Some(&self.locks[lock][state.original]).filter(wrote_it));
         by(&state.commit).is_some_and(|(holder, _)| holder == facts.identity)
             && original.and_then(|written| written.author).is_some_and(is_dead)
