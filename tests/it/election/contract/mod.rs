@@ -183,6 +183,15 @@ impl Scenario {
         }
     }
 
+    /// It releases the lock now, and acquires it again one lease later.
+    fn releases_for_one_lease(&mut self, resource_version: u64) {
+        let (release, released_at) = (self.writes(), self.now);
+        assert_eq!(release.purpose, Purpose::Release);
+        self.acknowledged(&release, resource_version);
+        self.reads_until_it_writes(&shown(&release, resource_version));
+        assert_eq!((self.writes().purpose, self.now), (Purpose::Acquire, released_at + 10_000));
+    }
+
     fn acknowledged(&mut self, write: &Write, resource_version: u64) {
         self.answered(Answer::Seen(shown(write, resource_version)));
     }

@@ -54,12 +54,7 @@ fn the_annotation_is_obeyed_after_the_end_of_the_term() {
     assert_eq!(it.asks().call, Call::Read);
     // So late that an acquisition could be sent at once.
     it.answered_at(it.now + 1_700, Answer::Seen(asked(ME, shown(&write, 101))));
-    let release = it.writes();
-    assert_eq!(release.purpose, Purpose::Release);
-    it.acknowledged(&release, 102);
-    let released_at = it.now;
-    it.reads_until_it_writes(&shown(&release, 102));
-    assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, released_at + 10_000));
+    it.releases_for_one_lease(102);
 }
 
 #[test]
@@ -73,19 +68,14 @@ fn the_annotation_is_obeyed_while_the_lock_is_given_up_for_another_reason() {
     it.befalls_at(it.now + 1_000, CandidateEvent::Checked { healthy: false });
     it.watches(1_001, asked(ME, shown(&write, 101)));
     let mut version = 101;
-    let release = loop {
-        let write = it.writes();
+    while it.writes().purpose != Purpose::Release {
         version += 1;
+        let write = it.writes();
         it.acknowledged(&write, version);
-        match write.purpose {
-            Purpose::Release => break write,
-            _ => it.befalls(CandidateEvent::Checked { healthy: true }),
-        }
-    };
-    let released_at = it.now;
-    assert_eq!((release.purpose, released_at), (Purpose::Release, 31_001));
-    it.reads_until_it_writes(&shown(&release, version));
-    assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, released_at + 10_000));
+        it.befalls(CandidateEvent::Checked { healthy: true });
+    }
+    assert_eq!(it.now, 31_001);
+    it.releases_for_one_lease(version + 1);
 }
 
 #[test]

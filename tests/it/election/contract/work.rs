@@ -91,13 +91,7 @@ fn the_time_of_standing_back_counts_from_the_release() {
         assert!(!it.leads());
     }
     it.befalls(CandidateEvent::WorkEnded);
-    let release = it.writes();
-    assert_eq!(release.purpose, Purpose::Release);
-    it.acknowledged(&release, 120);
-    let released_at = it.now;
-    it.reads_until_it_writes(&shown(&release, 120));
-    assert_eq!(it.writes().purpose, Purpose::Acquire);
-    assert_eq!(it.now, released_at + 10_000);
+    it.releases_for_one_lease(120);
 }
 
 #[test]
@@ -108,13 +102,7 @@ fn the_time_of_standing_back_starts_again_with_a_late_release() {
     it.befalls_at(1_001, CandidateEvent::StandBack);
     it.reads(Sight::MISSING);
     it.watches(3_000, shown(&write, 102));
-    let release = it.writes();
-    assert_eq!(release.purpose, Purpose::Release);
-    let released_at = it.now;
-    it.acknowledged(&release, 103);
-    it.reads_until_it_writes(&shown(&release, 103));
-    assert_eq!(it.writes().purpose, Purpose::Acquire);
-    assert_eq!(it.now, released_at + 10_000);
+    it.releases_for_one_lease(103);
 }
 
 #[test]
@@ -134,12 +122,7 @@ fn it_stands_back_after_a_late_release_although_it_sees_its_record_after_it_had_
             }
         }
         it.reads(shown(&write, 102));
-        let release = it.writes();
-        assert_eq!(release.purpose, Purpose::Release);
-        it.acknowledged(&release, 103);
-        let released_at = it.now;
-        it.reads_until_it_writes(&shown(&release, 103));
-        assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, released_at + 10_000));
+        it.releases_for_one_lease(103);
     }
 }
 
@@ -153,19 +136,13 @@ fn it_stands_back_after_a_late_release_although_it_had_already_stood_back_for_on
     it.reads(Sight::MISSING);
     it.watches(8_000, shown(&write, 102));
     let mut version = 102;
-    let release = loop {
-        let write = it.writes();
+    while it.writes().purpose == Purpose::Keep {
         version += 1;
+        let write = it.writes();
         it.acknowledged(&write, version);
-        match write.purpose {
-            Purpose::Keep => (),
-            _ => break write,
-        }
-    };
-    let released_at = it.now;
-    assert_eq!((release.purpose, released_at), (Purpose::Release, 31_001));
-    it.reads_until_it_writes(&shown(&release, version));
-    assert_eq!((it.writes().purpose, it.now), (Purpose::Acquire, released_at + 10_000));
+    }
+    assert_eq!(it.now, 31_001);
+    it.releases_for_one_lease(version + 1);
 }
 
 #[test]
