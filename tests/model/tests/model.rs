@@ -37,9 +37,9 @@ fn the_reduction_does_not_change_what_can_be_observed() {
     assert_reduced_without_loss("two, same clocks", 3);
 }
 
-/// The same with faults. It takes minutes.
+/// The same with faults.
 #[test]
-#[ignore]
+#[ignore = "takes minutes"]
 fn the_reduction_does_not_change_what_can_be_observed_with_faults() {
     for name in ["two, same clocks: a crash", "two, same clocks: a crash, an edit", "two, clocks apart: a crash"] {
         assert_reduced_without_loss(name, 2);

@@ -143,10 +143,10 @@ impl World {
         };
         let lease_ends = self.oracle.last_lease_ends(self.now);
         let claimed = self.oracle.leaders(self.now).next().is_some() || self.oracle.any_work();
-        // Other implementations take a lock without a readable record at once, client-go takes one without a holder at
-        // once, and all consider a record with their name their own.
+        // Other implementations take a lock without a readable record at once, and client-go takes one without a holder
+        // at once.
         let misleads_peers = match &content {
-            Some(Content::Record(record)) => record.is_free() && claimed || self.names_peer(record),
+            Some(Content::Record(record)) => record.is_free() && claimed || self.misleads_peer(record),
             Some(Content::Unreadable { .. } | Content::Nothing) | None => true,
         };
         if self.oracle.breaks_assumption(lock, edit) || misleads_peers && lock == 0 && self.any_peer() {

@@ -145,7 +145,7 @@ struct State {
     author: Option<ProcessId>,
     /// The newest state that a candidate wrote.
     original: usize,
-    /// The first state in a row with the same author.
+    /// The first state of this term: in a row with the same author, and with no release in between.
     term: usize,
 }
 
@@ -338,7 +338,8 @@ impl Oracle {
                 view.own_sent = view.own_sent.max(sent);
             }
         }
-        let term = if touched || author.is_some() && author == before.author { before.term } else { index };
+        let same_term = author.is_some() && author == before.author && !before.commit.content.is_free_record();
+        let term = if touched || same_term { before.term } else { index };
         let original = if author.is_some() { index } else { before.original };
         self.locks[lock].push(State { commit, since, author, original, term });
     }

@@ -129,9 +129,13 @@ impl World {
         self.peers.iter().any(|peer| !peer.gone)
     }
 
-    /// Whether a record has the name of one of them: it takes that for its own, whoever wrote it.
-    pub fn names_peer(&self, record: &Record) -> bool {
-        self.peers.iter().any(|peer| record.holder.as_bytes() == [peer.identity])
+    /// Whether this record in place of the present one misleads one of them: it considers a record with its name its
+    /// own, and the record that it saw last unchanged.
+    pub fn misleads_peer(&self, record: &Record) -> bool {
+        let replaces = !matches!(&self.present(0).content, Content::Record(present) if present == record);
+        self.peers
+            .iter()
+            .any(|peer| record.holder.as_bytes() == [peer.identity] || replaces && peer.seen.as_ref() == Some(record))
     }
 
     /// All of them end: each the next time it would act.

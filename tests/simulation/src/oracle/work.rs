@@ -65,9 +65,14 @@ impl Oracle {
         }
     }
 
+    /// The term in each lock is that of the own record which it was shown last, or of its newest write.
     fn note_terms(&mut self, process: ProcessId) {
         let it = &self.processes[process];
-        let terms = [0, 1].map(|lock| self.locks[lock][it.locks[lock].own].commit.content.term());
+        let terms = [0, 1].map(|lock| {
+            let (view, states) = (&it.locks[lock], &self.locks[lock]);
+            let is_own = states[view.shown].author == Some(process);
+            states[if is_own { view.shown } else { view.own }].commit.content.term()
+        });
         self.processes[process].terms = Terms { terms, sent: it.locks.map(|view| view.own_sent), over: false };
     }
 
