@@ -203,10 +203,12 @@ fn start_signals(signals: Signals, started: Started) -> io::Result<()> {
     };
     let on_signal = move |signal| {
         info!("received {signal}");
-        if let Some((stop, _)) = &*started.lock().unwrap_or_else(PoisonError::into_inner) {
+        let started = started.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((stop, _)) = &*started {
             return stop.stop();
         }
-        // Nothing was sent yet. Exit at once, because startup may be blocked, for example on a network file system.
+        // Nothing was sent yet, and nothing can start while this thread holds the mutex. Exit at once, because startup may
+        // be blocked, for example on a network file system.
         output::flush();
         std::process::exit(0);
     };

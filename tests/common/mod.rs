@@ -35,6 +35,13 @@ pub fn leader_and_follower(start: impl Fn(&str) -> Elector) -> (Elector, Elector
     (a, b)
 }
 
+/// The names of a process's threads; none if it has ended.
+pub fn thread_names(pid: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
+    tasks.flatten().filter_map(name).map(|name| name.trim_end().to_owned()).collect()
+}
+
 /// Waits until `condition` holds; panics with `what` if it does not within [`PATIENCE`].
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

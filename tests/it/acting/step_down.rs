@@ -2,11 +2,10 @@
 
 use crate::common::cluster::on;
 use crate::common::lock::{KINDS, Lock};
-use crate::common::wait_until;
+use crate::common::{thread_names, wait_until};
 use crate::rbac::allow;
 use apiserver::{Fault, Options, Server};
 use serde_json::Value;
-use std::fs;
 use std::thread;
 
 const STEP_DOWN: &str = "leader-elector/step-down";
@@ -57,15 +56,8 @@ fn a_hanging_renewal_does_not_delay_the_step_down_and_is_aborted() {
     wait_until("a renewal hangs", || hung.hits() == 1);
     ask_to_step_down(&lock, "a");
     wait_until("the lock is released", || lock.holder().is_empty());
-    let requesters = || threads(a.pid()).iter().filter(|name| *name == "requester").count();
+    let requesters = || thread_names(a.pid()).iter().filter(|name| *name == "requester").count();
     wait_until("the requester of the renewal has ended", || requesters() == 1);
-}
-
-/// The names of a process's threads.
-fn threads(pid: u32) -> Vec<String> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
-    tasks.flatten().filter_map(name).map(|name| name.trim_end().to_owned()).collect()
 }
 
 #[test]

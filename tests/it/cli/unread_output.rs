@@ -1,8 +1,11 @@
 //! If nobody reads the output, or it is closed, only lines of output are lost.
 
+use crate::common::kubeconfig::{Dir, config};
 use crate::common::lock::{Lock, NEVER, transitions_of};
-use crate::common::{Elector, PATIENCE, wait_until};
+use crate::common::{Elector, PATIENCE, thread_names, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -65,6 +68,35 @@ fn an_unread_log_does_not_block_the_election() {
     lock.wait_for_changes(200);
     assert_eq!((lock.holder().as_str(), transitions_of(&lock.record())), ("a", 0));
     assert_eq!(terminated(&lock, &mut leader), Some(0));
+}
+
+/// The last lines are waited for. Meanwhile nothing may begin.
+#[test]
+fn after_sigterm_during_the_start_nothing_is_sent_although_the_log_is_unread() {
+    let (lock, dir) = (Lock::new("leases"), Dir::new());
+    lock.put_record(&lock.peer("", 1, "2026-01-01T00:00:00.000000Z"));
+    let pipe = dir.path("config");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("there is mkfifo").success());
+    let (stderr, _err) = full();
+    let mut program = Elector::program();
+    program.args(["--election=example", "--lock=leases", "--http=", &format!("--kubeconfig={}", pipe.display())]);
+    let mut process = Process::start(program.stdout(Stdio::null()).stderr(stderr));
+    let has_thread = |name: &str| thread_names(process.0.id()).iter().any(|it| it == name);
+    wait_until("it waits for signals", || has_thread("signals"));
+    kill_process(Pid::from_child(&process.0), Signal::TERM).expect("it runs");
+    wait_until("it logs the signal", || has_thread("output"));
+    let config = config(json!({"server": lock.server.url()}), json!({"token": "secret"}));
+    // Opened like this, it does not wait for the program, which may have ended.
+    let mut pipe = File::options().read(true).write(true).open(pipe).expect("the pipe is there");
+    pipe.write_all(config.to_string().as_bytes()).expect("there is room");
+    drop(pipe);
+    let mut status = None;
+    wait_until("it ends", || {
+        status = process.0.try_wait().expect("it is ours");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
+    assert_eq!(lock.server.requests().len(), 0);
 }
 
 #[test]
