@@ -105,8 +105,9 @@ impl WardenSocket {
         let length = match received {
             Ok(received) => received.bytes,
             Err(Errno::AGAIN) => return Ok(Heard::Nothing),
-            // The other end was closed with unread messages.
-            Err(Errno::CONNRESET) => return Ok(Heard::End),
+            // The other end was closed with unread messages. The system says so once, before the messages that are still
+            // to be received here.
+            Err(Errno::CONNRESET) => return self.receive(flags),
             Err(error) => return Err(error.into()),
         };
         if length == 0 {
@@ -217,6 +218,18 @@ mod tests {
         drop(here);
         // Another test may be starting a process, which has a copy of that end for a moment.
         assert_eq!(WardenSocket(there).wait().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn the_last_message_of_a_dead_process_comes_although_it_left_messages_unread() {
+        let (here, there) = WardenSocket::both();
+        here.send(Message::Signal(1), None).unwrap();
+        let last = Message::Ended { status: 0, asked: false };
+        there.send(last, None).unwrap();
+        drop(there);
+        assert_eq!(here.wait().unwrap().0, last);
+        // Another test may be starting a process, which has a copy of that end for a moment.
+        assert_eq!(here.wait().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
