@@ -1,5 +1,7 @@
 //! Escapes text from other programs for use in messages.
 
+use super::secrets::without_secrets;
+
 /// The maximum length of quoted text, in characters.
 const MAX_QUOTED: usize = 300;
 
@@ -14,9 +16,10 @@ pub fn escaped(text: &[u8]) -> String {
     }
 }
 
-/// The same, but long text is cut at the start, since a program says at the end why it failed.
+/// The same, but long text is cut at the start, since a program says at the end why it failed. Secrets are recognised by
+/// their beginnings, so they are replaced before.
 pub fn escaped_end(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
+    let text = without_secrets(String::from_utf8_lossy(text).into_owned());
     let mut shown: Vec<String> = text.chars().rev().take(MAX_QUOTED + 1).map(show).collect();
     shown.reverse();
     match fitting(shown.iter().rev()) {

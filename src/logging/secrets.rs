@@ -33,10 +33,12 @@ pub(super) fn without_secrets(mut text: String) -> String {
         let mut from = 0;
         while let Some(found) = text[from..].find(part) {
             let start = from + found;
-            // To the end of the word: another secret may begin like this one.
+            // As far as the text is the secret, and to the end of the word: another secret may begin like this one.
             let rest = &text[start..];
-            let end = rest.find(|c: char| !is_of_a_token(c)).map_or(text.len(), |length| start + length);
-            text.replace_range(start..end.max(start + PART), INSTEAD);
+            let same =
+                rest.chars().zip(secret.chars()).take_while(|(a, b)| a == b).map(|(c, _)| c.len_utf8()).sum::<usize>();
+            let word = rest[same..].find(|c: char| !is_of_a_token(c)).unwrap_or(rest.len() - same);
+            text.replace_range(start..start + same + word, INSTEAD);
             from = start + INSTEAD.len();
         }
     }
@@ -55,11 +57,13 @@ mod tests {
     fn secrets_and_their_beginnings_are_hidden() {
         hide("0123456789abcdefghij");
         hide("0123456789abcdefGHIJ");
+        hide("0123456789+0,1,2;3");
         hide("fifteen-letters");
         for (text, expected) in [
             ("Bearer 0123456789abcdefghij, 0123456789abcdefghij", "Bearer [token], [token]"),
             ("\"0123456789abcdefGHIJ\"", "\"[token]\""),
             ("cut: 0123456789abcdefg\u{2026}", "cut: [token]\u{2026}"),
+            ("all of 0123456789+0,1,2;3, not a part", "all of [token], not a part"),
             ("too short a part: 0123456789abcde", "too short a part: 0123456789abcde"),
             ("fifteen-letters", "fifteen-letters"),
         ] {

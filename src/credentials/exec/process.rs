@@ -62,10 +62,11 @@ pub(super) fn run<'a>(
     // A process group of its own, so that its children can be killed too.
     command.process_group(0);
     let child = own::spawn(&mut command).map_err(|error| not_started(&error))?;
-    let mut running = Running { child, output: Vec::new(), complaint: Vec::new(), status: None };
+    let mut running =
+        Running { child, output: Vec::new(), complaint: Vec::new(), complaint_is_cut: false, status: None };
     let outcome = running.read_to_end(Instant::now() + patience, stop);
     running.end();
-    let complaint = match escaped_end(running.complaint.trim_ascii()) {
+    let complaint = match escaped_end(running.complaint().trim_ascii()) {
         said if said.is_empty() => said,
         said => format!("; it said \"{said}\""),
     };
@@ -102,7 +103,9 @@ enum Ended {
 struct Running {
     child: OwnChild,
     output: Vec<u8>,
+    /// The end of stderr.
     complaint: Vec<u8>,
+    complaint_is_cut: bool,
     status: Option<ExitStatus>,
 }
 
@@ -146,8 +149,15 @@ impl Running {
             read_some(stderr, &mut self.complaint)?;
             let surplus = self.complaint.len().saturating_sub(KEPT_COMPLAINT);
             self.complaint.drain(..surplus);
+            self.complaint_is_cut |= surplus > 0;
         }
         Ok(())
+    }
+
+    /// The end of stderr, in whole words: a part of a token would not be recognised as one.
+    fn complaint(&self) -> &[u8] {
+        let word_ends = self.complaint.iter().position(u8::is_ascii_whitespace).unwrap_or(self.complaint.len());
+        &self.complaint[if self.complaint_is_cut { word_ends } else { 0 }..]
     }
 
     /// Kills the process and its group.
@@ -182,6 +192,7 @@ fn read_some(stream: &mut Option<impl Read>, into: &mut Vec<u8>) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logging::secrets;
 
     fn shell(script: &str, patience: Duration) -> Result<String, String> {
         let args = ["-c".to_owned(), script.to_owned()];
@@ -229,6 +240,19 @@ mod tests {
             Err("exit status: 3; it said \"no network\"".into())
         );
         assert_eq!(shell("kill -9 $$", LONG), Err("signal: 9 (SIGKILL)".into()));
+    }
+
+    #[test]
+    fn no_part_of_a_token_is_shown_of_a_long_complaint() {
+        let token: String = (0..1000).map(|number| format!("{number:05}")).collect();
+        secrets::hide(&token);
+        // Only the last 300 characters are shown, and of the second text only the last 4 KiB are kept.
+        for length in [400, token.len()] {
+            let shown = &token[..length];
+            let error = shell(&format!("printf '%s %280s' '{shown}' reason >&2; exit 1"), LONG).unwrap_err();
+            let said = error.split_once("it said").unwrap().1;
+            assert!(said.ends_with("reason\"") && !said.contains(|c: char| c.is_ascii_digit()), "{error}");
+        }
     }
 
     #[test]
