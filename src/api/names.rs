@@ -110,8 +110,10 @@ impl Names {
             return Ok(known.addresses.clone());
         }
         if !known.looking {
-            self.look_up(host, port).map_err(|error| ConnectError::new(format!("cannot start a thread: {error}")))?;
-            known.looking = true;
+            match self.look_up(host, port) {
+                Ok(()) => known.looking = true,
+                Err(error) => known.error = format!("cannot start a thread: {error}"),
+            }
         }
         // The rest of the time is for connecting.
         let limit = if known.addresses.is_empty() { budget } else { budget / 2 };
@@ -184,6 +186,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use rustix::process::{Resource, Rlimit, setrlimit};
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -220,6 +223,28 @@ mod tests {
         assert_eq!(first(&names), "10.0.0.1:443", "the old address is better than none");
         assert_eq!(first(&names), "10.0.0.2:443");
         assert_eq!(ASKED.load(Ordering::SeqCst), 3);
+    }
+
+    /// Set in the process that cannot start a thread.
+    const INSIDE: &str = "LEADER_ELECTOR_TEST_NO_THREAD";
+
+    #[test]
+    fn without_a_thread_for_the_lookup_the_old_addresses_are_used() {
+        if std::env::var_os(INSIDE).is_none() {
+            let mut this = std::process::Command::new(std::env::current_exe().unwrap());
+            let test = "api::names::tests::without_a_thread_for_the_lookup_the_old_addresses_are_used";
+            let output = this.args(["--exact", test, "--nocapture"]).env(INSIDE, "1").output().unwrap();
+            return assert!(output.status.success(), "{output:?}");
+        }
+        let (known, unknown) = (Names::with_lookup(never), Names::with_lookup(never));
+        known.shared.lock().addresses = vec![SocketAddr::from(([10, 0, 0, 1], 443))];
+        // There is no room for the stack of a thread any more.
+        let limit = |current| setrlimit(Resource::As, Rlimit { current, maximum: None }).unwrap();
+        limit(Some(0));
+        let (known, unknown) = [known, unknown].map(|it| it.addresses("api.example.com", 443, LONG)).into();
+        limit(None);
+        assert_eq!(known.unwrap().len(), 1);
+        assert!(unknown.unwrap_err().to_string().contains("cannot start a thread"));
     }
 
     #[test]
