@@ -35,7 +35,7 @@
 //!
 //! | what happens | what follows |
 //! |---|---|
-//! | elector killed | both wardens see the end of their sockets: SIGTERM at once, SIGKILL after S or at F − 400 ms |
+//! | elector killed, or ended by a second signal | if it is the first process of a container, the kernel kills all others; otherwise both wardens see the end of their sockets: SIGTERM at once, SIGKILL after S or at F − 400 ms |
 //! | elector stopped, hung, or cut off | there is no renewal: see the table above |
 //! | outer warden killed | the warden becomes a child of the elector, which makes it end the command as on a voluntary end |
 //! | outer warden stopped | the others act; before it has started the warden, there is no command |
