@@ -1058,4 +1058,29 @@ pub const MUTANTS: &[Mutant] = &[
         replace: r#"            let _ = (process::exit as fn(_) -> _, PANICKED);"#,
         found_by: By::Test("lib", "threads::tests::a_panic_ends_the_process"),
     },
+    Mutant {
+        name: "the start goes on after SIGTERM",
+        file: "src/run.rs",
+        find: r#"            return stop.stop();
+        }
+"#,
+        replace: r#"            return stop.stop();
+        }
+        drop(started);
+"#,
+        found_by: By::Test(
+            "it",
+            "cli::unread_output::after_sigterm_during_the_start_nothing_is_sent_although_the_log_is_unread",
+        ),
+    },
+    Mutant {
+        name: "a warden that left messages unread counts as silent",
+        file: "src/command/socket.rs",
+        find: r#"Err(Errno::CONNRESET) => return self.receive(flags),"#,
+        replace: r#"Err(Errno::CONNRESET) => return Ok(Heard::End),"#,
+        found_by: By::Test(
+            "lib",
+            "command::socket::tests::the_last_message_of_a_dead_process_comes_although_it_left_messages_unread",
+        ),
+    },
 ];
