@@ -174,14 +174,12 @@ impl LockSet {
         if event == Event::Stop && self.release_time.stop() {
             self.end_claim(now);
         }
-        let changed = self.hold(now);
-        let is_for_all = matches!(event, Event::Tick | Event::SoleInstance(_) | Event::Stop);
-        for lock in 0..self.locks.len() {
-            if is_for_all || lock == index {
-                self.tell(moment, lock, event.clone());
-            } else if changed[lock] {
-                self.tell(moment, lock, Event::Tick);
+        self.hold(now);
+        match event {
+            Event::Tick | Event::SoleInstance(_) | Event::Stop => {
+                (0..self.locks.len()).for_each(|index| self.tell(moment, index, event.clone()));
             }
+            _ => self.tell(moment, index, event),
         }
         // With two locks, also before it leads both. Also when the term is over and the own record is still in the
         // lock.

@@ -2,9 +2,7 @@
 //! L = 10 s, D = 6 s, R = 2 s.
 
 use leader_elector::election::lock_set::{LockSet, LockSetOutput};
-use leader_elector::election::{
-    Answer, Call, CandidateEvent, Event, LockRequest, Moment, Purpose, Settings, Sight, Version, Write,
-};
+use leader_elector::election::{Answer, Call, Event, LockRequest, Moment, Purpose, Settings, Sight, Version, Write};
 use leader_elector::record::{Content, Record, Stamp};
 use leader_elector::time::Time;
 use std::time::Duration;
@@ -62,19 +60,7 @@ impl Pair {
 
     fn happens(&mut self, lock: usize, event: Event) {
         let moment = Moment { now: at(self.now), wall_micros: 7, jitter: 0.0 };
-        let output = self.lock_set.step(moment, lock, event);
-        self.does(output);
-    }
-
-    fn stands_back_at(&mut self, now: u64) {
-        self.now = now;
-        let moment = Moment { now: at(self.now), wall_micros: 7, jitter: 0.0 };
-        let output = self.lock_set.step_candidate(moment, CandidateEvent::StandBack);
-        self.does(output);
-    }
-
-    fn does(&mut self, output: LockSetOutput) {
-        self.output = output;
+        self.output = self.lock_set.step(moment, lock, event);
         for (lock, lock_output) in self.output.locks.iter().enumerate() {
             self.requests[lock] = lock_output.request.clone().or(self.requests[lock].take());
         }
@@ -344,23 +330,6 @@ fn both_are_kept_until_the_release_delay_is_over() {
         it.waits();
     }
     assert_eq!(it.write(1).map(|write| write.purpose), Some(Purpose::Release));
-}
-
-/// An event of one lock is processed just before the moment from when on both may be released.
-#[test]
-fn both_are_released_although_an_event_of_one_comes_first() {
-    let stop: fn(&mut Pair) = |it| it.happens_at(1_000, 0, Event::Stop);
-    let stand_back: fn(&mut Pair) = |it| it.stands_back_at(1_000);
-    for (end, lock) in [(stop, 0), (stop, 1), (stand_back, 0), (stand_back, 1)] {
-        let mut it = Pair::leader(1_500);
-        end(&mut it);
-        it.happens_at(2_500, lock, Event::WatchClosed);
-        for released in [1, 0] {
-            let purpose = it.write(released).map(|write| write.purpose);
-            assert_eq!(purpose, Some(Purpose::Release), "of lock {released}, after an event of lock {lock}");
-            it.acknowledged(released);
-        }
-    }
 }
 
 #[test]

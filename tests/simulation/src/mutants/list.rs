@@ -610,13 +610,6 @@ pub const MUTANTS: &[Mutant] = &[
         found_by: By::Test("it", "election::two_locks::each_further_denial_doubles_the_wait_up_to_a_limit"),
     },
     Mutant {
-        name: "two locks: only the lock of an event is told that both may be released",
-        file: "src/election/lock_set.rs",
-        find: r#"} else if changed[lock] {"#,
-        replace: r#"} else if changed[lock] && false {"#,
-        found_by: By::Test("it", "election::two_locks::both_are_released_although_an_event_of_one_comes_first"),
-    },
-    Mutant {
         name: "no deadline for the release of a protected lock",
         file: "src/election/release_time.rs",
         find: r#"[Some(self.protected_until), Some(self.kept_until),"#,
