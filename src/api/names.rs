@@ -234,7 +234,8 @@ mod tests {
             let mut this = std::process::Command::new(std::env::current_exe().unwrap());
             let test = "api::names::tests::without_a_thread_for_the_lookup_the_old_addresses_are_used";
             let output = this.args(["--exact", test, "--nocapture"]).env(INSIDE, "1").output().unwrap();
-            return assert!(output.status.success(), "{output:?}");
+            assert!(output.status.success(), "{output:?}");
+            return assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
         }
         let (known, unknown) = (Names::with_lookup(never), Names::with_lookup(never));
         known.shared.lock().addresses = vec![SocketAddr::from(([10, 0, 0, 1], 443))];

@@ -41,6 +41,12 @@ impl Dir {
         self.name(name)
     }
 
+    /// Makes a pipe, which blocks its reader until it is written.
+    pub fn pipe(&self, name: &str) -> String {
+        assert!(Command::new("mkfifo").arg(self.path(name)).status().unwrap().success());
+        self.name(name)
+    }
+
     /// Writes an executable shell script.
     pub fn script(&self, name: &str, lines: &str) -> String {
         self.write(name, format!("#!/bin/sh\n{lines}\n"));

@@ -62,8 +62,7 @@ pub(super) fn run<'a>(
     // A process group of its own, so that its children can be killed too.
     command.process_group(0);
     let child = own::spawn(&mut command).map_err(|error| not_started(&error))?;
-    let mut running =
-        Running { child, output: Vec::new(), complaint: Vec::new(), complaint_is_cut: false, status: None };
+    let mut running = Running { child, output: Vec::new(), complaint: Vec::new(), status: None };
     let outcome = running.read_to_end(Instant::now() + patience, stop);
     running.end();
     let complaint = match escaped_end(running.complaint().trim_ascii()) {
@@ -105,7 +104,6 @@ struct Running {
     output: Vec<u8>,
     /// The end of stderr.
     complaint: Vec<u8>,
-    complaint_is_cut: bool,
     status: Option<ExitStatus>,
 }
 
@@ -149,15 +147,18 @@ impl Running {
             read_some(stderr, &mut self.complaint)?;
             let surplus = self.complaint.len().saturating_sub(KEPT_COMPLAINT);
             self.complaint.drain(..surplus);
-            self.complaint_is_cut |= surplus > 0;
         }
         Ok(())
     }
 
     /// The end of stderr, in whole words: a part of a token would not be recognised as one.
     fn complaint(&self) -> &[u8] {
-        let word_ends = self.complaint.iter().position(u8::is_ascii_whitespace).unwrap_or(self.complaint.len());
-        &self.complaint[if self.complaint_is_cut { word_ends } else { 0 }..]
+        if self.complaint.len() < KEPT_COMPLAINT {
+            return &self.complaint;
+        }
+        // The first word may have been cut.
+        let word_ends = self.complaint.iter().position(u8::is_ascii_whitespace);
+        &self.complaint[word_ends.unwrap_or(self.complaint.len())..]
     }
 
     /// Kills the process and its group.

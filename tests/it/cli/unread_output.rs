@@ -9,8 +9,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
 
 /// A process, killed when dropped.
 struct Process(Child);
@@ -20,16 +19,18 @@ impl Process {
         Process(command.stdin(Stdio::null()).spawn().expect("the program is there"))
     }
 
-    fn terminate(&mut self) -> ExitStatus {
+    fn terminate(&self) {
         kill_process(Pid::from_child(&self.0), Signal::TERM).expect("it runs");
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.0.try_wait().expect("it is ours") {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "it did not leave");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+    }
+
+    /// The exit code when it has ended.
+    fn ends(&mut self) -> Option<i32> {
+        let mut status = None;
+        wait_until("it ends", || {
+            status = self.0.try_wait().expect("it is ours");
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
     }
 }
 
@@ -75,27 +76,21 @@ fn an_unread_log_does_not_block_the_election() {
 fn after_sigterm_during_the_start_nothing_is_sent_although_the_log_is_unread() {
     let (lock, dir) = (Lock::new("leases"), Dir::new());
     lock.put_record(&lock.peer("", 1, "2026-01-01T00:00:00.000000Z"));
-    let pipe = dir.path("config");
-    assert!(Command::new("mkfifo").arg(&pipe).status().expect("there is mkfifo").success());
+    let pipe = dir.pipe("config");
     let (stderr, _err) = full();
     let mut program = Elector::program();
-    program.args(["--election=example", "--lock=leases", "--http=", &format!("--kubeconfig={}", pipe.display())]);
+    program.args(["--election=example", "--lock=leases", "--http=", &format!("--kubeconfig={pipe}")]);
     let mut process = Process::start(program.stdout(Stdio::null()).stderr(stderr));
     let has_thread = |name: &str| thread_names(process.0.id()).iter().any(|it| it == name);
     wait_until("it waits for signals", || has_thread("signals"));
-    kill_process(Pid::from_child(&process.0), Signal::TERM).expect("it runs");
+    process.terminate();
     wait_until("it logs the signal", || has_thread("output"));
     let config = config(json!({"server": lock.server.url()}), json!({"token": "secret"}));
     // Opened like this, it does not wait for the program, which may have ended.
     let mut pipe = File::options().read(true).write(true).open(pipe).expect("the pipe is there");
     pipe.write_all(config.to_string().as_bytes()).expect("there is room");
     drop(pipe);
-    let mut status = None;
-    wait_until("it ends", || {
-        status = process.0.try_wait().expect("it is ours");
-        status.is_some()
-    });
-    assert_eq!(status.and_then(|status| status.code()), Some(0));
+    assert_eq!(process.ends(), Some(0));
     assert_eq!(lock.server.requests().len(), 0);
 }
 
@@ -110,9 +105,10 @@ fn closed_output_does_not_stop_the_election() {
 
 /// The exit code after SIGTERM, when the lock has been released.
 fn terminated(lock: &Lock, process: &mut Process) -> Option<i32> {
-    let status = process.terminate();
+    process.terminate();
+    let code = process.ends();
     assert_eq!(lock.holder(), "", "it was not released");
-    status.code()
+    code
 }
 
 #[test]
@@ -150,12 +146,7 @@ fn usage_errors_help_and_version_have_the_same_exit_codes_with_closed_output() {
             let ((full_out, _out), (full_err, _err)) = (full(), full());
             let (stdout, stderr) = if closed { (broken(), broken()) } else { (full_out, full_err) };
             let mut process = Process::start(program().args(args).stdout(stdout).stderr(stderr));
-            let mut status = None;
-            wait_until("it ends", || {
-                status = process.0.try_wait().expect("it is ours");
-                status.is_some()
-            });
-            assert_eq!(status.and_then(|status| status.code()), Some(code), "{args:?}");
+            assert_eq!(process.ends(), Some(code), "{args:?}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::common::cluster::{ServiceAccount, tls_server};
 use crate::common::kubeconfig::{Dir, run_to_end};
-use crate::common::{Elector, wait_until};
+use crate::common::{Elector, thread_names, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -170,13 +170,11 @@ fn an_unreadable_default_file_is_skipped() {
 #[test]
 fn a_file_that_blocks_does_not_prevent_the_exit() {
     let dir = Dir::new();
-    assert!(Command::new("mkfifo").arg(dir.path("config")).status().unwrap().success());
-    let flag = format!("--kubeconfig={}", dir.name("config"));
+    let flag = format!("--kubeconfig={}", dir.pipe("config"));
     let mut program = Elector::program();
     program.args(["--election=example", "--http=", &flag]).stdout(Stdio::null()).stderr(Stdio::null());
     let mut elector = program.spawn().unwrap();
-    let tasks = format!("/proc/{}/task", elector.id());
-    wait_until("the thread that waits for signals is there", || fs::read_dir(&tasks).unwrap().count() > 1);
+    wait_until("it waits for signals", || thread_names(elector.id()).iter().any(|name| name == "signals"));
     kill_process(Pid::from_child(&elector), Signal::TERM).unwrap();
     wait_until("it has ended", || elector.try_wait().unwrap().is_some());
     assert_eq!(elector.wait().unwrap().code(), Some(0));

@@ -60,14 +60,15 @@ impl Oracle {
     /// that write.
     pub fn shown(&mut self, process: ProcessId, lock: usize, now: u64, index: usize, via: Via) {
         let Some(state) = self.locks[lock].get(index) else { return };
+        let written = self.written(lock, index);
         if let Via::Write { sent } = via
-            && self.locks[lock][self.written(lock, index)].commit.writer != (Writer::Candidate { process, sent })
+            && self.locks[lock][written].commit.writer != (Writer::Candidate { process, sent })
         {
             return;
         }
         let own_lease = self.processes[process].facts.lease;
         let removal_wait = self.removal_wait(process, lock, now, state);
-        let replaced = self.written(lock, index).checked_sub(1).map(|before| &self.locks[lock][before].commit);
+        let replaced = written.checked_sub(1).map(|before| &self.locks[lock][before].commit);
         let view = &mut self.processes[process].locks[lock];
         let misled = view.misled;
         let again = via == Via::Read && index == view.floor;
